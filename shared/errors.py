@@ -1,0 +1,332 @@
+"""Every error of Atelier, in one tree; each has a stable code, and its docstring's first line is its message.
+
+    AtelierError
+    ├── Refusal                    the caller can mend it
+    │   ├── MalformedRequest       invalid_request
+    │   ├── InvalidOptions         invalid_options
+    │   ├── MissingPart            missing_part
+    │   ├── PictureRefused
+    │   │   ├── PictureInvalid     image_invalid
+    │   │   ├── PictureUnsupported unsupported_media
+    │   │   ├── PictureAnimated    image_animated
+    │   │   ├── PictureTooHeavy    image_too_heavy
+    │   │   ├── PictureTooLarge    image_too_large
+    │   │   ├── PictureTooSmall    image_too_small
+    │   │   └── PictureTooNarrow   image_too_narrow
+    │   ├── NotFound               not_found
+    │   ├── InvalidState           invalid_state
+    │   ├── NotReady               not_ready
+    │   └── TooManyStreams         too_many_streams
+    ├── ServiceError               the operator can mend it
+    │   ├── StorageUnavailable     storage_unavailable
+    │   ├── RedisUnavailable       redis_unavailable
+    │   ├── DatabaseUnavailable    database_unavailable
+    │   └── InvalidSettings        invalid_settings
+    ├── WeightsError
+    │   ├── WeightsUnavailable     weights_unavailable
+    │   └── WeightsInvalid         weights_invalid
+    ├── JobError                   a job ends with it
+    │   ├── ArtifactMissing        artifact_missing
+    │   ├── ArtifactCorrupt        artifact_corrupt
+    │   ├── CheckpointInvalid      checkpoint_invalid
+    │   ├── LossNotFinite          loss_not_finite
+    │   ├── OutOfMemory            out_of_memory
+    │   ├── EngineFailed           engine_failed
+    │   ├── WorkerLost             worker_lost
+    │   └── WorkerCrashLoop        worker_crash_loop
+    └── InternalError              never the caller's business
+        ├── StaleJob               stale_job
+        ├── LeaseLost              lease_lost
+        ├── ArtifactExists         artifact_exists
+        └── UnreadableMessage      unreadable_message
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault inside a request body: where (a JSON pointer such as ``/options/steps``), which, and why."""
+
+    pointer: str
+    code: str
+    detail: str
+
+    def to_json(self) -> dict[str, str]:
+        """Return the fault as one entry of a problem's ``errors`` list."""
+        return asdict(self)
+
+
+class AtelierError(Exception):
+    """Something went wrong in Atelier."""
+
+    code: ClassVar[str] = "internal_error"
+    retryable: ClassVar[bool] = False
+    suggestion: ClassVar[str | None] = None
+
+    def __init__(self, detail: str | None = None, *, faults: tuple[Fault, ...] = ()) -> None:
+        self.detail = detail or self.title()
+        self.faults = faults
+        super().__init__(self.detail)
+
+    @classmethod
+    def title(cls) -> str:
+        """Return the error's standing message: the first line of its docstring."""
+        return (cls.__doc__ or cls.__name__).strip().splitlines()[0]
+
+    def to_json(self) -> dict[str, object]:
+        """Return the error as a job carries it: code, title, detail, retryable, suggestion."""
+        return {
+            "code": self.code,
+            "title": self.title(),
+            "detail": self.detail,
+            "retryable": self.retryable,
+            "suggestion": self.suggestion,
+        }
+
+
+class Refusal(AtelierError):
+    """The request cannot be accepted as it is."""
+
+    code = "refused"
+
+
+class MalformedRequest(Refusal):
+    """The request is not well formed."""
+
+    code = "invalid_request"
+
+
+class InvalidOptions(Refusal):
+    """Some options are not valid."""
+
+    code = "invalid_options"
+
+
+class MissingPart(Refusal):
+    """A part of the request is missing."""
+
+    code = "missing_part"
+
+
+class PictureRefused(Refusal):
+    """The picture cannot be used."""
+
+    code = "image_refused"
+
+
+class PictureInvalid(PictureRefused):
+    """The file is not a picture, or it is damaged."""
+
+    code = "image_invalid"
+
+
+class PictureUnsupported(PictureRefused):
+    """The file is of a type that is not supported."""
+
+    code = "unsupported_media"
+
+
+class PictureAnimated(PictureRefused):
+    """The picture has more than one frame."""
+
+    code = "image_animated"
+
+
+class PictureTooHeavy(PictureRefused):
+    """The file has too many bytes."""
+
+    code = "image_too_heavy"
+
+
+class PictureTooLarge(PictureRefused):
+    """The picture has too many pixels."""
+
+    code = "image_too_large"
+
+
+class PictureTooSmall(PictureRefused):
+    """The picture has too few pixels."""
+
+    code = "image_too_small"
+
+
+class PictureTooNarrow(PictureRefused):
+    """The picture would be too narrow at the working size."""
+
+    code = "image_too_narrow"
+
+
+class NotFound(Refusal):
+    """There is nothing with this id."""
+
+    code = "not_found"
+
+
+class InvalidState(Refusal):
+    """The job's status does not allow this."""
+
+    code = "invalid_state"
+
+
+class NotReady(Refusal):
+    """The job has not got this far yet."""
+
+    code = "not_ready"
+    retryable = True
+
+
+class TooManyStreams(Refusal):
+    """Too many event streams are open; poll the job instead, or try again later."""
+
+    code = "too_many_streams"
+    retryable = True
+
+
+class ServiceError(AtelierError):
+    """A part of the service is not working."""
+
+    code = "service_unavailable"
+    retryable = True
+
+
+class StorageUnavailable(ServiceError):
+    """The storage cannot be read or written."""
+
+    code = "storage_unavailable"
+    suggestion = "Check that the storage folder exists, is writable and has space left."
+
+
+class RedisUnavailable(ServiceError):
+    """Redis does not answer."""
+
+    code = "redis_unavailable"
+    suggestion = "Check ATELIER_REDIS_URL and that the server is running."
+
+
+class DatabaseUnavailable(ServiceError):
+    """The database does not answer."""
+
+    code = "database_unavailable"
+    suggestion = "Check ATELIER_DATABASE_URL."
+
+
+class InvalidSettings(ServiceError):
+    """A setting is not valid."""
+
+    code = "invalid_settings"
+    retryable = False
+
+
+class WeightsError(AtelierError):
+    """The VGG19 weights cannot be used."""
+
+    code = "weights_error"
+
+
+class WeightsUnavailable(WeightsError):
+    """The VGG19 weights cannot be had."""
+
+    code = "weights_unavailable"
+    suggestion = (
+        "Put the file that Keras publishes at the path named above, or set ATELIER_VGG19_WEIGHTS to the path "
+        "of such a file, or to 'untrained' to work without any download."
+    )
+
+
+class WeightsInvalid(WeightsError):
+    """The file does not hold the weights of a VGG19 network."""
+
+    code = "weights_invalid"
+
+
+class JobError(AtelierError):
+    """The job could not be carried out."""
+
+    code = "job_error"
+
+
+class ArtifactMissing(JobError):
+    """A stored file is missing."""
+
+    code = "artifact_missing"
+
+
+class ArtifactCorrupt(JobError):
+    """A stored file is not what was written."""
+
+    code = "artifact_corrupt"
+
+
+class CheckpointInvalid(JobError):
+    """The checkpoint cannot be resumed from."""
+
+    code = "checkpoint_invalid"
+
+
+class LossNotFinite(JobError):
+    """The optimisation diverged: a loss is no longer a finite number."""
+
+    code = "loss_not_finite"
+    suggestion = "Lower learning_rate, or the larger of content_weight and style_weight."
+
+
+class OutOfMemory(JobError):
+    """The device has not enough memory for this working size."""
+
+    code = "out_of_memory"
+    suggestion = "Choose a smaller size."
+
+
+class EngineFailed(JobError):
+    """The engine failed."""
+
+    code = "engine_failed"
+    retryable = True
+
+
+class WorkerLost(JobError):
+    """The worker was lost, and no attempts are left."""
+
+    code = "worker_lost"
+    retryable = True
+
+
+class WorkerCrashLoop(JobError):
+    """The job crashed its worker again and again."""
+
+    code = "worker_crash_loop"
+    suggestion = "Look at the worker's log; a smaller size needs less memory."
+
+
+class InternalError(AtelierError):
+    """A process has to stop what it is doing."""
+
+    code = "internal_error"
+
+
+class StaleJob(InternalError):
+    """The job is no longer in the state that this change starts from."""
+
+    code = "stale_job"
+
+
+class LeaseLost(InternalError):
+    """The lease on the job was lost to another worker."""
+
+    code = "lease_lost"
+
+
+class ArtifactExists(InternalError):
+    """A file with this key is already there."""
+
+    code = "artifact_exists"
+
+
+class UnreadableMessage(InternalError):
+    """A message cannot be read by this version."""
+
+    code = "unreadable_message"

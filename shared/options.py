@@ -1,0 +1,130 @@
+"""The style options: the one place where their names, ranges, defaults and descriptions stand.
+
+The API, the pages, both command lines and the engine read this definition; none repeats it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from shared.errors import Fault, InvalidOptions
+
+
+class StyleOptions(BaseModel):
+    """How a job is carried out. A preset fills the defaults; what is given explicitly wins."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    preset: Literal["classic"] = Field(
+        "classic", title="Preset", description="Named set of defaults; 'classic' is Gatys et al. 2015."
+    )
+    steps: int = Field(100, ge=1, le=2000, title="Steps", description="Optimisation steps.")
+    size: int = Field(
+        512,
+        ge=32,
+        le=4096,
+        title="Size",
+        description="Long side of the result in pixels; a smaller picture is never enlarged.",
+        json_schema_extra={"unit": "px"},
+    )
+    content_weight: float = Field(
+        1e4, ge=0, le=1e9, title="Content weight", description="How strongly the content is held."
+    )
+    style_weight: float = Field(
+        1e-2, ge=0, le=1e6, title="Style weight", description="How strongly the style is asked for."
+    )
+    learning_rate: float = Field(
+        0.02, ge=1e-4, le=1, title="Learning rate", description="Step size of Adam on pixels in [0, 1]."
+    )
+    checkpoint_every: int = Field(
+        10,
+        ge=1,
+        le=1000,
+        title="Checkpoint every",
+        description="Steps between checkpoints.",
+        json_schema_extra={"unit": "steps", "advanced": True},
+    )
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> StyleOptions:
+        if self.content_weight == 0 and self.style_weight == 0:
+            raise ValueError("content_weight and style_weight are both 0; one must be positive")
+        return self
+
+
+def parse_options(values: object) -> StyleOptions:
+    """Return the resolved options for a JSON object of them.
+
+    Raises:
+        InvalidOptions: naming every option that is unknown, of the wrong type, or out of range.
+    """
+    if not isinstance(values, Mapping):
+        fault = Fault("/options", "wrong_type", f"options must be an object, not {_json_type(values)}")
+        raise InvalidOptions(fault.detail, faults=(fault,))
+    try:
+        return StyleOptions.model_validate(dict(values))
+    except ValidationError as error:
+        faults = tuple(_fault(dict(item)) for item in error.errors())
+        raise InvalidOptions("; ".join(fault.detail for fault in faults), faults=faults) from None
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, object]:
+    """Return the options in ``name=value`` words, as a command line has them; values are JSON or plain text.
+
+    Raises:
+        InvalidOptions: for a word without ``=``. Names and values are judged by `parse_options`.
+    """
+    values: dict[str, object] = {}
+    for word in assignments:
+        name, separator, text = word.partition("=")
+        if not separator or not name:
+            fault = Fault("/options", "invalid_assignment", f"'{word}' is not of the form name=value")
+            raise InvalidOptions(fault.detail, faults=(fault,))
+        try:
+            values[name] = json.loads(text)
+        except json.JSONDecodeError:
+            values[name] = text
+    return values
+
+
+def option_help() -> str:
+    """Return one line an option: name, default, range, description. For command-line help."""
+    lines = []
+    for name, schema in StyleOptions.model_json_schema()["properties"].items():
+        allowed = (
+            f"{schema['minimum']:g}–{schema['maximum']:g}" if "minimum" in schema else schema.get("const", "")
+        )
+        lines.append(f"{name}={schema['default']} ({allowed}) {schema['description']}")
+    return "\n".join(lines)
+
+
+def _json_type(value: object) -> str:
+    kinds = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+    return next((word for kind, word in kinds.items() if isinstance(value, kind)), "a number")
+
+
+def _fault(item: dict[str, Any]) -> Fault:
+    """Turn one pydantic error into a fault that says what was given and what is allowed."""
+    name = "/".join(str(part) for part in item["loc"])
+    pointer, kind, given = f"/options/{name}".rstrip("/"), item["type"], item["input"]
+    if kind == "extra_forbidden":
+        near = difflib.get_close_matches(name, StyleOptions.model_fields, n=1)
+        hint = f"did you mean {near[0]}?" if near else "known are " + ", ".join(StyleOptions.model_fields)
+        return Fault(pointer, "unknown_option", f"{name} is not an option; {hint}")
+    if kind == "value_error":
+        return Fault(pointer, "invalid_combination", str(item["ctx"]["error"]))
+    schema = StyleOptions.model_json_schema()["properties"][name]
+    if kind == "literal_error":
+        return Fault(pointer, "out_of_range", f"{name} is {given!r}; allowed is {schema['const']!r}")
+    allowed = f"allowed is {schema['minimum']:g} to {schema['maximum']:g}"
+    if kind == "finite_number":
+        return Fault(pointer, "not_finite", f"{name} is {given}; {allowed}")
+    if kind in ("greater_than_equal", "less_than_equal"):
+        return Fault(pointer, "out_of_range", f"{name} is {given}; {allowed}")
+    whole = "a whole number" if schema["type"] == "integer" else "a number"
+    return Fault(pointer, "wrong_type", f"{name} is {given!r}; it must be {whole}, {allowed}")

@@ -1,0 +1,144 @@
+"""What counts as a picture, judged by its bytes: types, limits, and the size it is worked on at.
+
+Reads pictures with Pillow; decodes nothing before its pixel count is known to be allowed.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import zlib
+from dataclasses import dataclass
+
+from PIL import Image, UnidentifiedImageError
+
+from shared.errors import (
+    PictureAnimated,
+    PictureInvalid,
+    PictureTooHeavy,
+    PictureTooLarge,
+    PictureTooNarrow,
+    PictureTooSmall,
+    PictureUnsupported,
+)
+
+CONTENT_TYPES = {
+    "JPEG": "image/jpeg",
+    "MPO": "image/jpeg",
+    "PNG": "image/png",
+    "WEBP": "image/webp",
+    "TIFF": "image/tiff",
+    "BMP": "image/bmp",
+    "GIF": "image/gif",
+}
+#: Four poolings lie before the deepest layer; below this a feature map would be empty.
+MIN_WORKING_SIDE_PX = 16
+
+_EXIF_ORIENTATION = 0x0112
+_KNOWN_OTHERS = {
+    b"%PDF": "PDF",
+    b"PK\x03\x04": "ZIP",
+    b"8BPS": "Photoshop",
+    b"<svg": "SVG",
+    b"<?xm": "XML or SVG",
+    b"\x1a\x45\xdf\xa3": "Matroska or WebM",
+}
+_DECODING_ERRORS = (
+    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError,
+    struct.error, zlib.error,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PictureLimits:
+    """What a picture may be: at most 25 MB (10⁶ bytes), at most 40 megapixels, at least 32 px a side."""
+
+    max_bytes: int = 25_000_000
+    max_pixels: int = 40_000_000
+    min_side_px: int = 32
+
+
+@dataclass(frozen=True)
+class PictureFacts:
+    """What a picture is: media type, and its width and height in pixels as a person sees it (EXIF applied)."""
+
+    content_type: str
+    width: int
+    height: int
+
+
+def inspect_picture(data: bytes, *, name: str, limits: PictureLimits) -> PictureFacts:
+    """Check a picture's bytes against the limits and by decoding them; `name` is what messages call it.
+
+    Raises:
+        PictureRefused: the subclass says which limit, the detail what was measured and what is allowed.
+    """
+    if len(data) > limits.max_bytes:
+        raise PictureTooHeavy(
+            f"{name} has {len(data) / 1e6:.1f} MB; at most {limits.max_bytes / 1e6:g} MB are allowed"
+        )
+    picture = _open(data, name=name, limits=limits)
+    width, height = picture.size
+    if width * height > limits.max_pixels:
+        raise PictureTooLarge(
+            f"{name} is {width} × {height} px ({width * height / 1e6:.1f} megapixels); "
+            f"at most {limits.max_pixels / 1e6:g} megapixels are allowed"
+        )
+    if min(width, height) < limits.min_side_px:
+        raise PictureTooSmall(
+            f"{name} is {width} × {height} px; each side must have at least {limits.min_side_px} px"
+        )
+    try:
+        # A phone's MPO holds the photo first and by-products after it: not an animation.
+        frames = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
+        if frames > 1:
+            raise PictureAnimated(f"{name} has {frames} frames or pages; exactly 1 is allowed")
+        picture.load()
+        turned = picture.getexif().get(_EXIF_ORIENTATION) in (5, 6, 7, 8)
+    except _DECODING_ERRORS as error:
+        raise PictureInvalid(f"{name} is damaged or cut off: {error}") from error
+    content_type = CONTENT_TYPES[picture.format or ""]
+    return PictureFacts(content_type, *((height, width) if turned else (width, height)))
+
+
+def working_size(width: int, height: int, *, size: int, name: str) -> tuple[int, int]:
+    """Return the (width, height) in pixels a picture is worked on at: long side `size`, never enlarged.
+
+    Raises:
+        PictureTooNarrow: when the short side would have fewer than 16 px, the least the network can see.
+    """
+    scale = min(1.0, size / max(width, height))
+    scaled = max(1, int(width * scale + 0.5)), max(1, int(height * scale + 0.5))
+    if min(scaled) < MIN_WORKING_SIDE_PX:
+        raise PictureTooNarrow(
+            f"{name} is {width} × {height} px and would be worked on at {scaled[0]} × {scaled[1]} px; "
+            f"the short side must keep at least {MIN_WORKING_SIDE_PX} px: choose a larger size or crop it"
+        )
+    return scaled
+
+
+def _open(data: bytes, *, name: str, limits: PictureLimits) -> Image.Image:
+    """Read the header only; no pixel is decoded here."""
+    try:
+        return Image.open(io.BytesIO(data), formats=[kind for kind in CONTENT_TYPES if kind != "MPO"])
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        counted = re.search(r"\d+", str(error))
+        pixels = f"{int(counted[0]) / 1e6:.0f} megapixels" if counted else "too many pixels"
+        raise PictureTooLarge(
+            f"{name} has {pixels}; at most {limits.max_pixels / 1e6:g} megapixels are allowed"
+        ) from error
+    except UnidentifiedImageError as error:
+        head = data[:64].lstrip()
+        for magic, kind in _KNOWN_OTHERS.items():
+            if head.startswith(magic):
+                raise PictureUnsupported(f"{name} is a {kind} file; {_allowed()}") from error
+        if data[4:8] == b"ftyp":
+            raise PictureUnsupported(f"{name} is a HEIC, AVIF or video file; {_allowed()}") from error
+        raise PictureInvalid(f"{name} is not a picture that can be read; {_allowed()}") from error
+    except _DECODING_ERRORS as error:
+        raise PictureInvalid(f"{name} is damaged or cut off: {error}") from error
+
+
+def _allowed() -> str:
+    return "allowed are JPEG, PNG, WebP, TIFF, BMP and single-frame GIF"

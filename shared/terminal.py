@@ -1,0 +1,62 @@
+"""What both command lines show: the one progress bar of a job, and the notice of untrained weights."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, TextColumn
+
+
+class StepBar:
+    """A progress bar with step, loss and time left; plain lines every tenth step where there is no terminal."""
+
+    def __init__(self, console: Console, *, title: str) -> None:
+        self._console = console
+        self._title = title
+        self._last_line = -1
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("loss {task.fields[loss]}"),
+            TextColumn("{task.fields[left]} left"),
+            console=console,
+        )
+        self._task = self._progress.add_task(title, total=100, loss="–", left="–")
+
+    def __enter__(self) -> StepBar:
+        if self._console.is_terminal:
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def update(self, step: int, steps: int, *, loss: float | None, seconds_left: float | None) -> None:
+        """Show that `step` of `steps` is done; `loss` and `seconds_left` may not be known yet."""
+        shown = "–" if loss is None else f"{loss:.4g}"
+        left = "–" if seconds_left is None else format_seconds(seconds_left)
+        if self._console.is_terminal:
+            self._progress.update(self._task, completed=step, total=steps, loss=shown, left=left)
+        elif step // 10 > self._last_line // 10 or (step == steps and step > self._last_line):
+            self._last_line = step
+            self._console.print(f"{self._title}: step {step}/{steps}, loss {shown}, {left} left")
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a duration as people write it: ``12 s``, ``3 min 05 s``, ``2 h 10 min``."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def show_notice(console: Console, notice: str) -> None:
+    """Print a notice that must not be overlooked."""
+    console.print(Panel(notice, title="Notice", border_style="yellow"))
