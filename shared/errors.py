@@ -1,44 +1,44 @@
 """Every error of Atelier, in one tree; each has a stable code, and its docstring's first line is its message.
 
-    AtelierError
-    ├── Refusal                    the caller can mend it
-    │   ├── MalformedRequest       invalid_request
-    │   ├── InvalidOptions         invalid_options
-    │   ├── MissingPart            missing_part
-    │   ├── PictureRefused
-    │   │   ├── PictureInvalid     image_invalid
-    │   │   ├── PictureUnsupported unsupported_media
-    │   │   ├── PictureAnimated    image_animated
-    │   │   ├── PictureTooHeavy    image_too_heavy
-    │   │   ├── PictureTooLarge    image_too_large
-    │   │   ├── PictureTooSmall    image_too_small
-    │   │   └── PictureTooNarrow   image_too_narrow
-    │   ├── NotFound               not_found
-    │   ├── InvalidState           invalid_state
-    │   ├── NotReady               not_ready
-    │   └── TooManyStreams         too_many_streams
-    ├── ServiceError               the operator can mend it
-    │   ├── StorageUnavailable     storage_unavailable
-    │   ├── RedisUnavailable       redis_unavailable
-    │   ├── DatabaseUnavailable    database_unavailable
-    │   └── InvalidSettings        invalid_settings
-    ├── WeightsError
-    │   ├── WeightsUnavailable     weights_unavailable
-    │   └── WeightsInvalid         weights_invalid
-    ├── JobError                   a job ends with it
-    │   ├── ArtifactMissing        artifact_missing
-    │   ├── ArtifactCorrupt        artifact_corrupt
-    │   ├── CheckpointInvalid      checkpoint_invalid
-    │   ├── LossNotFinite          loss_not_finite
-    │   ├── OutOfMemory            out_of_memory
-    │   ├── EngineFailed           engine_failed
-    │   ├── WorkerLost             worker_lost
-    │   └── WorkerCrashLoop        worker_crash_loop
-    └── InternalError              never the caller's business
-        ├── StaleJob               stale_job
-        ├── LeaseLost              lease_lost
-        ├── ArtifactExists         artifact_exists
-        └── UnreadableMessage      unreadable_message
+AtelierError
+├── Refusal                    the caller can mend it
+│   ├── MalformedRequest       invalid_request
+│   ├── InvalidOptions         invalid_options
+│   ├── MissingPart            missing_part
+│   ├── PictureRefused
+│   │   ├── PictureInvalid     image_invalid
+│   │   ├── PictureUnsupported unsupported_media
+│   │   ├── PictureAnimated    image_animated
+│   │   ├── PictureTooHeavy    image_too_heavy
+│   │   ├── PictureTooLarge    image_too_large
+│   │   ├── PictureTooSmall    image_too_small
+│   │   └── PictureTooNarrow   image_too_narrow
+│   ├── NotFound               not_found
+│   ├── InvalidState           invalid_state
+│   ├── NotReady               not_ready
+│   └── TooManyStreams         too_many_streams
+├── ServiceError               the operator can mend it
+│   ├── StorageUnavailable     storage_unavailable
+│   ├── RedisUnavailable       redis_unavailable
+│   ├── DatabaseUnavailable    database_unavailable
+│   └── InvalidSettings        invalid_settings
+├── WeightsError
+│   ├── WeightsUnavailable     weights_unavailable
+│   └── WeightsInvalid         weights_invalid
+├── JobError                   a job ends with it
+│   ├── ArtifactMissing        artifact_missing
+│   ├── ArtifactCorrupt        artifact_corrupt
+│   ├── CheckpointInvalid      checkpoint_invalid
+│   ├── LossNotFinite          loss_not_finite
+│   ├── OutOfMemory            out_of_memory
+│   ├── EngineFailed           engine_failed
+│   ├── WorkerLost             worker_lost
+│   └── WorkerCrashLoop        worker_crash_loop
+└── InternalError              never the caller's business
+    ├── StaleJob               stale_job
+    ├── LeaseLost              lease_lost
+    ├── ArtifactExists         artifact_exists
+    └── UnreadableMessage      unreadable_message
 """
 
 from __future__ import annotations

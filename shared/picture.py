@@ -61,7 +61,7 @@ class PictureLimits:
 
 @dataclass(frozen=True)
 class PictureFacts:
-    """What a picture is: media type, and its width and height in pixels as a person sees it (EXIF applied)."""
+    """What a picture is: media type, and its width and height in pixels as people see it (EXIF applied)."""
 
     content_type: str
     width: int

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 
 class StepBar:
-    """A progress bar with step, loss and time left; plain lines every tenth step where there is no terminal."""
+    """A progress bar with step, loss and time left; plain lines every tenth step without a terminal."""
 
     def __init__(self, console: Console, *, title: str) -> None:
         self._console = console

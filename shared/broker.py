@@ -1,0 +1,98 @@
+"""The broker: the names and settings both ends of Celery must share, and the sending end."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import redis
+from celery import Celery
+from kombu import Queue
+from kombu.exceptions import OperationalError
+
+from shared.coordination.connection import redis_errors
+from shared.errors import RedisUnavailable
+from shared.messages import JobMessage
+from shared.settings import Settings
+
+TASK_NAME = "atelier.stylize"
+QUEUE = "atelier.jobs"
+_PRIORITY_STEPS = [0, 3, 6, 9]
+_UNACKED = "unacked"
+#: Longer than the longest job: redelivery after a crash is the rescuer's work, not the broker's.
+_VISIBILITY_SECONDS = 43_200
+
+
+def broker_config(settings: Settings) -> dict[str, Any]:
+    """Return the Celery settings that both ends have to agree on."""
+    return {
+        "broker_url": settings.redis_url,
+        "result_backend": None,
+        "task_ignore_result": True,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "task_default_queue": QUEUE,
+        "task_queues": [Queue(QUEUE)],
+        "task_create_missing_queues": False,
+        "visibility_timeout": _VISIBILITY_SECONDS,
+        "result_backend_transport_options": {"visibility_timeout": _VISIBILITY_SECONDS},
+        "broker_transport_options": {
+            "visibility_timeout": _VISIBILITY_SECONDS,
+            "unacked_restore_interval": 10,
+            "unacked_restore_throttle": 1,
+            "health_check_interval": 25,
+            "socket_connect_timeout": 5,
+            "socket_timeout": 30,
+            "socket_keepalive": True,
+            "priority_steps": _PRIORITY_STEPS,
+            "queue_order_strategy": "priority",
+            "sep": ":",
+        },
+    }
+
+
+class Dispatch:
+    """The sending end of the queue, and a look into it."""
+
+    def __init__(self, settings: Settings, client: redis.Redis) -> None:
+        self._client = client
+        self._app = Celery("atelier-producer", set_as_current=False)
+        self._app.conf.update(broker_config(settings))
+
+    def send(self, message: JobMessage) -> None:
+        """Put a message into the queue.
+
+        Raises:
+            RedisUnavailable: when it could not be put there; it may be sent again at any time.
+        """
+        try:
+            with redis_errors():
+                self._app.send_task(
+                    TASK_NAME,
+                    kwargs={"message": message.model_dump(mode="json")},
+                    task_id=message.message_id,
+                    queue=QUEUE,
+                    retry=False,
+                )
+        except OperationalError as error:
+            raise RedisUnavailable(f"the broker does not answer: {error}") from error
+
+    def waiting_ids(self) -> set[str]:
+        """Return the message ids in the queue and with workers, read from the broker's own lists.
+
+        Raises:
+            RedisUnavailable: when Redis does not answer.
+        """
+        with redis_errors():
+            texts = [
+                text
+                for step in _PRIORITY_STEPS
+                for text in self._client.lrange(QUEUE if step == 0 else f"{QUEUE}:{step}", 0, -1)
+            ]
+            held = self._client.hvals(_UNACKED)
+        envelopes = [json.loads(text) for text in texts] + [json.loads(text)[0] for text in held]
+        return {envelope["headers"]["id"] for envelope in envelopes}
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._app.close()

@@ -1,0 +1,78 @@
+"""Live progress: where a running attempt is, kept in Redis only and merged in when a job is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from shared.coordination.connection import PREFIX, redis_errors
+
+_KEEP_SECONDS = 24 * 3600
+
+
+class LiveProgress(BaseModel):
+    """Where an attempt is; losses by part; `preview_step` is 0 while there is no preview."""
+
+    model_config = ConfigDict(frozen=True)
+
+    attempt: int
+    step: int
+    steps: int
+    loss_total: float
+    loss_content: float
+    loss_style: float
+    steps_per_second: float
+    preview_step: int = 0
+
+
+class ProgressBoard:
+    """The live progress of all jobs. Every method raises `RedisUnavailable` when Redis does not answer."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    def publish(self, job_id: str, progress: LiveProgress) -> None:
+        """Replace a job's progress and wake those who watch it."""
+        with redis_errors():
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.set(_key(job_id), progress.model_dump_json(), ex=_KEEP_SECONDS)
+            pipeline.publish(_channel(job_id), "progress")
+            pipeline.execute()
+
+    def read(self, job_ids: list[str]) -> dict[str, LiveProgress]:
+        """Return the progress of those of the jobs that have some."""
+        if not job_ids:
+            return {}
+        with redis_errors():
+            texts = self._client.mget([_key(job_id) for job_id in job_ids])
+        found = {}
+        for job_id, text in zip(job_ids, texts, strict=True):
+            try:
+                if text is not None:
+                    found[job_id] = LiveProgress.model_validate_json(text)
+            except ValidationError:
+                continue  # written by another version during an upgrade: a hint that is not understood
+        return found
+
+    def notify(self, job_id: str) -> None:
+        """Wake those who watch a job: its row has changed."""
+        with redis_errors():
+            self._client.publish(_channel(job_id), "changed")
+
+    @contextmanager
+    def watch(self, job_id: str) -> Iterator[redis.client.PubSub]:
+        """Subscribe to a job's channel; ``get_message(timeout=seconds)`` then waits for the next change."""
+        with redis_errors(), self._client.pubsub(ignore_subscribe_messages=True) as subscription:
+            subscription.subscribe(_channel(job_id))
+            yield subscription
+
+
+def _key(job_id: str) -> str:
+    return f"{PREFIX}progress:{job_id}"
+
+
+def _channel(job_id: str) -> str:
+    return f"{PREFIX}watch:{job_id}"

@@ -1,0 +1,130 @@
+"""The settings: every one, with its default; read from an injected mapping, once a process, then frozen.
+
+A setting `redis_url` is the variable ``ATELIER_REDIS_URL``. Nothing else reads the environment.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from shared.errors import InvalidSettings
+from shared.picture import PictureLimits
+
+PREFIX = "ATELIER_"
+_KERAS_FILES = "https://storage.googleapis.com/tensorflow/keras-applications/vgg19/"
+
+
+class Settings(BaseModel):
+    """All settings of all processes; each process uses those it needs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    redis_url: str = Field(
+        "redis://127.0.0.1:6379/0", description="Redis: broker, leases, live progress, events"
+    )
+    data_dir: Path = Field(Path("data"), description="Folder for all that has no place of its own below")
+    database_url: str = Field("", description="SQLAlchemy URL; empty is atelier.db in the data folder")
+    storage_url: str = Field(
+        "", description="file:// URL of the artifact store; empty is storage in the data folder"
+    )
+    cache_dir: Path = Field(
+        Path("~/.cache/atelier"), description="Folder for weights, shared by a machine's processes"
+    )
+    url: str = Field("http://127.0.0.1:8000", description="Where the command line finds the service")
+    host: str = Field("127.0.0.1", description="Address the web process listens on")
+    port: int = Field(8000, ge=1, le=65535, description="Port the web process listens on")
+    web_threads: int = Field(
+        64, ge=2, le=1024, description="Threads of the web process; half may be event streams"
+    )
+    vgg19_weights: str = Field(
+        "imagenet", description="imagenet, auto, untrained, or the path of a Keras .h5 file"
+    )
+    vgg19_weights_url: str = Field(
+        _KERAS_FILES + "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        description="Where imagenet is downloaded from",
+    )
+    vgg19_weights_hash: str = Field(
+        "253f8cb515780f3b799900260a226db6",
+        description="Hex digest of that file: MD5 or SHA-256, told by length",
+    )
+    weights_auto_seconds: float = Field(
+        10, gt=0, description="How long auto may try to get imagenet, in seconds"
+    )
+    max_upload_bytes: int = Field(25_000_000, ge=1, description="Largest picture file, in bytes")
+    max_pixels: int = Field(40_000_000, ge=1, description="Largest picture, in pixels")
+    min_side_px: int = Field(32, ge=16, description="Shortest side of a picture, in pixels")
+    lease_seconds: float = Field(30, gt=0, description="A lease not renewed for this long is lost")
+    renew_seconds: float = Field(5, gt=0, description="Seconds between renewals of a lease")
+    stall_seconds: float = Field(
+        120, gt=0, description="A job with no new step for this long is no longer renewed"
+    )
+    max_attempts: int = Field(3, ge=1, le=100, description="Attempts of a job before it fails as worker_lost")
+    max_deliveries: int = Field(
+        3, ge=1, description="Deliveries of one attempt before it is a worker_crash_loop"
+    )
+    dispatch_seconds: float = Field(0.2, gt=0, description="Seconds between two looks for jobs to dispatch")
+    rescue_seconds: float = Field(5, gt=0, description="Seconds between two looks for lost leases")
+    preview_seconds: float = Field(0.5, gt=0, description="Least seconds between two previews of a job")
+    worker_seconds: float = Field(30, gt=0, description="A worker not heard of for this long counts as gone")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least level that is logged"
+    )
+    log_format: Literal["json", "console"] = Field(
+        "json", description="json for machines, console for people"
+    )
+
+    @field_validator("data_dir", "cache_dir")
+    @classmethod
+    def _expand(cls, path: Path) -> Path:
+        return path.expanduser().absolute()
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The database's URL with the default filled in."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'atelier.db'}"
+
+    @property
+    def resolved_storage_url(self) -> str:
+        """The artifact store's URL with the default filled in."""
+        return self.storage_url or (self.data_dir / "storage").as_uri()
+
+    def picture_limits(self) -> PictureLimits:
+        """Return what a picture may be."""
+        return PictureLimits(self.max_upload_bytes, self.max_pixels, self.min_side_px)
+
+    def to_environ(self) -> dict[str, str]:
+        """Return the settings as variables, for a process that this one starts."""
+        return {PREFIX + name.upper(): str(value) for name, value in self.model_dump().items()}
+
+
+def load_settings(environ: Mapping[str, str]) -> Settings:
+    """Return the settings in a mapping such as ``os.environ``; empty variables count as unset.
+
+    Raises:
+        InvalidSettings: naming each variable that is unknown or whose value is not allowed.
+    """
+    given = {
+        key.removeprefix(PREFIX).lower(): value
+        for key, value in environ.items()
+        if key.startswith(PREFIX) and value != ""
+    }
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        raise InvalidSettings("; ".join(_explain(dict(item)) for item in error.errors())) from None
+
+
+def _explain(item: dict[str, object]) -> str:
+    location = item["loc"]
+    name = str(location[0]) if isinstance(location, tuple) and location else ""
+    variable = PREFIX + name.upper()
+    if item["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, Settings.model_fields, n=1)
+        hint = f"; did you mean {PREFIX}{near[0].upper()}?" if near else ""
+        return f"{variable} is not a setting{hint}"
+    return f"{variable} is {item['input']!r}: {item['msg']}"

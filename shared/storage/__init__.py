@@ -1,0 +1,1 @@
+"""Shared storage: pictures in, checkpoints and results out, behind one interface of few methods."""

@@ -1,0 +1,43 @@
+"""Which file lies where in the storage."""
+
+from __future__ import annotations
+
+
+def asset_key(sha256: str) -> str:
+    """Return the key of an uploaded picture: equal bytes are stored once."""
+    return f"assets/{sha256[:2]}/{sha256}"
+
+
+def job_folder(job_id: str) -> str:
+    """Return the folder of all files of a job."""
+    return f"jobs/{job_id}"
+
+
+def attempt_folder(job_id: str, attempt: int) -> str:
+    """Return the folder that only this attempt writes to."""
+    return f"{job_folder(job_id)}/attempt-{attempt}"
+
+
+def checkpoint_key(job_id: str, attempt: int, step: int) -> str:
+    """Return the key of a checkpoint's state."""
+    return f"{attempt_folder(job_id, attempt)}/checkpoint-{step:05d}.safetensors"
+
+
+def checkpoint_picture_key(job_id: str, attempt: int, step: int) -> str:
+    """Return the key of a checkpoint's picture."""
+    return f"{attempt_folder(job_id, attempt)}/checkpoint-{step:05d}.png"
+
+
+def preview_key(job_id: str, attempt: int) -> str:
+    """Return the key of the newest preview."""
+    return f"{attempt_folder(job_id, attempt)}/preview.jpg"
+
+
+def result_picture_key(job_id: str, attempt: int) -> str:
+    """Return the key of the final picture."""
+    return f"{attempt_folder(job_id, attempt)}/result.png"
+
+
+def marker_key(job_id: str, attempt: int) -> str:
+    """Return the key of the commit marker, the last file that a successful attempt writes."""
+    return f"{attempt_folder(job_id, attempt)}/result.json"

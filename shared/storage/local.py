@@ -1,0 +1,119 @@
+"""The artifact store in a local or mounted folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from shared.errors import ArtifactExists, ArtifactMissing, StorageUnavailable
+from shared.ids import new_id
+
+_PARTIAL = ".partial-"
+
+
+class LocalStore:
+    """Files below one folder. A write goes to a hidden name first, is synced, and then takes its place."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    def write(self, key: str, data: bytes) -> None:
+        """See `ArtifactStore.write`."""
+        path = self._path(key)
+        with _storage_errors(key), self._partial(path, data) as partial:
+            partial.replace(path)
+            _sync_folder(path.parent)
+
+    def create(self, key: str, data: bytes) -> None:
+        """See `ArtifactStore.create`."""
+        path = self._path(key)
+        with _storage_errors(key), self._partial(path, data) as partial:
+            try:
+                os.link(partial, path)  # fails if the name is taken, unlike a rename
+            except FileExistsError:
+                raise ArtifactExists(f"{key} is already there") from None
+            _sync_folder(path.parent)
+
+    def read(self, key: str) -> bytes:
+        """See `ArtifactStore.read`."""
+        with _storage_errors(key):
+            return self._path(key).read_bytes()
+
+    def open(self, key: str) -> BinaryIO:
+        """See `ArtifactStore.open`."""
+        with _storage_errors(key):
+            return self._path(key).open("rb")
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """See `ArtifactStore.list`."""
+        with _storage_errors(prefix):
+            files = sorted(path for path in self._path(prefix).rglob("*") if path.is_file())
+        for path in files:
+            if not path.name.startswith(_PARTIAL):
+                yield path.relative_to(self.root).as_posix()
+
+    def delete(self, key: str) -> None:
+        """See `ArtifactStore.delete`."""
+        with _storage_errors(key):
+            self._path(key).unlink(missing_ok=True)
+
+    def delete_tree(self, prefix: str) -> None:
+        """See `ArtifactStore.delete_tree`."""
+        with _storage_errors(prefix):
+            path = self._path(prefix)
+            if path.exists():
+                shutil.rmtree(path)
+
+    def check(self) -> None:
+        """See `ArtifactStore.check`."""
+        key = f"check/{new_id()}"
+        self.write(key, b"check")
+        if self.read(key) != b"check":
+            raise StorageUnavailable(f"{self.root} does not give back what was written")
+        self.delete(key)
+
+    def _path(self, key: str) -> Path:
+        path = self.root / key
+        if not key or key.startswith("/") or ".." in path.parts:
+            raise ArtifactMissing(f"{key!r} is not a key")
+        return path
+
+    @contextmanager
+    def _partial(self, path: Path, data: bytes) -> Iterator[Path]:
+        """Write `data` beside its place under a hidden name, which is gone afterwards whatever happens."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=_PARTIAL, dir=path.parent)
+        partial = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fchmod(file.fileno(), 0o644)  # mkstemp's 0600 would shut out a worker under another user
+                os.fsync(file.fileno())
+            yield partial
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _storage_errors(key: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ArtifactMissing(f"{key} is not in the storage") from error
+    except OSError as error:
+        raise StorageUnavailable(f"storage failed at {key}: {error.strerror or error}") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new name durable: on POSIX a folder is synced on its own."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

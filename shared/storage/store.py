@@ -1,0 +1,56 @@
+"""What every artifact store can do. Keys are relative paths with ``/``; each write is whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import BinaryIO, Protocol
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from shared.errors import InvalidSettings
+
+
+class ArtifactStore(Protocol):
+    """A place for files that web, control and workers all reach.
+
+    Every method raises `StorageUnavailable` when the place itself fails, and a reading one
+    `ArtifactMissing` when nothing has this key.
+    """
+
+    def write(self, key: str, data: bytes) -> None:
+        """Store `data`, replacing what was there; readers see the old file or the new one."""
+
+    def create(self, key: str, data: bytes) -> None:
+        """Store `data` if nothing has this key yet; raise `ArtifactExists` otherwise. Atomic."""
+
+    def read(self, key: str) -> bytes:
+        """Return a file's bytes."""
+
+    def open(self, key: str) -> BinaryIO:
+        """Return a seekable reader of a file; the caller closes it."""
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Yield, sorted, the keys below the folder `prefix`."""
+
+    def delete(self, key: str) -> None:
+        """Remove a file; nothing happens if there is none."""
+
+    def delete_tree(self, prefix: str) -> None:
+        """Remove every file below the folder `prefix`."""
+
+    def check(self) -> None:
+        """Prove that a file can be written, read and removed; raise `StorageUnavailable` otherwise."""
+
+
+def open_store(url: str) -> ArtifactStore:
+    """Return the store at a URL; ``file:///path`` is a local or mounted folder.
+
+    Raises:
+        InvalidSettings: when no store knows the URL's scheme.
+    """
+    from shared.storage.local import LocalStore  # here, so that another store's client is not loaded for it
+
+    parts = urlsplit(url)
+    if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path:
+        return LocalStore(url2pathname(parts.path))
+    raise InvalidSettings(f"ATELIER_STORAGE_URL is {url!r}; it must be of the form file:///path/of/a/folder")
