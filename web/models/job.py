@@ -1,0 +1,77 @@
+"""A job, and its labels."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from shared.status import JobStatus
+from web.models.asset import Asset
+from web.models.base import Base
+
+
+class Job(Base):
+    """The truth about a job. `version` is the number of its last event; `attempt` fences old workers off."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index("ix_jobs_status_created_at", "status", "created_at"),
+        Index("ix_jobs_caller_id", "caller", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    caller: Mapped[str]
+    name: Mapped[str]
+    status: Mapped[str]
+    status_reason: Mapped[str | None]
+    version: Mapped[int]
+    attempt: Mapped[int]
+    max_attempts: Mapped[int]
+    priority: Mapped[int] = mapped_column(default=0)
+    batch_id: Mapped[str | None] = mapped_column(index=True)
+    content_asset_id: Mapped[str] = mapped_column(ForeignKey("assets.id"), index=True)
+    style_asset_id: Mapped[str] = mapped_column(ForeignKey("assets.id"), index=True)
+    options: Mapped[dict[str, Any]]
+    #: name, sha256, notice of the weights in use; known from the claim on.
+    weights: Mapped[dict[str, Any] | None]
+    engine_version: Mapped[str | None]
+    created_at: Mapped[datetime]
+    queued_at: Mapped[datetime]
+    #: When the message of this attempt was put into the broker; empty means it is still to be put there.
+    dispatched_at: Mapped[datetime | None]
+    started_at: Mapped[datetime | None]
+    completed_at: Mapped[datetime | None]
+    worker_id: Mapped[str | None]
+    device: Mapped[str | None]
+    resumed_from_step: Mapped[int | None]
+    #: The last step that is known for certain, and the losses there.
+    step: Mapped[int] = mapped_column(default=0)
+    losses: Mapped[dict[str, Any] | None]
+    outputs: Mapped[list[dict[str, Any]]]
+    error: Mapped[dict[str, Any] | None]
+    metrics: Mapped[dict[str, Any]]
+
+    content: Mapped[Asset] = relationship(foreign_keys=content_asset_id, lazy="joined")
+    style: Mapped[Asset] = relationship(foreign_keys=style_asset_id, lazy="joined")
+    labels: Mapped[list[JobLabel]] = relationship(
+        cascade="all, delete-orphan", passive_deletes=True, lazy="selectin", order_by="JobLabel.key"
+    )
+
+    @property
+    def job_status(self) -> JobStatus:
+        """The status as its type."""
+        return JobStatus(self.status)
+
+
+class JobLabel(Base):
+    """One label of a job: a key and a value that the caller chose."""
+
+    __tablename__ = "job_labels"
+    __table_args__ = (Index("ix_job_labels_key_value", "key", "value"),)
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[str]

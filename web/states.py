@@ -1,0 +1,78 @@
+"""The state machine of a job: one table. Every write of a status goes through it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from shared.errors import InvalidState
+from shared.status import JobStatus
+
+
+class Trigger(StrEnum):
+    """What can happen to a job after it was submitted."""
+
+    #: A worker has taken the attempt, or has taken it again after a crash of its child.
+    CLAIMED = "claimed"
+    #: The attempt's result is committed.
+    SUCCEEDED = "succeeded"
+    #: The attempt ended with an error that another attempt would not mend.
+    FAILED = "failed"
+    #: The worker stopped because it was asked to.
+    CANCELED = "canceled"
+    #: The worker is shutting down and gave the attempt back.
+    RELEASED = "released"
+    #: Someone asked to cancel.
+    CANCEL = "cancel"
+    #: Nobody holds the lease, and attempts are left.
+    LEASE_LOST = "lease_lost"
+    #: Nobody holds the lease, and no attempts are left.
+    ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+
+
+_QUEUED, _RUNNING, _CANCELING = JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.CANCELING
+_SUCCEEDED, _FAILED, _CANCELED = JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED
+
+TRANSITIONS: dict[tuple[JobStatus, Trigger], JobStatus] = {
+    (_QUEUED, Trigger.CLAIMED): _RUNNING,
+    (_QUEUED, Trigger.CANCEL): _CANCELED,
+    # The report of the claim may be lost while that of the end arrives.
+    (_QUEUED, Trigger.SUCCEEDED): _SUCCEEDED,
+    (_QUEUED, Trigger.FAILED): _FAILED,
+    (_RUNNING, Trigger.CLAIMED): _RUNNING,
+    (_RUNNING, Trigger.SUCCEEDED): _SUCCEEDED,
+    (_RUNNING, Trigger.FAILED): _FAILED,
+    (_RUNNING, Trigger.RELEASED): _QUEUED,
+    (_RUNNING, Trigger.CANCEL): _CANCELING,
+    (_RUNNING, Trigger.LEASE_LOST): _QUEUED,
+    (_RUNNING, Trigger.ATTEMPTS_EXHAUSTED): _FAILED,
+    (_CANCELING, Trigger.CLAIMED): _CANCELING,
+    (_CANCELING, Trigger.CANCEL): _CANCELING,
+    (_CANCELING, Trigger.CANCELED): _CANCELED,
+    # It may reach its end before it sees the flag; a finished picture is not thrown away.
+    (_CANCELING, Trigger.SUCCEEDED): _SUCCEEDED,
+    (_CANCELING, Trigger.FAILED): _FAILED,
+    (_CANCELING, Trigger.RELEASED): _CANCELED,
+    (_CANCELING, Trigger.LEASE_LOST): _CANCELED,
+    (_CANCELING, Trigger.ATTEMPTS_EXHAUSTED): _CANCELED,
+    (_CANCELED, Trigger.CANCEL): _CANCELED,
+}
+
+
+def is_legal(status: JobStatus, trigger: Trigger) -> bool:
+    """Whether the table has a row for this trigger in this status."""
+    return (status, trigger) in TRANSITIONS
+
+
+def next_status(status: JobStatus, trigger: Trigger) -> JobStatus:
+    """Return the status a trigger leads to.
+
+    Raises:
+        InvalidState: naming the statuses in which the trigger is allowed.
+    """
+    try:
+        return TRANSITIONS[status, trigger]
+    except KeyError:
+        allowed = ", ".join(sorted({start for start, known in TRANSITIONS if known == trigger}))
+        raise InvalidState(
+            f"the job is {status}; '{trigger}' is allowed only when it is {allowed or 'never'}"
+        ) from None
