@@ -71,6 +71,9 @@ class Settings(BaseModel):
     rescue_seconds: float = Field(5, gt=0, description="Seconds between two looks for lost leases")
     preview_seconds: float = Field(0.5, gt=0, description="Least seconds between two previews of a job")
     worker_seconds: float = Field(30, gt=0, description="A worker not heard of for this long counts as gone")
+    health_file: str = Field(
+        "", description="File that control and workers touch every few seconds while all is well"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least level that is logged"
     )

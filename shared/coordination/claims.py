@@ -1,6 +1,6 @@
 """Claim, lease and fence: which node may work on which attempt of a job.
 
-A claim's token is the node's name, so that a node whose child process died can take its own job again at once.
+A claim's token is the node's name: a node whose child process died can take its own job again at once.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Claims:
 
     def claim(self, job_id: str, attempt: int, *, token: str) -> Verdict:
         """Try to take the lease on an attempt, and count the delivery."""
-        arguments = [attempt, token, self._lease_ms, self._max_deliveries, _FENCE_SECONDS]
+        arguments: list[str | int] = [attempt, token, self._lease_ms, self._max_deliveries, _FENCE_SECONDS]
         with redis_errors():
             return Verdict(self._claim(keys=_keys(job_id), args=arguments))
 

@@ -65,9 +65,10 @@ class ProgressBoard:
     @contextmanager
     def watch(self, job_id: str) -> Iterator[redis.client.PubSub]:
         """Subscribe to a job's channel; ``get_message(timeout=seconds)`` then waits for the next change."""
-        with redis_errors(), self._client.pubsub(ignore_subscribe_messages=True) as subscription:
-            subscription.subscribe(_channel(job_id))
-            yield subscription
+        pubsub: redis.client.PubSub = self._client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+        with redis_errors(), pubsub:
+            pubsub.subscribe(_channel(job_id))
+            yield pubsub
 
 
 def _key(job_id: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import redis
 
@@ -70,8 +71,8 @@ class EventStream:
         entries = answer[0][1] if answer else []
         return [Delivery(entry_id, fields.get("event", "")) for entry_id, fields in entries if fields]
 
-    def _group_read(self, start: str, count: int, block_ms: int | None) -> list[tuple[str, list]]:  # type: ignore[type-arg]
-        answer = self._client.xreadgroup(GROUP, _CONSUMER, {STREAM: start}, count=count, block=block_ms)
+    def _group_read(self, start: str, count: int, block_ms: int | None) -> list[Any]:
+        answer: Any = self._client.xreadgroup(GROUP, _CONSUMER, {STREAM: start}, count=count, block=block_ms)
         return list(answer.items()) if isinstance(answer, dict) else list(answer or [])
 
     def _create_group(self) -> None:

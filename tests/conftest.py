@@ -1,0 +1,65 @@
+"""Fixtures of all tests: settings in a temporary folder, a real Redis, pictures."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from PIL import Image
+
+from shared.coordination.connection import connect_redis
+from shared.redis_server import RedisServer
+from shared.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One real Redis for the whole run, started by us on a free port."""
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def settings(tmp_path: Path, redis_server: RedisServer) -> Iterator[Settings]:
+    """Settings with an own data folder and an empty Redis."""
+    settings = Settings(
+        redis_url=redis_server.url,
+        data_dir=tmp_path / "data",
+        cache_dir=tmp_path / "cache",
+        vgg19_weights="untrained",
+    )
+    client = connect_redis(settings)
+    client.flushall()
+    yield settings
+    client.close()
+
+
+@pytest.fixture
+def redis_client(settings: Settings) -> Iterator[redis.Redis]:
+    """A client of the test's empty Redis."""
+    client = connect_redis(settings)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def make_picture() -> Callable[..., bytes]:
+    """A maker of small encoded pictures with some structure in them."""
+
+    def make(
+        width: int = 64, height: int = 48, *, kind: str = "PNG", mode: str = "RGB", seed: int = 0
+    ) -> bytes:
+        gradient = Image.linear_gradient("L").resize((width, height))
+        other = gradient.transpose(Image.Transpose.ROTATE_180).point(
+            lambda value: (value * 3 + seed * 40) % 256
+        )
+        third = gradient.point(lambda value: (value * (seed + 2)) % 256)
+        picture = Image.merge("RGB", (gradient, other, third)).convert(mode)
+        buffer = io.BytesIO()
+        picture.save(buffer, format=kind)
+        return buffer.getvalue()
+
+    return make
