@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 import redis
@@ -18,7 +19,7 @@ from shared.settings import Settings
 TASK_NAME = "atelier.stylize"
 QUEUE = "atelier.jobs"
 _PRIORITY_STEPS = [0, 3, 6, 9]
-_UNACKED = "unacked"
+_UNACKED, _UNACKED_INDEX = "unacked", "unacked_index"
 #: Longer than the longest job: redelivery after a crash is the rescuer's work, not the broker's.
 _VISIBILITY_SECONDS = 43_200
 
@@ -77,8 +78,10 @@ class Dispatch:
         except OperationalError as error:
             raise RedisUnavailable(f"the broker does not answer: {error}") from error
 
-    def waiting_ids(self) -> set[str]:
-        """Return the message ids in the queue and with workers, read from the broker's own lists.
+    def waiting_ids(self, *, held_since: datetime) -> set[str]:
+        """Return the ids of messages in the queue, and of those that a worker took since a moment.
+
+        One that was taken earlier is held by a lease, or by a worker that is dead.
 
         Raises:
             RedisUnavailable: when Redis does not answer.
@@ -89,8 +92,9 @@ class Dispatch:
                 for step in _PRIORITY_STEPS
                 for text in self._client.lrange(QUEUE if step == 0 else f"{QUEUE}:{step}", 0, -1)
             ]
-            held = self._client.hvals(_UNACKED)
-        envelopes = [json.loads(text) for text in texts] + [json.loads(text)[0] for text in held]
+            tags: Any = self._client.zrangebyscore(_UNACKED_INDEX, held_since.timestamp(), "+inf")
+            held = self._client.hmget(_UNACKED, tags) if tags else []
+        envelopes = [json.loads(text) for text in texts] + [json.loads(text)[0] for text in held if text]
         return {envelope["headers"]["id"] for envelope in envelopes}
 
     def close(self) -> None:

@@ -40,8 +40,11 @@ return 'restored'
 """
 
 _RELEASE = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
-return 0
+if redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end
+redis.call('DEL', KEYS[2])
+redis.call('HDEL', KEYS[1], 'deliveries:' .. ARGV[1])
+if ARGV[3] == 'ended' then redis.call('HSET', KEYS[1], 'attempt', ARGV[1] + 1) end
+return 1
 """
 
 _FENCE = """
@@ -97,10 +100,10 @@ class Claims:
                 self._renew(keys=_keys(job_id), args=[attempt, token, self._lease_ms, _FENCE_SECONDS])
             )
 
-    def release(self, job_id: str, *, token: str) -> None:
-        """Give the lease back, if it is ours."""
+    def release(self, job_id: str, attempt: int, *, token: str, ended: bool) -> None:
+        """Give the lease back, if it is ours; once an attempt has ended, a late duplicate of it is stale."""
         with redis_errors():
-            self._release(keys=[_keys(job_id)[1]], args=[token])
+            self._release(keys=_keys(job_id), args=[attempt, token, "ended" if ended else "open"])
 
     def fence(self, job_id: str, attempt: int) -> None:
         """Make every lower attempt stale from now on."""

@@ -33,9 +33,9 @@ def preview_key(job_id: str, attempt: int) -> str:
     return f"{attempt_folder(job_id, attempt)}/preview.jpg"
 
 
-def result_picture_key(job_id: str, attempt: int) -> str:
-    """Return the key of the final picture."""
-    return f"{attempt_folder(job_id, attempt)}/result.png"
+def result_picture_key(job_id: str, attempt: int, sha256: str) -> str:
+    """Return the key of the final picture; named by its bytes: no zombie can change it."""
+    return f"{attempt_folder(job_id, attempt)}/result-{sha256[:16]}.png"
 
 
 def marker_key(job_id: str, attempt: int) -> str:

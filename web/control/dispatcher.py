@@ -1,0 +1,103 @@
+"""The dispatcher: committed rows → broker. A row says whether its message was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from shared.broker import Dispatch
+from shared.coordination.claims import Claims
+from shared.errors import StaleJob
+from shared.logs import get_logger
+from shared.messages import InputPicture, JobMessage
+from shared.options import StyleOptions
+from shared.storage.layout import asset_key
+from web.control.projector import Projector
+from web.database import Database
+from web.models import Job
+from web.repository.jobs import get_job, jobs_dispatched_before, jobs_to_dispatch
+from web.repository.transitions import write_changes
+
+_log = get_logger(__name__)
+_BATCH = 200
+_GRACE = timedelta(seconds=5)
+
+
+def message_for(job: Job) -> JobMessage:
+    """Return the message for the attempt that a job is at."""
+    return JobMessage(
+        job_id=job.id,
+        attempt=job.attempt,
+        content=InputPicture(key=asset_key(job.content.sha256), sha256=job.content.sha256),
+        style=InputPicture(key=asset_key(job.style.sha256), sha256=job.style.sha256),
+        options=StyleOptions.model_validate(job.options),
+    )
+
+
+class Dispatcher:
+    """Sends what is due, and sends again what the broker has lost."""
+
+    def __init__(
+        self,
+        database: Database,
+        dispatch: Dispatch,
+        claims: Claims,
+        *,
+        lease_seconds: float,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._dispatch = dispatch
+        self._claims = claims
+        self._taken_for = timedelta(seconds=lease_seconds)
+        self._clock = clock
+
+    def send_due(self) -> int:
+        """Send the message of every queued job that has none; return how many were sent.
+
+        Raises:
+            RedisUnavailable: those not sent stay due.
+        """
+        with self._database.read() as session:
+            due = jobs_to_dispatch(session, limit=_BATCH)
+        sent: list[Job] = []
+        try:
+            for job in due:
+                self._dispatch.send(message_for(job))
+                sent.append(job)
+        finally:
+            self._mark(sent, self._clock())
+        return len(sent)
+
+    def send_lost(self, projector: Projector) -> int:
+        """Make due again what was sent, but neither waits in the broker nor is held by a worker.
+
+        The order matters: rows, broker, leases, then the rest of the stream; only what is still queued after
+        that is lost. Being wrong is cheap, since a duplicate is dropped by its claim.
+        """
+        with self._database.read() as session:
+            sent = jobs_dispatched_before(session, self._clock() - _GRACE)
+        if not sent:
+            return 0
+        waiting = self._dispatch.waiting_ids(held_since=self._clock() - self._taken_for)
+        missing = [job for job in sent if message_for(job).message_id not in waiting]
+        unheld = set(self._claims.without_lease(job.id for job in missing))
+        projector.drain()
+        lost = [job for job in missing if job.id in unheld]
+        if lost:
+            _log.warning("messages_lost", count=len(lost), job_ids=[job.id for job in lost[:10]])
+        self._mark(lost, None)
+        return len(lost)
+
+    def _mark(self, jobs: list[Job], dispatched_at: datetime | None) -> None:
+        if not jobs:
+            return
+        with self._database.write() as session:
+            for job in jobs:
+                current = get_job(session, job.id)
+                if (current.version, current.dispatched_at) != (job.version, job.dispatched_at):
+                    continue  # it was canceled, claimed or sent meanwhile
+                try:
+                    write_changes(session, current, {"dispatched_at": dispatched_at}, now=self._clock())
+                except StaleJob as error:
+                    _log.info("mark_stale", job_id=job.id, reason=error.detail)

@@ -1,0 +1,113 @@
+"""The control process: one loop over projector, dispatcher and rescuer."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+from time import monotonic
+from types import FrameType
+
+from shared.broker import Dispatch
+from shared.clock import utc_now
+from shared.coordination.claims import Claims
+from shared.coordination.connection import connect_redis
+from shared.coordination.epoch import Epoch
+from shared.coordination.flags import Flags
+from shared.coordination.progress import ProgressBoard
+from shared.coordination.stream import EventStream
+from shared.errors import ServiceError
+from shared.logs import configure_logs, get_logger
+from shared.settings import Settings
+from shared.storage.store import open_store
+from web.control.dispatcher import Dispatcher
+from web.control.projector import Projector
+from web.control.rescuer import Rescuer
+from web.database import Database
+
+_log = get_logger(__name__)
+_RETRY_SECONDS = 1.0
+
+
+class Control:
+    """Everything that moves jobs on, one round at a time; `clock_seconds` is monotonic."""
+
+    def __init__(self, settings: Settings, *, clock_seconds: Callable[[], float] = monotonic) -> None:
+        self._settings = settings
+        self._clock_seconds = clock_seconds
+        self.database = Database(settings.resolved_database_url)
+        self.database.upgrade()
+        self._client = connect_redis(settings)
+        claims = Claims(self._client, lease_seconds=settings.lease_seconds)
+        flags, board = Flags(self._client), ProgressBoard(self._client)
+        store = open_store(settings.resolved_storage_url)
+        self._epoch = Epoch(self._client)
+        self._dispatch = Dispatch(settings, self._client)
+        self.projector = Projector(self.database, EventStream(self._client), board, flags, clock=utc_now)
+        self.dispatcher = Dispatcher(
+            self.database, self._dispatch, claims, lease_seconds=settings.lease_seconds, clock=utc_now
+        )
+        self.rescuer = Rescuer(self.database, store, claims, flags, board, clock=utc_now)
+        self._next_rescue = clock_seconds()
+
+    def round(self) -> None:
+        """Apply reports, send what is due, and every few seconds look for what is lost.
+
+        Raises:
+            ServiceError: when Redis, database or storage failed; the next round takes up where it stopped.
+        """
+        try:
+            self.projector.step(block_ms=int(self._settings.dispatch_seconds * 1000))
+            self.dispatcher.send_due()
+            if self._epoch.is_new():
+                _log.warning("redis_is_new", detail="it has no data of an earlier time")
+                self.hold_rescues()
+            if self._clock_seconds() >= self._next_rescue:
+                self._next_rescue = self._clock_seconds() + self._settings.rescue_seconds
+                self.rescuer.rescue(self.projector)
+                self.dispatcher.send_lost(self.projector)
+        except ServiceError:
+            self.hold_rescues()
+            raise
+
+    def hold_rescues(self) -> None:
+        """Give the workers time to renew their leases after Redis was away or lost its data."""
+        pause = 2 * self._settings.renew_seconds
+        self._next_rescue = max(self._next_rescue, self._clock_seconds() + pause)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._dispatch.close()
+        self._client.close()
+        self.database.close()
+
+
+def run_control(settings: Settings) -> None:
+    """Run rounds until SIGTERM or SIGINT; then apply what was reported last, and return."""
+    configure_logs(settings)
+    stopping = Event()
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    control = Control(settings)
+    _log.info("control_started")
+    while not stopping.is_set():
+        if _try(control.round, stopping) and settings.health_file:
+            Path(settings.health_file).touch()
+    _try(control.projector.drain, stopping)
+    control.close()
+    _log.info("control_stopped")
+
+
+def _try(action: Callable[[], None], stopping: Event) -> bool:
+    try:
+        action()
+    except ServiceError as error:
+        _log.error("service_unavailable", code=error.code, detail=error.detail)
+        stopping.wait(_RETRY_SECONDS)
+        return False
+    return True

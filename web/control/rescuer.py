@@ -1,0 +1,144 @@
+"""The rescuer: a job whose lease is lost is repaired from its marker, tried again, or ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from shared.coordination.claims import Claims
+from shared.coordination.flags import Flag, Flags
+from shared.coordination.progress import ProgressBoard
+from shared.errors import ArtifactCorrupt, ArtifactMissing, StaleJob, WorkerLost
+from shared.events import EventType, WorkerEvent
+from shared.logs import get_logger
+from shared.messages import JobMessage
+from shared.result import ResultMarker, read_marker
+from shared.status import JobStatus
+from shared.storage.layout import marker_key
+from shared.storage.store import ArtifactStore
+from web.control.dispatcher import message_for
+from web.control.projector import Projector
+from web.database import Database
+from web.models import Job
+from web.repository.history import save_attempt
+from web.repository.jobs import get_job, jobs_held_by_workers
+from web.repository.transitions import apply_trigger
+from web.states import Trigger
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Rescue:
+    """What to do about a lost lease: the trigger, and the attempt that is to follow, if one is."""
+
+    trigger: Trigger
+    next_attempt: int | None = None
+
+
+def decide_rescue(status: JobStatus, attempt: int, *, max_attempts: int) -> Rescue:
+    """Decide about a job that nobody holds and that has no marker."""
+    if status is JobStatus.CANCELING:
+        return Rescue(Trigger.LEASE_LOST)
+    if attempt >= max_attempts:
+        return Rescue(Trigger.ATTEMPTS_EXHAUSTED)
+    return Rescue(Trigger.LEASE_LOST, next_attempt=attempt + 1)
+
+
+class Rescuer:
+    """Looks after the jobs that workers should hold."""
+
+    def __init__(
+        self,
+        database: Database,
+        store: ArtifactStore,
+        claims: Claims,
+        flags: Flags,
+        board: ProgressBoard,
+        *,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._claims = claims
+        self._flags = flags
+        self._board = board
+        self._clock = clock
+
+    def rescue(self, projector: Projector) -> int:
+        """Rescue every job without a lease; return how many there were.
+
+        The order matters: leases first, then the rest of the stream, then the markers. The other way round a
+        job that ends in between would be taken for lost, and computed twice.
+        """
+        with self._database.read() as session:
+            held = jobs_held_by_workers(session)
+        for job in held:
+            if job.job_status is JobStatus.CANCELING:
+                self._flags.raise_flag(job.id, Flag.CANCEL)
+        lost = set(self._claims.without_lease(job.id for job in held))
+        if not lost:
+            return 0
+        projector.drain()
+        still_lost = set(self._claims.without_lease(lost))
+        suspects = [job for job in held if job.id in still_lost]
+        return sum(self._rescue_one(job, projector) for job in suspects)
+
+    def _rescue_one(self, seen: Job, projector: Projector) -> bool:
+        marker = self._marker(seen.id, seen.attempt)
+        if marker is not None:
+            _log.warning("report_repaired", job_id=seen.id, attempt=seen.attempt)
+            projector.apply(_success(message_for(seen), marker, self._clock()))
+            return True
+        try:
+            with self._database.write() as session:
+                job = get_job(session, seen.id)
+                held = job.job_status in (JobStatus.RUNNING, JobStatus.CANCELING)
+                if not held or (job.attempt, job.worker_id) != (seen.attempt, seen.worker_id):
+                    return False
+                rescue = decide_rescue(job.job_status, job.attempt, max_attempts=job.max_attempts)
+                save_attempt(session, job.id, job.attempt, ended_at=self._clock(), outcome="worker_lost")
+                apply_trigger(
+                    session, job, rescue.trigger, now=self._clock(), reason="worker_lost",
+                    values=_values(job, rescue),
+                )  # fmt: skip
+                status, attempt = job.job_status, job.attempt
+        except StaleJob as error:
+            _log.info("rescue_stale", job_id=seen.id, reason=error.detail)
+            return False
+        _log.warning("job_rescued", job_id=seen.id, attempt=attempt, status=status, worker_id=seen.worker_id)
+        # Also when it ended: a worker that was only asleep must learn that it lost the job.
+        self._claims.fence(seen.id, seen.attempt + 1)
+        self._board.notify(seen.id)
+        return True
+
+    def _marker(self, job_id: str, attempt: int) -> ResultMarker | None:
+        try:
+            return read_marker(self._store.read(marker_key(job_id, attempt)))
+        except ArtifactMissing:
+            return None
+        except ArtifactCorrupt as error:
+            _log.error("marker_unreadable", job_id=job_id, attempt=attempt, reason=error.detail)
+            return None
+
+
+def _values(job: Job, rescue: Rescue) -> dict[str, Any]:
+    if rescue.next_attempt is not None:
+        return {"attempt": rescue.next_attempt, "dispatched_at": None, "worker_id": None, "device": None}
+    if rescue.trigger is Trigger.ATTEMPTS_EXHAUSTED and job.job_status is JobStatus.RUNNING:
+        detail = f"the worker was lost {job.attempt} times; at most {job.max_attempts} attempts are made"
+        return {"error": WorkerLost(detail).to_json()}
+    return {}
+
+
+def _success(message: JobMessage, marker: ResultMarker, now: datetime) -> WorkerEvent:
+    return WorkerEvent(
+        event_id=f"{message.message_id}:{EventType.SUCCEEDED}",
+        type=EventType.SUCCEEDED,
+        job_id=message.job_id,
+        attempt=message.attempt,
+        at=now,
+        data=marker.model_dump(mode="json"),
+    )

@@ -1,0 +1,107 @@
+"""Checkpoints: all that an attempt needs to go on exactly where another one stopped.
+
+One safetensors file each, which carries its own digest and the fingerprint of what it belongs to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from shared.errors import ArtifactMissing, CheckpointInvalid
+from shared.logs import get_logger
+from shared.messages import JobMessage
+from shared.storage.layout import job_folder
+from shared.storage.store import ArtifactStore
+from worker.engine.state import EngineState
+
+_log = get_logger(__name__)
+_FORMAT = "1"
+_NAME = re.compile(r"/attempt-(\d+)/checkpoint-(\d+)\.safetensors$")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was found: its key, and the engine's state in it."""
+
+    key: str
+    state: EngineState
+
+
+def fingerprint(message: JobMessage, *, weights_sha256: str, engine_version: str) -> str:
+    """Return the SHA-256 of all that decides a result: inputs, options, weights, engine version.
+
+    How often checkpoints are written decides nothing, so that option is left out.
+    """
+    parts = {
+        "content": message.content.sha256,
+        "style": message.style.sha256,
+        "options": message.options.model_dump(exclude={"checkpoint_every"}),
+        "weights": weights_sha256,
+        "engine_version": engine_version,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def pack_checkpoint(state: EngineState, *, fingerprint: str) -> bytes:
+    """Return a checkpoint file's bytes."""
+    arrays = {name: np.ascontiguousarray(array) for name, array in state.arrays.items()}
+    metadata = {
+        "format": _FORMAT,
+        "step": str(state.step),
+        "fingerprint": fingerprint,
+        "digest": _digest(arrays, state.step),
+    }
+    return bytes(save(arrays, metadata))
+
+
+def unpack_checkpoint(data: bytes, *, fingerprint: str) -> EngineState:
+    """Return the state in a checkpoint file's bytes.
+
+    Raises:
+        CheckpointInvalid: when it is damaged, of another format, or of other inputs or options.
+    """
+    try:
+        arrays = load(data)
+        header_bytes = int.from_bytes(data[:8], "little")
+        metadata = json.loads(data[8 : 8 + header_bytes]).get("__metadata__", {})
+        step = int(metadata["step"])
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointInvalid(f"checkpoint is damaged: {error}") from error
+    if metadata.get("format") != _FORMAT:
+        raise CheckpointInvalid(f"checkpoint has format {metadata.get('format')!r}; known is {_FORMAT!r}")
+    if metadata.get("digest") != _digest(arrays, step):
+        raise CheckpointInvalid("checkpoint is damaged: its digest does not match its content")
+    if metadata.get("fingerprint") != fingerprint:
+        raise CheckpointInvalid("checkpoint belongs to other inputs, options, weights or engine version")
+    return EngineState(step=step, arrays=arrays)
+
+
+def find_checkpoint(store: ArtifactStore, job_id: str, *, fingerprint: str) -> Checkpoint | None:
+    """Return the newest usable checkpoint of any attempt; unusable ones are passed over, and logged."""
+    found = [
+        (int(match[2]), int(match[1]), key)
+        for key in store.list(job_folder(job_id))
+        if (match := _NAME.search(key))
+    ]
+    for _step, _attempt, key in sorted(found, reverse=True):
+        try:
+            return Checkpoint(key, unpack_checkpoint(store.read(key), fingerprint=fingerprint))
+        except (CheckpointInvalid, ArtifactMissing) as error:
+            _log.warning("checkpoint_passed_over", key=key, reason=error.detail)
+    return None
+
+
+def _digest(arrays: dict[str, np.ndarray], step: int) -> str:
+    digest = hashlib.sha256(f"step {step}".encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

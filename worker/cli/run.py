@@ -1,0 +1,73 @@
+"""``atelier-worker run``: the Celery node, or one for each GPU."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from types import FrameType
+
+import click
+
+from shared.errors import InvalidSettings, WeightsError
+from shared.logs import configure_logs
+from shared.settings import Settings, load_settings
+
+NO_WEIGHTS = 3
+
+
+@click.command(short_help="Take jobs from the queue and carry them out.")
+@click.option("--name", help="Name of this node; default: the machine's name. Must be unique among workers.")
+@click.option(
+    "--gpus",
+    default="auto",
+    show_default=True,
+    help="auto (all GPUs, else the CPU), all, none, or numbers such as 0,2. One node is started for each.",
+)
+def run(name: str | None, gpus: str) -> None:
+    """Take jobs from the queue and carry them out, until SIGTERM or Ctrl-C.
+
+    A stopped worker saves a checkpoint and hands its job back; another one goes on from there.
+
+    Settings are ATELIER_… variables; a worker needs ATELIER_REDIS_URL, ATELIER_STORAGE_URL and
+    ATELIER_VGG19_WEIGHTS. Exit codes: 0 stopped, 2 wrong usage or settings, 3 no usable weights.
+    """
+    try:
+        settings = load_settings(os.environ)
+        configure_logs(settings)
+        sys.exit(_run(settings, name or socket.gethostname(), gpus))
+    except InvalidSettings as error:
+        raise click.UsageError(error.detail) from None
+    except WeightsError as error:
+        click.echo(f"{error.code}: {error.detail}", err=True)
+        if error.suggestion:
+            click.echo(error.suggestion, err=True)
+        sys.exit(NO_WEIGHTS)
+
+
+def _run(settings: Settings, name: str, gpus: str) -> int:
+    from worker.devices import choose_devices, find_gpus  # here: --help needs none of this
+    from worker.engine.weights.source import ImagenetSource, check_weights, resolve_weights
+    from worker.fleet import run_fleet
+    from worker.node import Node
+
+    devices = choose_devices(gpus, find_gpus())
+    if len(devices) > 1:
+        return run_fleet(name, devices)
+    source = ImagenetSource(
+        url=settings.vgg19_weights_url,
+        hash=settings.vgg19_weights_hash,
+        cache_dir=settings.cache_dir,
+        auto_timeout_seconds=settings.weights_auto_seconds,
+    )
+    choice = resolve_weights(settings.vgg19_weights, source)
+    check_weights(choice)
+    # Ctrl-C means the same as SIGTERM; Celery's own handling of it would not save a checkpoint.
+    signal.signal(signal.SIGINT, _as_sigterm)
+    Node(settings, name=name, device=devices[0], choice=choice).run()
+    return 0
+
+
+def _as_sigterm(_number: int, _frame: FrameType | None) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)

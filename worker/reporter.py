@@ -1,0 +1,63 @@
+"""The reporter: durable events of one attempt, kept here while Redis is away."""
+
+from __future__ import annotations
+
+from collections import deque
+from datetime import datetime
+from threading import Lock
+from time import sleep
+from typing import Any
+
+from shared.coordination.stream import EventStream
+from shared.errors import RedisUnavailable
+from shared.events import EventType, WorkerEvent
+from shared.logs import get_logger
+from shared.messages import JobMessage
+
+_log = get_logger(__name__)
+_LAST_TRIES = 6
+
+
+class Reporter:
+    """Reports of one attempt. Safe to use from the step loop and the lease's thread at once."""
+
+    def __init__(self, stream: EventStream, message: JobMessage) -> None:
+        self._stream = stream
+        self._message = message
+        self._unsent: deque[WorkerEvent] = deque()
+        self._lock = Lock()
+
+    def report(self, kind: EventType, data: dict[str, Any], *, now: datetime, mark: str = "") -> None:
+        """Report something; `mark` tells events of one kind apart, and repeats of one event are one."""
+        name = f"{self._message.message_id}:{kind}"
+        event = WorkerEvent(
+            event_id=f"{name}:{mark}" if mark else name,
+            type=kind,
+            job_id=self._message.job_id,
+            attempt=self._message.attempt,
+            at=now,
+            data=data,
+        )
+        with self._lock:
+            self._unsent.append(event)
+        self.flush()
+
+    def flush(self) -> bool:
+        """Send what is unsent; False while Redis is away."""
+        with self._lock:
+            try:
+                while self._unsent:
+                    self._stream.report(self._unsent[0])
+                    self._unsent.popleft()
+            except RedisUnavailable as error:
+                _log.warning("report_delayed", unsent=len(self._unsent), reason=error.detail)
+                return False
+        return True
+
+    def finish(self) -> None:
+        """Send what is unsent, trying for about a minute; after that control finds out by itself."""
+        for number in range(_LAST_TRIES):
+            if self.flush():
+                return
+            sleep(2**number)
+        _log.error("report_given_up", unsent=len(self._unsent))
