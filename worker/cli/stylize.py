@@ -1,0 +1,213 @@
+"""``atelier-worker stylize``: the engine alone, from two files to a third."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+
+from shared.errors import AtelierError, InvalidSettings, PictureRefused, Refusal, StorageUnavailable
+from shared.options import StyleOptions, option_help, parse_assignments, parse_options
+from shared.picture import inspect_picture, working_size
+from shared.settings import Settings, load_settings
+from shared.terminal import StepBar, format_seconds, show_notice
+
+if TYPE_CHECKING:
+    from worker.engine.engine import StyleEngine
+    from worker.engine.step import Step
+    from worker.engine.weights.weights import Weights
+
+_SUFFIXES = (".png", ".jpg", ".jpeg")
+_JPEG_QUALITY = 95
+_FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
+
+
+@click.command(short_help="Carry out one job here and now, without a queue.", epilog="\b\n" + option_help())
+@click.argument("content", type=_FILE)
+@click.argument("style", type=_FILE)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where the picture is written; its name ends in .png, .jpg or .jpeg.",
+)
+@click.option(
+    "-O",
+    "--option",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A style option; may be repeated. All are listed below, with default and range.",
+)
+@click.option(
+    "--weights",
+    metavar="imagenet|auto|untrained|PATH",
+    help="VGG19 weights: the published ones; those or else untrained ones; untrained ones; or a Keras file. "
+    "Default: ATELIER_VGG19_WEIGHTS, or else imagenet.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON document about the result to stdout.")
+def stylize(
+    content: Path,
+    style: Path,
+    output: Path,
+    assignments: tuple[str, ...],
+    weights: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Give the picture CONTENT the style of the picture STYLE.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage or refused input, 130 interrupted. The picture appears whole
+    or not at all.
+    """
+    try:
+        document = _stylize(content, style, output, assignments, weights)
+    except AtelierError as error:
+        advice = f" {error.suggestion}" if error.suggestion else ""
+        click.echo(f"Error: {error.detail} [{error.code}]{advice}", err=True)
+        if as_json:
+            click.echo(json.dumps({"error": error.to_json()}, indent=2, ensure_ascii=False))
+        sys.exit(2 if isinstance(error, Refusal | InvalidSettings) else 1)
+    except KeyboardInterrupt:
+        click.echo("Interrupted; nothing was written.", err=True)
+        sys.exit(130)
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False) if as_json else str(output))
+
+
+def _stylize(
+    content: Path, style: Path, output: Path, assignments: tuple[str, ...], weights: str | None
+) -> dict[str, object]:
+    """Judge everything that can be judged before anything slow is loaded; then compute and write."""
+    console = Console(stderr=True, highlight=False)
+    settings = load_settings(os.environ)
+    options = parse_options(parse_assignments(assignments))
+    _check_output(output)
+    inputs = {
+        name: _read(path, name, options, settings) for name, path in (("content", content), ("style", style))
+    }
+    engine = _load_engine(weights or settings.vgg19_weights, settings)
+    if engine.weights.notice:
+        show_notice(console, engine.weights.notice)
+    started = time.perf_counter()
+    last = _run(engine, inputs["content"], inputs["style"], options, console)
+    metadata = _metadata(engine, inputs, options)
+    _write(output, last, metadata)
+    seconds = time.perf_counter() - started
+    console.print(f"{options.steps} steps in {format_seconds(seconds)}")
+    return _document(output, last, engine.weights, seconds)
+
+
+def _check_output(output: Path) -> None:
+    if output.suffix.lower() not in _SUFFIXES:
+        raise click.BadParameter(f"'{output}' must end in {', '.join(_SUFFIXES)}", param_hint="--output")
+    if not output.parent.is_dir():
+        raise click.BadParameter(f"the folder '{output.parent}' does not exist", param_hint="--output")
+
+
+def _read(path: Path, name: str, options: StyleOptions, settings: Settings) -> bytes:
+    """Return a picture's bytes once they are known to be fit.
+
+    Raises:
+        PictureRefused: when they are not.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise PictureRefused(f"{name} cannot be read: {error}") from error
+    facts = inspect_picture(data, name=name, limits=settings.picture_limits())
+    working_size(facts.width, facts.height, size=options.size, name=name)
+    return data
+
+
+def _load_engine(setting: str, settings: Settings) -> StyleEngine:
+    from worker.engine.quiet import native_messages_held  # here: --help and refusals need none of this
+    from worker.engine.weights.source import ImagenetSource, resolve_weights
+    from worker.engine.weights.weights import load_weights
+
+    source = ImagenetSource(
+        url=settings.vgg19_weights_url,
+        hash=settings.vgg19_weights_hash,
+        cache_dir=settings.cache_dir,
+        auto_timeout_seconds=settings.weights_auto_seconds,
+    )
+    weights = load_weights(resolve_weights(setting, source), settings.cache_dir)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with native_messages_held():
+        from worker.engine.engine import StyleEngine
+
+        return StyleEngine(weights)
+
+
+def _run(engine: StyleEngine, content: bytes, style: bytes, options: StyleOptions, console: Console) -> Step:
+    step = None
+    spent_seconds = 0.0
+    with StepBar(console, title="stylize") as bar:
+        for step in engine.stylize(content, style, options):
+            spent_seconds += step.seconds
+            left = spent_seconds / step.step * (step.steps - step.step)
+            bar.update(step.step, step.steps, loss=step.losses.total, seconds_left=left)
+    if step is None:
+        raise AssertionError("the engine yields at least one step")
+    return step
+
+
+def _metadata(engine: StyleEngine, inputs: dict[str, bytes], options: StyleOptions) -> dict[str, str]:
+    """Return what is written into the picture, so that it says itself how it was made."""
+    weights = engine.weights
+    metadata = {
+        "Software": f"Atelier engine {engine.version}",
+        "atelier:content_sha256": hashlib.sha256(inputs["content"]).hexdigest(),
+        "atelier:style_sha256": hashlib.sha256(inputs["style"]).hexdigest(),
+        "atelier:options": options.model_dump_json(),
+        "atelier:step": str(options.steps),
+        "atelier:weights": weights.name,
+        "atelier:weights_sha256": weights.sha256,
+    }
+    return metadata | ({"atelier:notice": weights.notice} if weights.notice else {})
+
+
+def _write(output: Path, step: Step, metadata: dict[str, str]) -> None:
+    from worker.engine.encode import encode_jpeg, encode_png
+
+    if output.suffix.lower() == ".png":
+        data = encode_png(step.image(), metadata)
+    else:
+        data = encode_jpeg(step.image(), quality=_JPEG_QUALITY, metadata=metadata)
+    try:
+        with _temporary(output) as path:
+            path.write_bytes(data)
+            path.replace(output)
+    except OSError as error:
+        raise StorageUnavailable(f"{output} cannot be written: {error}") from error
+
+
+@contextlib.contextmanager
+def _temporary(output: Path) -> Iterator[Path]:
+    path = output.with_name(f".{output.name}.{os.getpid()}.part")
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _document(output: Path, step: Step, weights: Weights, seconds: float) -> dict[str, object]:
+    height, width, _ = step.image().shape
+    return {
+        "output": str(output),
+        "width": width,
+        "height": height,
+        "steps": step.steps,
+        "seconds": round(seconds, 3),
+        "losses": {"total": step.losses.total, "content": step.losses.content, "style": step.losses.style},
+        "weights": {"name": weights.name, "sha256": weights.sha256, "notice": weights.notice},
+    }

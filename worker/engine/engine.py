@@ -1,0 +1,136 @@
+"""The engine: a process has one, warm, and runs job after job through its one compiled step."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from shared.errors import LossNotFinite, OutOfMemory
+from shared.options import StyleOptions
+from worker.engine.decode import decode_picture
+from worker.engine.methods.classic import Classic
+from worker.engine.methods.method import Method, Optimisation, State
+from worker.engine.methods.untrained import Untrained
+from worker.engine.state import EngineState
+from worker.engine.step import Losses, Step
+from worker.engine.weights.weights import Weights
+
+#: Changes whenever the same job would end in other bytes than before.
+ENGINE_VERSION = "1"
+
+
+class StyleEngine:
+    """Runs style transfer jobs with one set of weights, on TensorFlow's default device.
+
+    Makes TensorFlow deterministic and lets it take GPU memory as needed: settings of the whole process.
+    """
+
+    #: `ENGINE_VERSION`, for those who hold an engine and must not import this module.
+    version: str = ENGINE_VERSION
+
+    def __init__(self, weights: Weights) -> None:
+        _configure_tensorflow()
+        self._weights = weights
+        # Each set of constants was found for its kind of network; neither works with the other's.
+        self._method: Method = Untrained(weights) if weights.name == "untrained" else Classic(weights)
+
+    @property
+    def weights(self) -> Weights:
+        """The weights that the engine was built with."""
+        return self._weights
+
+    @property
+    def trace_count(self) -> int:
+        """How many times the step has been traced: 0 before the first job, 1 from then on."""
+        return self._method.trace_count()
+
+    def stylize(
+        self, content: bytes, style: bytes, options: StyleOptions, *, resume: EngineState | None = None
+    ) -> Iterator[Step]:
+        """Yield a `Step` after each step of optimising the content picture towards the style picture.
+
+        Args:
+            content: An encoded picture file; its working size is the result's size.
+            style: An encoded picture file; seen at its own aspect ratio, long side `options.size`.
+            options: The resolved options.
+            resume: A state that an earlier run of the same pictures and options gave; the run continues with
+                the step after it and ends in the same bytes. If none is left, its picture is yielded again.
+
+        Raises:
+            PictureRefused: when a picture cannot be decoded or would be too narrow.
+            CheckpointInvalid: when `resume` is not a state of this job.
+            LossNotFinite: when a loss is no longer finite, naming step and part.
+            OutOfMemory: when the device has not enough memory.
+        """
+        content_picture = decode_picture(content, size=options.size, name="content")
+        style_picture = decode_picture(style, size=options.size, name="style")
+        with _memory_errors(options):
+            optimisation = self._method.prepare(content_picture, style_picture, options)
+            state = optimisation.start()
+        done = 0
+        if resume is not None:
+            resume.check({name: tuple(tensor.shape) for name, tensor in state.items()})
+            state = {name: tf.constant(array) for name, array in resume.arrays.items()}
+            done = resume.step
+        if done >= options.steps:
+            yield _record(optimisation, state, done, options.steps, seconds=0.0)
+        for step in range(done + 1, options.steps + 1):
+            started = time.perf_counter()
+            with _memory_errors(options):
+                state = optimisation.advance(state, step)
+                _check_finite(state, step)
+            yield _record(optimisation, state, step, options.steps, seconds=time.perf_counter() - started)
+
+
+def _record(optimisation: Optimisation, state: State, step: int, steps: int, *, seconds: float) -> Step:
+    content, style, _ = (float(value) for value in state["report"].numpy())
+    return Step(
+        step=min(step, steps),
+        steps=steps,
+        losses=Losses(total=content + style, content=content, style=style),
+        seconds=seconds,
+        _image=partial(_to_uint8, optimisation, state, step),
+        _state=partial(_to_host, state, step),
+    )
+
+
+def _to_uint8(optimisation: Optimisation, state: State, step: int) -> NDArray[np.uint8]:
+    picture = optimisation.picture(state, step)[0].numpy()
+    levels: NDArray[np.uint8] = np.rint(np.clip(picture, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return levels
+
+
+def _to_host(state: State, step: int) -> EngineState:
+    # Copies, because on a CPU numpy() is a view of memory that belongs to TensorFlow.
+    return EngineState(step, {name: np.array(tensor.numpy()) for name, tensor in state.items()})
+
+
+def _check_finite(state: State, step: int) -> None:
+    parts = ("content loss", "style loss", "update of the picture")
+    for part, value in zip(parts, state["report"].numpy(), strict=True):
+        if not math.isfinite(value):
+            raise LossNotFinite(f"at step {step} the {part} is {value}")
+
+
+@contextlib.contextmanager
+def _memory_errors(options: StyleOptions) -> Iterator[None]:
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        first_line = str(error.message).partition("\n")[0]
+        raise OutOfMemory(f"not enough device memory at size {options.size} px: {first_line}") from error
+
+
+def _configure_tensorflow() -> None:
+    tf.config.experimental.enable_op_determinism()
+    for device in tf.config.list_physical_devices("GPU"):
+        # Fails once a device is in use; then it was set before, or it is too late for it.
+        with contextlib.suppress(RuntimeError):
+            tf.config.experimental.set_memory_growth(device, True)

@@ -1,0 +1,47 @@
+"""The losses of style transfer, as plain functions of activations; each returns a float32 scalar."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from worker.engine.gram import gram_matrix
+
+
+def mean_squared(activation: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+    """Return the mean of the squared differences of two tensors of one shape."""
+    return tf.reduce_mean(tf.math.squared_difference(activation, target))
+
+
+def gram_loss(activations: Sequence[tf.Tensor], targets: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Return the mean over layers of mean((G − G*)²), from activations [1, h, w, C] and targets G* [1, C, C].
+
+    Gatys et al. 2015, equations 4 and 5, with grand averages in the place of their sums.
+    """
+    layers = [
+        mean_squared(gram_matrix(found), wanted) for found, wanted in zip(activations, targets, strict=True)
+    ]
+    return tf.add_n(layers) / len(layers)
+
+
+def relative_statistics_error(
+    activation: tf.Tensor, target_gram: tf.Tensor, target_mean: tf.Tensor
+) -> tf.Tensor:
+    """Return ‖G − G*‖²/‖G*‖² + ‖μ − μ*‖²/tr(G*), without unit, for one layer.
+
+    Args:
+        activation: Shape [1, h, w, C].
+        target_gram: Gram matrix G* of the style, [1, C, C].
+        target_mean: Channel means μ* of the style, [1, C].
+    """
+    gram_error = tf.reduce_sum(tf.math.squared_difference(gram_matrix(activation), target_gram))
+    mean_error = tf.reduce_sum(tf.math.squared_difference(tf.reduce_mean(activation, [1, 2]), target_mean))
+    trace = tf.reduce_sum(tf.linalg.trace(target_gram))
+    return gram_error / tf.reduce_sum(tf.square(target_gram)) + mean_error / trace
+
+
+def instance_normalised(activation: tf.Tensor, *, variance_floor: float) -> tf.Tensor:
+    """Return (x − μ)/√(σ² + floor) per channel over the places of [1, h, w, C]: shape kept, contrast lost."""
+    mean, variance = tf.nn.moments(activation, [1, 2], keepdims=True)
+    return (activation - mean) * tf.math.rsqrt(variance + variance_floor)

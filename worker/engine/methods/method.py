@@ -1,0 +1,41 @@
+"""What a recipe has to offer so that the engine can run it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from shared.options import StyleOptions
+
+#: A picture in host memory: RGB float32 in [0, 1], shape [H, W, 3].
+Picture = NDArray[np.float32]
+
+#: Everything that changes from step to step, float32 tensors by name. `report` is always one of them: shape
+#: [3], the content loss, the style loss, and a mean over the step's update, finite only if all of it is.
+State = dict[str, tf.Tensor]
+
+
+class Optimisation(Protocol):
+    """One pair of pictures under one recipe: holds the targets; the state is handed along, never kept."""
+
+    def start(self) -> State:
+        """Return the state before the first step."""
+
+    def advance(self, state: State, step: int) -> State:
+        """Return the state after one more step; `step` is that step's number, 1 at first."""
+
+    def picture(self, state: State, step: int) -> tf.Tensor:
+        """Return the result as of a state after `step` steps: float32 RGB in [0, 1], shape [1, H, W, 3]."""
+
+
+class Method(Protocol):
+    """A recipe with its weights on the device and its step compiled once for all pictures and options."""
+
+    def prepare(self, content: Picture, style: Picture, options: StyleOptions) -> Optimisation:
+        """Compute the targets of a pair of pictures."""
+
+    def trace_count(self) -> int:
+        """Return how many times the step has been traced in this process; more than 1 would be a leak."""
