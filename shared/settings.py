@@ -22,7 +22,7 @@ _KERAS_FILES = "https://storage.googleapis.com/tensorflow/keras-applications/vgg
 class Settings(BaseModel):
     """All settings of all processes; each process uses those it needs."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
     redis_url: str = Field(
         "redis://127.0.0.1:6379/0", description="Redis: broker, leases, live progress, events"

@@ -1,0 +1,78 @@
+"""The style options: resolved, or refused by name."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.errors import InvalidOptions
+from shared.options import StyleOptions, option_help, parse_assignments, parse_options
+
+
+def refusal(values: object) -> dict[str, str]:
+    with pytest.raises(InvalidOptions) as caught:
+        parse_options(values)
+    return {fault.pointer: fault.code for fault in caught.value.faults}
+
+
+def test_defaults_are_those_of_the_paper():
+    options = parse_options({})
+    assert (options.steps, options.size) == (100, 512)
+    assert (options.content_weight, options.style_weight, options.learning_rate) == (1e4, 1e-2, 0.02)
+
+
+@pytest.mark.parametrize(
+    ("values", "faults"),
+    [
+        ({"steps": 0}, {"/options/steps": "out_of_range"}),
+        ({"steps": 2001}, {"/options/steps": "out_of_range"}),
+        ({"steps": 10.5}, {"/options/steps": "wrong_type"}),
+        ({"steps": True}, {"/options/steps": "wrong_type"}),
+        ({"steps": "100"}, {"/options/steps": "wrong_type"}),
+        ({"size": 31}, {"/options/size": "out_of_range"}),
+        ({"style_weight": -1}, {"/options/style_weight": "out_of_range"}),
+        ({"style_weight": float("nan")}, {"/options/style_weight": "not_finite"}),
+        ({"content_weight": float("inf")}, {"/options/content_weight": "not_finite"}),
+        ({"preset": "baroque"}, {"/options/preset": "out_of_range"}),
+        ({"stepz": 5}, {"/options/stepz": "unknown_option"}),
+        ({"steps": 0, "size": 1}, {"/options/steps": "out_of_range", "/options/size": "out_of_range"}),
+        ({"content_weight": 0, "style_weight": 0}, {"/options": "invalid_combination"}),
+        ([], {"/options": "wrong_type"}),
+        (None, {"/options": "wrong_type"}),
+    ],
+)
+def test_refusals_name_every_option(values: object, faults: dict[str, str]):
+    assert refusal(values) == faults
+
+
+def test_a_refusal_says_what_was_given_and_what_is_allowed():
+    with pytest.raises(InvalidOptions, match="steps is 0; allowed is 1 to 2000"):
+        parse_options({"steps": 0})
+    with pytest.raises(InvalidOptions, match="did you mean steps"):
+        parse_options({"stepz": 5})
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*StyleOptions.model_fields, "other"]), st.none() | st.floats() | st.text()
+    )
+)
+def test_any_values_are_resolved_or_refused(values: dict[str, object]):
+    try:
+        options = parse_options(values)
+    except InvalidOptions:
+        assert refusal(values)
+    else:
+        assert parse_options(options.model_dump()) == options
+
+
+def test_assignments_are_json_or_text():
+    assert parse_assignments(["steps=5", "style_weight=1e-3", "preset=classic", "size=NaN"])["steps"] == 5
+    with pytest.raises(InvalidOptions, match="name=value"):
+        parse_assignments(["steps"])
+
+
+def test_help_names_every_option():
+    text = option_help()
+    assert all(f"{name}=" in text for name in StyleOptions.model_fields)

@@ -1,0 +1,37 @@
+"""Settings are read from a mapping, and a wrong one is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shared.errors import InvalidSettings
+from shared.settings import Settings, load_settings
+
+
+def test_defaults_and_derived_places(tmp_path: Path):
+    settings = load_settings({"ATELIER_DATA_DIR": str(tmp_path), "PATH": "/bin", "ATELIER_PORT": ""})
+    assert settings.port == 8000
+    assert settings.resolved_database_url == f"sqlite:///{tmp_path}/atelier.db"
+    assert settings.resolved_storage_url == f"file://{tmp_path}/storage"
+    assert settings.vgg19_weights == "imagenet"
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"ATELIER_REDIS_ULR": "x"}, "ATELIER_REDIS_ULR is not a setting; did you mean ATELIER_REDIS_URL?"),
+        ({"ATELIER_PORT": "eighty"}, "ATELIER_PORT is 'eighty'"),
+        ({"ATELIER_LEASE_SECONDS": "nan"}, "ATELIER_LEASE_SECONDS"),
+        ({"ATELIER_MAX_ATTEMPTS": "0"}, "ATELIER_MAX_ATTEMPTS"),
+    ],
+)
+def test_a_wrong_setting_is_named(environ: dict[str, str], words: str):
+    with pytest.raises(InvalidSettings, match=words.replace("?", r"\?")):
+        load_settings(environ)
+
+
+def test_settings_survive_the_environment(tmp_path: Path):
+    settings = Settings(data_dir=tmp_path, port=1234, lease_seconds=2.5)
+    assert load_settings(settings.to_environ()) == settings

@@ -1,0 +1,84 @@
+"""The local artifact store: whole files or none, and clear faults."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from shared.errors import ArtifactExists, ArtifactMissing, InvalidSettings, StorageUnavailable
+from shared.storage.local import LocalStore
+from shared.storage.store import open_store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "storage")
+
+
+def test_write_read_list_delete(store: LocalStore):
+    store.write("jobs/a/one", b"1")
+    store.write("jobs/a/one", b"2")
+    store.write("jobs/b/two", b"3")
+    assert store.read("jobs/a/one") == b"2"
+    assert list(store.list("jobs")) == ["jobs/a/one", "jobs/b/two"]
+    with store.open("jobs/b/two") as file:
+        assert file.read() == b"3"
+    store.delete("jobs/a/one")
+    store.delete("jobs/a/one")
+    store.delete_tree("jobs/b")
+    store.delete_tree("jobs/b")
+    assert list(store.list("jobs")) == []
+
+
+def test_create_never_replaces(store: LocalStore):
+    store.create("jobs/a/result.json", b"first")
+    with pytest.raises(ArtifactExists):
+        store.create("jobs/a/result.json", b"second")
+    assert store.read("jobs/a/result.json") == b"first"
+
+
+@pytest.mark.parametrize("key", ["", "/etc/passwd", "../outside", "jobs/../../outside"])
+def test_no_key_leads_outside(store: LocalStore, key: str):
+    with pytest.raises(ArtifactMissing):
+        store.write(key, b"x")
+    with pytest.raises(ArtifactMissing):
+        store.read(key)
+
+
+def test_what_is_missing_is_named(store: LocalStore):
+    with pytest.raises(ArtifactMissing, match="jobs/none"):
+        store.read("jobs/none")
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(store: LocalStore, monkeypatch: pytest.MonkeyPatch):
+    store.write("a/b", b"old")
+
+    def full(_handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageUnavailable, match="No space left on device"):
+        store.write("a/b", b"new")
+    monkeypatch.undo()
+    assert store.read("a/b") == b"old"
+    assert [path.name for path in (store.root / "a").iterdir()] == ["b"]
+
+
+def test_a_place_that_cannot_be_written_fails_its_check(tmp_path: Path):
+    (tmp_path / "storage").write_text("a file where the folder should be")
+    with pytest.raises(StorageUnavailable):
+        LocalStore(tmp_path / "storage").check()
+
+
+def test_check_leaves_nothing_behind(store: LocalStore):
+    store.check()
+    assert list(store.list("check")) == []
+
+
+def test_only_known_urls_open(tmp_path: Path):
+    assert isinstance(open_store(tmp_path.as_uri()), LocalStore)
+    for url in ("ftp://host/x", "data/storage", "file://other-host/x"):
+        with pytest.raises(InvalidSettings, match="ATELIER_STORAGE_URL"):
+            open_store(url)
