@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from threading import Event
 from time import monotonic
@@ -33,7 +34,13 @@ _RETRY_SECONDS = 1.0
 class Control:
     """Everything that moves jobs on, one round at a time; `clock_seconds` is monotonic."""
 
-    def __init__(self, settings: Settings, *, clock_seconds: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        clock_seconds: Callable[[], float] = monotonic,
+    ) -> None:
         self._settings = settings
         self._clock_seconds = clock_seconds
         self.database = Database(settings.resolved_database_url)
@@ -44,11 +51,11 @@ class Control:
         store = open_store(settings.resolved_storage_url)
         self._epoch = Epoch(self._client)
         self._dispatch = Dispatch(settings, self._client)
-        self.projector = Projector(self.database, EventStream(self._client), board, flags, clock=utc_now)
+        self.projector = Projector(self.database, EventStream(self._client), board, flags, clock=clock)
         self.dispatcher = Dispatcher(
-            self.database, self._dispatch, claims, lease_seconds=settings.lease_seconds, clock=utc_now
+            self.database, self._dispatch, claims, lease_seconds=settings.lease_seconds, clock=clock
         )
-        self.rescuer = Rescuer(self.database, store, claims, flags, board, clock=utc_now)
+        self.rescuer = Rescuer(self.database, store, claims, flags, board, clock=clock)
         self._next_rescue = clock_seconds()
 
     def round(self) -> None:

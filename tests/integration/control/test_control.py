@@ -1,0 +1,301 @@
+"""Control against a real database, Redis and store; the worker's part is played by the runner itself."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import pytest
+
+from shared.clock import utc_now
+from shared.coordination.flags import Flag
+from shared.events import EventType, WorkerEvent
+from shared.messages import JobMessage
+from shared.options import StyleOptions
+from shared.picture import PictureFacts
+from shared.settings import Settings
+from shared.status import JobStatus
+from shared.storage import layout
+from tests.engines import DivergingEngine, SteadyEngine
+from web.control.dispatcher import message_for
+from web.control.process import Control
+from web.models import Job
+from web.repository.assets import add_asset
+from web.repository.history import events_after, list_attempts, list_checkpoints
+from web.repository.jobs import add_job, get_job
+from web.repository.transitions import apply_trigger
+from web.states import Trigger
+from worker.desk import Desk, open_desk
+from worker.runner import Runner
+
+
+@dataclass
+class Clock:
+    """A clock that moves only when a test moves it."""
+
+    start: datetime = field(default_factory=utc_now)
+    seconds: float = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def now(self) -> datetime:
+        return self.start + timedelta(seconds=self.seconds)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def control(settings: Settings, clock: Clock) -> Iterator[Control]:
+    control = Control(
+        settings.model_copy(update={"dispatch_seconds": 0.001}),
+        clock=clock.now,
+        clock_seconds=clock.monotonic,
+    )
+    yield control
+    control.close()
+
+
+@pytest.fixture
+def desk(settings: Settings) -> Iterator[Desk]:
+    desk = open_desk(settings, worker_id="node-a", device="cpu")
+    yield desk
+    desk.client.close()
+
+
+@pytest.fixture
+def job(control: Control, desk: Desk, make_picture: Callable[..., bytes]) -> Job:
+    """A job just submitted: its pictures stored, its row committed."""
+    data = make_picture()
+    sha256 = hashlib.sha256(data).hexdigest()
+    desk.store.write(layout.asset_key(sha256), data)
+    with control.database.write() as session:
+        facts = PictureFacts("image/png", 64, 48)
+        asset, _ = add_asset(
+            session, caller="local", sha256=sha256, filename="a.png", size_bytes=len(data), facts=facts,
+            now=utc_now(),
+        )  # fmt: skip
+        return add_job(
+            session, caller="local", name="a job", content=asset, style=asset,
+            options=StyleOptions(steps=20, checkpoint_every=5), labels={}, max_attempts=3, now=utc_now(),
+        )  # fmt: skip
+
+
+def read(control: Control, job: Job) -> Job:
+    with control.database.read() as session:
+        return get_job(session, job.id)
+
+
+def history(control: Control, job: Job) -> list[str]:
+    with control.database.read() as session:
+        events = events_after(session, job.id, 0)
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+    return [
+        event.data.get("status", event.type) if event.type == "status" else event.type for event in events
+    ]
+
+
+def work(desk: Desk, job: Job, engine: SteadyEngine | None = None) -> None:
+    Runner(desk, engine or SteadyEngine(), draining=lambda: False).run(message_for(job))
+
+
+def rounds(control: Control, clock: Clock, *, seconds: float = 60) -> None:
+    """One round now, one when rescues are due again, and one that sends what that made due."""
+    control.round()
+    clock.seconds += seconds
+    control.round()
+    control.round()
+
+
+def waiting(desk: Desk) -> int:
+    return int(desk.client.llen("atelier.jobs"))
+
+
+def test_a_submitted_job_is_dispatched_once(control: Control, desk: Desk, job: Job):
+    control.round()
+    control.round()
+    assert waiting(desk) == 1
+    assert read(control, job).dispatched_at is not None
+    assert read(control, job).version == 1
+
+
+def test_a_job_is_followed_to_its_end(control: Control, desk: Desk, job: Job):
+    work(desk, job)
+    control.round()
+    after = read(control, job)
+    assert (after.status, after.step, after.worker_id) == ("succeeded", 20, "node-a")
+    assert after.outputs[0]["key"].startswith(f"jobs/{job.id}/attempt-1/result-")
+    assert after.weights["notice"] == "no weights at all"
+    assert after.metrics["run_seconds"] >= 0
+    assert after.completed_at is not None
+    assert history(control, job) == [
+        "queued", "attempt", "running", *["checkpoint"] * 4, "output", "succeeded",
+    ]  # fmt: skip
+    assert after.version == 9
+    with control.database.read() as session:
+        assert [checkpoint.step for checkpoint in list_checkpoints(session, job.id)] == [5, 10, 15, 20]
+        (attempt,) = list_attempts(session, job.id)
+    assert (attempt.outcome, attempt.worker_id) == ("succeeded", "node-a")
+
+
+def test_a_failure_keeps_its_cause(control: Control, desk: Desk, job: Job):
+    work(desk, job, DivergingEngine())
+    control.round()
+    after = read(control, job)
+    assert after.status == "failed"
+    assert after.error["code"] == "loss_not_finite"
+    assert "nan at step 3" in after.error["detail"]
+
+
+def test_repeated_reports_are_applied_once(control: Control, desk: Desk, job: Job):
+    work(desk, job)
+    deliveries = desk.stream.fresh(count=100)
+    for delivery in deliveries:
+        desk.client.xadd("atelier:events", {"event": delivery.text})
+    control.round()
+    control.round()
+    assert read(control, job).version == 9
+    assert desk.stream.length() == 0
+
+
+def test_an_unreadable_report_does_not_stop_the_others(control: Control, desk: Desk, job: Job):
+    desk.client.xadd("atelier:events", {"event": '{"version": 99}'})
+    desk.client.xadd("atelier:events", {"other": "field"})
+    work(desk, job)
+    control.round()
+    assert read(control, job).status == "succeeded"
+
+
+def test_a_lost_lease_leads_to_the_next_attempt(control: Control, desk: Desk, clock: Clock, job: Job):
+    rounds(control, clock)
+
+    def vanish(number: int) -> None:
+        if number == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work(desk, job, SteadyEngine(vanish))
+    rounds(control, clock)
+    after = read(control, job)
+    assert (after.status, after.status_reason, after.attempt) == ("queued", "worker_lost", 2)
+    engine = SteadyEngine()
+    work(desk, after, engine)
+    control.round()
+    assert engine.resumed_from == 5
+    final = read(control, job)
+    assert (final.status, final.attempt, final.resumed_from_step) == ("succeeded", 2, 5)
+    with control.database.read() as session:
+        assert [a.outcome for a in list_attempts(session, job.id)] == ["worker_lost", "succeeded"]
+
+
+def test_attempts_run_out(control: Control, desk: Desk, clock: Clock, job: Job):
+    rounds(control, clock)
+    for _ in range(3):
+        report(desk, read(control, job), EventType.CLAIMED)
+        rounds(control, clock)
+    after = read(control, job)
+    assert (after.status, after.attempt, after.error["code"]) == ("failed", 3, "worker_lost")
+
+
+def test_a_held_lease_is_left_alone(control: Control, desk: Desk, clock: Clock, job: Job):
+    rounds(control, clock)
+    desk.claims.claim(job.id, 1, token="node-a")
+    report(desk, job, EventType.CLAIMED)
+    rounds(control, clock)
+    assert (read(control, job).status, read(control, job).attempt) == ("running", 1)
+
+
+def test_a_lost_success_is_repaired_from_the_marker(control: Control, desk: Desk, clock: Clock, job: Job):
+    rounds(control, clock)
+    report(desk, job, EventType.CLAIMED)
+    control.round()
+    work(desk, job)
+    desk.client.delete("atelier:events")
+    rounds(control, clock)
+    after = read(control, job)
+    assert (after.status, after.attempt) == ("succeeded", 1)
+    assert desk.store.read(after.outputs[0]["key"])
+
+
+def test_rescues_wait_after_redis_lost_its_data(control: Control, desk: Desk, clock: Clock, job: Job):
+    rounds(control, clock)
+    desk.claims.claim(job.id, 1, token="node-a")
+    report(desk, job, EventType.CLAIMED)
+    rounds(control, clock)
+    desk.client.flushall()
+    clock.seconds += 60
+    control.round()
+    assert read(control, job).attempt == 1
+    # The worker takes its lease again within this time.
+    desk.claims.renew(job.id, 1, token="node-a")
+    clock.seconds += 60
+    control.round()
+    assert (read(control, job).status, read(control, job).attempt) == ("running", 1)
+
+
+def test_a_lost_message_is_sent_again(control: Control, desk: Desk, clock: Clock, job: Job):
+    rounds(control, clock)
+    assert waiting(desk) == 1
+    desk.client.delete("atelier.jobs")
+    rounds(control, clock)
+    assert waiting(desk) == 1
+    rounds(control, clock)
+    assert waiting(desk) == 1
+
+
+def test_a_canceled_claim_is_told_to_stop(control: Control, desk: Desk, job: Job):
+    with control.database.write() as session:
+        apply_trigger(session, get_job(session, job.id), Trigger.CANCEL, now=utc_now())
+    report(desk, job, EventType.CLAIMED)
+    control.round()
+    assert read(control, job).status == "canceled"
+    assert desk.flags.read(job.id) is Flag.CANCEL
+
+
+def test_a_lost_cancel_flag_is_raised_again(control: Control, desk: Desk, clock: Clock, job: Job):
+    rounds(control, clock)
+    desk.claims.claim(job.id, 1, token="node-a")
+    report(desk, job, EventType.CLAIMED)
+    control.round()
+    with control.database.write() as session:
+        apply_trigger(session, get_job(session, job.id), Trigger.CANCEL, now=utc_now())
+    rounds(control, clock)
+    assert desk.flags.read(job.id) is Flag.CANCEL
+    work(desk, job)
+    control.round()
+    assert read(control, job).status == "canceled"
+    assert desk.flags.read(job.id) is None
+
+
+def test_a_drained_job_is_queued_at_the_same_attempt(control: Control, desk: Desk, job: Job):
+    Runner(desk, SteadyEngine(), draining=lambda: True).run(message_for(job))
+    control.round()
+    after = read(control, job)
+    assert (after.status, after.status_reason, after.attempt) == ("queued", "worker_drained", 1)
+    work(desk, job)
+    control.round()
+    assert read(control, job).status == JobStatus.SUCCEEDED
+
+
+def test_the_message_is_what_the_row_says(job: Job):
+    message = message_for(job)
+    assert isinstance(message, JobMessage)
+    assert message.options.steps == 20
+    assert message.content.key == layout.asset_key(job.content.sha256)
+
+
+def report(desk: Desk, job: Job, kind: EventType) -> None:
+    weights = {"name": "untrained", "sha256": "0", "notice": None}
+    data = {
+        "worker_id": "node-a", "device": "cpu", "weights": weights, "engine_version": "test",
+        "resumed_from_step": None,
+    }  # fmt: skip
+    event_id = f"{job.id}:{job.attempt}:{kind}"
+    desk.stream.report(
+        WorkerEvent(event_id=event_id, type=kind, job_id=job.id, attempt=job.attempt, at=utc_now(), data=data)
+    )

@@ -1,0 +1,58 @@
+"""Claims against a real Redis: one holder, fencing, poison, and what is left after a loss."""
+
+from __future__ import annotations
+
+import redis
+
+from shared.coordination.claims import Claims, Verdict
+
+
+def test_one_holder_at_a_time(redis_client: redis.Redis):
+    claims = Claims(redis_client)
+    assert claims.claim("j", 1, token="a") is Verdict.OK
+    assert claims.claim("j", 1, token="b") is Verdict.HELD
+    assert claims.claim("j", 1, token="a") is Verdict.OK
+    claims.release("j", 1, token="b", ended=False)
+    assert claims.without_lease(["j"]) == []
+    claims.release("j", 1, token="a", ended=False)
+    assert claims.without_lease(["j"]) == ["j"]
+    assert claims.claim("j", 1, token="b") is Verdict.OK
+
+
+def test_a_lower_attempt_is_stale(redis_client: redis.Redis):
+    claims = Claims(redis_client)
+    assert claims.claim("j", 1, token="a") is Verdict.OK
+    claims.fence("j", 2)
+    assert claims.renew("j", 1, token="a") is Verdict.STALE
+    assert claims.claim("j", 1, token="a") is Verdict.STALE
+    claims.fence("j", 1)
+    assert claims.claim("j", 1, token="a") is Verdict.STALE
+
+
+def test_an_ended_attempt_is_stale_and_the_next_is_not(redis_client: redis.Redis):
+    claims = Claims(redis_client)
+    claims.claim("j", 1, token="a")
+    claims.release("j", 1, token="a", ended=True)
+    assert claims.claim("j", 1, token="a") is Verdict.STALE
+    assert claims.claim("j", 2, token="a") is Verdict.OK
+
+
+def test_crashes_are_counted_and_clean_releases_are_not(redis_client: redis.Redis):
+    claims = Claims(redis_client, max_deliveries=2)
+    for _ in range(3):
+        assert claims.claim("j", 1, token="a") is Verdict.OK
+        claims.release("j", 1, token="a", ended=False)
+    assert [claims.claim("j", 1, token="a") for _ in range(3)] == [Verdict.OK, Verdict.OK, Verdict.POISON]
+    assert claims.claim("j", 2, token="a") is Verdict.OK
+
+
+def test_a_lease_runs_out_and_a_lost_one_is_restored(redis_client: redis.Redis):
+    claims = Claims(redis_client, lease_seconds=30)
+    claims.claim("j", 1, token="a")
+    assert 29_000 < redis_client.pttl("atelier:lease:j") <= 30_000
+    redis_client.flushall()
+    assert claims.renew("j", 1, token="a") is Verdict.RESTORED
+    assert claims.renew("j", 1, token="a") is Verdict.OK
+    redis_client.flushall()
+    assert claims.claim("j", 1, token="b") is Verdict.OK
+    assert claims.renew("j", 1, token="a") is Verdict.HELD
