@@ -1,0 +1,50 @@
+"""What of the children's logs is shown at the console."""
+
+from __future__ import annotations
+
+import json
+
+from web.cli.log_view import LogView, is_worth_showing, shorten
+
+
+def _line(**values):
+    return json.dumps({"event": "job_claimed", "level": "info", "logger": "worker.runner", **values})
+
+
+def test_our_own_news_and_every_warning_are_shown_and_nothing_else():
+    assert is_worth_showing(_line())
+    assert is_worth_showing(_line(logger="celery.worker", level="warning"))
+    assert not is_worth_showing(_line(logger="celery.worker"))
+    assert not is_worth_showing(_line(level="debug"))
+    assert not is_worth_showing("I0000 00:00:00 some library starts up")
+    assert not is_worth_showing('["a list"]')
+
+
+def test_a_line_is_its_event_its_values_and_the_end_of_its_traceback():
+    line = _line(timestamp="2026-11-23T09:00:00Z", job_id="42", exception="Traceback …\nValueError: no")
+    assert shorten(line) == "job_claimed · job_id=42 · ValueError: no"
+    assert shorten("\x1b[31mred\x1b[0m alert") == "red alert"
+    assert len(shorten("x" * 5000)) == 300
+
+
+def test_a_view_shows_only_what_is_added_and_only_whole_lines(tmp_path):
+    log = tmp_path / "worker-1.log"
+    log.write_text(_line(job_id="old") + "\n")
+    view = LogView()
+    view.skip_to_end(log)
+    assert view.new_lines() == []
+    with log.open("a") as file:
+        file.write(_line(job_id="new") + "\n" + _line(job_id="half")[:20])
+    assert view.new_lines() == [("worker-1", "job_claimed · job_id=new")]
+    with log.open("a") as file:
+        file.write(_line(job_id="half")[20:] + "\n")
+    assert view.new_lines() == [("worker-1", "job_claimed · job_id=half")]
+    assert view.new_lines() == []
+
+
+def test_a_log_that_is_not_there_yet_is_waited_for(tmp_path):
+    view = LogView()
+    view.skip_to_end(tmp_path / "web.log")
+    assert view.new_lines() == []
+    (tmp_path / "web.log").write_text(_line() + "\n")
+    assert view.new_lines() == [("web", "job_claimed")]

@@ -1,0 +1,188 @@
+"""The client of the HTTP interface: each method is one request; every failure is one of our errors."""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+
+import httpx2
+
+from shared.errors import Fault
+from web.cli.errors import ServiceProblem, ServiceUnreachable
+from web.cli.job_view import JobView
+
+_BASE = "/api/v1"
+_CONNECT_SECONDS = 5.0
+_READ_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class JobAnswer:
+    """A job as it was when the service answered; None when it is still as the given ETag says."""
+
+    job: JobView | None
+    etag: str | None
+
+
+class ApiClient:
+    """A client of one service; use it in a ``with``.
+
+    Every method raises `ServiceUnreachable` when no answer comes, and `ServiceProblem` when it is a refusal.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        try:
+            self._http = httpx2.Client(
+                base_url=self.url,
+                timeout=httpx2.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS),
+                # A proxy that the environment names cannot reach this machine's loopback.
+                trust_env=not _is_loopback(self.url),
+            )
+        except (httpx2.InvalidURL, ValueError) as error:
+            raise ServiceUnreachable(f"{url} is not a URL: {error}") from error
+
+    def __enter__(self) -> ApiClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def submit(
+        self,
+        content: Path,
+        style: Path,
+        *,
+        options: Mapping[str, object],
+        name: str | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> JobView:
+        """Hand in two pictures and return the queued job."""
+        fields = {"options": json.dumps(dict(options))}
+        if name:
+            fields["name"] = name
+        if labels:
+            fields["labels"] = json.dumps(dict(labels))
+        with content.open("rb") as content_file, style.open("rb") as style_file:
+            files = {
+                "content": (content.name, content_file, _media_type(content)),
+                "style": (style.name, style_file, _media_type(style)),
+            }
+            response = self._send("POST", f"{_BASE}/jobs", data=fields, files=files)
+        return JobView(response.json())
+
+    def job(self, job_id: str, *, etag: str | None = None, wait_seconds: int = 0) -> JobAnswer:
+        """Return a job; with an `etag`, wait up to `wait_seconds` until it is no longer the current one."""
+        headers = {}
+        if etag:
+            headers["If-None-Match"] = etag
+        if etag and wait_seconds:
+            headers["Prefer"] = f"wait={wait_seconds}"
+        response = self._send("GET", _job_path(job_id), headers=headers)
+        if response.status_code == httpx2.codes.NOT_MODIFIED:
+            return JobAnswer(None, etag)
+        return JobAnswer(JobView(response.json()), response.headers.get("ETag"))
+
+    def jobs(
+        self, *, status: str | None = None, labels: Mapping[str, str] | None = None, limit: int = 20
+    ) -> list[JobView]:
+        """Return at most `limit` jobs, newest first, that have this status and all these labels."""
+        query: list[tuple[str, str]] = [("status", status)] if status else []
+        query += [("label", f"{key}={value}") for key, value in (labels or {}).items()]
+        found: list[JobView] = []
+        token = ""
+        while len(found) < limit:
+            size = ("page_size", str(min(100, limit - len(found))))
+            page = [("page_token", token)] if token else []
+            document = self._send("GET", f"{_BASE}/jobs", params=[*query, size, *page]).json()
+            found += [JobView(item) for item in document["jobs"]]
+            token = document.get("next_page_token") or ""
+            if not token:
+                break
+        return found[:limit]
+
+    def cancel(self, job_id: str) -> JobView:
+        """Ask for a job to be canceled and return it."""
+        return JobView(self._send("POST", f"{_job_path(job_id)}/cancel").json())
+
+    def download(self, url: str) -> Iterator[bytes]:
+        """Yield a file's bytes in pieces."""
+        with _transport_errors(self.url), self._http.stream("GET", url) as response:
+            if not response.is_success:
+                response.read()
+                raise _problem(response)
+            yield from response.iter_bytes()
+
+    def is_ready(self) -> bool:
+        """Whether all parts of the service work; False also while nothing answers."""
+        try:
+            return self._http.get("/readyz").is_success
+        except httpx2.TransportError:
+            return False
+
+    def _send(self, method: str, path: str, **arguments: Any) -> httpx2.Response:  # noqa: ANN401 - httpx2's own
+        with _transport_errors(self.url):
+            response = self._http.request(method, path, **arguments)
+        if not response.is_success and response.status_code != httpx2.codes.NOT_MODIFIED:
+            raise _problem(response)
+        return response
+
+
+@contextmanager
+def _transport_errors(url: str) -> Iterator[None]:
+    try:
+        yield
+    except (httpx2.TransportError, httpx2.InvalidURL) as error:
+        reason = str(error) or type(error).__name__
+        raise ServiceUnreachable(f"the service at {url} cannot be reached: {reason}") from error
+
+
+def _problem(response: httpx2.Response) -> ServiceProblem:
+    """Return the refusal in a ``problem+json`` body, or a plain one for any other body."""
+    try:
+        body = response.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        body = {}
+    title = str(body.get("title") or response.reason_phrase or f"HTTP {response.status_code}")
+    faults = tuple(
+        Fault(str(item.get("pointer", "")), str(item.get("code", "")), str(item.get("detail", "")))
+        for item in body.get("errors") or []
+        if isinstance(item, dict)
+    )
+    detail = str(body.get("detail") or f"the service answered {response.status_code} {title}")
+    return ServiceProblem(
+        detail,
+        status=response.status_code,
+        code=str(body.get("code") or "http_error"),
+        title=title,
+        faults=faults,
+    )
+
+
+def _job_path(job_id: str) -> str:
+    # Quoted whole: an id with a slash in it is an unknown job, not another path.
+    return f"{_BASE}/jobs/{quote(job_id, safe='')}"
+
+
+def _media_type(path: Path) -> str:
+    return mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+
+
+def _is_loopback(url: str) -> bool:
+    host = httpx2.URL(url).host
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

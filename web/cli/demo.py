@@ -1,0 +1,120 @@
+"""`atelier demo`: one job from start to end, on this machine, with nothing left running."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import click
+
+from shared.settings import PREFIX
+from shared.status import JobStatus
+from web.cli.client import ApiClient
+from web.cli.errors import StartFailed, UpRefused
+from web.cli.exits import exit_code_for
+from web.cli.folder_lock import FolderLock
+from web.cli.follow import follow_job, report_end
+from web.cli.output import Output
+from web.cli.picture_file import save_picture
+from web.cli.port import free_port
+from web.cli.sheet import make_sheet
+from web.cli.stack import Stack
+from web.cli.stop_request import StopRequest
+from web.cli.up import local_settings
+
+_EXAMPLES = Path(__file__).parents[2] / "examples"
+_PICTURE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
+
+
+@click.command
+@click.option(
+    "--content",
+    type=_PICTURE,
+    default=_EXAMPLES / "content.png",
+    help="Content picture. [default: an example]",
+)
+@click.option(
+    "--style", type=_PICTURE, default=_EXAMPLES / "style.png", help="Style picture. [default: an example]"
+)
+@click.option(
+    "--steps", type=click.IntRange(1, 2000), default=100, show_default=True, help="Steps of the job."
+)
+@click.option(
+    "--size",
+    type=click.IntRange(32, 4096),
+    default=256,
+    show_default=True,
+    help="Long side of the result, in px.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("build/demo"),
+    show_default=True,
+    help="Folder for the pictures and, while it runs, for all data; data of an earlier run is removed.",
+)
+@click.pass_obj
+@click.pass_context
+def command(
+    ctx: click.Context, output: Output, *, content: Path, style: Path, steps: int, size: int, out: Path
+) -> None:
+    """Start the whole service on a free port, run one job over HTTP, and stop everything again.
+
+    Leaves the final picture and a sheet (content, style, result side by side) in the --out folder.
+    """
+    out = out.absolute()
+    result, sheet = out / "result.png", out / "sheet.png"
+    options = {"steps": steps, "size": size}
+    with FolderLock(out, holder="another 'atelier demo'"), StopRequest() as stop_request:
+        _clear(out / "data", result, sheet)
+        # Its own data in any case, whatever the environment says of a service that is in use.
+        environ = {**os.environ, f"{PREFIX}DATABASE_URL": "", f"{PREFIX}STORAGE_URL": ""}
+        given = {"DATA_DIR": str(out / "data"), "HOST": "127.0.0.1", "PORT": str(free_port())}
+        settings = local_settings(environ, given)
+        own_redis = not environ.get(f"{PREFIX}REDIS_URL")
+        output.say("Starting Redis, web, control and one worker …")
+        with (
+            Stack(
+                settings,
+                environ=environ,
+                workers=1,
+                own_redis=own_redis,
+                output=output,
+                stop_request=stop_request,
+                show_logs=False,
+            ) as stack,
+            ApiClient(settings.url) as client,
+        ):
+            if stack.wait_for_worker() is None:
+                raise StartFailed(f"the worker did not become ready:\n{stack.log_tails()}")
+            output.say(
+                f"Submitting {content.name} and {style.name} to {settings.url}, {steps} steps, {size} px …"
+            )
+            job = client.submit(content, style, options=options, name="demo")
+            job = follow_job(
+                client, job.id, output=output, wait_seconds=1, timeout_seconds=30, while_waiting=stack.tick
+            )
+            report_end(job, output)
+            if job.status is JobStatus.SUCCEEDED:
+                save_picture(client, job, result)
+                make_sheet(content, style, result, sheet)
+            elif job.status is JobStatus.FAILED:
+                output.say(f"The ends of the logs:\n{stack.log_tails()}")
+    if job.status is JobStatus.SUCCEEDED:
+        output.say(f"The final picture:   {result}", style="bold green")
+        output.say(f"The sheet of all 3:  {sheet}", style="bold green")
+    ctx.exit(exit_code_for(job.status))
+
+
+def _clear(data: Path, *pictures: Path) -> None:
+    """Remove what an earlier run left."""
+    try:
+        for picture in pictures:
+            picture.unlink(missing_ok=True)
+        if data.exists():
+            # A guard may still be stopping what a killed run left behind.
+            with FolderLock(data, holder="another 'atelier demo'"):
+                shutil.rmtree(data)
+    except OSError as error:
+        raise UpRefused(f"what an earlier run left cannot be removed: {error}") from error

@@ -1,0 +1,111 @@
+"""Following a job until it ends: one bar, used by submit --wait, watch and demo; lost connections heal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from time import monotonic, sleep
+
+from shared.status import JobStatus
+from shared.terminal import StepBar, format_seconds, show_notice
+from web.cli.client import ApiClient, JobAnswer
+from web.cli.errors import ServiceProblem, ServiceUnreachable
+from web.cli.job_view import JobView
+from web.cli.output import Output
+
+_WAIT_SECONDS = 20
+_SHORTEST_ROUND_SECONDS = 0.2
+_STEP_SECONDS = 0.4
+_LONGEST_PAUSE_SECONDS = 5.0
+_MOVING = frozenset({JobStatus.RUNNING, JobStatus.CANCELING})
+
+
+def follow_job(
+    client: ApiClient,
+    job_id: str,
+    *,
+    output: Output,
+    timeout_seconds: float = 60,
+    wait_seconds: int = _WAIT_SECONDS,
+    while_waiting: Callable[[], None] = lambda: None,
+) -> JobView:
+    """Show a job's bar until it ends, and return it as it ended.
+
+    A service that is away for less than `timeout_seconds` in one go is waited for. `while_waiting` is called
+    at least every `wait_seconds`; what it raises ends the following.
+
+    Raises:
+        ServiceUnreachable: when the service is away for longer.
+        ServiceProblem: when it refuses, for instance because there is no such job.
+    """
+    patience = _Patience(timeout_seconds, output, while_waiting)
+    answer = patience.ask(partial(client.job, job_id))
+    job = answer.job
+    shown_notice: str | None = None
+    is_moving = False
+    with StepBar(output.err, title=_title(job)) as bar:
+        while True:
+            if job is not None:
+                if job.notice and job.notice != shown_notice:
+                    shown_notice = job.notice
+                    show_notice(output.err, job.notice)
+                if job.step or job.status is JobStatus.SUCCEEDED:
+                    bar.update(job.step, job.steps, loss=job.loss, seconds_left=job.seconds_left)
+                if job.status.is_final:
+                    return job
+                is_moving = job.status in _MOVING
+            while_waiting()
+            if is_moving:
+                # Steps do not change the ETag: a conditional request would wait for the end of the job.
+                sleep(_STEP_SECONDS)
+                answer = patience.ask(partial(client.job, job_id))
+            else:
+                started = monotonic()
+                request = partial(client.job, job_id, etag=answer.etag, wait_seconds=wait_seconds)
+                answer = patience.ask(request)
+                # A proxy in between may answer at once: never ask in a tight loop.
+                sleep(max(0.0, _SHORTEST_ROUND_SECONDS - (monotonic() - started)))
+            job = answer.job
+
+
+def report_end(job: JobView, output: Output) -> None:
+    """Say how a followed job ended."""
+    if job.status is JobStatus.SUCCEEDED:
+        took = "" if job.run_seconds is None else f" in {format_seconds(job.run_seconds)}"
+        output.say(f"Job {job.id} succeeded{took}.", style="green")
+        return
+    output.say(f"Job {job.id} {'was ' if job.status is JobStatus.CANCELED else ''}{job.status.value}.")
+    for part in ("detail", "suggestion"):
+        if job.error.get(part):
+            output.say(str(job.error[part]), style="bold red" if part == "detail" else None)
+
+
+class _Patience:
+    """Asks again, ever more slowly, while the service is away or ill."""
+
+    def __init__(self, timeout_seconds: float, output: Output, while_waiting: Callable[[], None]) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._output = output
+        self._while_waiting = while_waiting
+
+    def ask(self, request: Callable[[], JobAnswer]) -> JobAnswer:
+        """Return the answer; raise what the last try raised once the time is over."""
+        since = monotonic()
+        pause = _SHORTEST_ROUND_SECONDS
+        while True:
+            try:
+                return request()
+            except (ServiceUnreachable, ServiceProblem) as error:
+                ill = isinstance(error, ServiceUnreachable) or error.status >= 500 or error.status == 429
+                if not ill or monotonic() - since + pause > self._timeout_seconds:
+                    raise
+                if pause == _SHORTEST_ROUND_SECONDS:
+                    self._output.say(f"{error.detail}; asking again.", style="yellow")
+            self._while_waiting()
+            sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+
+def _title(job: JobView | None) -> str:
+    name = "job" if job is None else job.name
+    return name if len(name) <= 24 else name[:23] + "…"

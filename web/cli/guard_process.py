@@ -1,0 +1,67 @@
+"""The process that stops what a killed supervisor left behind; a script of its own, standard library only.
+
+It reads lines from standard input: ``+ PID STAGE GRACE`` for a process group to guard, ``- PID`` for one that
+has ended. When the pipe closes, the supervisor is gone, however it died; then every group that is left is
+stopped, the highest stage first: its leader gets SIGTERM, and the group SIGKILL after its grace in seconds.
+
+Linux could send a signal by itself when a parent dies (PR_SET_PDEATHSIG), but other systems cannot; it looks
+at the parent's thread instead of its process, and it forgets the children's own children.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+_LOOK_SECONDS = 0.05
+
+
+def main() -> None:
+    """Guard until standard input closes, then clear up."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    wards: dict[int, tuple[int, float]] = {}
+    for line in sys.stdin:
+        sign, pid, *rest = line.split()
+        if sign == "+":
+            wards[int(pid)] = (int(rest[0]), float(rest[1]))
+        else:
+            wards.pop(int(pid), None)
+    for stage in sorted({stage for stage, _ in wards.values()}, reverse=True):
+        _end({pid: grace for pid, (its_stage, grace) in wards.items() if its_stage == stage})
+
+
+def _end(graces: dict[int, float]) -> None:
+    for pid in graces:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGTERM)
+    started = time.monotonic()
+    waiting = dict(graces)
+    while waiting:
+        waited = time.monotonic() - started
+        for pid, grace in list(waiting.items()):
+            if waited > grace or not _lives(pid):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(pid, signal.SIGKILL)
+                del waiting[pid]
+        time.sleep(_LOOK_SECONDS)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    try:
+        # A process that nobody has reaped yet still takes signals.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return True
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""The entry point of `atelier`: finds the command, loads only that one, and turns errors into exit codes."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+from shared.errors import AtelierError
+from web.cli.output import Output
+
+#: Command: its module, and the one line that the list of commands shows without importing it.
+_COMMANDS = {
+    "up": ("web.cli.up", "Start the whole service on this machine, until Ctrl-C."),
+    "demo": ("web.cli.demo", "Run one job from start to end and leave its pictures."),
+    "web": ("web.cli.web", "Run the web process: API and pages."),
+    "control": ("web.cli.control", "Run the control process: dispatching, recording, rescuing."),
+    "submit": ("web.cli.submit", "Hand in a content and a style picture."),
+    "status": ("web.cli.status", "Show a job."),
+    "watch": ("web.cli.watch", "Follow a job until it ends."),
+    "list": ("web.cli.list", "List jobs, newest first."),
+    "cancel": ("web.cli.cancel", "Cancel a job."),
+    "download": ("web.cli.download", "Download a job's final picture."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only when that command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names of all commands, in the order of use."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import and return a command; None when there is none of this name."""
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = import_module(_COMMANDS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands from the table above."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _COMMANDS[name][1]) for name in self.list_commands(ctx)])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the exit codes."""
+        from web.cli.exits import EXIT_HELP
+
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(line.split()[0], line.split(None, 1)[1]) for line in EXIT_HELP.splitlines()])
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; an expected error becomes a message and an exit code, never a traceback."""
+        from web.cli.exits import ExitCode, exit_code_of
+
+        output = ctx.ensure_object(Output)
+        try:
+            return super().invoke(ctx)
+        except AtelierError as error:
+            output.fail(error)
+            ctx.exit(exit_code_of(error))
+        except KeyboardInterrupt:
+            output.say("Interrupted.")
+            ctx.exit(ExitCode.INTERRUPTED)
+
+
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
+@click.version_option(package_name="atelier", prog_name="atelier")
+def main() -> None:
+    """Atelier: a self-hosted job service for neural style transfer.
+
+    'atelier up' starts everything on this machine; 'atelier submit CONTENT STYLE --wait' runs a job.
+    Settings are ATELIER_ variables of the environment.
+    """
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""`atelier submit`: hand in a job, and if asked to, follow it and fetch its picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from shared.options import option_help, parse_assignments, parse_options
+from web.cli.arguments import LabelType, json_option, open_client, timeout_option, url_option
+from web.cli.exits import exit_code_for
+from web.cli.follow import follow_job, report_end
+from web.cli.output import Output
+from web.cli.picture_file import save_picture
+
+_PICTURE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
+
+
+class SubmitCommand(click.Command):
+    """A command whose help ends with the style options."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write one line for every style option, from the definition that the service uses too."""
+        with formatter.section("Style options for -O, with defaults and ranges"):
+            formatter.write_dl([_columns(line) for line in option_help().splitlines()])
+
+
+@click.command(cls=SubmitCommand)
+@click.argument("content", type=_PICTURE)
+@click.argument("style", type=_PICTURE)
+@click.option(
+    "-O",
+    "--option",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Set a style option; repeatable.",
+)
+@click.option("--name", help="What to call the job.")
+@click.option("--label", "labels", type=LabelType(), multiple=True, help="Attach a label; repeatable.")
+@click.option("--wait", is_flag=True, help="Follow the job until it ends.")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="Save the final picture here; implies --wait."
+)
+@timeout_option
+@url_option
+@json_option
+@click.pass_obj
+@click.pass_context
+def command(
+    ctx: click.Context,
+    output: Output,
+    content: Path,
+    style: Path,
+    *,
+    assignments: tuple[str, ...],
+    name: str | None,
+    labels: tuple[tuple[str, str], ...],
+    wait: bool,
+    out: Path | None,
+    timeout: float,
+    url: str | None,
+) -> None:
+    """Hand in the picture CONTENT to be redrawn in the style of the picture STYLE.
+
+    Prints the new job's id. With --wait it shows a bar and ends as the job does: exit code 0 when it
+    succeeded, 1 when it failed or expired, 3 when it was canceled.
+
+    Example: atelier submit photo.jpg painting.jpg -O steps=200 -o result.png
+    """
+    options = parse_assignments(assignments)
+    parse_options(options)  # refuses at once what the service would refuse; only what was given is sent
+    with open_client(url) as client:
+        job = client.submit(content, style, options=options, name=name, labels=dict(labels))
+        if not (wait or out):
+            output.answer(job.document, job.id)
+            return
+        try:
+            job = follow_job(client, job.id, output=output, timeout_seconds=timeout)
+        except KeyboardInterrupt:
+            output.say(
+                f"The job goes on: follow it with 'atelier watch {job.id}', "
+                f"end it with 'atelier cancel {job.id}'."
+            )
+            raise
+        report_end(job, output)
+        text = job.id
+        if out and job.outputs:
+            text = str(save_picture(client, job, out))
+            output.say(f"The picture is in {text}.")
+        output.answer(job.document, text)
+    ctx.exit(exit_code_for(job.status))
+
+
+def _columns(line: str) -> tuple[str, str]:
+    assignment, _, rest = line.partition(" ")
+    return assignment, rest

@@ -1,0 +1,99 @@
+"""`atelier up`: the whole service on this machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from time import sleep
+
+import click
+
+from shared.settings import PREFIX, Settings, load_settings
+from shared.terminal import show_notice
+from web.cli.output import Output
+from web.cli.stack import Stack
+from web.cli.stop_request import StopRequest
+
+_TICK_SECONDS = 0.2
+_UNTRAINED = (
+    "The ImageNet weights are not there and could not be had, so this service works with an untrained VGG19: "
+    "it carries texture and colour, but follows the content less well. Put the file that Keras publishes "
+    "somewhere and set ATELIER_VGG19_WEIGHTS to its path for results of full quality."
+)
+
+
+@click.command
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    help="Port of the web process. [default: ATELIER_PORT, else 8000]",
+)
+@click.option("--workers", type=click.IntRange(0, 64), default=1, show_default=True, help="How many workers.")
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for everything it keeps. [default: ATELIER_DATA_DIR, else data]",
+)
+@click.pass_obj
+def command(output: Output, *, port: int | None, workers: int, data_dir: Path | None) -> None:
+    """Start Redis, web, control and workers on this machine, and stop all of them on Ctrl-C.
+
+    Redis is the server that ATELIER_REDIS_URL names, else one of our own. A process that ends by itself is
+    started again. Each writes to a log in the data folder's 'logs'; what matters is shown here too.
+
+    Without ATELIER_VGG19_WEIGHTS the weights are 'auto': ImageNet if it can be had within seconds, else
+    untrained ones.
+    """
+    given = {} if port is None else {"PORT": str(port)}
+    if data_dir is not None:
+        given["DATA_DIR"] = str(data_dir)
+    settings = local_settings(dict(os.environ), given)
+    with StopRequest() as stop_request:
+        try:
+            with Stack(
+                settings,
+                environ=os.environ,
+                workers=workers,
+                own_redis=not os.environ.get(f"{PREFIX}REDIS_URL"),
+                output=output,
+                stop_request=stop_request,
+            ) as stack:
+                _greet(stack, output, workers)
+                while True:
+                    stack.tick()
+                    sleep(_TICK_SECONDS)
+        except KeyboardInterrupt:
+            return  # this is how it is meant to end: exit code 0
+
+
+def local_settings(environ: dict[str, str], given: dict[str, str]) -> Settings:
+    """Return the settings of a service on this machine: `given` wins, weights are 'auto' unless they are set.
+
+    Raises:
+        InvalidSettings: naming each variable that is unknown or whose value is not allowed.
+    """
+    if not environ.get(f"{PREFIX}VGG19_WEIGHTS"):
+        environ[f"{PREFIX}VGG19_WEIGHTS"] = "auto"
+    environ.update({PREFIX + name: value for name, value in given.items()})
+    settings = load_settings(environ)
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host  # noqa: S104 - compared only
+    url = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+    return settings.model_copy(update={"url": url})
+
+
+def _greet(stack: Stack, output: Output, workers: int) -> None:
+    url = stack.settings.url
+    there = "" if url == Settings().url else f" --url {url}"
+    output.say(f"Atelier listens on {url}", style="bold green")
+    output.say(f"  hand in a job:  atelier submit CONTENT STYLE --wait{there}")
+    output.say(f"  documentation:  {url}/docs")
+    output.say(f"  data and logs:  {stack.settings.data_dir}")
+    if workers:
+        beat = stack.wait_for_worker()
+        if beat is None:
+            output.say("No worker is ready; jobs are accepted and wait for one.", style="yellow")
+        else:
+            output.say(f"{beat.worker_id} is ready ({beat.device}, weights {beat.weights}).")
+            if beat.weights == "untrained" and stack.settings.vgg19_weights == "auto":
+                show_notice(output.err, _UNTRAINED)
+    output.say("Ctrl-C stops everything.")
