@@ -2,44 +2,49 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import FrameType
 
 from shared.logs import get_logger
-from worker.devices import Device
 
 _log = get_logger(__name__)
 
 
-def run_fleet(name: str, devices: Sequence[Device]) -> int:
-    """Start one node a device, pass SIGTERM and SIGINT on, wait for all; return the worst exit code.
+def run_fleet(commands: Mapping[str, Sequence[str]]) -> int:
+    """Start one process for each name, pass SIGTERM and SIGINT on, wait for all; return the worst exit code.
 
-    A node that ends by itself takes the others down with it, so that whoever supervises this process sees it.
+    One that ends by itself takes the others down with it, so that whoever supervises this process sees it.
     """
     nodes = {
-        device.label: subprocess.Popen(  # noqa: S603 - this very program
-            [sys.argv[0], "run", "--name", f"{name}-gpu{device.number}", "--gpus", str(device.number)],
-            start_new_session=True,
-        )
-        for device in devices
+        # A session of its own: Ctrl-C reaches this process alone, which passes it on as SIGTERM.
+        name: subprocess.Popen(command, start_new_session=True)  # noqa: S603 - given by our own command line
+        for name, command in commands.items()
     }
+
+    asked = list(nodes.values())
 
     def stop(number: int, _frame: FrameType | None) -> None:
         _log.info("fleet_stopping", signal=signal.Signals(number).name)
-        for node in nodes.values():
-            if node.poll() is None:
-                node.terminate()
+        _terminate(asked)
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    codes = []
-    for label, node in nodes.items():
-        codes.append(node.wait())
-        _log.info("node_ended", device=label, exit_code=codes[-1])
-        for other in nodes.values():
-            if other.poll() is None:
-                other.terminate()
-    return max(abs(code) for code in codes)
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+        _terminate(asked)
+        codes = {name: node.wait() for name, node in nodes.items()}
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    _log.info("fleet_ended", exit_codes=codes)
+    return max(abs(code) for code in codes.values())
+
+
+def _terminate(nodes: list[subprocess.Popen[bytes]]) -> None:
+    """Ask each node once: a second SIGTERM could hit it while it is already leaving."""
+    while nodes:
+        node = nodes.pop()
+        if node.poll() is None:
+            node.terminate()

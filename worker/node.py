@@ -20,6 +20,7 @@ from shared.logs import configure_logs, get_logger
 from shared.settings import Settings
 from worker.desk import open_desk
 from worker.devices import Device
+from worker.engine.quiet import native_messages_held
 from worker.engine.weights.source import WeightsChoice
 from worker.runner import Runner
 from worker.task import register_task
@@ -55,7 +56,7 @@ class Node:
         try:
             names = [f"--hostname={self.name}", f"--queues={QUEUE}", f"--loglevel={self.settings.log_level}"]
             options = ["--pool=prefork", "--concurrency=1", "--without-gossip", "--without-mingle"]
-            app.worker_main(["worker", *names, *options])
+            app.worker_main(["--quiet", "worker", *names, *options])
         finally:
             for signal, handler in handlers:
                 signal.disconnect(handler)
@@ -86,8 +87,9 @@ class Node:
     def runner(self) -> Runner:
         """Return the child's runner, loading the engine if the start of the child could not."""
         if self._runner is None:
-            from worker.engine.engine import StyleEngine  # here: TensorFlow is for the child alone
-            from worker.engine.weights.weights import load_weights
+            with native_messages_held():
+                from worker.engine.engine import StyleEngine  # here: TensorFlow is for the child alone
+                from worker.engine.weights.weights import load_weights
 
             weights = load_weights(self.choice, self.settings.cache_dir)
             desk = open_desk(self.settings, worker_id=self.name, device=self.device.label)
@@ -117,7 +119,9 @@ class Node:
             raise RuntimeError("TensorFlow is loaded in the parent of a pool: its children would hang")
 
     def _load(self, **_: object) -> None:
+        # Both are read by TensorFlow when it is loaded, so before the engine is.
         os.environ["CUDA_VISIBLE_DEVICES"] = self.device.visible or "-1"
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         self.runner()
         _log.info("engine_ready", device=self.device.label, weights=self.choice.kind)
 

@@ -54,7 +54,19 @@ def _run(settings: Settings, name: str, gpus: str) -> int:
 
     devices = choose_devices(gpus, find_gpus())
     if len(devices) > 1:
-        return run_fleet(name, devices)
+        return run_fleet(
+            {
+                device.label: [
+                    sys.argv[0],
+                    "run",
+                    "--name",
+                    f"{name}-gpu{device.number}",
+                    "--gpus",
+                    device.visible,
+                ]
+                for device in devices
+            }
+        )
     source = ImagenetSource(
         url=settings.vgg19_weights_url,
         hash=settings.vgg19_weights_hash,

@@ -1,0 +1,36 @@
+"""The reporter keeps what it cannot send, and sends it in order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from shared.clock import utc_now
+from shared.coordination.connection import connect_redis
+from shared.coordination.stream import EventStream
+from shared.events import EventType, read_event
+from shared.messages import InputPicture, JobMessage
+from shared.options import StyleOptions
+from shared.redis_server import RedisServer
+from shared.settings import Settings
+from worker.reporter import Reporter
+
+PICTURE = InputPicture(key="assets/aa/aa", sha256="aa")
+MESSAGE = JobMessage(job_id="j", attempt=2, content=PICTURE, style=PICTURE, options=StyleOptions())
+
+
+def test_reports_outlive_an_outage_of_redis(tmp_path: Path):
+    server = RedisServer(tmp_path / "redis")
+    server.start()
+    client = connect_redis(Settings(redis_url=server.url))
+    reporter = Reporter(EventStream(client), MESSAGE)
+    reporter.report(EventType.CLAIMED, {}, now=utc_now(), mark="node")
+    server.stop()
+    reporter.report(EventType.CHECKPOINTED, {"step": 5}, now=utc_now(), mark="5")
+    reporter.report(EventType.SUCCEEDED, {}, now=utc_now())
+    assert not reporter.flush()
+    server.start()
+    reporter.finish()
+    events = [read_event(delivery.text) for delivery in EventStream(client).fresh(count=10)]
+    client.close()
+    server.stop()
+    assert [event.event_id for event in events] == ["j:2:claimed:node", "j:2:checkpointed:5", "j:2:succeeded"]
