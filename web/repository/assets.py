@@ -58,3 +58,8 @@ def add_asset(
     session.add(asset)
     session.flush()
     return asset, True
+
+
+def is_picture_used(session: Session, sha256: str) -> bool:
+    """Whether any caller's asset has these bytes."""
+    return session.scalar(select(Asset.id).where(Asset.sha256 == sha256).limit(1)) is not None

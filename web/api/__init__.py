@@ -1,0 +1,3 @@
+"""The interface that people program against: ``/api/v1``, as docs and OpenAPI describe it."""
+
+API_PATH = "/api/v1"

@@ -1,0 +1,120 @@
+"""The views of assets: pictures that are uploaded once and used in many jobs."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, request
+from werkzeug.exceptions import UnsupportedMediaType
+
+from shared.clock import utc_now
+from shared.errors import (
+    ArtifactMissing,
+    DatabaseUnavailable,
+    MalformedRequest,
+    MissingPart,
+    NotFound,
+    PictureRefused,
+    PictureTooHeavy,
+    PictureUnsupported,
+    StorageUnavailable,
+)
+from shared.storage.layout import asset_key
+from web.api import API_PATH
+from web.api.answers import json_answer
+from web.api.body import file_part, receive_upload
+from web.api.files import send_stored
+from web.api.shapes import AssetOut
+from web.caller import current_caller
+from web.docs.operation import IF_NONE_MATCH, MULTIPART, NOT_MODIFIED, PARTIAL, RANGE, Answer, Operation
+from web.models import Asset
+from web.repository.assets import get_asset
+from web.services import get_services
+from web.submission import upload_asset
+
+_FOREVER_SECONDS = 31_536_000
+assets = Blueprint("assets", __name__, url_prefix=f"{API_PATH}/assets")
+
+
+@assets.post("")
+@Operation(
+    "Upload a picture",
+    "assets",
+    answers={
+        201: Answer("Stored", (AssetOut,), headers={"Location": "The asset"}),
+        200: Answer("The same bytes were uploaded before: their asset", (AssetOut,)),
+    },
+    refusals=(
+        MalformedRequest,
+        MissingPart,
+        PictureTooHeavy,
+        PictureUnsupported,
+        PictureRefused,
+        StorageUnavailable,
+        DatabaseUnavailable,
+    ),
+    bodies={
+        MULTIPART: {
+            "type": "object",
+            "required": ["file"],
+            "properties": {"file": {"type": "string", "contentMediaType": "image/*"}},
+        }
+    },
+)
+def create_asset() -> Response:
+    """Upload a JPEG, PNG, WebP, TIFF, BMP or single-frame GIF, and use its id in as many jobs as you like."""
+    services, caller = get_services(), current_caller()
+    if request.mimetype != MULTIPART:
+        raise UnsupportedMediaType(f"send multipart/form-data, not {request.mimetype or 'nothing'}")
+    receive_upload(services.settings.picture_limits(), known=("file",))
+    asset, is_new = upload_asset(services, file_part("file"), caller=caller, now=utc_now())
+    location = {"Location": f"{API_PATH}/assets/{asset.id}"}
+    return json_answer(_to_json(asset), 201 if is_new else 200, headers=location)
+
+
+@assets.get("/<asset_id>")
+@Operation("Read an asset", "assets", answers={200: Answer("The asset", (AssetOut,))}, refusals=(NotFound,))
+def read_asset(asset_id: str) -> Response:
+    """Tell what is known of an uploaded picture."""
+    return json_answer(_to_json(_find(asset_id)))
+
+
+@assets.get("/<asset_id>/content")
+@Operation(
+    "Download an asset",
+    "assets",
+    answers={
+        200: Answer("The bytes as they were uploaded", media_types=("image/*",)),
+        206: PARTIAL,
+        304: NOT_MODIFIED,
+    },
+    refusals=(NotFound, ArtifactMissing, StorageUnavailable),
+    parameters=(RANGE, IF_NONE_MATCH),
+)
+def read_content(asset_id: str) -> Response:
+    """Give an uploaded picture back, byte by byte the same, under the type that its bytes have."""
+    asset = _find(asset_id)
+    return send_stored(
+        get_services().storage.open(asset_key(asset.sha256)),
+        content_type=asset.content_type,
+        etag=asset.sha256,
+        download_name=asset.filename,
+        max_age=_FOREVER_SECONDS,
+    )
+
+
+def _find(asset_id: str) -> Asset:
+    with get_services().database.read() as session:
+        return get_asset(session, asset_id, caller=current_caller())
+
+
+def _to_json(asset: Asset) -> dict[str, object]:
+    return AssetOut(
+        id=asset.id,
+        sha256=asset.sha256,
+        filename=asset.filename,
+        content_type=asset.content_type,
+        size_bytes=asset.size_bytes,
+        width=asset.width,
+        height=asset.height,
+        created_at=asset.created_at,
+        url=f"{API_PATH}/assets/{asset.id}/content",
+    ).model_dump(mode="json")

@@ -1,0 +1,67 @@
+"""The views for operators: is the process alive, and does it take jobs?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flask import Blueprint, Response
+
+from shared.coordination.connection import redis_errors
+from shared.errors import ArtifactMissing, ServiceError
+from shared.logs import get_logger
+from web.api.answers import json_answer
+from web.api.shapes import CheckOut, HealthOut, ReadinessOut
+from web.docs.operation import Answer, Operation
+from web.services import Services, get_services
+
+_log = get_logger(__name__)
+health = Blueprint("health", __name__)
+
+
+@health.get("/healthz")
+@Operation("Is it alive?", "health", answers={200: Answer("It is", (HealthOut,))})
+def read_health() -> Response:
+    """Tell that the process answers; asks nothing of any other part."""
+    return json_answer({"status": "ok"}, headers={"Cache-Control": "no-store"})
+
+
+@health.get("/readyz")
+@Operation(
+    "Does it take jobs?",
+    "health",
+    answers={
+        200: Answer("It does", (ReadinessOut,)),
+        503: Answer("It does not; the failing part is named", (ReadinessOut,)),
+    },
+)
+def read_readiness() -> Response:
+    """Check database, storage and Redis.
+
+    Without Redis jobs are taken and kept, but do not start: that is `degraded`, and still 200, since a proxy
+    must not turn callers away for it.
+    """
+    services = get_services()
+    checks = {
+        "database": _check(services.database.check),
+        "storage": _check(services.storage.check),
+        "redis": _check(lambda: _ping(services)),
+    }
+    ready = checks["database"].ok and checks["storage"].ok
+    answer = ReadinessOut(ready=ready, degraded=not checks["redis"].ok, checks=checks)
+    headers = {"Cache-Control": "no-store"}
+    return json_answer(answer.model_dump(mode="json"), 200 if ready else 503, headers=headers)
+
+
+def _ping(services: Services) -> None:
+    with redis_errors():
+        services.redis.ping()
+
+
+def _check(part: Callable[[], None]) -> CheckOut:
+    """Return how a part is; its own words go to the log, since they may hold addresses."""
+    try:
+        part()
+    except (ServiceError, ArtifactMissing) as error:
+        _log.warning("not_ready", code=error.code, detail=error.detail)
+        return CheckOut(ok=False, detail=" ".join(filter(None, (error.title(), error.suggestion))))
+    return CheckOut(ok=True)

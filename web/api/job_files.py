@@ -1,0 +1,151 @@
+"""The views of what a job leaves: previews, the output, checkpoints, attempts."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import PurePosixPath
+
+from flask import Blueprint, Response
+
+from shared.errors import ArtifactMissing, NotFound, NotReady, StorageUnavailable
+from shared.storage.layout import preview_key
+from web.api import API_PATH
+from web.api.answers import json_answer
+from web.api.files import send_bytes, send_stored
+from web.api.job_json import job_url
+from web.api.shapes import AttemptOut, AttemptsOut, CheckpointOut, CheckpointsOut
+from web.caller import current_caller
+from web.docs.operation import IF_NONE_MATCH, NOT_MODIFIED, PARTIAL, RANGE, Answer, Operation
+from web.models import Job
+from web.repository.history import get_checkpoint, list_attempts, list_checkpoints
+from web.repository.jobs import get_job
+from web.services import get_services
+
+job_files = Blueprint("job_files", __name__, url_prefix=f"{API_PATH}/jobs/<job_id>")
+
+
+@job_files.get("/preview")
+@Operation(
+    "See the newest preview",
+    "pictures",
+    answers={200: Answer("A JPEG", media_types=("image/jpeg",)), 206: PARTIAL, 304: NOT_MODIFIED},
+    refusals=(NotFound, NotReady, StorageUnavailable),
+    parameters=(IF_NONE_MATCH, RANGE),
+)
+def read_preview(job_id: str) -> Response:
+    """Give the picture as it is, of this attempt or, as long as that has none, of the one before."""
+    job, storage = _find(job_id), get_services().storage
+    for attempt in range(job.attempt, 0, -1):
+        try:
+            data = storage.read(preview_key(job.id, attempt))
+        except ArtifactMissing:
+            continue
+        return send_bytes(data, content_type="image/jpeg", etag=hashlib.sha256(data).hexdigest())
+    raise NotReady(f"the job is {job.status} at step {job.step}; it has no preview yet")
+
+
+@job_files.get("/output")
+@Operation(
+    "Download the result",
+    "pictures",
+    answers={200: Answer("The final picture", media_types=("image/png",)), 206: PARTIAL, 304: NOT_MODIFIED},
+    refusals=(NotFound, NotReady, ArtifactMissing, StorageUnavailable),
+    parameters=(IF_NONE_MATCH, RANGE),
+)
+def read_output(job_id: str) -> Response:
+    """Give the final picture; its ETag is its SHA-256."""
+    job = _find(job_id)
+    if not job.outputs:
+        raise NotReady(f"the job is {job.status} at step {job.step}; it has no result" + _hope(job))
+    output = job.outputs[0]
+    suffix = PurePosixPath(output["name"]).suffix or ".png"
+    return send_stored(
+        get_services().storage.open(output["key"]),
+        content_type=output["content_type"],
+        etag=output["sha256"],
+        download_name=(job.name or job.id) + suffix,
+    )
+
+
+@job_files.get("/checkpoints")
+@Operation(
+    "List checkpoints",
+    "pictures",
+    answers={200: Answer("All of them", (CheckpointsOut,))},
+    refusals=(NotFound,),
+)
+def index_checkpoints(job_id: str) -> Response:
+    """List the checkpoints of a job by step, each with its losses and a picture."""
+    job = _find(job_id)
+    with get_services().database.read() as session:
+        found = list_checkpoints(session, job.id)
+    shown = [
+        CheckpointOut(
+            step=checkpoint.step,
+            attempt=checkpoint.attempt,
+            losses=checkpoint.losses,
+            sha256=checkpoint.sha256,
+            created_at=checkpoint.created_at,
+            url=job_url(job.id, "checkpoints", checkpoint.step),
+        )
+        for checkpoint in found
+    ]
+    return json_answer(CheckpointsOut(checkpoints=shown).model_dump(mode="json"))
+
+
+@job_files.get("/checkpoints/<int:step>")
+@Operation(
+    "See a checkpoint",
+    "pictures",
+    answers={200: Answer("Its picture", media_types=("image/png",)), 206: PARTIAL, 304: NOT_MODIFIED},
+    refusals=(NotFound, ArtifactMissing, StorageUnavailable),
+    parameters=(IF_NONE_MATCH, RANGE),
+)
+def read_checkpoint(job_id: str, step: int) -> Response:
+    """Give the picture at a step that has a checkpoint."""
+    job = _find(job_id)
+    with get_services().database.read() as session:
+        checkpoint = get_checkpoint(session, job.id, step)
+    return send_stored(
+        get_services().storage.open(checkpoint.picture_key),
+        content_type="image/png",
+        # The state decides the picture.
+        etag=f"{checkpoint.sha256}-picture",
+        download_name=f"{job.name or job.id}-step-{step}.png",
+    )
+
+
+@job_files.get("/attempts")
+@Operation(
+    "List attempts",
+    "jobs",
+    answers={200: Answer("All of them", (AttemptsOut,))},
+    refusals=(NotFound,),
+)
+def index_attempts(job_id: str) -> Response:
+    """List who carried the job out, from which step on, and how it ended."""
+    job = _find(job_id)
+    with get_services().database.read() as session:
+        found = list_attempts(session, job.id)
+    shown = [
+        AttemptOut(
+            number=attempt.number,
+            worker_id=attempt.worker_id,
+            device=attempt.device,
+            resumed_from_step=attempt.resumed_from_step,
+            started_at=attempt.started_at,
+            ended_at=attempt.ended_at,
+            outcome=attempt.outcome,
+        )
+        for attempt in found
+    ]
+    return json_answer(AttemptsOut(attempts=shown).model_dump(mode="json"))
+
+
+def _find(job_id: str) -> Job:
+    with get_services().database.read() as session:
+        return get_job(session, job_id, caller=current_caller())
+
+
+def _hope(job: Job) -> str:
+    return " and will have none" if job.job_status.is_final else " yet"

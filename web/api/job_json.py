@@ -1,0 +1,174 @@
+"""A job as JSON: a pure function of its row and of what is known besides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from shared.coordination.progress import LiveProgress
+from shared.status import JobStatus
+from web.api import API_PATH
+from web.api.job_shapes import (
+    EtaOut,
+    InputOut,
+    InputsOut,
+    JobAttemptOut,
+    JobErrorOut,
+    JobOut,
+    LossOut,
+    MetricsOut,
+    OutputOut,
+    ProgressOut,
+    QueueOut,
+    UrlsOut,
+    WeightsOut,
+)
+from web.models import Asset, Job
+from web.queue_outlook import QueueState, seconds_ahead
+from web.states import Trigger, is_legal
+
+_LIVE = {JobStatus.RUNNING, JobStatus.CANCELING}
+
+
+def job_to_json(
+    job: Job, *, live: LiveProgress | None, position: int | None, queue: QueueState | None
+) -> dict[str, Any]:
+    """Return the job as the API shows it.
+
+    Args:
+        job: The row.
+        live: Its live progress, of whatever attempt.
+        position: Its place in the queue, from 1; None when it is not queued.
+        queue: What the whole queue looks like; needed when there is a position.
+    """
+    live = live_part(job, live)
+    error = JobErrorOut.model_validate(job.error) if job.error else None
+    return JobOut(
+        id=job.id,
+        name=job.name or None,
+        status=job.job_status,
+        status_reason=job.status_reason,
+        version=job.version,
+        created_at=job.created_at,
+        started_at=job.started_at,
+        completed_at=job.completed_at,
+        expires_at=None,
+        priority=job.priority,
+        labels={label.key: label.value for label in job.labels},
+        batch_id=job.batch_id,
+        queue=_queue(position, queue) if position is not None and queue is not None else None,
+        eta=eta_of(live) if job.job_status is JobStatus.RUNNING else None,
+        input=InputsOut(content=_input(job.content), style=_input(job.style)),
+        options=job.options,
+        progress=progress_of(job, live),
+        attempt=JobAttemptOut(
+            number=job.attempt,
+            max=job.max_attempts,
+            worker_id=job.worker_id,
+            device=job.device,
+            resumed_from_step=job.resumed_from_step,
+        ),
+        weights=WeightsOut.model_validate(job.weights) if job.weights else None,
+        engine_version=job.engine_version,
+        outputs=[_output(job, number) for number in range(len(job.outputs))],
+        error=error,
+        metrics=_metrics(job),
+        urls=_urls(job),
+    ).model_dump(mode="json")
+
+
+def live_part(job: Job, live: LiveProgress | None) -> LiveProgress | None:
+    """Return the live progress if it tells of this attempt, and more than the row does."""
+    fits = live is not None and job.job_status in _LIVE and live.attempt == job.attempt
+    return live if fits and live is not None and live.step >= job.step else None
+
+
+def progress_of(job: Job, live: LiveProgress | None) -> ProgressOut:
+    """Return how far a job is: from its live progress, else from the last checkpoint in its row."""
+    steps = int(job.options["steps"])
+    step = min(live.step if live else job.step, steps)
+    loss = None
+    if live:
+        loss = _loss({"total": live.loss_total, "content": live.loss_content, "style": live.loss_style})
+    elif job.losses:
+        loss = _loss(job.losses)
+    speed = _finite(live.steps_per_second) if live else None
+    return ProgressOut(
+        value=round(step / steps, 4), step=step, steps=steps, loss=loss, steps_per_second=speed
+    )
+
+
+def eta_of(live: LiveProgress | None) -> EtaOut | None:
+    """Return how long the remaining steps will take at the speed measured last."""
+    if live is None or not live.steps_per_second > 0:
+        return None
+    return EtaOut(seconds=round((live.steps - live.step) / live.steps_per_second, 1))
+
+
+def job_url(job_id: str, *parts: object) -> str:
+    """Return the path of a job, or of something below it."""
+    return "/".join([f"{API_PATH}/jobs/{job_id}", *map(str, parts)])
+
+
+def _queue(position: int, queue: QueueState) -> QueueOut:
+    message = None
+    if queue.workers is None:
+        message = "Redis does not answer; the job is kept, and starts when it is back"
+    elif queue.workers == 0:
+        message = "no worker is connected; start one with: atelier-worker run"
+    return QueueOut(
+        position=position,
+        ahead_seconds=seconds_ahead(position, queue),
+        eligible_workers=queue.workers,
+        message=message,
+    )
+
+
+def _input(asset: Asset) -> InputOut:
+    return InputOut(
+        asset_id=asset.id,
+        sha256=asset.sha256,
+        filename=asset.filename,
+        width=asset.width,
+        height=asset.height,
+        url=f"{API_PATH}/assets/{asset.id}/content",
+    )
+
+
+def _loss(values: Mapping[str, Any]) -> LossOut:
+    return LossOut(**{part: _finite(values.get(part)) for part in LossOut.model_fields})
+
+
+def _output(job: Job, number: int) -> OutputOut:
+    # Only the first is served for now.
+    url = job_url(job.id, "output") if number == 0 else None
+    return OutputOut.model_validate({**job.outputs[number], "url": url})
+
+
+def _metrics(job: Job) -> MetricsOut:
+    queue_seconds, run_seconds = job.metrics.get("queue_seconds"), job.metrics.get("run_seconds")
+    if queue_seconds is None and job.started_at is not None:
+        queue_seconds = round((job.started_at - job.created_at).total_seconds(), 3)
+    return MetricsOut(
+        queue_seconds=queue_seconds, run_seconds=run_seconds, gpu_peak_bytes=job.metrics.get("gpu_peak_bytes")
+    )
+
+
+def _urls(job: Job) -> UrlsOut:
+    return UrlsOut(
+        self=job_url(job.id),
+        events=job_url(job.id, "events"),
+        preview=job_url(job.id, "preview"),
+        output=job_url(job.id, "output") if job.outputs else None,
+        checkpoints=job_url(job.id, "checkpoints"),
+        attempts=job_url(job.id, "attempts"),
+        cancel=job_url(job.id, "cancel") if is_legal(job.job_status, Trigger.CANCEL) else None,
+        pause=None,
+        resume=None,
+        retry=None,
+    )
+
+
+def _finite(value: Any) -> float | None:  # noqa: ANN401 - from a JSON column
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

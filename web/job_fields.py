@@ -1,0 +1,40 @@
+"""What a caller may say of a job, and how it is refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+
+from web.display_name import MAX_NAME_CHARS, is_printable
+
+
+def _printable(text: str) -> str:
+    if not is_printable(text):
+        raise ValueError("it must not have control characters")
+    return text
+
+
+LabelKey = Annotated[str, Field(pattern=r"^[a-z0-9_.\-]{1,63}$"), AfterValidator(_printable)]
+LabelValue = Annotated[str, Field(max_length=255), AfterValidator(_printable)]
+
+
+class JobFields(BaseModel):
+    """What there is beside pictures and options."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: Annotated[str, Field(max_length=MAX_NAME_CHARS), AfterValidator(_printable)] | None = Field(
+        None, description="For people, and for the name of the downloaded file"
+    )
+    labels: dict[LabelKey, LabelValue] = Field(
+        default_factory=dict, max_length=16, description="For finding jobs again; at most 16"
+    )
+
+
+class SubmitBody(JobFields):
+    """A job whose pictures were uploaded before."""
+
+    content: str = Field(description="Asset id of the picture whose content is kept")
+    style: str = Field(description="Asset id of the picture whose style is taken")
+    options: Annotated[Any, WithJsonSchema({"x-ref": "StyleOptions"})] = Field(default_factory=dict)

@@ -1,0 +1,115 @@
+"""The web process: gunicorn with threads, told in code."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import socket
+from types import FrameType
+from typing import Any
+
+from flask import Flask
+from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
+from gunicorn.glogging import Logger  # type: ignore[import-untyped]
+from gunicorn.workers.base import Worker  # type: ignore[import-untyped]
+
+from shared.errors import InvalidSettings
+from shared.logs import configure_logs
+from shared.settings import Settings
+from web.app import create_app
+from web.services import services_of
+
+_GRACEFUL_SECONDS = 10
+_KEEPALIVE_SECONDS = 5
+_BACKLOG = 256
+
+
+def run_web(settings: Settings) -> None:
+    """Serve until a signal ends the process: SIGTERM lets requests end for up to 10 s, SIGINT does not.
+
+    Raises:
+        InvalidSettings: when the address cannot be listened on.
+    """
+    configure_logs(settings)
+    _Server(settings, _listen(settings)).run()
+
+
+class _Server(BaseApplication):  # type: ignore[misc]
+    """One worker process: streams and waits are counted there, and SQLite has one writing process less."""
+
+    def __init__(self, settings: Settings, listener: socket.socket) -> None:
+        self._settings = settings
+        self._listener = listener
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Set what differs from gunicorn's defaults."""
+        options = {
+            # gunicorn takes the descriptor over, and closes it.
+            "bind": f"fd://{self._listener.detach()}",
+            "worker_class": "gthread",
+            "workers": 1,
+            "threads": self._settings.web_threads,
+            "worker_connections": max(1000, 2 * self._settings.web_threads),
+            "graceful_timeout": _GRACEFUL_SECONDS,
+            "keepalive": _KEEPALIVE_SECONDS,
+            "loglevel": self._settings.log_level,
+            "logger_class": _RootLogger,
+            "control_socket_disable": True,
+            "post_worker_init": _end_streams_early,
+            "worker_exit": _close,
+        }
+        for name, value in options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        """Make the app; gunicorn calls this in the worker, after the fork."""
+        return create_app(self._settings)
+
+
+class _RootLogger(Logger):  # type: ignore[misc]
+    """gunicorn's log without handlers of its own: its lines go where all others go."""
+
+    def setup(self, cfg: Any) -> None:  # noqa: ANN401 - gunicorn's Config
+        """Send everything to the root logger."""
+        super().setup(cfg)
+        for log in (self.error_log, self.access_log):
+            log.handlers = []
+            log.propagate = True
+
+
+def _end_streams_early(worker: Worker) -> None:
+    """Let streams and waits end at the first sign of the end: the worker would wait 10 s for them."""
+    services = services_of(worker.wsgi)
+    graceful = signal.getsignal(signal.SIGTERM)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        services.stopping.set()
+        if callable(graceful):
+            graceful(number, frame)
+
+    signal.signal(signal.SIGTERM, end)
+
+
+def _close(_server: object, worker: Worker) -> None:
+    app = getattr(worker, "wsgi", None)
+    if app is not None:
+        services_of(app).close()
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        address = f"{settings.host}:{settings.port}"
+        if error.errno == errno.EADDRINUSE:
+            raise InvalidSettings(
+                f"ATELIER_PORT: {address} is in use by another process; stop it or choose another port"
+            ) from error
+        raise InvalidSettings(f"cannot listen on {address}: {error.strerror or error}") from error
+    return listener
