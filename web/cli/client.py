@@ -98,7 +98,7 @@ class ApiClient:
     ) -> list[JobView]:
         """Return at most `limit` jobs, newest first, that have this status and all these labels."""
         query: list[tuple[str, str]] = [("status", status)] if status else []
-        query += [("label", f"{key}={value}") for key, value in (labels or {}).items()]
+        query += [("label", f"{key}:{value}") for key, value in (labels or {}).items()]
         found: list[JobView] = []
         token = ""
         while len(found) < limit:
@@ -167,6 +167,7 @@ def _problem(response: httpx2.Response) -> ServiceProblem:
         status=response.status_code,
         code=str(body.get("code") or "http_error"),
         title=title,
+        suggestion=body.get("suggestion"),
         faults=faults,
     )
 

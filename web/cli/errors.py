@@ -17,12 +17,20 @@ class ServiceProblem(AtelierError):
     """The service refused the request or failed; `status` is the HTTP status, `code` the problem's."""
 
     def __init__(
-        self, detail: str, *, status: int, code: str, title: str, faults: tuple[Fault, ...] = ()
+        self,
+        detail: str,
+        *,
+        status: int,
+        code: str,
+        title: str,
+        suggestion: str | None = None,
+        faults: tuple[Fault, ...] = (),
     ) -> None:
         super().__init__(detail, faults=faults)
         self.status = status
         self.problem_code = code
         self.problem_title = title
+        self.problem_suggestion = suggestion
 
     def to_json(self) -> dict[str, object]:
         """Return the problem as the service put it, with its HTTP status."""
@@ -31,6 +39,7 @@ class ServiceProblem(AtelierError):
             "title": self.problem_title,
             "detail": self.detail,
             "status": self.status,
+            "suggestion": self.problem_suggestion,
             "errors": [fault.to_json() for fault in self.faults],
         }
 

@@ -15,9 +15,7 @@ from web.cli.output import Output
 
 _WAIT_SECONDS = 20
 _SHORTEST_ROUND_SECONDS = 0.2
-_STEP_SECONDS = 0.4
 _LONGEST_PAUSE_SECONDS = 5.0
-_MOVING = frozenset({JobStatus.RUNNING, JobStatus.CANCELING})
 
 
 def follow_job(
@@ -41,31 +39,26 @@ def follow_job(
     patience = _Patience(timeout_seconds, output, while_waiting)
     answer = patience.ask(partial(client.job, job_id))
     job = answer.job
-    shown_notice: str | None = None
-    is_moving = False
+    said: set[str] = set()
     with StepBar(output.err, title=_title(job)) as bar:
         while True:
             if job is not None:
-                if job.notice and job.notice != shown_notice:
-                    shown_notice = job.notice
+                if job.notice and job.notice not in said:
+                    said.add(job.notice)
                     show_notice(output.err, job.notice)
+                if job.hindrance and job.hindrance not in said:
+                    said.add(job.hindrance)
+                    output.say(job.hindrance, style="yellow")
                 if job.step or job.status is JobStatus.SUCCEEDED:
                     bar.update(job.step, job.steps, loss=job.loss, seconds_left=job.seconds_left)
                 if job.status.is_final:
                     return job
-                is_moving = job.status in _MOVING
             while_waiting()
-            if is_moving:
-                # Steps do not change the ETag: a conditional request would wait for the end of the job.
-                sleep(_STEP_SECONDS)
-                answer = patience.ask(partial(client.job, job_id))
-            else:
-                started = monotonic()
-                request = partial(client.job, job_id, etag=answer.etag, wait_seconds=wait_seconds)
-                answer = patience.ask(request)
-                # A proxy in between may answer at once: never ask in a tight loop.
-                sleep(max(0.0, _SHORTEST_ROUND_SECONDS - (monotonic() - started)))
+            started = monotonic()
+            answer = patience.ask(partial(client.job, job_id, etag=answer.etag, wait_seconds=wait_seconds))
             job = answer.job
+            # Each step is an answer: five a second are enough for the eye.
+            sleep(max(0.0, _SHORTEST_ROUND_SECONDS - (monotonic() - started)))
 
 
 def report_end(job: JobView, output: Output) -> None:

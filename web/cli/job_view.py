@@ -73,6 +73,12 @@ class JobView:
         return str(notice) if notice else None
 
     @property
+    def hindrance(self) -> str | None:
+        """Why it does not start, if there is a reason."""
+        message = self._part("queue").get("message")
+        return str(message) if message else None
+
+    @property
     def error(self) -> dict[str, Any]:
         """Why it failed: code, title, detail, retryable, suggestion; empty when it did not."""
         return self._part("error")

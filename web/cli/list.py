@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 from shared.status import JobStatus
@@ -10,6 +11,8 @@ from web.cli.arguments import LabelType, json_option, open_client, url_option
 from web.cli.job_view import JobView
 from web.cli.output import Output
 
+#: id, status, step, created, and the gaps between them.
+_OTHER_COLUMNS = 36 + 9 + 9 + 16 + 2 * 4
 _COLOURS = {
     JobStatus.RUNNING: "cyan",
     JobStatus.SUCCEEDED: "green",
@@ -36,23 +39,27 @@ def command(
     if output.as_json:
         output.answer({"jobs": [job.document for job in jobs]}, "")
     elif jobs:
-        output.out.print(_table(jobs))
+        output.out.print(_table(jobs, output.out.width))
     else:
         output.say("There are no such jobs." if status or labels else "There are no jobs yet.")
 
 
-def _table(jobs: list[JobView]) -> Table:
+def _table(jobs: list[JobView], width: int) -> Table:
+    """Return the table; the names get what the other columns leave of `width` characters."""
+    room = min(40, width - _OTHER_COLUMNS)
     table = Table(box=None, pad_edge=False)
-    table.add_column("id", no_wrap=True)
-    table.add_column("name", overflow="ellipsis", no_wrap=True, max_width=30)
-    for title in ("status", "step", "created"):
+    for title in ("id", "status", "step", "created"):
         table.add_column(title, no_wrap=True)
+    if room >= len("name"):
+        table.add_column("name", no_wrap=True, max_width=room, overflow="ellipsis")
     for job in jobs:
-        table.add_row(
+        cells = [
             job.id,
-            "" if job.name == job.id else job.name,
             f"[{_COLOURS.get(job.status, 'default')}]{job.status.value}[/]",
             f"{job.step}/{job.steps}" if job.steps else "",
-            str(job.document.get("created_at", ""))[:19],
+            str(job.document.get("created_at", ""))[:16].replace("T", " "),
+        ]
+        table.add_row(
+            *cells, *([escape("" if job.name == job.id else job.name)] if room >= len("name") else [])
         )
     return table

@@ -8,7 +8,9 @@ from pathlib import Path
 from rich.text import Text
 
 _OWN_LOGGERS = ("shared.", "web.", "worker.")
-_HIDDEN_PARTS = frozenset({"event", "level", "logger", "timestamp", "exception", "stack"})
+_HIDDEN_PARTS = frozenset({"event", "level", "logger", "timestamp", "request_id", "exception", "stack"})
+#: Said of every checkpoint, or of every job what was already said at the start.
+_ROUTINE = frozenset({"report_applied", "weights_notice"})
 _MAX_CHARACTERS = 300
 
 
@@ -44,10 +46,12 @@ class LogView:
 
 
 def is_worth_showing(line: str) -> bool:
-    """Whether a line is a warning, an error, or one of our own; False for all other output."""
+    """Whether a line is a warning, an error, or news of our own; False for all other output."""
     record = _parse(line)
-    if record is None:
+    if record is None or record["event"] in _ROUTINE:
         return False
+    if record["event"] == "request" and record.get("method") in ("GET", "HEAD"):
+        return False  # a browser or a client that follows a job asks several times a second
     level = str(record.get("level", ""))
     if level in ("warning", "error", "critical"):
         return True
@@ -59,7 +63,9 @@ def shorten(line: str) -> str:
     record = _parse(line)
     if record is None:
         return Text.from_ansi(line).plain[:_MAX_CHARACTERS]
-    values = " ".join(f"{key}={value}" for key, value in record.items() if key not in _HIDDEN_PARTS)
+    values = " ".join(
+        f"{key}={value}" for key, value in record.items() if key not in _HIDDEN_PARTS and value is not None
+    )
     last = str(record.get("exception", "")).strip().rpartition("\n")[2]
     return " · ".join(part for part in (str(record.get("event", "")), values, last) if part)[:_MAX_CHARACTERS]
 

@@ -16,6 +16,8 @@ class Output:
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
         self.out = Console(highlight=False)
+        if not self.out.is_terminal:
+            self.out.width = 200  # what reads a pipe has no use for cut columns
         self.err = Console(stderr=True, highlight=False)
 
     def answer(self, document: object, text: str) -> None:
@@ -32,9 +34,9 @@ class Output:
         for fault in error.faults:
             if fault.detail not in error.detail:
                 self.say(f"  {fault.pointer}: {fault.detail}")
-        if error.suggestion:
-            self.say(error.suggestion)
+        document = error.to_json()
+        if document.get("suggestion"):
+            self.say(str(document["suggestion"]))
         if self.as_json:
-            document = error.to_json()
             document.setdefault("errors", [fault.to_json() for fault in error.faults])
             click.echo(json.dumps({"error": document}, indent=2, ensure_ascii=False))

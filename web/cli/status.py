@@ -34,6 +34,8 @@ def _lines(job: JobView) -> list[str]:
     rows.append(("status", f"{job.status.value} ({reason})" if reason else job.status.value))
     if job.steps:
         rows.append(("step", f"{job.step}/{job.steps}"))
+    if job.hindrance:
+        rows.append(("waiting", job.hindrance))
     if job.loss is not None:
         rows.append(("loss", f"{job.loss:.4g}"))
     if job.seconds_left is not None and not job.status.is_final:

@@ -48,6 +48,7 @@ def command(output: Output, *, port: int | None, workers: int, data_dir: Path | 
     if data_dir is not None:
         given["DATA_DIR"] = str(data_dir)
     settings = local_settings(dict(os.environ), given)
+    output.say("Starting …")
     with StopRequest() as stop_request:
         try:
             with Stack(

@@ -18,10 +18,12 @@ def test_our_own_news_and_every_warning_are_shown_and_nothing_else():
     assert not is_worth_showing(_line(level="debug"))
     assert not is_worth_showing("I0000 00:00:00 some library starts up")
     assert not is_worth_showing('["a list"]')
+    assert not is_worth_showing(_line(event="request", method="GET", status=200))
+    assert is_worth_showing(_line(event="request", method="POST", status=202))
 
 
 def test_a_line_is_its_event_its_values_and_the_end_of_its_traceback():
-    line = _line(timestamp="2026-11-23T09:00:00Z", job_id="42", exception="Traceback …\nValueError: no")
+    line = _line(timestamp="2026-11-23T09:00:00Z", job_id="42", reason=None, request_id="x", exception="Traceback …\nValueError: no")
     assert shorten(line) == "job_claimed · job_id=42 · ValueError: no"
     assert shorten("\x1b[31mred\x1b[0m alert") == "red alert"
     assert len(shorten("x" * 5000)) == 300

@@ -1,0 +1,62 @@
+# The development workflow; .ci/run calls the same recipes. 'make help' lists them.
+.POSIX:
+.SUFFIXES:
+.PHONY: help setup demo up test lint lock clean
+
+VENV = .venv
+BIN = $(VENV)/bin
+STAMP = $(VENV)/.atelier-setup
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+EXPORT = $(BIN)/uv export --quiet --frozen --no-emit-project --no-header --no-annotate
+
+help:  ## Show this list
+	@echo "make setup PYTHON=/path/to/python chooses the interpreter; the recipes:"
+	@sed -n 's/^\([a-z]*\):.*  ## /  make \1	/p' Makefile | expand -t 15
+
+setup: $(STAMP)  ## Make the environment in .venv from the locked requirements
+
+$(STAMP): pyproject.toml requirements/dev.txt
+	@suits() { "$$1" -c 'import sys, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; }; \
+	if suits $(BIN)/python && $(BIN)/python -m pip --version >/dev/null 2>&1; then exit 0; fi; \
+	for python in $${PYTHON:-python3.13 python3.12 python3.11 python3}; do \
+	    if suits "$$python"; then \
+	        echo "Making $(VENV) with $$("$$python" --version) ..."; \
+	        exec "$$python" -m venv --clear $(VENV); \
+	    fi; \
+	done; \
+	echo "Atelier needs Python 3.11, 3.12 or 3.13 with its venv module (Debian: python3-venv)." >&2; \
+	echo "Tried: $${PYTHON:-python3.13 python3.12 python3.11 python3}." >&2; \
+	echo "Name another: make setup PYTHON=/path/to/python3.12" >&2; \
+	exit 1
+	@echo "Installing the locked requirements (minutes, and about 2 GB, the first time) ..."
+	@$(PIP) --require-hashes -r requirements/dev.txt
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+demo: $(STAMP)  ## Run one job from start to end; its pictures lie in build/demo
+	@$(BIN)/atelier demo
+
+up: $(STAMP)  ## Keep the service running on http://127.0.0.1:8000 until Ctrl-C
+	@$(BIN)/atelier up
+
+test: lint  ## Run all checks and all tests
+	@$(BIN)/pytest
+
+lint: $(STAMP)  ## Run the linters, the type checker and the checks of imports and compose.yaml
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml
+
+lock: $(STAMP)  ## Lock the newest allowed versions anew into requirements/
+	@$(BIN)/uv lock --quiet --upgrade
+	@$(EXPORT) --extra web --extra worker --extra quickstart --extra s3 --group dev -o requirements/dev.txt
+	@$(EXPORT) --extra web --extra quickstart --extra s3 --no-dev -o requirements/web.txt
+	@$(EXPORT) --extra worker --extra s3 --no-dev -o requirements/worker.txt
+	@$(EXPORT) --extra gpu --extra s3 --no-dev -o requirements/gpu.txt
+	@$(EXPORT) --only-group build -o requirements/build.txt
+
+clean:  ## Remove the environment, the caches and build/; data/ stays
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
