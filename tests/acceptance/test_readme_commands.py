@@ -1,0 +1,35 @@
+"""The commands that the README shows, run as they stand there."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.acceptance.conftest import Service
+
+pytestmark = pytest.mark.acceptance
+
+ROOT = Path(__file__).parents[2]
+BLOCKS = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("word", ["curl", ".venv/bin/atelier submit"])
+def test_a_job_as_the_readme_shows_it(service: Service, tmp_path: Path, word: str):
+    assert shutil.which("curl"), "curl is needed for the README's commands"
+    (block,) = [block for block in BLOCKS if word in block]
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    script = block.replace("http://127.0.0.1:8000", service.url).replace(
+        ".venv/bin", str(Path(sys.executable).parent)
+    )
+    answer = subprocess.run(
+        ["sh", "-eu", "-c", script], cwd=tmp_path, env=service.environ, capture_output=True, text=True
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    with Image.open(tmp_path / "result.png") as picture:
+        assert picture.size == (128, 85)
