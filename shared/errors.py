@@ -32,6 +32,8 @@ AtelierError
 │   ├── LossNotFinite          loss_not_finite
 │   ├── OutOfMemory            out_of_memory
 │   ├── EngineFailed           engine_failed
+│   ├── RunTimeout             timeout
+│   ├── QueueDeadlinePassed    queue_deadline_passed
 │   ├── WorkerLost             worker_lost
 │   └── WorkerCrashLoop        worker_crash_loop
 └── InternalError              never the caller's business
@@ -285,6 +287,20 @@ class EngineFailed(JobError):
     """The engine failed."""
 
     code = "engine_failed"
+    retryable = True
+
+
+class RunTimeout(JobError):
+    """The job ran longer than it was allowed to."""
+
+    code = "timeout"
+    suggestion = "Retry it, which goes on from its checkpoint, or allow it more time."
+
+
+class QueueDeadlinePassed(JobError):
+    """No worker was free before the job's queue deadline."""
+
+    code = "queue_deadline_passed"
     retryable = True
 
 

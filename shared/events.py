@@ -24,6 +24,8 @@ class EventType(StrEnum):
     FAILED = "failed"
     #: data: step
     CANCELED = "canceled"
+    #: Checkpointed, and the device given free. data: step
+    PAUSED = "paused"
     #: The worker is shutting down and gave the attempt back. data: step
     RELEASED = "released"
 

@@ -19,8 +19,21 @@ class InputPicture(BaseModel):
     sha256: str
 
 
+class Origin(BaseModel):
+    """The checkpoint that a forked or extended job begins with, whatever options it was made with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str
+    sha256: str
+    step: int
+
+
 class JobMessage(BaseModel):
-    """What a worker is told: which attempt of which job, on what, and how."""
+    """What a worker is told: which attempt of which job, on what, and how.
+
+    `checkpoints_since` is the first attempt whose checkpoints count: a retry from zero counts none before it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,6 +43,9 @@ class JobMessage(BaseModel):
     content: InputPicture
     style: InputPicture
     options: StyleOptions
+    checkpoints_since: int = 1
+    origin: Origin | None = None
+    run_timeout_seconds: float | None = None
 
     @property
     def message_id(self) -> str:

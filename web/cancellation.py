@@ -26,28 +26,28 @@ def cancel_job(services: Services, job_id: str, *, caller: str) -> None:
     """
     for left in reversed(range(_TRIES)):
         try:
-            was_canceled = _write(services, job_id, caller=caller)
+            was_canceled, attempt = _write(services, job_id, caller=caller)
             break
         except StaleJob:
             if not left:
                 raise
     if not was_canceled:
-        _tell(services, job_id)
+        _tell(services, job_id, attempt)
 
 
-def _write(services: Services, job_id: str, *, caller: str) -> bool:
-    """Write the change; return whether there was none to write."""
+def _write(services: Services, job_id: str, *, caller: str) -> tuple[bool, int]:
+    """Write the change; return whether there was none to write, and the attempt it is about."""
     with services.database.write() as session:
         job = get_job(session, job_id, caller=caller)
         before = job.job_status
         apply_trigger(session, job, Trigger.CANCEL, now=utc_now())
-        return before is JobStatus.CANCELED
+        return before is JobStatus.CANCELED, job.attempt
 
 
-def _tell(services: Services, job_id: str) -> None:
+def _tell(services: Services, job_id: str, attempt: int) -> None:
     """Tell the worker and those who watch; the control process raises a flag again that gets lost."""
     try:
-        services.flags.raise_flag(job_id, Flag.CANCEL)
+        services.flags.raise_flag(job_id, attempt, Flag.CANCEL)
         services.board.notify(job_id)
     except RedisUnavailable as error:
         _log.warning("cancel_not_told", job_id=job_id, detail=error.detail)

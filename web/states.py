@@ -21,8 +21,20 @@ class Trigger(StrEnum):
     CANCELED = "canceled"
     #: The worker is shutting down and gave the attempt back.
     RELEASED = "released"
+    #: The worker checkpointed and stopped because it was asked to pause.
+    PAUSED = "paused"
     #: Someone asked to cancel.
     CANCEL = "cancel"
+    #: Someone asked to pause.
+    PAUSE = "pause"
+    #: Someone asked to go on after a pause.
+    RESUME = "resume"
+    #: Someone asked to try again.
+    RETRY = "retry"
+    #: Someone asked for more steps.
+    EXTEND = "extend"
+    #: No worker took the job before its queue deadline.
+    EXPIRE = "expire"
     #: Nobody holds the lease, and attempts are left.
     LEASE_LOST = "lease_lost"
     #: Nobody holds the lease, and no attempts are left.
@@ -31,10 +43,16 @@ class Trigger(StrEnum):
 
 _QUEUED, _RUNNING, _CANCELING = JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.CANCELING
 _SUCCEEDED, _FAILED, _CANCELED = JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED
+_PAUSED, _EXPIRED = JobStatus.PAUSED, JobStatus.EXPIRED
+
+#: The reason of a running job whose worker is asked to pause.
+PAUSING = "pausing"
 
 TRANSITIONS: dict[tuple[JobStatus, Trigger], JobStatus] = {
     (_QUEUED, Trigger.CLAIMED): _RUNNING,
     (_QUEUED, Trigger.CANCEL): _CANCELED,
+    (_QUEUED, Trigger.PAUSE): _PAUSED,
+    (_QUEUED, Trigger.EXPIRE): _EXPIRED,
     # The report of the claim may be lost while that of the end arrives.
     (_QUEUED, Trigger.SUCCEEDED): _SUCCEEDED,
     (_QUEUED, Trigger.FAILED): _FAILED,
@@ -43,6 +61,9 @@ TRANSITIONS: dict[tuple[JobStatus, Trigger], JobStatus] = {
     (_RUNNING, Trigger.FAILED): _FAILED,
     (_RUNNING, Trigger.RELEASED): _QUEUED,
     (_RUNNING, Trigger.CANCEL): _CANCELING,
+    # With the reason `pausing`, until the worker has seen it.
+    (_RUNNING, Trigger.PAUSE): _RUNNING,
+    (_RUNNING, Trigger.PAUSED): _PAUSED,
     (_RUNNING, Trigger.LEASE_LOST): _QUEUED,
     (_RUNNING, Trigger.ATTEMPTS_EXHAUSTED): _FAILED,
     (_CANCELING, Trigger.CLAIMED): _CANCELING,
@@ -52,9 +73,17 @@ TRANSITIONS: dict[tuple[JobStatus, Trigger], JobStatus] = {
     (_CANCELING, Trigger.SUCCEEDED): _SUCCEEDED,
     (_CANCELING, Trigger.FAILED): _FAILED,
     (_CANCELING, Trigger.RELEASED): _CANCELED,
+    (_CANCELING, Trigger.PAUSED): _CANCELED,
     (_CANCELING, Trigger.LEASE_LOST): _CANCELED,
     (_CANCELING, Trigger.ATTEMPTS_EXHAUSTED): _CANCELED,
+    (_PAUSED, Trigger.PAUSE): _PAUSED,
+    (_PAUSED, Trigger.RESUME): _QUEUED,
+    (_PAUSED, Trigger.CANCEL): _CANCELED,
     (_CANCELED, Trigger.CANCEL): _CANCELED,
+    (_CANCELED, Trigger.RETRY): _QUEUED,
+    (_FAILED, Trigger.RETRY): _QUEUED,
+    (_EXPIRED, Trigger.RETRY): _QUEUED,
+    (_SUCCEEDED, Trigger.EXTEND): _QUEUED,
 }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from shared.clock import to_rfc3339, utc_now
 from shared.coordination.flags import Flag
 from shared.coordination.progress import LiveProgress
-from shared.errors import ArtifactCorrupt, ArtifactExists, ArtifactMissing, RedisUnavailable
+from shared.errors import ArtifactCorrupt, ArtifactExists, ArtifactMissing, RedisUnavailable, RunTimeout
 from shared.events import EventType
 from shared.logs import get_logger
 from shared.messages import JobMessage
@@ -97,7 +97,8 @@ class Attempt:
             return
         self._talked = now
         done, elapsed = step.step - self._first_step, now - self._first_step_at
-        rate = done / elapsed if done and elapsed > 0 else 1 / max(step.seconds, 1e-6)
+        # The first step of a process also compiles: its time says nothing of those to come.
+        rate = done / elapsed if done and elapsed > 0 else None
         progress = LiveProgress(
             attempt=self._message.attempt,
             step=step.step,
@@ -113,12 +114,10 @@ class Attempt:
         except RedisUnavailable as error:
             _log.warning("progress_not_published", reason=error.detail)
 
-    def flag(self, step: Step) -> Flag | None:
-        """Return what is asked of this job; at the last step nothing, for the picture is done."""
-        if step.step == step.steps:
-            return None
+    def flag(self) -> Flag | None:
+        """Return what is asked of this attempt; nothing while Redis is away."""
         try:
-            return self._desk.flags.read(self._message.job_id)
+            return self._desk.flags.read(self._message.job_id, self._message.attempt)
         except RedisUnavailable:
             return None
 
@@ -143,10 +142,17 @@ class Attempt:
             mark=str(step.step),
         )
 
-    def cancel(self, step: Step) -> None:
-        """Report that the job stopped because it was asked to."""
-        _log.info("attempt_canceled", step=step.step)
-        self._report(EventType.CANCELED, {"step": step.step})
+    def stop(self, flag: Flag, step: int) -> None:
+        """Report that the job stopped after `step` because it was asked to: canceled, or paused."""
+        kind = EventType.CANCELED if flag is Flag.CANCEL else EventType.PAUSED
+        _log.info("attempt_stopped", as_asked=kind.value, step=step)
+        self._report(kind, {"step": step})
+
+    def check_time(self) -> None:
+        """Raise `RunTimeout` when the attempt has run for longer than the job allows."""
+        allowed, ran = self._message.run_timeout_seconds, monotonic() - self._began
+        if allowed is not None and ran > allowed:
+            raise RunTimeout(f"the attempt ran for {ran:.0f} s; allowed are {allowed:g} s")
 
     def release(self, step: Step) -> None:
         """Report that another node should go on."""

@@ -16,7 +16,7 @@ from safetensors.numpy import load, save
 
 from shared.errors import ArtifactMissing, CheckpointInvalid
 from shared.logs import get_logger
-from shared.messages import JobMessage
+from shared.messages import JobMessage, Origin
 from shared.storage.layout import job_folder
 from shared.storage.store import ArtifactStore
 from worker.engine.state import EngineState
@@ -45,6 +45,7 @@ def fingerprint(message: JobMessage, *, weights_sha256: str, engine_version: str
         "options": message.options.model_dump(exclude={"checkpoint_every"}),
         "weights": weights_sha256,
         "engine_version": engine_version,
+        "origin": message.origin.sha256 if message.origin else None,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -61,8 +62,8 @@ def pack_checkpoint(state: EngineState, *, fingerprint: str) -> bytes:
     return bytes(save(arrays, metadata))
 
 
-def unpack_checkpoint(data: bytes, *, fingerprint: str) -> EngineState:
-    """Return the state in a checkpoint file's bytes.
+def unpack_checkpoint(data: bytes, *, fingerprint: str | None) -> EngineState:
+    """Return the state in a checkpoint file's bytes; without a fingerprint, one of whatever options.
 
     Raises:
         CheckpointInvalid: when it is damaged, of another format, or of other inputs or options.
@@ -78,24 +79,37 @@ def unpack_checkpoint(data: bytes, *, fingerprint: str) -> EngineState:
         raise CheckpointInvalid(f"checkpoint has format {metadata.get('format')!r}; known is {_FORMAT!r}")
     if metadata.get("digest") != _digest(arrays, step):
         raise CheckpointInvalid("checkpoint is damaged: its digest does not match its content")
-    if metadata.get("fingerprint") != fingerprint:
+    if fingerprint is not None and metadata.get("fingerprint") != fingerprint:
         raise CheckpointInvalid("checkpoint belongs to other inputs, options, weights or engine version")
     return EngineState(step=step, arrays=arrays)
 
 
-def find_checkpoint(store: ArtifactStore, job_id: str, *, fingerprint: str) -> Checkpoint | None:
-    """Return the newest usable checkpoint of any attempt; unusable ones are passed over, and logged."""
+def find_checkpoint(store: ArtifactStore, message: JobMessage, *, fingerprint: str) -> Checkpoint | None:
+    """Return the checkpoint to go on from: the job's newest usable one, else its origin, else none.
+
+    Unusable ones are passed over, and logged.
+
+    Raises:
+        CheckpointInvalid, ArtifactMissing: when there is nothing but an origin, and that is damaged or gone.
+    """
     found = [
         (int(match[2]), int(match[1]), key)
-        for key in store.list(job_folder(job_id))
-        if (match := _NAME.search(key))
+        for key in store.list(job_folder(message.job_id))
+        if (match := _NAME.search(key)) and int(match[1]) >= message.checkpoints_since
     ]
     for _step, _attempt, key in sorted(found, reverse=True):
         try:
             return Checkpoint(key, unpack_checkpoint(store.read(key), fingerprint=fingerprint))
         except (CheckpointInvalid, ArtifactMissing) as error:
             _log.warning("checkpoint_passed_over", key=key, reason=error.detail)
-    return None
+    return _read_origin(store, message.origin) if message.origin else None
+
+
+def _read_origin(store: ArtifactStore, origin: Origin) -> Checkpoint:
+    data = store.read(origin.key)
+    if hashlib.sha256(data).hexdigest() != origin.sha256:
+        raise CheckpointInvalid(f"{origin.key} is not the checkpoint that the job was to begin with")
+    return Checkpoint(origin.key, unpack_checkpoint(data, fingerprint=None))
 
 
 def _digest(arrays: dict[str, np.ndarray], step: int) -> str:

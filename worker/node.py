@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,7 @@ from shared.logs import configure_logs, get_logger
 from shared.settings import Settings
 from worker.desk import open_desk
 from worker.devices import Device
-from worker.engine.quiet import native_messages_held
-from worker.engine.weights.source import WeightsChoice
-from worker.runner import Runner
+from worker.runner import Engine, Runner
 from worker.task import register_task
 
 _log = get_logger(__name__)
@@ -30,13 +29,23 @@ _BEAT_SECONDS = 5.0
 
 
 class Node:
-    """Settings, name, device and weights of one node, on both sides of its fork."""
+    """Settings, name, device and engine of one node, on both sides of its fork."""
 
-    def __init__(self, settings: Settings, *, name: str, device: Device, choice: WeightsChoice) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        name: str,
+        device: Device,
+        weights: str,
+        load_engine: Callable[[], Engine],
+    ) -> None:
+        """Prepare a node; `weights` is what they are called, `load_engine` is called in the child alone."""
         self.settings = settings
         self.name = name
         self.device = device
-        self.choice = choice
+        self._weights = weights
+        self._load_engine = load_engine
         self._draining = multiprocessing.get_context("fork").Event()
         self._runner: Runner | None = None
         self._registry = WorkerRegistry(connect_redis(settings), worker_seconds=settings.worker_seconds)
@@ -87,13 +96,9 @@ class Node:
     def runner(self) -> Runner:
         """Return the child's runner, loading the engine if the start of the child could not."""
         if self._runner is None:
-            with native_messages_held():
-                from worker.engine.engine import StyleEngine  # here: TensorFlow is for the child alone
-                from worker.engine.weights.weights import load_weights
-
-            weights = load_weights(self.choice, self.settings.cache_dir)
+            engine = self._load_engine()
             desk = open_desk(self.settings, worker_id=self.name, device=self.device.label)
-            self._runner = Runner(desk, StyleEngine(weights), draining=self._draining.is_set)
+            self._runner = Runner(desk, engine, draining=self._draining.is_set)
         return self._runner
 
     def beat(self) -> None:
@@ -102,7 +107,7 @@ class Node:
         beat = WorkerBeat(
             worker_id=self.name,
             device=self.device.label,
-            weights=self.choice.kind,
+            weights=self._weights,
             started_at=self._started_at,
             at=now,
         )
@@ -123,7 +128,7 @@ class Node:
         os.environ["CUDA_VISIBLE_DEVICES"] = self.device.visible or "-1"
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         self.runner()
-        _log.info("engine_ready", device=self.device.label, weights=self.choice.kind)
+        _log.info("engine_ready", device=self.device.label, weights=self._weights)
 
     def _drain(self, **_: object) -> None:
         self._draining.set()

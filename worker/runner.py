@@ -11,7 +11,6 @@ import structlog
 
 from shared.clock import utc_now
 from shared.coordination.claims import Verdict
-from shared.coordination.flags import Flag
 from shared.errors import (
     ArtifactCorrupt,
     AtelierError,
@@ -134,25 +133,35 @@ class Runner:
         mark = fingerprint(
             message, weights_sha256=self._engine.weights.sha256, engine_version=self._engine.version
         )
-        found = find_checkpoint(self._desk.store, message.job_id, fingerprint=mark)
-        attempt.begin(mark, resumed_from=found.state.step if found else None)
+        found = find_checkpoint(self._desk.store, message, fingerprint=mark)
+        done = found.state.step if found else 0
+        flag = attempt.flag()
+        if flag:
+            # Asked while it was still queued: not even begun.
+            attempt.stop(flag, done)
+            return Outcome.ENDED
+        attempt.begin(mark, resumed_from=done or None)
         content, style = self._read(message.content, "content"), self._read(message.style, "style")
         state = found.state if found else None
         for step in self._engine.stylize(content, style, message.options, resume=state):
             lease.stepped()
             attempt.show(step)
-            flag = attempt.flag(step)
-            stop = self._draining() and step.step < step.steps
-            if flag is Flag.CANCEL or stop or step.step % message.options.checkpoint_every == 0:
+            last = step.step == step.steps
+            # At the last step nobody's wish counts any more: the picture is done.
+            flag = None if last else attempt.flag()
+            drain = not last and self._draining()
+            if flag or drain or last or step.step % message.options.checkpoint_every == 0:
                 attempt.save_checkpoint(step)
-            if flag is Flag.CANCEL:
-                attempt.cancel(step)
+            if flag:
+                attempt.stop(flag, step.step)
                 return Outcome.ENDED
-            if stop:
+            if drain:
                 attempt.release(step)
                 return Outcome.RELEASED
-            if step.step == step.steps:
+            if last:
                 attempt.commit(step)
+            else:
+                attempt.check_time()
         return Outcome.ENDED
 
     def _read(self, picture: InputPicture, name: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Flags: what a worker is asked to do at its next step. The control process raises a lost one again."""
+"""Flags: what the worker of an attempt is asked to do at its next step. Control raises a lost one again."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ class Flag(StrEnum):
     """A request to the worker of a running job."""
 
     CANCEL = "cancel"
+    PAUSE = "pause"
 
 
 class Flags:
@@ -23,22 +24,17 @@ class Flags:
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
 
-    def raise_flag(self, job_id: str, flag: Flag) -> None:
-        """Ask the worker of a job for something; asking twice is asking once."""
+    def raise_flag(self, job_id: str, attempt: int, flag: Flag) -> None:
+        """Ask the worker of an attempt for something; the last word counts, and no later attempt hears it."""
         with redis_errors():
-            self._client.set(_key(job_id), flag.value, ex=_KEEP_SECONDS)
+            self._client.set(_key(job_id, attempt), flag.value, ex=_KEEP_SECONDS)
 
-    def read(self, job_id: str) -> Flag | None:
-        """Return what the worker of a job is asked for."""
+    def read(self, job_id: str, attempt: int) -> Flag | None:
+        """Return what the worker of an attempt is asked for."""
         with redis_errors():
-            value = self._client.get(_key(job_id))
+            value = self._client.get(_key(job_id, attempt))
         return Flag(value) if value in list(Flag) else None
 
-    def lower(self, job_id: str) -> None:
-        """Forget what was asked."""
-        with redis_errors():
-            self._client.delete(_key(job_id))
 
-
-def _key(job_id: str) -> str:
-    return f"{PREFIX}flag:{job_id}"
+def _key(job_id: str, attempt: int) -> str:
+    return f"{PREFIX}flag:{job_id}:{attempt}"

@@ -28,6 +28,11 @@ def checkpoint_picture_key(job_id: str, attempt: int, step: int) -> str:
     return f"{attempt_folder(job_id, attempt)}/checkpoint-{step:05d}.png"
 
 
+def origin_key(job_id: str) -> str:
+    """Return the key of the checkpoint that a forked job begins with: a copy of its own."""
+    return f"{job_folder(job_id)}/origin.safetensors"
+
+
 def preview_key(job_id: str, attempt: int) -> str:
     """Return the key of the newest preview."""
     return f"{attempt_folder(job_id, attempt)}/preview.jpg"

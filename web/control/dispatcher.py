@@ -9,7 +9,7 @@ from shared.broker import Dispatch
 from shared.coordination.claims import Claims
 from shared.errors import StaleJob
 from shared.logs import get_logger
-from shared.messages import InputPicture, JobMessage
+from shared.messages import InputPicture, JobMessage, Origin
 from shared.options import StyleOptions
 from shared.storage.layout import asset_key
 from web.control.projector import Projector
@@ -31,7 +31,16 @@ def message_for(job: Job) -> JobMessage:
         content=InputPicture(key=asset_key(job.content.sha256), sha256=job.content.sha256),
         style=InputPicture(key=asset_key(job.style.sha256), sha256=job.style.sha256),
         options=StyleOptions.model_validate(job.options),
+        checkpoints_since=job.checkpoints_since,
+        origin=_origin(job),
+        run_timeout_seconds=job.run_timeout_seconds,
     )
+
+
+def _origin(job: Job) -> Origin | None:
+    if job.origin is None:
+        return None
+    return Origin(key=job.origin["key"], sha256=job.origin["sha256"], step=job.origin["step"])
 
 
 class Dispatcher:

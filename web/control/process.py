@@ -22,6 +22,8 @@ from shared.errors import ServiceError
 from shared.logs import configure_logs, get_logger
 from shared.settings import Settings
 from shared.storage.store import open_store
+from web.control.coalescer import Coalescer
+from web.control.deadlines import Deadlines
 from web.control.dispatcher import Dispatcher
 from web.control.projector import Projector
 from web.control.rescuer import Rescuer
@@ -56,6 +58,8 @@ class Control:
             self.database, self._dispatch, claims, lease_seconds=settings.lease_seconds, clock=clock
         )
         self.rescuer = Rescuer(self.database, store, claims, flags, board, clock=clock)
+        self.deadlines = Deadlines(self.database, flags, board, clock=clock)
+        self.coalescer = Coalescer(self.database, store, board, clock=clock)
         self._next_rescue = clock_seconds()
 
     def round(self) -> None:
@@ -66,6 +70,8 @@ class Control:
         """
         try:
             self.projector.step(block_ms=int(self._settings.dispatch_seconds * 1000))
+            self.deadlines.expire()
+            self.coalescer.follow()
             self.dispatcher.send_due()
             if self._epoch.is_new():
                 _log.warning("redis_is_new", detail="it has no data of an earlier time")

@@ -13,13 +13,14 @@ from shared.status import JobStatus
 from web.models import Job, JobCheckpoint
 from web.repository.history import save_attempt, save_checkpoint
 from web.repository.transitions import HistoryEntry, apply_trigger, write_changes
-from web.states import Trigger, is_legal
+from web.states import PAUSING, Trigger, is_legal
 
 _TRIGGERS = {
     EventType.CLAIMED: Trigger.CLAIMED,
     EventType.SUCCEEDED: Trigger.SUCCEEDED,
     EventType.FAILED: Trigger.FAILED,
     EventType.CANCELED: Trigger.CANCELED,
+    EventType.PAUSED: Trigger.PAUSED,
     EventType.RELEASED: Trigger.RELEASED,
 }
 _REASONS = {Trigger.RELEASED: "worker_drained"}
@@ -34,8 +35,10 @@ class Projection:
     ignored: str | None = None
 
 
-def decide_projection(status: JobStatus, attempt: int, event: WorkerEvent) -> Projection:
-    """Decide what a report does to a job that is at `status` and `attempt`."""
+def decide_projection(
+    status: JobStatus, attempt: int, event: WorkerEvent, *, pausing: bool = False
+) -> Projection:
+    """Decide what a report does to a job that is at `status` and `attempt`, and perhaps asked to pause."""
     if event.attempt != attempt:
         return Projection(ignored=f"it is of attempt {event.attempt}, the job is at {attempt}")
     if status.is_final:
@@ -43,6 +46,9 @@ def decide_projection(status: JobStatus, attempt: int, event: WorkerEvent) -> Pr
     if event.type is EventType.CHECKPOINTED:
         return Projection(is_checkpoint=True)
     trigger = _TRIGGERS[event.type]
+    if trigger is Trigger.RELEASED and pausing and status is JobStatus.RUNNING:
+        # It was checkpointed and given back, if for another reason: that is all a pause asks for.
+        trigger = Trigger.PAUSED
     if not is_legal(status, trigger):
         return Projection(ignored=f"'{trigger}' means nothing to a job that is {status}")
     return Projection(trigger=trigger)
@@ -93,8 +99,9 @@ def _write_claim(session: Session, job: Job, data: dict[str, Any], *, now: datet
     # A claim repeated because Redis had lost it is no news.
     repeated = job.job_status is not JobStatus.QUEUED and who == known
     entries = [] if repeated else [HistoryEntry("attempt", {"number": job.attempt, **who})]
+    keep_reason = repeated or job.status_reason == PAUSING
     apply_trigger(
-        session, job, Trigger.CLAIMED, now=now, reason=job.status_reason if repeated else None,
+        session, job, Trigger.CLAIMED, now=now, reason=job.status_reason if keep_reason else None,
         values=values, entries=entries,
     )  # fmt: skip
     if not repeated:
@@ -117,7 +124,7 @@ def _write_end(session: Session, job: Job, trigger: Trigger, data: dict[str, Any
                 "gpu_peak_bytes": data["gpu_peak_bytes"],
             },
         }
-        entries = [HistoryEntry("output", _public_output(output)) for output in data["outputs"]]
+        entries = [HistoryEntry("output", public_output(output)) for output in data["outputs"]]
     elif trigger is Trigger.FAILED:
         values = {"error": data["error"]}
     apply_trigger(
@@ -126,5 +133,6 @@ def _write_end(session: Session, job: Job, trigger: Trigger, data: dict[str, Any
     save_attempt(session, job.id, job.attempt, ended_at=now, outcome=trigger.value)
 
 
-def _public_output(output: dict[str, Any]) -> dict[str, Any]:
+def public_output(output: dict[str, Any]) -> dict[str, Any]:
+    """Return what an event says of an output: everything but where it lies."""
     return {key: value for key, value in output.items() if key != "key"}

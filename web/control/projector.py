@@ -15,6 +15,7 @@ from web.control.projection import decide_projection, write_projection
 from web.database import Database
 from web.repository.history import enter_inbox
 from web.repository.jobs import get_job
+from web.states import PAUSING
 
 _log = get_logger(__name__)
 _BATCH = 100
@@ -76,18 +77,16 @@ class Projector:
                 _log.warning("report_of_unknown_job", event_id=event.event_id)
                 return
             status, attempt = job.job_status, job.attempt
-            projection = decide_projection(status, attempt, event)
+            pausing = job.status_reason == PAUSING
+            projection = decide_projection(status, attempt, event, pausing=pausing)
             write_projection(session, job, event, projection, now=now)
-            final = job.job_status.is_final
         _log.info(
             "report_applied" if projection.ignored is None else "report_ignored",
             job_id=event.job_id, attempt=event.attempt, type=event.type, reason=projection.ignored,
         )  # fmt: skip
-        if event.type is EventType.CLAIMED and status.is_final and event.attempt == attempt:
-            # It was claimed in the very moment it was canceled: tell the worker.
-            self._flags.raise_flag(event.job_id, Flag.CANCEL)
-        elif final and projection.ignored is None:
-            self._flags.lower(event.job_id)
+        if event.type is EventType.CLAIMED and projection.ignored and event.attempt == attempt:
+            # It was claimed in the very moment it was canceled, paused or expired: tell the worker.
+            self._flags.raise_flag(event.job_id, attempt, Flag.CANCEL)
         self._board.notify(event.job_id)
 
     def _apply_delivery(self, delivery: Delivery) -> None:

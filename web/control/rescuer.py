@@ -24,8 +24,9 @@ from web.database import Database
 from web.models import Job
 from web.repository.history import save_attempt
 from web.repository.jobs import get_job, jobs_held_by_workers
+from web.repository.requests import next_attempt
 from web.repository.transitions import apply_trigger
-from web.states import Trigger
+from web.states import PAUSING, Trigger
 
 _log = get_logger(__name__)
 
@@ -38,11 +39,15 @@ class Rescue:
     next_attempt: int | None = None
 
 
-def decide_rescue(status: JobStatus, attempt: int, *, max_attempts: int) -> Rescue:
-    """Decide about a job that nobody holds and that has no marker."""
+def decide_rescue(
+    status: JobStatus, attempt: int, *, lost_workers: int, max_attempts: int, pausing: bool = False
+) -> Rescue:
+    """Decide about a job without lease and marker; `lost_workers` workers were lost before this one."""
     if status is JobStatus.CANCELING:
         return Rescue(Trigger.LEASE_LOST)
-    if attempt >= max_attempts:
+    if pausing:
+        return Rescue(Trigger.PAUSED)
+    if lost_workers + 1 >= max_attempts:
         return Rescue(Trigger.ATTEMPTS_EXHAUSTED)
     return Rescue(Trigger.LEASE_LOST, next_attempt=attempt + 1)
 
@@ -77,7 +82,9 @@ class Rescuer:
             held = jobs_held_by_workers(session)
         for job in held:
             if job.job_status is JobStatus.CANCELING:
-                self._flags.raise_flag(job.id, Flag.CANCEL)
+                self._flags.raise_flag(job.id, job.attempt, Flag.CANCEL)
+            elif job.status_reason == PAUSING:
+                self._flags.raise_flag(job.id, job.attempt, Flag.PAUSE)
         lost = set(self._claims.without_lease(job.id for job in held))
         if not lost:
             return 0
@@ -98,7 +105,10 @@ class Rescuer:
                 held = job.job_status in (JobStatus.RUNNING, JobStatus.CANCELING)
                 if not held or (job.attempt, job.worker_id) != (seen.attempt, seen.worker_id):
                     return False
-                rescue = decide_rescue(job.job_status, job.attempt, max_attempts=job.max_attempts)
+                rescue = decide_rescue(
+                    job.job_status, job.attempt, lost_workers=job.lost_workers,
+                    max_attempts=job.max_attempts, pausing=job.status_reason == PAUSING,
+                )  # fmt: skip
                 save_attempt(session, job.id, job.attempt, ended_at=self._clock(), outcome="worker_lost")
                 apply_trigger(
                     session, job, rescue.trigger, now=self._clock(), reason="worker_lost",
@@ -125,12 +135,13 @@ class Rescuer:
 
 
 def _values(job: Job, rescue: Rescue) -> dict[str, Any]:
+    lost = {"lost_workers": job.lost_workers + 1}
     if rescue.next_attempt is not None:
-        return {"attempt": rescue.next_attempt, "dispatched_at": None, "worker_id": None, "device": None}
-    if rescue.trigger is Trigger.ATTEMPTS_EXHAUSTED and job.job_status is JobStatus.RUNNING:
-        detail = f"the worker was lost {job.attempt} times; at most {job.max_attempts} attempts are made"
-        return {"error": WorkerLost(detail).to_json()}
-    return {}
+        return lost | next_attempt(job)
+    if rescue.trigger is Trigger.ATTEMPTS_EXHAUSTED:
+        detail = f"its worker was lost {job.lost_workers + 1} times in a row; no more than that is tried"
+        return lost | {"error": WorkerLost(detail).to_json()}
+    return lost
 
 
 def _success(message: JobMessage, marker: ResultMarker, now: datetime) -> WorkerEvent:

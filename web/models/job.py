@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index
+from sqlalchemy import JSON, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from shared.status import JobStatus
@@ -29,7 +29,20 @@ class Job(Base):
     status_reason: Mapped[str | None]
     version: Mapped[int]
     attempt: Mapped[int]
+    #: How often a worker may be lost in a row; what a person asks for is not counted.
     max_attempts: Mapped[int]
+    lost_workers: Mapped[int] = mapped_column(default=0, server_default="0")
+    #: The first attempt whose checkpoints may be resumed from.
+    checkpoints_since: Mapped[int] = mapped_column(default=1, server_default="1")
+    #: job_id, step, key, sha256 of the checkpoint that a forked or extended job begins with.
+    origin: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    #: SHA-256 of all that decides the result but weights and engine version.
+    work_sha256: Mapped[str | None] = mapped_column(index=True)
+    #: The job with the same work that this one waits for, or whose result it was given.
+    leader_id: Mapped[str | None] = mapped_column(index=True)
+    #: A job still queued at this moment expires.
+    queue_deadline: Mapped[datetime | None]
+    run_timeout_seconds: Mapped[float | None]
     priority: Mapped[int] = mapped_column(default=0)
     batch_id: Mapped[str | None] = mapped_column(index=True)
     content_asset_id: Mapped[str] = mapped_column(ForeignKey("assets.id"), index=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
+from typing import Any
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
@@ -38,10 +40,11 @@ def add_job(
     labels: Mapping[str, str],
     max_attempts: int,
     now: datetime,
+    extra: Mapping[str, Any] = MappingProxyType({}),
 ) -> Job:
-    """Add a queued job with its first history entry."""
+    """Add a queued job with its first history entry; `extra` names further columns."""
     job = Job(
-        id=new_id(),
+        **{"id": new_id(), **extra},
         caller=caller,
         name=name,
         status=JobStatus.QUEUED.value,
@@ -97,7 +100,9 @@ def list_jobs(
 
 def jobs_to_dispatch(session: Session, *, limit: int) -> list[Job]:
     """Return queued jobs whose message is not in the broker yet, oldest first."""
-    query = select(Job).where(Job.status == JobStatus.QUEUED.value, Job.dispatched_at.is_(None))
+    query = select(Job).where(
+        Job.status == JobStatus.QUEUED.value, Job.dispatched_at.is_(None), Job.leader_id.is_(None)
+    )
     return list(session.scalars(query.order_by(Job.created_at, Job.id).limit(limit)))
 
 
@@ -105,6 +110,18 @@ def jobs_dispatched_before(session: Session, moment: datetime) -> list[Job]:
     """Return queued jobs whose message was put into the broker before a moment."""
     query = select(Job).where(Job.status == JobStatus.QUEUED.value, Job.dispatched_at < moment)
     return list(session.scalars(query.order_by(Job.created_at, Job.id)))
+
+
+def jobs_to_expire(session: Session, now: datetime) -> list[Job]:
+    """Return queued jobs whose queue deadline is over."""
+    query = select(Job).where(Job.status == JobStatus.QUEUED.value, Job.queue_deadline <= now)
+    return list(session.scalars(query.order_by(Job.id)))
+
+
+def followers(session: Session) -> list[Job]:
+    """Return queued jobs that wait for the result of another one, oldest first."""
+    query = select(Job).where(Job.status == JobStatus.QUEUED.value, Job.leader_id.is_not(None))
+    return list(session.scalars(query.order_by(Job.id)))
 
 
 def jobs_held_by_workers(session: Session) -> list[Job]:

@@ -7,12 +7,16 @@ import signal
 import socket
 import sys
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 
 from shared.errors import InvalidSettings, WeightsError
 from shared.logs import configure_logs
 from shared.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from worker.runner import Engine
 
 NO_WEIGHTS = 3
 
@@ -48,6 +52,7 @@ def run(name: str | None, gpus: str) -> None:
 
 def _run(settings: Settings, name: str, gpus: str) -> int:
     from worker.devices import choose_devices, find_gpus  # here: --help needs none of this
+    from worker.engine.quiet import native_messages_held
     from worker.engine.weights.source import ImagenetSource, check_weights, resolve_weights
     from worker.fleet import run_fleet
     from worker.node import Node
@@ -77,7 +82,15 @@ def _run(settings: Settings, name: str, gpus: str) -> int:
     check_weights(choice)
     # Ctrl-C means the same as SIGTERM; Celery's own handling of it would not save a checkpoint.
     signal.signal(signal.SIGINT, _as_sigterm)
-    Node(settings, name=name, device=devices[0], choice=choice).run()
+
+    def load_engine() -> Engine:
+        with native_messages_held():
+            from worker.engine.engine import StyleEngine  # here: TensorFlow is for the child alone
+            from worker.engine.weights.weights import load_weights
+
+        return StyleEngine(load_weights(choice, settings.cache_dir))
+
+    Node(settings, name=name, device=devices[0], weights=choice.kind, load_engine=load_engine).run()
     return 0
 
 

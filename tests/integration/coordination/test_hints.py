@@ -63,11 +63,11 @@ def test_the_stream_survives_the_loss_of_its_group(redis_client: redis.Redis):
 
 def test_flags(redis_client: redis.Redis):
     flags = Flags(redis_client)
-    assert flags.read("j") is None
-    flags.raise_flag("j", Flag.CANCEL)
-    assert flags.read("j") is Flag.CANCEL
-    flags.lower("j")
-    assert flags.read("j") is None
+    assert flags.read("j", 1) is None
+    flags.raise_flag("j", 1, Flag.PAUSE)
+    flags.raise_flag("j", 1, Flag.CANCEL)
+    assert flags.read("j", 1) is Flag.CANCEL
+    assert flags.read("j", 2) is None
 
 
 def test_progress_is_read_and_watched(redis_client: redis.Redis):
@@ -129,7 +129,7 @@ def test_without_redis_everything_says_so():
     dispatch = Dispatch(settings, client)
     for action in (
         lambda: EventStream(client).report(event(1)),
-        lambda: Flags(client).read("j"),
+        lambda: Flags(client).read("j", 1),
         lambda: ProgressBoard(client).read(["j"]),
         lambda: WorkerRegistry(client).alive(),
         lambda: dispatch.send(message("one")),

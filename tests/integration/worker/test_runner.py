@@ -154,7 +154,7 @@ def test_a_checkpoint_of_other_options_is_not_used(desk: Desk, message: JobMessa
 def test_cancel_stops_at_the_next_step_and_keeps_a_checkpoint(desk: Desk, message: JobMessage):
     def cancel(number: int) -> None:
         if number == 8:
-            desk.flags.raise_flag("job", Flag.CANCEL)
+            desk.flags.raise_flag("job", 1, Flag.CANCEL)
 
     engine = SteadyEngine(cancel)
     assert run(desk, message, engine) is Outcome.ENDED

@@ -17,10 +17,11 @@ def event(kind: EventType, attempt: int = 1) -> WorkerEvent:
     return WorkerEvent(event_id="e", type=kind, job_id="j", attempt=attempt, at=utc_now(), data={})
 
 
-def test_what_is_final_stays_final():
+def test_only_a_person_brings_back_what_is_final():
+    asked = {Trigger.RETRY, Trigger.EXTEND}
     for (status, trigger), after in TRANSITIONS.items():
         if status in FINAL_STATUSES:
-            assert (after, trigger) == (status, Trigger.CANCEL)
+            assert after == status or (trigger in asked and after == JobStatus.QUEUED)
 
 
 def test_an_illegal_trigger_names_where_it_is_legal():
@@ -58,13 +59,22 @@ def test_reports_pull_triggers(status: JobStatus, kind: EventType, trigger: Trig
 
 
 @pytest.mark.parametrize(
-    ("status", "attempt", "expected"),
+    ("status", "lost_workers", "expected"),
     [
-        (JobStatus.RUNNING, 1, Rescue(Trigger.LEASE_LOST, next_attempt=2)),
-        (JobStatus.RUNNING, 3, Rescue(Trigger.ATTEMPTS_EXHAUSTED)),
-        (JobStatus.CANCELING, 1, Rescue(Trigger.LEASE_LOST)),
-        (JobStatus.CANCELING, 3, Rescue(Trigger.LEASE_LOST)),
+        (JobStatus.RUNNING, 0, Rescue(Trigger.LEASE_LOST, next_attempt=8)),
+        (JobStatus.RUNNING, 2, Rescue(Trigger.ATTEMPTS_EXHAUSTED)),
+        (JobStatus.CANCELING, 0, Rescue(Trigger.LEASE_LOST)),
+        (JobStatus.CANCELING, 2, Rescue(Trigger.LEASE_LOST)),
     ],
 )
-def test_rescues(status: JobStatus, attempt: int, expected: Rescue):
-    assert decide_rescue(status, attempt, max_attempts=3) == expected
+def test_rescues(status: JobStatus, lost_workers: int, expected: Rescue):
+    assert decide_rescue(status, 7, lost_workers=lost_workers, max_attempts=3) == expected
+
+
+def test_a_pausing_job_that_is_lost_is_paused():
+    for lost_workers in (0, 2):
+        rescue = decide_rescue(JobStatus.RUNNING, 1, lost_workers=lost_workers, max_attempts=3, pausing=True)
+        assert rescue == Rescue(Trigger.PAUSED)
+    assert (
+        decide_projection(JobStatus.RUNNING, 1, event(EventType.RELEASED), pausing=True).trigger == "paused"
+    )

@@ -1,0 +1,54 @@
+"""Deadlines: a job that nobody took in time expires."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from shared.clock import to_rfc3339
+from shared.coordination.flags import Flag, Flags
+from shared.coordination.progress import ProgressBoard
+from shared.errors import QueueDeadlinePassed, StaleJob
+from shared.logs import get_logger
+from web.database import Database
+from web.models import Job
+from web.repository.jobs import jobs_to_expire
+from web.repository.transitions import apply_trigger
+from web.states import Trigger
+
+_log = get_logger(__name__)
+
+
+class Deadlines:
+    """Ends what waited too long."""
+
+    def __init__(
+        self, database: Database, flags: Flags, board: ProgressBoard, *, clock: Callable[[], datetime]
+    ) -> None:
+        self._database = database
+        self._flags = flags
+        self._board = board
+        self._clock = clock
+
+    def expire(self) -> int:
+        """Expire every queued job whose deadline is over; return how many there were."""
+        now = self._clock()
+        with self._database.read() as session:
+            due = jobs_to_expire(session, now)
+        expired = [job for job in due if self._expire_one(job, now)]
+        for job in expired:
+            _log.info("job_expired", job_id=job.id)
+            self._flags.raise_flag(job.id, job.attempt, Flag.CANCEL)
+            self._board.notify(job.id)
+        return len(expired)
+
+    def _expire_one(self, job: Job, now: datetime) -> bool:
+        deadline = to_rfc3339(job.queue_deadline or now)
+        error = QueueDeadlinePassed(f"no worker took the job before {deadline}")
+        try:
+            with self._database.write() as session:
+                current = session.merge(job, load=False)
+                apply_trigger(session, current, Trigger.EXPIRE, now=now, values={"error": error.to_json()})
+        except StaleJob:
+            return False  # it was taken, canceled or paused in this very moment
+        return True
