@@ -45,6 +45,7 @@ class Control:
     ) -> None:
         self._settings = settings
         self._clock_seconds = clock_seconds
+        self.clock = clock
         self.database = Database(settings.resolved_database_url)
         self.database.upgrade()
         self._client = connect_redis(settings)

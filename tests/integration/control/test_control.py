@@ -2,118 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-
 import pytest
 
 from shared.clock import utc_now
 from shared.coordination.flags import Flag
-from shared.events import EventType, WorkerEvent
+from shared.events import EventType
 from shared.messages import JobMessage
-from shared.options import StyleOptions
-from shared.picture import PictureFacts
-from shared.settings import Settings
 from shared.status import JobStatus
 from shared.storage import layout
 from tests.engines import DivergingEngine, SteadyEngine
+from tests.integration.control.conftest import Clock, history, read, report, rounds, waiting, work
 from web.control.dispatcher import message_for
 from web.control.process import Control
 from web.models import Job
-from web.repository.assets import add_asset
-from web.repository.history import events_after, list_attempts, list_checkpoints
-from web.repository.jobs import add_job, get_job
+from web.repository.history import list_attempts, list_checkpoints
+from web.repository.jobs import get_job
 from web.repository.transitions import apply_trigger
 from web.states import Trigger
-from worker.desk import Desk, open_desk
+from worker.desk import Desk
 from worker.runner import Runner
-
-
-@dataclass
-class Clock:
-    """A clock that moves only when a test moves it."""
-
-    start: datetime = field(default_factory=utc_now)
-    seconds: float = 0.0
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    def now(self) -> datetime:
-        return self.start + timedelta(seconds=self.seconds)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def control(settings: Settings, clock: Clock) -> Iterator[Control]:
-    control = Control(
-        settings.model_copy(update={"dispatch_seconds": 0.001}),
-        clock=clock.now,
-        clock_seconds=clock.monotonic,
-    )
-    yield control
-    control.close()
-
-
-@pytest.fixture
-def desk(settings: Settings) -> Iterator[Desk]:
-    desk = open_desk(settings, worker_id="node-a", device="cpu")
-    yield desk
-    desk.client.close()
-
-
-@pytest.fixture
-def job(control: Control, desk: Desk, make_picture: Callable[..., bytes]) -> Job:
-    """A job just submitted: its pictures stored, its row committed."""
-    data = make_picture()
-    sha256 = hashlib.sha256(data).hexdigest()
-    desk.store.write(layout.asset_key(sha256), data)
-    with control.database.write() as session:
-        facts = PictureFacts("image/png", 64, 48)
-        asset, _ = add_asset(
-            session, caller="local", sha256=sha256, filename="a.png", size_bytes=len(data), facts=facts,
-            now=utc_now(),
-        )  # fmt: skip
-        return add_job(
-            session, caller="local", name="a job", content=asset, style=asset,
-            options=StyleOptions(steps=20, checkpoint_every=5), labels={}, max_attempts=3, now=utc_now(),
-        )  # fmt: skip
-
-
-def read(control: Control, job: Job) -> Job:
-    with control.database.read() as session:
-        return get_job(session, job.id)
-
-
-def history(control: Control, job: Job) -> list[str]:
-    with control.database.read() as session:
-        events = events_after(session, job.id, 0)
-    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
-    return [
-        event.data.get("status", event.type) if event.type == "status" else event.type for event in events
-    ]
-
-
-def work(desk: Desk, job: Job, engine: SteadyEngine | None = None) -> None:
-    Runner(desk, engine or SteadyEngine(), draining=lambda: False).run(message_for(job))
-
-
-def rounds(control: Control, clock: Clock, *, seconds: float = 60) -> None:
-    """One round now, one when rescues are due again, and one that sends what that made due."""
-    control.round()
-    clock.seconds += seconds
-    control.round()
-    control.round()
-
-
-def waiting(desk: Desk) -> int:
-    return int(desk.client.llen("atelier.jobs"))
 
 
 def test_a_submitted_job_is_dispatched_once(control: Control, desk: Desk, job: Job):
@@ -286,15 +193,3 @@ def test_the_message_is_what_the_row_says(job: Job):
     assert isinstance(message, JobMessage)
     assert message.options.steps == 20
     assert message.content.key == layout.asset_key(job.content.sha256)
-
-
-def report(desk: Desk, job: Job, kind: EventType) -> None:
-    weights = {"name": "untrained", "sha256": "0", "notice": None}
-    data = {
-        "worker_id": "node-a", "device": "cpu", "weights": weights, "engine_version": "test",
-        "resumed_from_step": None,
-    }  # fmt: skip
-    event_id = f"{job.id}:{job.attempt}:{kind}"
-    desk.stream.report(
-        WorkerEvent(event_id=event_id, type=kind, job_id=job.id, attempt=job.attempt, at=utc_now(), data=data)
-    )

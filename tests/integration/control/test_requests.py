@@ -1,0 +1,279 @@
+"""What people ask of a job: pause, resume, retry, extend; and deadlines and shared work."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from shared.coordination.flags import Flag
+from shared.errors import InvalidState
+from shared.events import EventType
+from shared.messages import JobMessage
+from shared.options import StyleOptions
+from shared.status import JobStatus
+from tests.engines import SteadyEngine
+from tests.integration.control.conftest import Clock, history, read, report, rounds, work
+from web.control.coalescer import Follow, decide_follow
+from web.control.dispatcher import message_for
+from web.control.process import Control
+from web.models import Job
+from web.repository.history import list_checkpoints
+from web.repository.jobs import add_job, get_job
+from web.repository.requests import cancel_job, extend_job, pause_job, resume_job, retry_job
+from web.reuse import find_finished, find_under_way, work_sha256
+from worker.desk import Desk
+from worker.runner import Runner
+
+
+def ask(control: Control, job: Job, request: object, **details: object) -> Job:
+    with control.database.write() as session:
+        request(session, get_job(session, job.id), now=control.clock(), **details)
+    return read(control, job)
+
+
+def result(desk: Desk, job: Job) -> bytes:
+    return desk.store.read(job.outputs[0]["key"])
+
+
+def lone_result(desk: Desk, message: JobMessage) -> bytes:
+    """The result of the same work, never interrupted, under another id."""
+    alone = message.model_copy(
+        update={"job_id": f"alone-{message.job_id}", "attempt": 1, "checkpoints_since": 1}
+    )
+    Runner(desk, SteadyEngine(), draining=lambda: False).run(alone)
+    (key,) = [key for key in desk.store.list(f"jobs/{alone.job_id}") if "/result-" in key]
+    return desk.store.read(key)
+
+
+def pause_at(desk: Desk, job: Job, step: int) -> SteadyEngine:
+    return SteadyEngine(
+        lambda number: desk.flags.raise_flag(job.id, job.attempt, Flag.PAUSE) if number == step else None
+    )
+
+
+def test_pause_frees_the_worker_and_resume_ends_in_the_same_bytes(control: Control, desk: Desk, job: Job):
+    alone = lone_result(desk, message_for(job))
+    control.round()
+    work(desk, job, pause_at(desk, job, 7))
+    control.round()
+    paused = read(control, job)
+    assert (paused.status, paused.step) == ("paused", 7)
+    assert desk.claims.without_lease([job.id]) == [job.id]
+    resumed = ask(control, job, resume_job)
+    assert (resumed.status, resumed.attempt) == ("queued", 2)
+    engine = SteadyEngine()
+    work(desk, resumed, engine)
+    control.round()
+    done = read(control, job)
+    assert (done.status, engine.resumed_from, engine.steps_made) == ("succeeded", 7, 13)
+    assert result(desk, done) == alone
+
+
+def test_a_pause_is_asked_of_the_worker_and_may_be_repeated(
+    control: Control, desk: Desk, clock: Clock, job: Job
+):
+    control.round()
+    desk.claims.claim(job.id, 1, token="node-a")
+    report(desk, job, EventType.CLAIMED)
+    control.round()
+    for _ in range(2):
+        asked = ask(control, job, pause_job)
+        assert (asked.status, asked.status_reason) == ("running", "pausing")
+    rounds(control, clock)
+    assert desk.flags.read(job.id, 1) is Flag.PAUSE
+    work(desk, job)
+    control.round()
+    assert read(control, job).status == "paused"
+    assert history(control, job).count("paused") == 1
+
+
+def test_a_pausing_job_whose_worker_is_lost_is_paused(control: Control, desk: Desk, clock: Clock, job: Job):
+    control.round()
+    report(desk, job, EventType.CLAIMED)
+    control.round()
+    ask(control, job, pause_job)
+    rounds(control, clock)
+    assert read(control, job).status == "paused"
+
+
+def test_a_queued_job_is_paused_at_once_and_its_message_is_harmless(control: Control, desk: Desk, job: Job):
+    control.round()
+    ask(control, job, pause_job)
+    desk.flags.raise_flag(job.id, 1, Flag.PAUSE)
+    engine = SteadyEngine()
+    work(desk, job, engine)
+    control.round()
+    assert (engine.steps_made, read(control, job).status) == (0, "paused")
+    again = ask(control, job, resume_job)
+    work(desk, again)
+    control.round()
+    assert read(control, job).status == "succeeded"
+
+
+def test_a_canceled_job_keeps_its_picture_and_is_retried_from_it(control: Control, desk: Desk, job: Job):
+    control.round()
+    engine = SteadyEngine(
+        lambda number: desk.flags.raise_flag(job.id, 1, Flag.CANCEL) if number == 8 else None
+    )
+    report(desk, job, EventType.CLAIMED)
+    control.round()
+    ask(control, job, cancel_job)
+    work(desk, job, engine)
+    control.round()
+    canceled = read(control, job)
+    assert canceled.status == "canceled"
+    with control.database.read() as session:
+        kept = list_checkpoints(session, job.id)[-1]
+    assert desk.store.read(kept.picture_key).startswith(b"\x89PNG")
+    again = ask(control, job, retry_job)
+    assert (again.status, again.attempt, again.completed_at) == ("queued", 2, None)
+    engine = SteadyEngine()
+    work(desk, again, engine)
+    control.round()
+    assert engine.resumed_from == kept.step
+    assert read(control, job).status == "succeeded"
+
+
+def test_a_retry_from_zero_uses_no_checkpoint(control: Control, desk: Desk, job: Job):
+    work(desk, job, SteadyEngine(lambda number: 1 / (number - 12)))
+    control.round()
+    assert read(control, job).status == "failed"
+    again = ask(control, job, retry_job, from_zero=True)
+    assert (again.error, again.step) == (None, 0)
+    engine = SteadyEngine()
+    work(desk, again, engine)
+    control.round()
+    assert (engine.resumed_from, read(control, job).status) == (None, "succeeded")
+
+
+def test_a_succeeded_job_can_be_extended(control: Control, desk: Desk, job: Job):
+    work(desk, job)
+    control.round()
+    before = read(control, job)
+    longer = ask(control, job, extend_job, steps=10)
+    assert (longer.status, longer.options["steps"], longer.outputs) == ("queued", 30, before.outputs)
+    engine = SteadyEngine()
+    work(desk, longer, engine)
+    control.round()
+    after = read(control, job)
+    assert (engine.resumed_from, engine.steps_made) == (20, 10)
+    assert (after.status, after.step) == ("succeeded", 30)
+    assert result(desk, after) != result(desk, before)
+
+
+def test_a_person_starts_the_count_of_lost_workers_anew(control: Control, desk: Desk, clock: Clock, job: Job):
+    rounds(control, clock)
+    for _ in range(3):
+        report(desk, read(control, job), EventType.CLAIMED)
+        rounds(control, clock)
+    assert read(control, job).status == "failed"
+    again = ask(control, job, retry_job)
+    assert (again.status, again.attempt, again.lost_workers) == ("queued", 4, 0)
+    report(desk, again, EventType.CLAIMED)
+    rounds(control, clock)
+    assert (read(control, job).status, read(control, job).attempt) == ("queued", 5)
+
+
+def test_a_run_that_takes_too_long_ends_as_timeout(control: Control, desk: Desk, job: Job):
+    message = message_for(job).model_copy(update={"run_timeout_seconds": 0.0})
+    Runner(desk, SteadyEngine(), draining=lambda: False).run(message)
+    control.round()
+    failed = read(control, job)
+    assert (failed.status, failed.error["code"]) == ("failed", "timeout")
+
+
+def test_a_job_that_waits_too_long_expires(control: Control, desk: Desk, clock: Clock, job: Job):
+    with control.database.write() as session:
+        get_job(session, job.id).queue_deadline = clock.now() + timedelta(seconds=30)
+    control.round()
+    assert read(control, job).status == "queued"
+    clock.seconds += 31
+    control.round()
+    expired = read(control, job)
+    assert (expired.status, expired.error["code"]) == ("expired", "queue_deadline_passed")
+    assert desk.flags.read(job.id, 1) is Flag.CANCEL
+    with pytest.raises(InvalidState):
+        ask(control, job, cancel_job)
+    assert ask(control, job, retry_job).status == "queued"
+
+
+@pytest.mark.parametrize(
+    ("leader", "follow"),
+    [
+        (JobStatus.QUEUED, Follow.WAIT),
+        (JobStatus.RUNNING, Follow.WAIT),
+        (JobStatus.SUCCEEDED, Follow.TAKE),
+        (JobStatus.PAUSED, Follow.LEAVE),
+        (JobStatus.CANCELED, Follow.LEAVE),
+        (JobStatus.FAILED, Follow.LEAVE),
+        (None, Follow.LEAVE),
+    ],
+)
+def test_what_a_follower_does(leader: JobStatus | None, follow: Follow):
+    assert decide_follow(leader) is follow
+
+
+def follower_of(control: Control, job: Job) -> Job:
+    with control.database.write() as session:
+        leader = get_job(session, job.id)
+        return add_job(
+            session, caller="local", name="again", content=leader.content, style=leader.style,
+            options=StyleOptions.model_validate(leader.options), labels={}, max_attempts=3,
+            now=control.clock(),
+            extra={"leader_id": leader.id},
+        )  # fmt: skip
+
+
+def test_a_follower_is_given_the_result(control: Control, desk: Desk, job: Job):
+    follower = follower_of(control, job)
+    control.round()
+    assert desk.client.llen("atelier.jobs") == 1
+    work(desk, job)
+    control.round()
+    control.round()
+    given = read(control, follower)
+    assert (given.status, given.status_reason, given.leader_id) == ("succeeded", "reused", job.id)
+    assert given.outputs[0]["key"].startswith(f"jobs/{follower.id}/")
+    assert result(desk, given) == result(desk, read(control, job))
+    assert history(control, follower) == ["queued", "output", "succeeded"]
+
+
+def test_a_follower_goes_on_alone_when_its_leader_is_canceled(control: Control, desk: Desk, job: Job):
+    follower = follower_of(control, job)
+    ask(control, job, cancel_job)
+    control.round()
+    alone = read(control, follower)
+    assert (alone.status, alone.leader_id) == ("queued", None)
+    work(desk, alone)
+    control.round()
+    assert read(control, follower).status == "succeeded"
+
+
+def test_only_work_done_with_the_same_weights_is_reused(control: Control, desk: Desk, job: Job):
+    options = StyleOptions.model_validate(job.options)
+    work_id = work_sha256(content_sha256="c", style_sha256="s", options=options)
+    assert work_id == work_sha256(
+        content_sha256="c", style_sha256="s", options=options.model_copy(update={"checkpoint_every": 7})
+    )
+    assert work_id != work_sha256(content_sha256="c", style_sha256="s", options=StyleOptions())
+    with control.database.write() as session:
+        get_job(session, job.id).work_sha256 = work_id
+    with control.database.read() as session:
+        assert find_under_way(session, work_id, caller="local").id == job.id
+        assert find_under_way(session, work_id, caller="other") is None
+    work(desk, job)
+    control.round()
+    with control.database.read() as session:
+        assert find_finished(session, work_id, caller="local").id == job.id
+        assert find_under_way(session, work_id, caller="local") is None
+    newer = follower_of(control, job)
+    with control.database.write() as session:
+        row = get_job(session, newer.id)
+        row.started_at, row.weights, row.engine_version = (
+            control.clock() + timedelta(days=1),
+            {"sha256": "new"},
+            "test",
+        )
+    with control.database.read() as session:
+        assert find_finished(session, work_id, caller="local") is None
