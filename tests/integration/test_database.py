@@ -1,0 +1,139 @@
+"""The database: migrations that fit the tables, and writers that lose nothing."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, text
+
+import web
+from shared.clock import utc_now
+from shared.errors import DatabaseUnavailable, StaleJob
+from shared.options import StyleOptions
+from shared.picture import PictureFacts
+from web.database import Database
+from web.models import Base, Job
+from web.repository.assets import add_asset
+from web.repository.jobs import add_job, get_job
+from web.repository.transitions import apply_trigger, write_changes
+from web.states import Trigger
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/data/atelier.db"
+
+
+def add_one_job(database: Database) -> Job:
+    with database.write() as session:
+        asset, _ = add_asset(
+            session, caller="local", sha256="aa", filename="a.png", size_bytes=1,
+            facts=PictureFacts("image/png", 64, 64), now=utc_now(),
+        )  # fmt: skip
+        return add_job(
+            session, caller="local", name="", content=asset, style=asset, options=StyleOptions(),
+            labels={"a": "b"}, max_attempts=3, now=utc_now(),
+        )  # fmt: skip
+
+
+def test_the_migrations_make_the_tables_of_the_models(url: str):
+    database = Database(url)
+    database.upgrade()
+    database.upgrade()
+    database.close()
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"render_as_batch": True})
+        assert compare_metadata(context, Base.metadata) == []
+    engine.dispose()
+
+
+def test_jobs_of_the_first_version_survive_the_migrations(url: str, tmp_path: Path):
+    database = Database(url)
+    config = Config()
+    config.set_main_option("script_location", str(Path(web.__file__).parent / "migrations"))
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        asset = "'a', 'local', 'aa', 'a.png', 'image/png', 1, 64, 64, '2026-01-01'"
+        connection.execute(text(f"INSERT INTO assets VALUES ({asset})"))
+        columns = "id, caller, name, status, version, attempt, max_attempts, priority, content_asset_id, "
+        columns += "style_asset_id, options, created_at, queued_at, step, outputs, metrics"
+        values = "'j', 'local', '', 'queued', 1, 1, 3, 0, 'a', 'a', '{}', '2026-01-01', '2026-01-01', 0, "
+        values += "'[]', '{}'"
+        connection.execute(text(f"INSERT INTO jobs ({columns}) VALUES ({values})"))
+    engine.dispose()
+    database.upgrade()
+    with database.read() as session:
+        job = get_job(session, "j")
+    assert (job.status, job.lost_workers, job.checkpoints_since, job.origin) == ("queued", 0, 1, None)
+    database.close()
+
+
+def test_two_processes_may_migrate_at_once(url: str):
+    databases = [Database(url) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(Database.upgrade, databases))
+    for database in databases:
+        database.check()
+        database.close()
+
+
+def test_concurrent_writers_lose_no_update(url: str):
+    database = Database(url)
+    database.upgrade()
+    job = add_one_job(database)
+
+    def count_up(_number: int) -> None:
+        with database.write() as session:
+            row = get_job(session, job.id)
+            write_changes(session, row, {"step": row.step + 1}, now=utc_now())
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(count_up, range(80)))
+    with database.read() as session:
+        assert get_job(session, job.id).step == 80
+    database.close()
+
+
+def test_a_change_of_an_old_copy_is_stale(url: str):
+    database = Database(url)
+    database.upgrade()
+    old = add_one_job(database)
+    with database.write() as session:
+        apply_trigger(session, get_job(session, old.id), Trigger.CLAIMED, now=utc_now())
+    with pytest.raises(StaleJob), database.write() as session:
+        apply_trigger(session, session.merge(old, load=False), Trigger.CANCEL, now=utc_now())
+    with database.read() as session:
+        assert get_job(session, old.id).status == "running"
+    database.close()
+
+
+def test_a_failed_transaction_leaves_nothing(url: str):
+    database = Database(url)
+    database.upgrade()
+    job = add_one_job(database)
+
+    def fail_half_way() -> None:
+        with database.write() as session:
+            apply_trigger(session, get_job(session, job.id), Trigger.CLAIMED, now=utc_now())
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_half_way()
+    with database.read() as session:
+        assert (get_job(session, job.id).status, get_job(session, job.id).version) == ("queued", 1)
+    database.close()
+
+
+def test_a_database_that_cannot_be_opened_says_so(tmp_path: Path):
+    (tmp_path / "folder.db").mkdir()
+    with pytest.raises(DatabaseUnavailable):
+        Database(f"sqlite:///{tmp_path}/folder.db").upgrade()
