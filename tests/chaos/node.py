@@ -1,0 +1,36 @@
+"""A worker's node as it is, but for an engine that writes down its steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from shared.settings import Settings
+from tests.chaos.step_log import CountingEngine
+from worker.devices import CPU
+from worker.engine.quiet import native_messages_held
+from worker.engine.weights.source import WeightsChoice
+from worker.node import Node
+from worker.runner import Engine
+
+
+def make_engine(settings: Settings, kind: str, *, step_seconds: float) -> Engine:
+    """Return the real engine, untrained, or the sleeping one; the first loads TensorFlow."""
+    if kind == "sleeping":
+        from tests.chaos.sleeping_engine import SleepingEngine
+
+        return SleepingEngine(step_seconds)
+    with native_messages_held():
+        from worker.engine.engine import StyleEngine
+        from worker.engine.weights.weights import load_weights
+
+    return StyleEngine(load_weights(WeightsChoice("untrained"), settings.cache_dir))
+
+
+def make_node(settings: Settings, name: str, kind: str, *, step_seconds: float, folder: Path) -> Node:
+    """Return a node; its engine is made in its child."""
+
+    def load_engine() -> Engine:
+        engine = make_engine(settings, kind, step_seconds=step_seconds)
+        return CountingEngine(engine, folder, node=name)
+
+    return Node(settings, name=name, device=CPU, weights="untrained", load_engine=load_engine)

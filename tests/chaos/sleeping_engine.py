@@ -1,0 +1,49 @@
+"""An engine without TensorFlow: exact and resumable like the real one, and as slow as it is told to be."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from time import sleep
+
+import numpy as np
+
+from shared.options import StyleOptions
+from worker.engine.state import EngineState
+from worker.engine.step import Losses, Step
+from worker.engine.weights.weights import Weights
+
+
+class SleepingEngine:
+    """Mixes its inputs into a few numbers step by step, and sleeps before each."""
+
+    version = "sleeping"
+    weights = Weights(name="untrained", sha256="0" * 64, convolutions={}, notice=None)
+
+    def __init__(self, step_seconds: float) -> None:
+        self._step_seconds = step_seconds
+
+    def stylize(
+        self, content: bytes, style: bytes, options: StyleOptions, *, resume: EngineState | None = None
+    ) -> Iterator[Step]:
+        """Yield one record a step; see `worker.engine.engine.StyleEngine`."""
+        words = content + style + options.model_dump_json(exclude={"steps", "checkpoint_every"}).encode()
+        seed = int.from_bytes(hashlib.sha256(words).digest()[:4], "little")
+        value = resume.arrays["value"] if resume else np.random.default_rng(seed).random(64, dtype=np.float32)
+        done = resume.step if resume else 0
+        if done >= options.steps:
+            yield _record(options.steps, options.steps, value)
+        for number in range(done + 1, options.steps + 1):
+            sleep(self._step_seconds)
+            value = np.float32(3.7) * value * (1 - value)
+            yield _record(number, options.steps, value)
+
+
+def _record(number: int, steps: int, value: np.ndarray) -> Step:
+    def image() -> np.ndarray:
+        return np.repeat((value * 255).astype(np.uint8).reshape(8, 8, 1), 3, axis=2)
+
+    def state() -> EngineState:
+        return EngineState(step=number, arrays={"value": value})
+
+    return Step(number, steps, Losses(1.0, 0.5, 0.5), 0.001, image, state)
