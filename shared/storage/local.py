@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import heapq
 import os
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
 from shared.errors import ArtifactExists, ArtifactMissing, StorageUnavailable
 from shared.ids import new_id
+from shared.storage.store import StoredFile
 
 _PARTIAL = ".partial-"
 
@@ -69,6 +73,60 @@ class LocalStore:
             if path.exists():
                 shutil.rmtree(path)
 
+    def folders(self, prefix: str, *, after: str = "", limit: int) -> Sequence[str]:
+        """See `ArtifactStore.folders`."""
+        with _storage_errors(prefix):
+            try:
+                entries = os.scandir(self._path(prefix))
+            except FileNotFoundError:
+                return []
+            with entries:
+                names = (entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+                return heapq.nsmallest(limit, (name for name in names if name > after))
+
+    def inventory(self, prefix: str) -> Sequence[StoredFile]:
+        """See `ArtifactStore.inventory`."""
+        with _storage_errors(prefix):
+            files = []
+            for folder, _, names in os.walk(self._path(prefix), onerror=_raise_unless_gone):
+                for name in names:
+                    with suppress(FileNotFoundError):  # others go on writing meanwhile
+                        files.append(self._stat(Path(folder, name)))
+        return sorted((file for file in files if file is not None), key=lambda file: file.key)
+
+    def stat(self, key: str) -> StoredFile:
+        """See `ArtifactStore.stat`."""
+        with _storage_errors(key):
+            file = self._stat(self._path(key))
+        if file is None:
+            raise ArtifactMissing(f"{key} is not a file")
+        return file
+
+    def touch(self, key: str) -> None:
+        """See `ArtifactStore.touch`."""
+        with _storage_errors(key):
+            os.utime(self._path(key))
+
+    def delete_older(self, key: str, moment: datetime) -> bool:
+        """See `ArtifactStore.delete_older`.
+
+        The file is moved aside before its time is read for good: from then on nobody can touch it by its key.
+        """
+        path = self._path(key)
+        aside = path.with_name(_PARTIAL + new_id())
+        with _storage_errors(key):
+            try:
+                if self._is_younger(path, moment):
+                    return False
+                path.rename(aside)
+            except FileNotFoundError:
+                return False
+            if stays := self._is_younger(aside, moment):
+                with suppress(FileExistsError):  # written anew in this very moment
+                    os.link(aside, path)
+            aside.unlink()
+            return not stays
+
     def check(self) -> None:
         """See `ArtifactStore.check`."""
         key = f"check/{new_id()}"
@@ -76,6 +134,20 @@ class LocalStore:
         if self.read(key) != b"check":
             raise StorageUnavailable(f"{self.root} does not give back what was written")
         self.delete(key)
+
+    def _stat(self, path: Path) -> StoredFile | None:
+        facts = path.lstat()
+        if not stat.S_ISREG(facts.st_mode):
+            return None
+        return StoredFile(
+            key=path.relative_to(self.root).as_posix(),
+            size_bytes=facts.st_size,
+            modified_at=datetime.fromtimestamp(facts.st_mtime, UTC),
+            is_partial=path.name.startswith(_PARTIAL),
+        )
+
+    def _is_younger(self, path: Path, moment: datetime) -> bool:
+        return datetime.fromtimestamp(path.lstat().st_mtime, UTC) >= moment
 
     def _path(self, key: str) -> Path:
         path = self.root / key
@@ -108,6 +180,11 @@ def _storage_errors(key: str) -> Iterator[None]:
         raise ArtifactMissing(f"{key} is not in the storage") from error
     except OSError as error:
         raise StorageUnavailable(f"storage failed at {key}: {error.strerror or error}") from error
+
+
+def _raise_unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _sync_folder(folder: Path) -> None:

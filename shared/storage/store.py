@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import BinaryIO, Protocol
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from shared.errors import InvalidSettings
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """What a store knows of a file; `modified_at` is when it was last written or touched, in UTC.
+
+    A partial file is what a killed writer left of a file that never took its place.
+    """
+
+    key: str
+    size_bytes: int
+    modified_at: datetime
+    is_partial: bool = False
 
 
 class ArtifactStore(Protocol):
@@ -37,6 +52,24 @@ class ArtifactStore(Protocol):
 
     def delete_tree(self, prefix: str) -> None:
         """Remove every file below the folder `prefix`."""
+
+    def folders(self, prefix: str, *, after: str = "", limit: int) -> Sequence[str]:
+        """Return, sorted, up to `limit` names of folders directly below `prefix` that come after a name."""
+
+    def inventory(self, prefix: str) -> Sequence[StoredFile]:
+        """Return what lies below the folder `prefix`, sorted by key, partial files too."""
+
+    def stat(self, key: str) -> StoredFile:
+        """Return what is known of a file."""
+
+    def touch(self, key: str) -> None:
+        """Make a file as young as if it were written now; raise `ArtifactMissing` when it is gone."""
+
+    def delete_older(self, key: str, moment: datetime) -> bool:
+        """Remove a file unless it was written or touched since `moment`; return whether it was removed.
+
+        Against `touch` it is atomic: either the file stays, or `touch` finds it gone.
+        """
 
     def check(self) -> None:
         """Prove that a file can be written, read and removed; raise `StorageUnavailable` otherwise."""
