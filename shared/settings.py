@@ -69,6 +69,13 @@ class Settings(BaseModel):
     )
     dispatch_seconds: float = Field(0.2, gt=0, description="Seconds between two looks for jobs to dispatch")
     rescue_seconds: float = Field(5, gt=0, description="Seconds between two looks for lost leases")
+    prune_seconds: float = Field(60, gt=0, description="Seconds between two looks for what can be removed")
+    retention_days: float = Field(
+        0, ge=0, description="Days that a finished job is kept; 0 keeps it for ever"
+    )
+    garbage_hours: float = Field(
+        24, ge=1, description="Files and assets that nothing refers to are removed when they are this old"
+    )
     preview_seconds: float = Field(0.5, gt=0, description="Least seconds between two previews of a job")
     worker_seconds: float = Field(30, gt=0, description="A worker not heard of for this long counts as gone")
     health_file: str = Field(

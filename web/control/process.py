@@ -26,6 +26,7 @@ from web.control.coalescer import Coalescer
 from web.control.deadlines import Deadlines
 from web.control.dispatcher import Dispatcher
 from web.control.projector import Projector
+from web.control.pruner import Pruner
 from web.control.rescuer import Rescuer
 from web.database import Database
 
@@ -61,10 +62,15 @@ class Control:
         self.rescuer = Rescuer(self.database, store, claims, flags, board, clock=clock)
         self.deadlines = Deadlines(self.database, flags, board, clock=clock)
         self.coalescer = Coalescer(self.database, store, board, clock=clock)
+        self.pruner = Pruner(
+            self.database, store, retention_days=settings.retention_days,
+            garbage_hours=settings.garbage_hours, clock=clock,
+        )  # fmt: skip
         self._next_rescue = clock_seconds()
+        self._next_prune = clock_seconds() + settings.prune_seconds
 
     def round(self) -> None:
-        """Apply reports, send what is due, and every few seconds look for what is lost.
+        """Apply reports, send what is due; now and then look for what is lost, and what may be removed.
 
         Raises:
             ServiceError: when Redis, database or storage failed; the next round takes up where it stopped.
@@ -81,6 +87,9 @@ class Control:
                 self._next_rescue = self._clock_seconds() + self._settings.rescue_seconds
                 self.rescuer.rescue(self.projector)
                 self.dispatcher.send_lost(self.projector)
+            if self._clock_seconds() >= self._next_prune:
+                self._next_prune = self._clock_seconds() + self._settings.prune_seconds
+                self.pruner.step()
         except ServiceError:
             self.hold_rescues()
             raise

@@ -1,0 +1,170 @@
+"""What may be removed, decided without any database or store."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.status import FINAL_STATUSES, JobStatus
+from shared.storage import layout
+from shared.storage.store import StoredFile
+from web.control.garbage import (
+    Kind,
+    cutoffs_at,
+    decide_asset_folder,
+    decide_check_folder,
+    decide_job_folder,
+    decide_unused_asset,
+)
+from web.repository.retention import JobRow, UnusedAsset
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+BEFORE = NOW - timedelta(hours=24)
+OLD, YOUNG = BEFORE - timedelta(hours=1), BEFORE
+FOLDER = layout.job_folder("j")
+
+attempts = st.integers(1, 4)
+steps = st.sampled_from([5, 10, 15])
+keys = st.one_of(
+    st.builds(lambda a, s: layout.checkpoint_key("j", a, s), attempts, steps),
+    st.builds(lambda a, s: layout.checkpoint_picture_key("j", a, s), attempts, steps),
+    st.builds(lambda a: layout.preview_key("j", a), attempts),
+    st.builds(lambda a: layout.marker_key("j", a), attempts),
+    st.builds(lambda a: layout.result_picture_key("j", a, "ab" * 32), attempts),
+    st.just(layout.origin_key("j")),
+    st.builds(lambda a: f"jobs/j/attempt-{a}/something-else.bin", attempts),
+)
+
+
+@st.composite
+def folders(draw: st.DrawFn) -> tuple[list[StoredFile], JobRow]:
+    """A job's folder, and a row that refers to some of its files as rows do."""
+    present = draw(st.lists(keys, unique=True, max_size=20))
+    files = [StoredFile(key, 1, draw(st.sampled_from([OLD, YOUNG]))) for key in present]
+    places = draw(st.lists(st.tuples(attempts, st.sampled_from([OLD, YOUNG])), max_size=2))
+    partials = [
+        StoredFile(f"{layout.attempt_folder('j', attempt)}/.partial-{number}", 1, moment, is_partial=True)
+        for number, (attempt, moment) in enumerate(places)
+    ]
+    needed = draw(st.frozensets(st.sampled_from(present))) if present else frozenset()
+    row = JobRow(
+        id="j",
+        status=draw(st.sampled_from(list(JobStatus))),
+        attempt=draw(attempts),
+        completed_at=draw(st.sampled_from([OLD, YOUNG])),
+        outputs=frozenset(key for key in needed if "/result-" in key),
+        needed=needed,
+    )
+    return files + partials, row
+
+
+@given(folders())
+def test_nothing_that_is_needed_goes(folder: tuple[list[StoredFile], JobRow]):
+    files, row = folder
+    by_key = {file.key: file for file in files}
+    findings = decide_job_folder(FOLDER, files, row, before=BEFORE)
+    for finding in findings:
+        file = by_key[finding.name]
+        assert file.modified_at < BEFORE
+        assert finding.name not in row.needed
+        assert file.is_partial == (finding.kind is Kind.PARTIAL_FILE)
+        if row.status not in FINAL_STATUSES or row.completed_at >= BEFORE:
+            assert finding.kind is Kind.PARTIAL_FILE
+        for key in row.outputs:
+            assert finding.name != key.rpartition("/")[0] + "/result.json"
+        assert "something-else" not in finding.name
+        assert "origin" not in finding.name
+    assert findings == sorted(findings, key=lambda finding: finding.name)
+    assert len({finding.identity for finding in findings}) == len(findings)
+
+
+@given(folders(), st.data())
+def test_what_may_go_still_may_when_the_job_is_asked_for_again(
+    folder: tuple[list[StoredFile], JobRow], data: st.DataObject
+):
+    """Why no lock is needed: what is chosen is not of the next attempt, nor anything it can come to need."""
+    files, row = folder
+    findings = decide_job_folder(FOLDER, files, row, before=BEFORE)
+    for finding in findings:
+        if finding.kind is Kind.DEAD_FILE:
+            number = int(finding.name.split("attempt-")[1].split("/")[0])
+            assert number <= row.attempt
+
+
+@given(folders())
+def test_the_preview_that_is_shown_stays(folder: tuple[list[StoredFile], JobRow]):
+    files, row = folder
+    gone = {finding.name for finding in decide_job_folder(FOLDER, files, row, before=BEFORE)}
+    present = {file.key for file in files}
+
+    def shown(among: set[str]) -> str | None:
+        previews = (layout.preview_key("j", attempt) for attempt in range(row.attempt, 0, -1))
+        return next((key for key in previews if key in among), None)
+
+    assert shown(present) == shown(present - gone)
+
+
+@given(folders())
+def test_a_folder_without_a_row_goes_when_all_of_it_is_old(folder: tuple[list[StoredFile], JobRow]):
+    files, _ = folder
+    findings = decide_job_folder(FOLDER, files, None, before=BEFORE)
+    if files and all(file.modified_at < BEFORE for file in files):
+        assert [(finding.kind, finding.count) for finding in findings] == [(Kind.ORPHANED_JOB, len(files))]
+    else:
+        assert {finding.kind for finding in findings} <= {Kind.PARTIAL_FILE}
+
+
+def test_what_a_final_job_has_lost_the_use_of():
+    dead = [
+        layout.checkpoint_key("j", 1, 10),
+        layout.checkpoint_picture_key("j", 1, 10),
+        layout.preview_key("j", 1),
+        layout.marker_key("j", 1),
+    ]
+    output = layout.result_picture_key("j", 2, "cd" * 32)
+    kept = [layout.checkpoint_key("j", 1, 5), layout.preview_key("j", 2), layout.marker_key("j", 2), output]
+    files = [StoredFile(key, 1, OLD) for key in dead + kept]
+    row = JobRow("j", JobStatus.SUCCEEDED, 2, OLD, frozenset({output}), frozenset({output, kept[0]}))
+    findings = decide_job_folder(FOLDER, files, row, before=BEFORE)
+    assert [finding.name for finding in findings] == sorted(dead)
+    assert {finding.kind for finding in findings} == {Kind.DEAD_FILE}
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("0123456789"), st.booleans()), unique_by=lambda pair: pair[0]),
+    st.sets(st.sampled_from("0123456789")),
+)
+def test_a_known_or_young_picture_stays(pairs: list[tuple[str, bool]], known: set[str]):
+    files = [StoredFile(layout.asset_key(d * 64), 1, OLD if old else YOUNG) for d, old in pairs]
+    findings = decide_asset_folder(files, {digit * 64 for digit in known}, before=BEFORE)
+    expected = sorted(layout.asset_key(digit * 64) for digit, old in pairs if old and digit not in known)
+    assert [finding.name for finding in findings] == expected
+
+
+def test_a_name_that_is_no_picture_stays():
+    assert decide_asset_folder([StoredFile("assets/ab/notes.txt", 1, OLD)], set(), before=BEFORE) == []
+
+
+def test_old_checks_go():
+    files = [StoredFile("check/a", 1, OLD), StoredFile("check/b", 1, YOUNG)]
+    assert [f.name for f in decide_check_folder(files, before=BEFORE)] == ["check/a"]
+
+
+@pytest.mark.parametrize(
+    ("created_at", "touched_at", "goes"),
+    [(OLD, OLD, True), (OLD, None, True), (OLD, YOUNG, False), (YOUNG, OLD, False)],
+)
+def test_an_asset_is_unused_when_nobody_uploaded_it_lately(
+    created_at: datetime, touched_at: datetime | None, goes: bool
+):
+    asset = UnusedAsset("a", "0" * 64, 1, created_at, is_shared=False)
+    file = None if touched_at is None else StoredFile(layout.asset_key("0" * 64), 1, touched_at)
+    assert (decide_unused_asset(asset, file, before=BEFORE) is not None) == goes
+
+
+def test_without_retention_jobs_are_kept_for_ever():
+    assert cutoffs_at(NOW, retention_days=0, garbage_hours=24).completed is None
+    assert cutoffs_at(NOW, retention_days=2, garbage_hours=24).completed == NOW - timedelta(days=2)

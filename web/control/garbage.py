@@ -1,0 +1,180 @@
+"""What may be removed: decisions about rows and files that were read before. Does nothing itself.
+
+What is not known here, by name or by place, stays.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from shared.clock import to_rfc3339
+from shared.storage.layout import marker_key
+from shared.storage.store import StoredFile
+from web.repository.retention import JobRow, UnusedAsset
+
+#: A report is not delivered again after this, and a key is not kept longer than this.
+INBOX_KEPT = timedelta(days=7)
+IDEMPOTENCY_KEPT = timedelta(hours=24)
+
+_PICTURE = re.compile(r"assets/[0-9a-f]{2}/[0-9a-f]{64}")
+_ATTEMPT_FILE = re.compile(
+    r"jobs/[^/]+/attempt-(\d+)/"
+    r"(?:checkpoint-\d+\.(?:safetensors|png)|(preview)\.jpg|result-[0-9a-f]+\.png|result\.json)"
+)
+
+
+class Kind(StrEnum):
+    """What kind of thing may go."""
+
+    #: A job that ended long ago, with its files.
+    EXPIRED_JOB = "expired_job"
+    #: An asset that no job refers to, with its file.
+    UNUSED_ASSET = "unused_asset"
+    #: Reports applied long ago, and answers kept for repeated requests.
+    INBOX_ENTRY = "inbox_entry"
+    IDEMPOTENCY_KEY = "idempotency_key"
+    #: A folder of a job that has no row.
+    ORPHANED_JOB = "orphaned_job"
+    #: A file of a final job that nothing refers to.
+    DEAD_FILE = "dead_file"
+    #: A picture that no asset has.
+    ORPHANED_ASSET = "orphaned_asset"
+    #: What a killed writer left.
+    PARTIAL_FILE = "partial_file"
+    #: What an interrupted check of the storage left.
+    CHECK_FILE = "check_file"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that may go: a row's id or a key, why, and how much it is."""
+
+    kind: Kind
+    name: str
+    reason: str
+    size_bytes: int = 0
+    count: int = 1
+
+    @property
+    def identity(self) -> tuple[Kind, str]:
+        """What makes two findings the same, seen at two moments."""
+        return self.kind, self.name
+
+
+@dataclass(frozen=True)
+class Cutoffs:
+    """The moments before which something is old enough; without `completed`, jobs are kept for ever."""
+
+    completed: datetime | None
+    garbage: datetime
+    inbox: datetime
+    idempotency: datetime
+
+
+def cutoffs_at(now: datetime, *, retention_days: float, garbage_hours: float) -> Cutoffs:
+    """Return what is old enough now; 0 `retention_days` keep jobs for ever."""
+    return Cutoffs(
+        completed=now - timedelta(days=retention_days) if retention_days else None,
+        garbage=now - timedelta(hours=garbage_hours),
+        inbox=now - INBOX_KEPT,
+        idempotency=now - IDEMPOTENCY_KEPT,
+    )
+
+
+def decide_job_folder(
+    folder: str, files: Sequence[StoredFile], row: JobRow | None, *, before: datetime
+) -> list[Finding]:
+    """Decide about a job's folder, given all of its files, and its row if there is one.
+
+    Of a job that is not final nothing goes but what killed writers left. Of a final one at attempt n go
+    the files of attempts up to n that nothing refers to. That is safe even if the job is retried, extended
+    or forked in this very moment, for once such a file is needed by nothing it stays so: rows come to
+    refer to files of the attempt they are at only, a final job's attempt never comes back (asking again
+    makes it n + 1), and a fork copies a checkpoint that has a row. A worker that lists checkpoints passes
+    over one that is gone.
+    """
+    if row is None:
+        if not files or any(file.modified_at >= before for file in files):
+            return _partials(files, before)
+        size_bytes = sum(file.size_bytes for file in files)
+        return [Finding(Kind.ORPHANED_JOB, folder, "no job has this id", size_bytes, len(files))]
+    findings = _partials(files, before)
+    if not row.status.is_final or row.completed_at is None or row.completed_at >= before:
+        return findings
+    needed = row.needed | _markers(row) | _newest_preview(files, row)
+    for file in files:
+        attempt = _attempt_of(file.key)
+        if file.is_partial or attempt is None or attempt > row.attempt or file.key in needed:
+            continue
+        if file.modified_at < before:
+            reason = f"nothing of the {row.status} job refers to it"
+            findings.append(Finding(Kind.DEAD_FILE, file.key, reason, file.size_bytes))
+    return sorted(findings, key=lambda finding: finding.name)
+
+
+def decide_asset_folder(
+    files: Sequence[StoredFile], known: Collection[str], *, before: datetime
+) -> list[Finding]:
+    """Decide about a folder of pictures; `known` are the SHA-256 that assets have.
+
+    An upload stores its file before its row: only what is old goes, and an upload that finds its bytes
+    there already makes them young again (`ArtifactStore.touch`).
+    """
+    findings = _partials(files, before)
+    for file in files:
+        if _PICTURE.fullmatch(file.key) and picture_of(file.key) not in known and file.modified_at < before:
+            findings.append(Finding(Kind.ORPHANED_ASSET, file.key, "no asset has it", file.size_bytes))
+    return sorted(findings, key=lambda finding: finding.name)
+
+
+def decide_check_folder(files: Sequence[StoredFile], *, before: datetime) -> list[Finding]:
+    """Decide about the files by which processes prove that the storage works."""
+    return [
+        Finding(Kind.CHECK_FILE, file.key, "a check was interrupted", file.size_bytes)
+        for file in files
+        if file.modified_at < before
+    ]
+
+
+def decide_unused_asset(asset: UnusedAsset, file: StoredFile | None, *, before: datetime) -> Finding | None:
+    """Decide about an asset without a job: a file touched lately says that it was uploaded again."""
+    if asset.created_at >= before or (file is not None and file.modified_at >= before):
+        return None
+    size_bytes = 0 if asset.is_shared or file is None else file.size_bytes
+    reason = f"no job refers to it since {to_rfc3339(asset.created_at)} or later"
+    return Finding(Kind.UNUSED_ASSET, asset.id, reason, size_bytes)
+
+
+def picture_of(key: str) -> str:
+    """Return the SHA-256 that a picture's key ends with."""
+    return key.rpartition("/")[2]
+
+
+def _partials(files: Sequence[StoredFile], before: datetime) -> list[Finding]:
+    # Whoever has been writing for this long is dead, or has lost its lease long ago.
+    return [
+        Finding(Kind.PARTIAL_FILE, file.key, "its writer was killed", file.size_bytes)
+        for file in sorted(files, key=lambda file: file.key)
+        if file.is_partial and file.modified_at < before
+    ]
+
+
+def _attempt_of(key: str) -> int | None:
+    match = _ATTEMPT_FILE.fullmatch(key)
+    return int(match[1]) if match else None
+
+
+def _markers(row: JobRow) -> set[str]:
+    attempts = {attempt for key in row.outputs if (attempt := _attempt_of(key)) is not None}
+    return {marker_key(row.id, attempt) for attempt in attempts}
+
+
+def _newest_preview(files: Sequence[StoredFile], row: JobRow) -> set[str]:
+    """Return the preview that is shown: that of the last attempt which has one."""
+    matches = [match for file in files if (match := _ATTEMPT_FILE.fullmatch(file.key)) and match[2]]
+    shown = [(int(match[1]), match[0]) for match in matches if int(match[1]) <= row.attempt]
+    return {max(shown)[1]} if shown else set()

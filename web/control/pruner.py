@@ -1,0 +1,201 @@
+"""The pruner: retention and garbage collection, a little at a time.
+
+Three things keep it from removing what a live job needs:
+
+- Rows go by statements that state all conditions again, in a write transaction: a job that was retried, or an
+  asset that was given to a job, in the meantime is not touched. A job's row goes before its files, so that a
+  crash in between leaves an orphaned folder, never a job without files.
+- Files go only when they are old, and when a fresh look at rows and files right before finds them again; a
+  picture is removed by `ArtifactStore.delete_older`, which an upload's `touch` defeats up to the last moment.
+- What one round of control finds, only the next one removes: a clock that jumps for a moment, or rows that
+  were just about to be committed, do no harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import groupby
+
+from shared.errors import ArtifactMissing, StorageUnavailable
+from shared.logs import get_logger
+from shared.storage.layout import asset_key, job_folder
+from shared.storage.store import ArtifactStore
+from web.control.garbage import Cutoffs, Finding, Kind, cutoffs_at, picture_of
+from web.control.survey import Survey
+from web.database import Database
+from web.models import Asset
+from web.repository import retention
+
+_log = get_logger(__name__)
+_PLACES_A_ROUND = 100
+_ROWS_A_ROUND = 100
+_INBOX_A_ROUND = 5000
+_ROW_KINDS = (Kind.EXPIRED_JOB, Kind.UNUSED_ASSET, Kind.INBOX_ENTRY, Kind.IDEMPOTENCY_KEY)
+
+
+@dataclass
+class Removal:
+    """What became of findings: removed, no longer to be removed, or not removable this time."""
+
+    removed: list[Finding] = field(default_factory=list)
+    kept: list[Finding] = field(default_factory=list)
+    failed: list[Finding] = field(default_factory=list)
+
+
+class Pruner:
+    """Removes what is no longer to be kept; `garbage_hours` is how old an orphan must be at least."""
+
+    def __init__(
+        self,
+        database: Database,
+        store: ArtifactStore,
+        *,
+        retention_days: float,
+        garbage_hours: float,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._retention_days = retention_days
+        self._garbage_hours = garbage_hours
+        self._clock = clock
+        self._survey = Survey(database, store)
+        self._found: list[Finding] = []
+        self._after = ""
+
+    def step(self) -> Removal:
+        """Remove what the last step found, and look at the next places; the storage may fail meanwhile.
+
+        Raises:
+            DatabaseUnavailable: the next step takes up where this one stopped.
+        """
+        found, self._found = self._found, []
+        removal = self.remove(found)
+        try:
+            self._found = self._look_on()
+        except StorageUnavailable as error:
+            _log.warning("prune_survey_failed", detail=error.detail)
+        return removal
+
+    def plan(self) -> list[Finding]:
+        """Return all that may go now, everywhere; a job that goes as a whole is listed once.
+
+        Raises:
+            DatabaseUnavailable, StorageUnavailable: when they fail.
+        """
+        cutoffs = self._cutoffs()
+        findings = self._survey.rows(cutoffs, limit=None)
+        expired = {job_folder(finding.name) for finding in findings if finding.kind is Kind.EXPIRED_JOB}
+        for place in self._survey.all_places():
+            if place not in expired:
+                findings += self._survey.look(place, cutoffs)
+        return findings
+
+    def remove(self, findings: Sequence[Finding]) -> Removal:
+        """Remove what was found, as far as it is still to be removed.
+
+        A failure of the storage is logged and leaves its findings for another time.
+
+        Raises:
+            DatabaseUnavailable: when rows cannot be read or removed.
+        """
+        removal = Removal()
+        for (place, _), group in groupby(findings, key=_place_of):
+            together = list(group)
+            try:
+                if place:
+                    self._remove_files(place, together, removal)
+                else:
+                    self._remove_row(together[0], removal)
+            except (StorageUnavailable, ArtifactMissing) as error:
+                # Files that others remove or write meanwhile are a matter of the next time, too.
+                done = {finding.identity for finding in removal.removed + removal.kept}
+                removal.failed += [finding for finding in together if finding.identity not in done]
+                _log.warning("prune_failed", place=place or together[0].name, detail=error.detail)
+        for finding in removal.removed:
+            _log.info("pruned", kind=finding.kind, name=finding.name, size_bytes=finding.size_bytes)
+        return removal
+
+    def _look_on(self) -> list[Finding]:
+        cutoffs = self._cutoffs()
+        findings = self._survey.rows(cutoffs, limit=_ROWS_A_ROUND)
+        places = self._survey.places(after=self._after, limit=_PLACES_A_ROUND)
+        for place in places:
+            self._after = place  # also when it fails: one bad folder must not hide those behind it
+            findings += self._survey.look(place, cutoffs)
+        if len(places) < _PLACES_A_ROUND:
+            self._after = ""
+        return findings
+
+    def _cutoffs(self) -> Cutoffs:
+        return cutoffs_at(
+            self._clock(), retention_days=self._retention_days, garbage_hours=self._garbage_hours
+        )
+
+    def _remove_files(self, place: str, findings: list[Finding], removal: Removal) -> None:
+        cutoffs = self._cutoffs()
+        still = {finding.identity for finding in self._survey.look(place, cutoffs)}
+        for finding in findings:
+            if finding.identity not in still:
+                gone = False
+            elif finding.kind is Kind.ORPHANED_JOB:
+                # A job's id is new when its first file is written: an old folder's row can only be gone.
+                self._store.delete_tree(finding.name)
+                gone = True
+            else:
+                gone = self._store.delete_older(finding.name, cutoffs.garbage)
+            (removal.removed if gone else removal.kept).append(finding)
+
+    def _remove_row(self, finding: Finding, removal: Removal) -> None:
+        cutoffs = self._cutoffs()
+        if finding.kind is Kind.EXPIRED_JOB:
+            gone = self._remove_job(finding.name, cutoffs)
+        elif finding.kind is Kind.UNUSED_ASSET:
+            gone = self._remove_asset(finding.name, cutoffs)
+        else:
+            with self._database.write() as session:
+                if finding.kind is Kind.INBOX_ENTRY:
+                    count = retention.delete_inbox(session, before=cutoffs.inbox, limit=_INBOX_A_ROUND)
+                else:
+                    count = retention.delete_idempotency_keys(session, before=cutoffs.idempotency)
+            gone = count > 0
+        (removal.removed if gone else removal.kept).append(finding)
+
+    def _remove_job(self, job_id: str, cutoffs: Cutoffs) -> bool:
+        if cutoffs.completed is None:
+            return False
+        with self._database.write() as session:
+            if not retention.delete_expired_job(session, job_id, before=cutoffs.completed):
+                return False
+        self._store.delete_tree(job_folder(job_id))
+        return True
+
+    def _remove_asset(self, asset_id: str, cutoffs: Cutoffs) -> bool:
+        with self._database.read() as session:
+            asset = session.get(Asset, asset_id)
+        if asset is None:
+            return False
+        key = asset_key(asset.sha256)
+        try:
+            if self._store.stat(key).modified_at >= cutoffs.garbage:
+                return False
+        except ArtifactMissing:
+            pass
+        with self._database.write() as session:
+            if not retention.delete_unused_asset(session, asset_id, before=cutoffs.garbage):
+                return False
+        with self._database.read() as session:
+            is_known = bool(retention.known_pictures(session, [picture_of(key)]))
+        if not is_known:
+            self._store.delete_older(key, cutoffs.garbage)
+        return True
+
+
+def _place_of(finding: Finding) -> tuple[str, str]:
+    """Return the place that a file lies at; every row is apart, and at none."""
+    if finding.kind in _ROW_KINDS:
+        return "", f"{finding.kind} {finding.name}"
+    depth = 1 if finding.kind is Kind.CHECK_FILE else 2  # everything in check/ is of this kind
+    return "/".join(finding.name.split("/")[:depth]), ""
