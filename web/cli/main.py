@@ -21,6 +21,7 @@ _COMMANDS = {
     "list": ("web.cli.list", "List jobs, newest first."),
     "cancel": ("web.cli.cancel", "Cancel a job."),
     "download": ("web.cli.download", "Download a job's final picture."),
+    "prune": ("web.cli.prune", "Remove what is no longer to be kept, on the web host."),
 }
 
 
