@@ -1,0 +1,123 @@
+"""The real engine, warm; a worker's desk; a job of 12 steps; and the result of its uninterrupted run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from shared.events import EventType, WorkerEvent, read_event
+from shared.messages import InputPicture, JobMessage
+from shared.options import StyleOptions
+from shared.result import read_marker
+from shared.settings import Settings
+from shared.storage import layout
+from tests.integration.exact.real_engine import METHODS, Killed, Watched, killed_after, load_engine
+from worker.desk import Desk, open_desk
+from worker.engine.engine import StyleEngine
+from worker.runner import Outcome, Runner
+
+STEPS = 12
+CHECKPOINT_EVERY = 4
+
+
+@pytest.fixture(scope="session")
+def weights_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("weights")
+
+
+@pytest.fixture(scope="session")
+def engines(weights_cache: Path) -> dict[str, StyleEngine]:
+    return {method: load_engine(method, weights_cache) for method in METHODS}
+
+
+@pytest.fixture(scope="session")
+def uninterrupted() -> dict[str, str]:
+    """SHA-256 of the result by method, filled at first use."""
+    return {}
+
+
+@pytest.fixture(params=METHODS)
+def method(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@dataclass
+class Bench:
+    """One method's engine at several nodes, and what a test does with it."""
+
+    desk: Desk
+    method: str
+    engine: StyleEngine
+    message: JobMessage
+    results: dict[str, str]
+    nodes: int = field(default=0)
+
+    def run(
+        self,
+        message: JobMessage,
+        after: Callable[[int], None] | None = None,
+        *,
+        drain_at: int | None = None,
+    ) -> tuple[Outcome, list[int]]:
+        """Carry out an attempt at a node that was not used before; return the steps that it made too."""
+        self.nodes += 1
+        engine = Watched(self.engine, after)
+        desk = replace(self.desk, worker_id=f"node-{self.nodes}")
+        draining = (lambda: engine.step == drain_at) if drain_at else (lambda: False)
+        return Runner(desk, engine, draining=draining).run(message), engine.steps
+
+    def kill(self, message: JobMessage, cut: int) -> None:
+        """Carry out an attempt until the process dies after `cut` steps."""
+        with pytest.raises(Killed):
+            self.run(message, killed_after(cut))
+
+    def attempt(self, number: int) -> JobMessage:
+        return self.message.model_copy(update={"attempt": number})
+
+    def result(self, message: JobMessage) -> str:
+        """Return the SHA-256 of the result that an attempt committed."""
+        marker = read_marker(self.desk.store.read(layout.marker_key(message.job_id, message.attempt)))
+        return hashlib.sha256(self.desk.store.read(marker.outputs[0].key)).hexdigest()
+
+    def alone(self) -> str:
+        """Return the SHA-256 of the result of the same job, never interrupted."""
+        if self.method not in self.results:
+            other = self.message.model_copy(update={"job_id": "alone"})
+            assert self.run(other) == (Outcome.ENDED, list(range(1, STEPS + 1)))
+            self.results[self.method] = self.result(other)
+        return self.results[self.method]
+
+    def reported(self) -> list[WorkerEvent]:
+        """Return what was reported since the last call."""
+        deliveries = self.desk.stream.fresh(count=1000)
+        self.desk.stream.acknowledge(deliveries)
+        return [read_event(delivery.text) for delivery in deliveries]
+
+    def resumed_from(self) -> int | None:
+        """Return the step that the last claim resumed from."""
+        return [e.data["resumed_from_step"] for e in self.reported() if e.type is EventType.CLAIMED][-1]
+
+
+@pytest.fixture
+def bench(
+    settings: Settings,
+    engines: dict[str, StyleEngine],
+    uninterrupted: dict[str, str],
+    make_picture: Callable[..., bytes],
+    method: str,
+) -> Iterator[Bench]:
+    desk = open_desk(settings, worker_id="node", device="cpu")
+    pictures = []
+    for seed in (1, 2):
+        data = make_picture(seed=seed)
+        sha256 = hashlib.sha256(data).hexdigest()
+        desk.store.write(layout.asset_key(sha256), data)
+        pictures.append(InputPicture(key=layout.asset_key(sha256), sha256=sha256))
+    options = StyleOptions(steps=STEPS, size=48, checkpoint_every=CHECKPOINT_EVERY)
+    message = JobMessage(job_id="job", attempt=1, content=pictures[0], style=pictures[1], options=options)
+    yield Bench(desk, method, engines[method], message, uninterrupted)
+    desk.client.close()

@@ -1,0 +1,108 @@
+"""A job that was interrupted ends in the same bytes as one that was not: the real engine, both methods."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shared.coordination.flags import Flag
+from shared.events import EventType
+from shared.settings import Settings
+from shared.storage import layout
+from tests.integration.exact.conftest import CHECKPOINT_EVERY, STEPS, Bench
+from worker.runner import Outcome
+
+ROOT = Path(__file__).parents[3]
+#: Before the first checkpoint, on it, just after it, just before the next, on that, one before the end.
+CUTS = [1, 4, 5, 7, 8, 11]
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_killed_and_resumed_at_another_node(bench: Bench, cut: int):
+    alone = bench.alone()
+    bench.kill(bench.message, cut)
+    known = cut // CHECKPOINT_EVERY * CHECKPOINT_EVERY
+    outcome, steps = bench.run(bench.attempt(2))
+    assert (outcome, steps) == (Outcome.ENDED, list(range(known + 1, STEPS + 1)))
+    assert bench.resumed_from() == (known or None)
+    assert cut - known < CHECKPOINT_EVERY, "no more than checkpoint_every steps are computed twice"
+    assert bench.result(bench.attempt(2)) == alone
+
+
+def test_killed_and_resumed_in_a_fresh_process(bench: Bench, settings: Settings, weights_cache: Path):
+    alone = bench.alone()
+    bench.kill(bench.message, 6)
+    task = {
+        "settings": {"redis_url": settings.redis_url, "data_dir": str(settings.data_dir)},
+        "cache_dir": str(weights_cache),
+        "attempts": [(bench.method, bench.attempt(2).model_dump(mode="json"))],
+    }
+    command = [sys.executable, "-m", "tests.integration.exact.node"]
+    done = subprocess.run(
+        command, input=json.dumps(task), cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert bench.resumed_from() == 4
+    assert bench.result(bench.attempt(2)) == alone
+
+
+@pytest.mark.parametrize("step", [2, 4, 9])
+def test_paused_and_resumed(bench: Bench, step: int):
+    alone = bench.alone()
+    bench.reported()
+
+    def ask(made: int) -> None:
+        # Redis is asked for the flag after the step that follows.
+        if made == step - 1:
+            bench.desk.flags.raise_flag("job", 1, Flag.PAUSE)
+
+    assert bench.run(bench.message, ask) == (Outcome.ENDED, list(range(1, step + 1)))
+    last = bench.reported()[-1]
+    assert (last.type, last.data["step"]) == (EventType.PAUSED, step)
+    assert bench.run(bench.attempt(2)) == (Outcome.ENDED, list(range(step + 1, STEPS + 1)))
+    assert bench.result(bench.attempt(2)) == alone
+
+
+@pytest.mark.parametrize("step", [1, 7])
+def test_drained_and_taken_over(bench: Bench, step: int):
+    alone = bench.alone()
+    assert bench.run(bench.message, drain_at=step) == (Outcome.RELEASED, list(range(1, step + 1)))
+    assert bench.run(bench.message) == (Outcome.ENDED, list(range(step + 1, STEPS + 1)))
+    assert bench.result(bench.message) == alone
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "missing"])
+def test_resumed_although_the_newest_checkpoint_is_damaged(bench: Bench, damage: str):
+    alone = bench.alone()
+    bench.kill(bench.message, 10)
+    key = layout.checkpoint_key("job", 1, 8)
+    data = bytearray(bench.desk.store.read(key))
+    data[-5] ^= 4
+    if damage == "missing":
+        bench.desk.store.delete(key)
+    else:
+        bench.desk.store.write(key, bytes(data[:-7] if damage == "truncated" else data))
+    bench.run(bench.attempt(2))
+    assert bench.resumed_from() == 4
+    assert bench.result(bench.attempt(2)) == alone
+
+
+def test_interrupted_twice_with_another_job_in_between(bench: Bench):
+    alone = bench.alone()
+    bench.kill(bench.message, 5)
+    options = bench.message.options.model_copy(update={"size": 40, "steps": 2, "style_weight": 0.5})
+    bench.run(bench.message.model_copy(update={"job_id": "other", "options": options}))
+    bench.kill(bench.attempt(2), 9)
+    assert bench.run(bench.attempt(3)) == (Outcome.ENDED, list(range(9, STEPS + 1)))
+    assert bench.result(bench.attempt(3)) == alone
+
+
+def test_killed_in_the_same_attempt_and_begun_again(bench: Bench):
+    alone = bench.alone()
+    bench.kill(bench.message, 6)
+    assert bench.run(bench.message) == (Outcome.ENDED, list(range(5, STEPS + 1)))
+    assert bench.result(bench.message) == alone
