@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from itertools import pairwise
 
 from sqlalchemy import select
 
@@ -54,9 +55,7 @@ def _of_history(job: Job, events: list[JobEvent]) -> list[str]:
     if sum(status in FINAL for status in statuses) != 1 or statuses[-1] not in FINAL:
         faults.append(f"it did not end exactly once: {statuses}")
     legal = {(str(start), str(end)) for (start, _), end in TRANSITIONS.items()}
-    faults += [
-        f"{a} → {b} is not in the table" for a, b in zip(statuses, statuses[1:]) if (a, b) not in legal
-    ]
+    faults += [f"{a} → {b} is not in the table" for a, b in pairwise(statuses) if (a, b) not in legal]
     if sum(event.type == "output" for event in events) != (job.status == "succeeded"):
         faults.append("it has not one output for its success")
     return faults
