@@ -14,7 +14,7 @@ Three things keep it from removing what a live job needs:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
 
@@ -31,7 +31,6 @@ from web.repository import retention
 _log = get_logger(__name__)
 _PLACES_A_ROUND = 100
 _ROWS_A_ROUND = 100
-_INBOX_A_ROUND = 5000
 _ROW_KINDS = (Kind.EXPIRED_JOB, Kind.UNUSED_ASSET, Kind.INBOX_ENTRY, Kind.IDEMPOTENCY_KEY)
 
 
@@ -157,10 +156,12 @@ class Pruner:
         else:
             with self._database.write() as session:
                 if finding.kind is Kind.INBOX_ENTRY:
-                    count = retention.delete_inbox(session, before=cutoffs.inbox, limit=_INBOX_A_ROUND)
+                    count = retention.delete_inbox(session, before=cutoffs.inbox, limit=finding.count)
                 else:
-                    count = retention.delete_idempotency_keys(session, before=cutoffs.idempotency)
-            gone = count > 0
+                    count = retention.delete_idempotency_keys(
+                        session, before=cutoffs.idempotency, limit=finding.count
+                    )
+            finding, gone = replace(finding, count=count), count > 0
         (removal.removed if gone else removal.kept).append(finding)
 
     def _remove_job(self, job_id: str, cutoffs: Cutoffs) -> bool:

@@ -11,14 +11,13 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, CursorResult, Delete, delete, exists, func, or_, select
+from sqlalchemy import ColumnElement, CursorResult, Delete, delete, exists, func, or_, select, tuple_
 from sqlalchemy.orm import Session, aliased
 
 from shared.status import FINAL_STATUSES, JobStatus
 from web.models import Asset, IdempotencyKey, InboxEntry, Job, JobCheckpoint
 
 _FINAL = sorted(status.value for status in FINAL_STATUSES)
-_EVERYTHING = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -110,10 +109,10 @@ def count_inbox(session: Session, before: datetime) -> int:
     return session.scalar(query) or 0
 
 
-def delete_inbox(session: Session, *, before: datetime, limit: int | None) -> int:
+def delete_inbox(session: Session, *, before: datetime, limit: int) -> int:
     """Forget the reports applied before a moment, oldest first; return how many."""
     old = select(InboxEntry.event_id).where(InboxEntry.received_at < before)
-    old = old.order_by(InboxEntry.received_at, InboxEntry.event_id).limit(limit or _EVERYTHING)
+    old = old.order_by(InboxEntry.received_at, InboxEntry.event_id).limit(limit)
     return _deleted(session, delete(InboxEntry).where(InboxEntry.event_id.in_(old)))
 
 
@@ -123,9 +122,12 @@ def count_idempotency_keys(session: Session, before: datetime) -> int:
     return session.scalar(query) or 0
 
 
-def delete_idempotency_keys(session: Session, *, before: datetime) -> int:
-    """Forget the keys that came before a moment; return how many."""
-    return _deleted(session, delete(IdempotencyKey).where(IdempotencyKey.created_at < before))
+def delete_idempotency_keys(session: Session, *, before: datetime, limit: int) -> int:
+    """Forget the keys that came before a moment, oldest first; return how many."""
+    row = tuple_(IdempotencyKey.caller, IdempotencyKey.key)
+    old = select(IdempotencyKey.caller, IdempotencyKey.key).where(IdempotencyKey.created_at < before)
+    old = old.order_by(IdempotencyKey.created_at, IdempotencyKey.caller, IdempotencyKey.key).limit(limit)
+    return _deleted(session, delete(IdempotencyKey).where(row.in_(old)))
 
 
 def _is_expired(before: datetime) -> ColumnElement[bool]:

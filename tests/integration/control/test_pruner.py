@@ -267,6 +267,25 @@ def test_old_reports_and_keys_are_forgotten(control: Control, clock: Clock, job:
         assert [entry.key for entry in session.query(IdempotencyKey)] == ["23"]
 
 
+def test_many_old_entries_go_a_part_each_round(
+    control: Control, clock: Clock, pruner: Pruner, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("web.control.pruner._ROWS_A_ROUND", 1)
+    moment = clock.now() - timedelta(days=8)
+    with control.database.write() as session:
+        for number in range(70):
+            session.add(InboxEntry(event_id=f"{number:02}", received_at=moment))
+            session.add(
+                IdempotencyKey(
+                    caller="local", key=f"{number:02}", request_sha256="", answer=None, created_at=moment
+                )
+            )
+    pruner.step()
+    for expected in (50, 20):
+        assert [finding.count for finding in pruner.step().removed] == [expected, expected]
+    assert pruner.plan() == []
+
+
 def test_an_unused_asset_goes_and_shared_bytes_stay(
     control: Control, desk: Desk, clock: Clock, job: Job, pruner: Pruner
 ):
