@@ -68,13 +68,17 @@ class Expected:
     origin_step: int | None = None
     output_attempt: int | None = None
     is_dispatched: bool = False
+    worker: str | None = None
     seen: set[str] = field(default_factory=set)
+    history: list[str] = field(default_factory=lambda: ["queued"])
 
     @property
     def is_final(self) -> bool:
         return self.status in FINAL
 
-    def report(self, kind: str, attempt: int, event_id: str, step: int) -> bool:
+    def report(
+        self, kind: str, attempt: int, event_id: str, *, step: int = 0, worker: str | None = None
+    ) -> bool:
         """Take a worker's report; return whether it may change anything."""
         if event_id in self.seen:
             return False
@@ -83,12 +87,18 @@ class Expected:
             return False
         if kind == "checkpointed":
             self.step, self.checkpoints[step] = step, attempt
+            self.history.append("checkpoint")
             return True
         pausing = self.reason == "pausing"
         if kind == "released" and self.status == "running" and pausing:
             kind = "paused"
         if (self.status, kind) not in TABLE:
             return False
+        if kind == "claimed" and (self.status == "queued" or worker != self.worker):
+            self.worker = worker
+            self.history.append("attempt")
+        if kind == "succeeded":
+            self.history.append("output")
         self._move(kind, {"released": "worker_drained", "claimed": "pausing" if pausing else None}.get(kind))
         if kind == "succeeded":
             self.step, self.output_attempt = step, attempt
@@ -127,8 +137,11 @@ class Expected:
     def _move(self, trigger: str, reason: str | None) -> None:
         if (self.status, trigger) not in TABLE:
             raise Refused
+        before = self.status, self.reason
         self.status, self.reason = TABLE[self.status, trigger], reason
+        if before != (self.status, self.reason):
+            self.history.append(self.status)
 
     def _next_attempt(self) -> None:
         self.attempt += 1
-        self.is_dispatched = False
+        self.is_dispatched, self.worker = False, None

@@ -29,7 +29,7 @@ KINDS = st.sampled_from([*REPORTS, "checkpointed", "checkpointed"])
 BEHIND = st.sampled_from([0, 0, 0, 0, 1, 2])
 
 #: Some begin where chance alone seldom stays.
-STARTS = st.sampled_from([(), ("claim",), ("claim", "cancel")])
+STARTS = st.sampled_from([(), ("claim",), ("claim", "cancel"), ("claim", "pause")])
 
 
 class JobMachine(RuleBasedStateMachine):
@@ -47,7 +47,7 @@ class JobMachine(RuleBasedStateMachine):
     def begin(self, start: tuple[str, ...]) -> str:
         job = self.world.submit()
         for act in start:
-            if act == "cancel":
+            if act in REQUESTS:
                 self.world.ask(job, act)
             else:
                 self.world.claim(job, 1, WORKERS[0])
@@ -117,15 +117,23 @@ class JobMachine(RuleBasedStateMachine):
         job, row = copy
         self.world.ask(job, name, copy=row, **self._details(name, more, from_zero))
 
+    @rule(job=jobs, name=st.sampled_from(REQUESTS), step=st.integers(1, STEPS))
+    def ask_while_a_checkpoint_is_written(self, job: str, name: str, step: int) -> None:
+        row, attempt = self.world.row(job), self.world.jobs[job].attempt
+        self.world.deliver(self.world.report(job, "checkpointed", attempt=attempt, step=step))
+        self.world.ask(job, name, copy=row, **self._details(name, 1, from_zero=True))
+
     @rule(job=jobs)
     def lose_lease(self, job: str) -> None:
         self.world.lose_lease(job)
 
-    @rule(job=jobs)
-    def commit_without_a_word(self, job: str) -> None:
+    @rule(job=jobs, is_noticed=st.booleans())
+    def commit_without_a_word(self, job: str, is_noticed: bool) -> None:
         if self.world.jobs[job].status in HELD:
             self.world.commit(job)
             self.world.lose_lease(job)
+            if is_noticed:
+                self.world.rescue()
 
     @rule()
     def rescue(self) -> None:

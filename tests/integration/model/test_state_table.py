@@ -90,13 +90,40 @@ def test_every_request_in_every_status(world: World, way: str):
         do(world, bring(world, way), request)
 
 
+@pytest.mark.parametrize("status", ["queued", "running", "canceling", "paused"])
+def test_a_row_that_has_changed_is_not_changed_through_an_old_copy(world: World, status: str):
+    for request in REQUESTS:
+        if (status, request) not in TABLE:
+            continue
+        job_id = bring(world, WAYS[status])
+        copy = world.row(job_id)
+        do(world, job_id, "checkpointed")
+        assert world.row(job_id).status == status
+        world.ask(job_id, request, copy=copy)
+        world.check()
+
+
 @pytest.mark.parametrize("way", [*WAYS.values(), PAUSING])
 def test_every_report_in_every_status(world: World, way: str):
     for kind in (*REPORTS, "checkpointed"):
         job_id = bring(world, way)
-        do(world, job_id, kind)
-        world.deliver(world.report(job_id, kind, attempt=world.jobs[job_id].attempt + 1))
-        world.check()
+        attempt = world.jobs[job_id].attempt
+        event = world.report(job_id, kind, attempt=attempt, worker="node-b")
+        # Once, again, and of an attempt that is not the job's.
+        for report in (event, event, world.report(job_id, kind, attempt=attempt + 1)):
+            world.deliver(report)
+            world.check()
+
+
+@pytest.mark.parametrize("way", ["claimed", "claimed cancel", PAUSING])
+def test_a_lost_report_of_success_is_repaired_from_the_marker(world: World, way: str):
+    job_id = bring(world, way)
+    world.commit(job_id)
+    world.rescue()
+    world.check()
+    assert world.row(job_id).status == "succeeded"
+    world.deliver(world.report(job_id, "succeeded", attempt=1))
+    world.check()
 
 
 @pytest.mark.parametrize("way", [*WAYS.values(), PAUSING])

@@ -85,14 +85,11 @@ class World:
     def snapshot(self, job_id: str) -> tuple[Any, ...]:
         """Return everything that is stored about a job."""
         with self.control.database.read() as session:
-            rows = [
-                get_job(session, job_id),
-                *events_after(session, job_id, 0, limit=10_000),
-                *list_attempts(session, job_id),
-                *list_checkpoints(session, job_id),
-            ]
+            events = events_after(session, job_id, 0, limit=10_000)
+            past = [*events, *list_attempts(session, job_id), *list_checkpoints(session, job_id)]
             return tuple(
-                tuple(getattr(row, column.key) for column in inspect(row).mapper.column_attrs) for row in rows
+                tuple(getattr(row, column.key) for column in inspect(row).mapper.column_attrs)
+                for row in (get_job(session, job_id), *past)
             )
 
     def report(self, job_id: str, kind: str, *, attempt: int, **details: Any) -> WorkerEvent:
@@ -103,8 +100,8 @@ class World:
         """Let a report reach the projector through the stream."""
         expected, before = self.jobs[event.job_id], self.snapshot(event.job_id)
         status = expected.status
-        step = event.data.get("step", 0)
-        may_change = expected.report(event.type.value, event.attempt, event.event_id, step)
+        known = {"step": event.data.get("step", 0), "worker": event.data.get("worker_id")}
+        may_change = expected.report(event.type.value, event.attempt, event.event_id, **known)
         self.stream.report(event)
         self.control.projector.drain()
         if may_change:
@@ -144,7 +141,7 @@ class World:
         for job_id, expected in lost.items():
             attempt, status = expected.attempt, expected.status
             if (job_id, attempt) in self.committed:
-                expected.report("succeeded", attempt, f"{job_id}:{attempt}:succeeded", STEPS)
+                expected.report("succeeded", attempt, f"{job_id}:{attempt}:succeeded", step=STEPS)
                 self.moved.add((status, "repaired"))
             else:
                 expected.lose_worker()
@@ -199,9 +196,9 @@ class World:
             self.jobs[job_id] = trial
             self.moved.add((status, name))
             return
-        assert raised is not None, f"{name} of a job that is {status} should have been refused"
         # An old copy may also be refused, or found wanting, for what it says itself.
-        assert isinstance(raised, (InvalidState, StaleJob, NotReady) if error is StaleJob else error)
+        allowed = (InvalidState, StaleJob, NotReady) if error is StaleJob else error
+        assert isinstance(raised, allowed), f"{name} of a job that is {status}: {raised!r}"
         assert self.snapshot(job_id) == before
 
     def _request(self, job_id: str, name: str, copy: Job | None, details: dict[str, Any]) -> Exception | None:
@@ -223,7 +220,7 @@ class World:
     def _check_job(self, job_id: str, expected: Expected) -> None:
         with self.control.database.read() as session:
             job = get_job(session, job_id)
-            sequences = [event.sequence for event in events_after(session, job_id, 0, limit=10_000)]
+            events = events_after(session, job_id, 0, limit=10_000)
             running = [one.number for one in list_attempts(session, job_id) if one.ended_at is None]
             checkpoints = {one.step: one.attempt for one in list_checkpoints(session, job_id)}
         outputs = [output["key"] for output in job.outputs]
@@ -237,7 +234,10 @@ class World:
             expected.steps, expected.checkpoints, expected.checkpoints_since, expected.deadline,
             expected.origin_step,
         )  # fmt: skip
-        assert sequences == list(range(1, job.version + 1)), "the version is the number of the last event"
+        assert [event.data.get("status", event.type) for event in events] == expected.history
+        assert [event.sequence for event in events] == list(range(1, job.version + 1)), (
+            "the version is the number of the last event"
+        )
         assert job.attempt >= self._highest.get(job_id, 1), "the attempt went back"
         self._highest[job_id] = job.attempt
         assert running == ([job.attempt] if job.status in HELD else []), "one attempt at most is under way"
