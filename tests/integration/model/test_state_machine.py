@@ -26,10 +26,10 @@ from web.models import Job
 
 KINDS = st.sampled_from([*REPORTS, "checkpointed", "checkpointed"])
 #: Most reports are of the attempt that is current; some of one before, which was taken for lost.
-BEHIND = st.sampled_from([0, 0, 0, 0, 1, 2])
+BEHIND = st.sampled_from([0, 0, 0, 1, 1, 2])
 
 #: Some begin where chance alone seldom stays.
-STARTS = st.sampled_from([(), ("claim",), ("claim", "cancel"), ("claim", "pause")])
+STARTS = st.sampled_from([(), ("claim",), ("claim", "cancel"), ("claim", "pause"), ("claim", "lost")])
 
 
 class JobMachine(RuleBasedStateMachine):
@@ -43,12 +43,14 @@ class JobMachine(RuleBasedStateMachine):
         super().__init__()
         self.world = world
 
-    @initialize(target=jobs, start=STARTS)
-    def begin(self, start: tuple[str, ...]) -> str:
-        job = self.world.submit()
+    @initialize(target=jobs, start=STARTS, max_attempts=st.integers(2, 3))
+    def begin(self, start: tuple[str, ...], max_attempts: int) -> str:
+        job = self.world.submit(max_attempts=max_attempts)
         for act in start:
             if act in REQUESTS:
                 self.world.ask(job, act)
+            elif act == "lost":
+                self.lose_lease(job, is_noticed=True)
             else:
                 self.world.claim(job, 1, WORKERS[0])
         return job
@@ -123,9 +125,11 @@ class JobMachine(RuleBasedStateMachine):
         self.world.deliver(self.world.report(job, "checkpointed", attempt=attempt, step=step))
         self.world.ask(job, name, copy=row, **self._details(name, 1, from_zero=True))
 
-    @rule(job=jobs)
-    def lose_lease(self, job: str) -> None:
+    @rule(job=jobs, is_noticed=st.booleans())
+    def lose_lease(self, job: str, is_noticed: bool) -> None:
         self.world.lose_lease(job)
+        if is_noticed:
+            self.world.rescue()
 
     @rule(job=jobs, is_noticed=st.booleans())
     def commit_without_a_word(self, job: str, is_noticed: bool) -> None:

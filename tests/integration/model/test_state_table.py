@@ -115,6 +115,18 @@ def test_every_report_in_every_status(world: World, way: str):
             world.check()
 
 
+def test_a_worker_that_was_taken_for_lost_gets_its_attempt_no_more(world: World):
+    job_id = world.submit()
+    world.claim(job_id, 1, "node-a")
+    world.lose_lease(job_id)
+    world.rescue()
+    world.claim(job_id, 1, "node-a")
+    world.check()
+    assert (world.row(job_id).status, world.row(job_id).attempt) == ("queued", 2)
+    world.claim(job_id, 2, "node-b")
+    world.check()
+
+
 @pytest.mark.parametrize("way", ["claimed", "claimed cancel", PAUSING])
 def test_a_lost_report_of_success_is_repaired_from_the_marker(world: World, way: str):
     job_id = bring(world, way)
