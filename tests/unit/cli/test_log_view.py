@@ -23,7 +23,13 @@ def test_our_own_news_and_every_warning_are_shown_and_nothing_else():
 
 
 def test_a_line_is_its_event_its_values_and_the_end_of_its_traceback():
-    line = _line(timestamp="2026-11-23T09:00:00Z", job_id="42", reason=None, request_id="x", exception="Traceback …\nValueError: no")
+    line = _line(
+        timestamp="2026-11-23T09:00:00Z",
+        job_id="42",
+        reason=None,
+        request_id="x",
+        exception="Traceback …\nValueError: no",
+    )
     assert shorten(line) == "job_claimed · job_id=42 · ValueError: no"
     assert shorten("\x1b[31mred\x1b[0m alert") == "red alert"
     assert len(shorten("x" * 5000)) == 300
