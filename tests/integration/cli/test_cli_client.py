@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -182,3 +186,20 @@ def test_download_into_a_folder_that_is_not_there_says_so(service, atelier, pict
     assert "No such file or directory" in result.stderr
     assert atelier("download", job_id, "-o", tmp_path).stdout == f"{tmp_path / job_id}.png\n"
     assert Path(tmp_path / f"{job_id}.png").stat().st_size > 0
+
+
+def test_ctrl_c_leaves_the_job_to_itself_and_says_how_to_find_it(service, pictures, gate):
+    service.work(SteadyEngine(gate))
+    words = ["submit", *pictures, *_FEW, "--wait", "--url", service.url]
+    with subprocess.Popen(
+        [Path(sys.executable).with_name("atelier"), *words], stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert gate.reached.wait(20)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate()
+    assert process.returncode == 130
+    found = re.search(r"follow it with 'atelier watch ([0-9a-f-]+)'", said)
+    assert found, said
+    assert "Traceback" not in said
+    gate.opened.set()
+    service.wait_for(found[1], JobStatus.SUCCEEDED)

@@ -111,7 +111,7 @@ def test_exit_codes_of_errors_and_statuses():
     def problem(status):
         return ServiceProblem("no", status=status, code="x", title="x")
 
-    assert exit_code_of(ServiceUnreachable()) == 4
+    assert exit_code_of(ServiceUnreachable("away")) == 4
     assert [exit_code_of(problem(status)) for status in (400, 404, 409, 422, 429, 500, 503)] == [
         2,
         2,
