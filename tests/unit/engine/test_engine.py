@@ -166,6 +166,16 @@ def test_every_size_from_16_px_up_works(engines, scene, method, width, height):
     assert steps[-1].image().shape == (height, width, 3)
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("levels", [(0, 0), (255, 255), (0, 255), (128, None), (None, 128)])
+def test_flat_pictures_do_no_harm(engines, scene, encode, method, levels):
+    content, style = (
+        scene(seed=1) if level is None else encode(np.full((32, 40, 3), level, np.uint8)) for level in levels
+    )
+    steps = list(engines[method].stylize(content, style, StyleOptions(steps=3, size=40)))
+    assert all(np.isfinite(step.losses.total) for step in steps)
+
+
 def test_a_picture_that_would_be_too_narrow_is_refused_by_name(engines, scene):
     with pytest.raises(PictureTooNarrow, match="style is 400 × 40 px"):
         next(engines["classic"].stylize(scene(), scene(400, 40), StyleOptions(size=64)))

@@ -40,6 +40,7 @@ _COLOUR_VARIANCE_FLOOR = 1e-4
 _PALETTE_VARIANCE_FLOOR = 1e-6
 _INSTANCE_VARIANCE_FLOOR = 1e-2
 _LEAST_START_ERROR = 1e-3
+_LEAST_CONTENT_ENERGY = 1e-3
 
 _PICTURE_SPEC = tf.TensorSpec([1, None, None, 3], tf.float32)
 _SCALAR_SPEC = tf.TensorSpec([], tf.float32)
@@ -169,7 +170,8 @@ def _step(convolutions: Convolutions, targets: State, state: State, scalars: Sta
         tape.watch(image)
         found = _activations(convolutions, image)
         content = mean_squared(_structure(found), targets["content"])
-        content *= scalars["content_weight"] / tf.reduce_mean(tf.square(targets["content"]))
+        energy = tf.maximum(tf.reduce_mean(tf.square(targets["content"])), _LEAST_CONTENT_ENERGY)
+        content *= scalars["content_weight"] / energy
         relative = _style_errors(found, targets) / tf.maximum(state["start_errors"], _LEAST_START_ERROR)
         style = scalars["style_weight"] * tf.reduce_mean(relative)
         total = content + style
