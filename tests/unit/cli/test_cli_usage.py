@@ -93,6 +93,9 @@ def test_wrong_options_are_all_named_before_anything_is_sent(pictures):
         (["list", "--status", "done"], "is not one of"),
         (["up", "--port", "70000"], "70000"),
         (["nonsense"], "No such command"),
+        (["list", "--url", "nonsense"], "'nonsense' is not the URL of a service"),
+        (["list", "--url", "ftp://host/"], "not the URL of a service"),
+        (["list", "--url", "http://[::1"], "not the URL of a service"),
     ],
 )
 def test_wrong_usage_ends_with_2(words, message):
