@@ -196,6 +196,15 @@ def test_ratios_of_the_options_act_on_the_untrained_recipe(engines, scene):
     )
 
 
+def test_the_untrained_result_is_the_corrected_mean_of_the_iterates(engines, scene):
+    steps = list(engines["untrained"].stylize(scene(seed=1), scene(seed=2), OPTIONS))
+    iterates = [step.state().arrays["image"][0] for step in steps]
+    weights = [0.9 ** (len(iterates) - number) for number in range(1, len(iterates) + 1)]
+    mean = sum(w * x for w, x in zip(weights, iterates, strict=True)) / sum(weights)
+    assert np.abs(steps[-1].image() - mean * 255).max() <= 0.5 + 1e-3
+    np.testing.assert_array_equal(steps[0].image(), np.rint(iterates[0] * 255))
+
+
 def test_the_untrained_method_brings_the_style_nearer_and_keeps_the_content(engines, scene):
     options = StyleOptions(steps=30, size=64)
     steps = list(engines["untrained"].stylize(scene(64, 64, seed=1), scene(64, 64, seed=2), options))
