@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException, InternalServerError
+from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 
 from shared.errors import (
     ArtifactMissing,
@@ -133,6 +133,9 @@ def _answer_http(error: HTTPException) -> Response:
         return Response(status=status, headers=error.get_headers())
     if status == 404:
         detail = f"there is nothing at {request.path}; the paths are listed at /docs"
+    elif isinstance(error, MethodNotAllowed):
+        allowed = ", ".join(sorted(error.valid_methods or ()))
+        detail = f"{request.method} is not possible at {request.path}; allowed are {allowed}"
     else:
         detail = error.description or error.name
     response = problem(status, _HTTP_CODES.get(status, "invalid_request"), error.name, detail)

@@ -135,6 +135,24 @@ def test_only_the_latest_progress(client, submit, workshop):
         assert next(events)[2]["step"] == 59
 
 
+def test_progress_is_rare_and_events_are_not(client, submit, workshop, timing):
+    timing(progress_seconds=3600)
+    job = submit()
+    workshop.claim(job["id"])
+    with Stream(client, job) as stream:
+        events = iter(stream)
+        next(events)
+        workshop.progress(job["id"], 5)
+        assert next(events)[0] == "progress"
+        for step in (10, 20):
+            workshop.progress(job["id"], step)
+            workshop.checkpoint(job["id"], step)
+            workshop.progress(job["id"], step + 1)
+            assert next(events)[0] == "checkpoint"
+        workshop.succeed(job["id"])
+        assert [kind for kind, _, _ in events] == ["output", "status"]
+
+
 def test_no_more_than_half_of_the_threads(client, submit, problem_of):
     job = submit()
     with Stream(client, job), Stream(client, job):

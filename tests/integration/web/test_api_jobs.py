@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import threading
 
@@ -12,7 +13,9 @@ from shared.coordination.flags import Flag
 from shared.coordination.workers import WorkerBeat, WorkerRegistry
 from web import job_watch
 from web.app import create_app
-from web.services import services_of
+from web.repository.jobs import JobFilter, list_jobs
+from web.services import hold_services, services_of
+from web.slots import Slots
 
 JOBS = "/api/v1/jobs"
 ASSETS = "/api/v1/assets"
@@ -114,6 +117,24 @@ def test_validate_only_stores_nothing(client, parts, assets, make_picture, servi
     assert len(files) == 2  # the assets uploaded before
 
 
+def test_pictures_are_decoded_a_few_at_a_time(app, client, parts, make_picture, services):
+    class Counted:
+        entered = 0
+
+        def __enter__(self) -> None:
+            self.entered += 1
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    decoding = Counted()
+    hold_services(app, dataclasses.replace(services, decoding=decoding))
+    client.post(ASSETS, data={"file": (io.BytesIO(make_picture()), "a.png")})
+    client.post(JOBS, data=parts())
+    client.post(JOBS + "?validate_only=true", data=parts())
+    assert decoding.entered == 3
+
+
 def test_too_narrow_at_the_size_asked_for(client, make_picture, problem_of):
     data = make_picture(200, 40)
     wide = client.post(ASSETS, data={"file": (io.BytesIO(data), "a.png")}).json["id"]
@@ -210,17 +231,21 @@ def test_wait_ends_without_a_change(client, submit):
 
 
 def test_submit_and_wait_for_the_end(app, client, parts, workshop, services):
-    from web.repository.jobs import JobFilter, list_jobs
+    taken_in = threading.Event()
 
-    asked = threading.Event()
-    app.before_request(lambda: asked.set())
+    class Announced(Slots):
+        """Places to wait; a job is taken in before one is asked for."""
+
+        def take(self) -> bool:
+            taken_in.set()
+            return super().take()
+
+    hold_services(app, dataclasses.replace(services, waits=Announced(1)))
 
     def work() -> None:
-        asked.wait()
-        jobs = []
-        while not jobs:
-            with services.database.read() as session:
-                jobs = list_jobs(session, caller="local", only=JobFilter(), before_id=None, limit=1)
+        taken_in.wait()
+        with services.database.read() as session:
+            jobs = list_jobs(session, caller="local", only=JobFilter(), before_id=None, limit=1)
         workshop.claim(jobs[0].id)
         workshop.progress(jobs[0].id, 50)
         workshop.succeed(jobs[0].id)
