@@ -222,12 +222,13 @@ def test_wait_for_a_change(client, submit, workshop):
     assert response.json["status"] == "running"
 
 
-def test_wait_ends_without_a_change(client, submit):
+def test_wait_ends_without_a_change(client, submit, services):
     job = submit()
     etag = client.get(job["urls"]["self"]).headers["ETag"]
     response = client.get(job["urls"]["self"], headers={"If-None-Match": etag, "Prefer": "wait=1"})
     assert response.status_code == 304
     assert response.headers["Preference-Applied"] == "wait=1"
+    assert services.waits.take()  # the place was given back
 
 
 def test_submit_and_wait_for_the_end(app, client, parts, workshop, services):
@@ -260,10 +261,11 @@ def test_submit_and_wait_for_the_end(app, client, parts, workshop, services):
     assert response.headers["Location"] == response.json["urls"]["self"]
 
 
-def test_submit_and_wait_in_vain(client, parts):
+def test_submit_and_wait_in_vain(client, parts, services):
     response = client.post(JOBS, data=parts(), headers={"Prefer": "wait=1"})
     assert (response.status_code, response.json["status"]) == (202, "queued")
     assert response.headers["Preference-Applied"] == "wait=1"
+    assert services.waits.take()  # the place was given back
 
 
 def test_no_place_to_wait(client, parts, services):

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import event
 
+from shared.errors import ArtifactCorrupt
 from shared.settings import Settings
 from web.app import create_app
 from web.services import services_of
@@ -343,9 +344,10 @@ def test_database_gone(client, parts, services, settings, problem_of):
     assert [path for path in root.rglob("*") if path.is_file()] == []
 
 
-def test_unexpected_error_leaks_nothing(app, services, problem_of):
+@pytest.mark.parametrize("kind", [RuntimeError, ArtifactCorrupt])
+def test_unexpected_error_leaks_nothing(app, problem_of, kind):
     def broken() -> None:
-        raise RuntimeError("secret /path/of/ours")
+        raise kind("secret /path/of/ours")
 
     app.add_url_rule("/broken", view_func=broken)
     response = app.test_client().get("/broken")
