@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import redis
 from PIL import Image
@@ -13,6 +14,12 @@ from PIL import Image
 from shared.coordination.connection import connect_redis
 from shared.redis_server import RedisServer
 from shared.settings import Settings
+
+# A busy machine is no failure: hypothesis times nothing.
+hypothesis.settings.register_profile(
+    "atelier", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("atelier")
 
 
 @pytest.fixture(scope="session")

@@ -97,7 +97,8 @@ class Attempt:
             return
         self._talked = now
         done, elapsed = step.step - self._first_step, now - self._first_step_at
-        rate = done / elapsed if done and elapsed > 0 else 1 / max(step.seconds, 1e-6)
+        # The first step of a process also compiles: its time says nothing of those to come.
+        rate = done / elapsed if done and elapsed > 0 else None
         progress = LiveProgress(
             attempt=self._message.attempt,
             step=step.step,

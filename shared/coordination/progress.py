@@ -24,7 +24,7 @@ class LiveProgress(BaseModel):
     loss_total: float
     loss_content: float
     loss_style: float
-    steps_per_second: float
+    steps_per_second: float | None
     preview_step: int = 0
 
 

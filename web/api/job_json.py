@@ -101,7 +101,7 @@ def progress_of(job: Job, live: LiveProgress | None) -> ProgressOut:
 
 def eta_of(live: LiveProgress | None) -> EtaOut | None:
     """Return how long the remaining steps will take at the speed measured last."""
-    if live is None or not live.steps_per_second > 0:
+    if live is None or not live.steps_per_second:
         return None
     return EtaOut(seconds=round((live.steps - live.step) / live.steps_per_second, 1))
 
