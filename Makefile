@@ -6,7 +6,7 @@
 VENV = .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.atelier-setup
-PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP = $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 EXPORT = $(BIN)/uv export --quiet --frozen --no-emit-project --no-header --no-annotate
 
 help:  ## Show this list

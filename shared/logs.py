@@ -19,7 +19,9 @@ def configure_logs(settings: Settings) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
-    renderer: structlog.typing.Processor = structlog.dev.ConsoleRenderer()
+    renderer: structlog.typing.Processor = structlog.dev.ConsoleRenderer(
+        exception_formatter=structlog.dev.plain_traceback
+    )
     last_steps: list[structlog.typing.Processor] = [renderer]
     if settings.log_format == "json":
         last_steps = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]

@@ -34,7 +34,8 @@ class StepBar:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        if self._console.is_terminal:
+            self._progress.stop()
 
     def update(self, step: int, steps: int, *, loss: float | None, seconds_left: float | None) -> None:
         """Show that `step` of `steps` is done; `loss` and `seconds_left` may not be known yet."""

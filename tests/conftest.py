@@ -16,7 +16,9 @@ from shared.redis_server import RedisServer
 from shared.settings import Settings
 
 # A busy machine is no failure: hypothesis times nothing.
-hypothesis.settings.register_profile("atelier", deadline=None)
+hypothesis.settings.register_profile(
+    "atelier", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("atelier")
 
 

@@ -46,15 +46,22 @@ class AssetShelf:
             self._holders[sha256] += 1
 
     def store(self, sha256: str, data: bytes) -> None:
-        """Store the bytes unless they are there already.
+        """Store the bytes, or make those that are there already look new, so that no collector takes them.
 
         Raises:
             StorageUnavailable: when the storage fails.
         """
-        try:
-            self._storage.create(asset_key(sha256), data)
-        except ArtifactExists:
-            return
+        key = asset_key(sha256)
+        while True:
+            try:
+                self._storage.create(key, data)
+                break
+            except ArtifactExists:
+                try:
+                    self._storage.touch(key)
+                except ArtifactMissing:
+                    continue  # collected in this very moment
+                return
         with self._lock:
             self._unowned.add(sha256)
 

@@ -10,7 +10,7 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, create_engine, event, make_url, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
 from shared.errors import DatabaseUnavailable
@@ -103,5 +103,7 @@ def _begin_sqlite(connection: Connection) -> None:
 def _database_errors() -> Iterator[None]:
     try:
         yield
-    except OperationalError as error:
+    except IntegrityError:
+        raise
+    except DatabaseError as error:
         raise DatabaseUnavailable(f"the database failed: {error.orig}") from error

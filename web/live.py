@@ -11,7 +11,7 @@ from shared.coordination.workers import WorkerBeat, WorkerRegistry
 from shared.errors import RedisUnavailable
 from shared.logs import get_logger
 
-_AWAY_SECONDS = 1.0
+_AWAY_SECONDS = 5.0
 _T = TypeVar("_T")
 _log = get_logger(__name__)
 
@@ -19,7 +19,7 @@ _log = get_logger(__name__)
 class LiveReader:
     """Reads hints only: a job can be read without any of them.
 
-    After a failure it does not ask again for 1 s, so that a Redis that swallows connections costs one
+    After a failure it does not ask again for 5 s, so that a Redis that swallows connections costs one
     request its time-out and not every one.
     """
 

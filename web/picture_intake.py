@@ -49,6 +49,12 @@ def take_picture(part: FileStorage, *, name: str, limits: PictureLimits) -> tupl
 
 def too_heavy(name: str, size: int | None, limits: PictureLimits) -> PictureTooHeavy:
     """Return the refusal of too many bytes; `size` is None when they were not all counted."""
-    allowed = f"at most {limits.max_bytes / 1e6:g} MB are allowed for a picture"
-    measured = f"has {size / 1e6:.1f} MB" if size is not None else "has more than that"
-    return PictureTooHeavy(f"{name} {measured}; {allowed}")
+    if size is None:
+        measured = "is larger than two pictures may be"
+    elif size - limits.max_bytes < 100_000:
+        measured = f"has {size} bytes"  # in MB it would look like the limit
+    else:
+        measured = f"has {size / 1e6:.1f} MB"
+    return PictureTooHeavy(
+        f"{name} {measured}; at most {limits.max_bytes / 1e6:g} MB are allowed for a picture"
+    )

@@ -23,6 +23,7 @@ from web.slots import Slots
 _KEY = "atelier"
 #: Pictures decoded at once: one of 40 megapixels takes up to 160 MB.
 _DECODERS = 2
+_REDIS_SECONDS = 2
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ def open_services(settings: Settings) -> Services:
     database = Database(settings.resolved_database_url)
     database.upgrade()
     client = connect_redis(settings)
+    # Someone waits for the answer, and can do without: one that hangs must not cost a request 10 s.
+    client.connection_pool.connection_kwargs["socket_timeout"] = _REDIS_SECONDS
     board = ProgressBoard(client)
 
     def is_used(sha256: str) -> bool:

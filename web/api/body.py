@@ -26,13 +26,16 @@ def parse_json(text: str | bytes, *, name: str) -> Any:  # noqa: ANN401 - any JS
         MalformedRequest: saying where it is not well formed.
     """
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        # Half a surrogate pair is JSON, but no text that could be stored or shown.
+        json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         raise MalformedRequest(
             f"{name} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         ) from None
     except (ValueError, RecursionError):
         raise MalformedRequest(f"{name} is not JSON that can be read") from None
+    return value
 
 
 def refuse_unknown(kind: str, given: Iterable[str], *, known: Iterable[str]) -> None:

@@ -8,6 +8,7 @@ from typing import BinaryIO
 from urllib.parse import quote
 
 from flask import Response, request
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.http import dump_options_header
 from werkzeug.wsgi import FileWrapper
 
@@ -18,6 +19,9 @@ def send_stored(
     """Return a response of a seekable file, which is closed with it; `max_age` is in seconds.
 
     A file that never changes has a `max_age`; any other is asked for again with its ETag each time.
+
+    Raises:
+        RequestedRangeNotSatisfiable: when the range asked for lies outside.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -28,7 +32,11 @@ def send_stored(
     response.headers["Cache-Control"] = f"private, max-age={max_age}" if max_age else "no-cache"
     if download_name is not None:
         response.headers["Content-Disposition"] = _disposition(download_name)
-    response.make_conditional(request, accept_ranges=True, complete_length=size)
+    try:
+        response.make_conditional(request, accept_ranges=True, complete_length=size)
+    except RequestedRangeNotSatisfiable:
+        file.close()
+        raise
     return response
 
 

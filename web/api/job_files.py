@@ -104,6 +104,9 @@ def index_checkpoints(job_id: str) -> Response:
 def read_checkpoint(job_id: str, step: int) -> Response:
     """Give the picture at a step that has a checkpoint."""
     job = _find(job_id)
+    # Also since no database takes every number.
+    if step > job.options["steps"]:
+        raise NotFound(f"the job has {job.options['steps']} steps; there is no checkpoint at {step}")
     with get_services().database.read() as session:
         checkpoint = get_checkpoint(session, job.id, step)
     return send_stored(

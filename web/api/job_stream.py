@@ -76,7 +76,7 @@ class JobStream:
             texts.append(_event("status", _snapshot(view), number=view.job.version))
         elif self._sent_id < version:
             texts, view = self._durable(self._sent_id)
-        elif time.monotonic() - self._progress_at >= self._services.timing.progress_seconds:
+        elif self._may_progress():
             view = self._view()
         else:
             return texts, False
@@ -112,7 +112,7 @@ class JobStream:
 
     def _live(self, view: JobView) -> list[str]:
         live = live_part(view.job, view.live)
-        if live is None or live == self._sent_live:
+        if live is None or live == self._sent_live or not self._may_progress():
             return []
         texts = []
         eta = eta_of(live)
@@ -129,6 +129,9 @@ class JobStream:
             texts.append(_event("preview", {"step": live.preview_step, "url": url}))
         self._sent_live, self._progress_at = live, time.monotonic()
         return texts
+
+    def _may_progress(self) -> bool:
+        return time.monotonic() - self._progress_at >= self._services.timing.progress_seconds
 
     def _view(self) -> JobView:
         return read_view(self._services, self._job_id, caller=self._caller)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 MAX_WAIT_SECONDS = 60
-_WAIT = re.compile(r'\s*wait\s*=\s*"?(\d{1,9})"?\s*(?:;.*)?', re.IGNORECASE)
+_WAIT = re.compile(r'\s*wait\s*=\s*"?([0-9]{1,9})"?\s*(?:;.*)?', re.IGNORECASE)
 
 
 def wait_seconds(header: str | None) -> int:

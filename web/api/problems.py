@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException, InternalServerError
+from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 
 from shared.errors import (
     ArtifactMissing,
@@ -62,6 +64,16 @@ def status_of(kind: type[AtelierError]) -> int:
     return next(STATUSES[known] for known in kind.__mro__ if known in STATUSES)
 
 
+def known_codes() -> list[tuple[str, int, str]]:
+    """Return every code with its status and meaning, sorted."""
+    codes = {code: (status, HTTPStatus(status).phrase) for status, code in _HTTP_CODES.items()}
+    kinds: list[type[AtelierError]] = [AtelierError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+        codes[kind.code] = (status_of(kind), kind.title())
+    return sorted((code, status, title) for code, (status, title) in codes.items())
+
+
 def problem(
     status: int,
     code: str,
@@ -99,7 +111,8 @@ def handle_problems(app: Flask) -> None:
 def _answer_error(error: AtelierError) -> Response:
     status = status_of(type(error))
     if status >= 500:
-        _log.error("request_failed", code=error.code, detail=error.detail, exc_info=error)
+        # A part that is away says all in its detail; only the unexpected needs its traceback.
+        _log.error("request_failed", code=error.code, detail=error.detail, exc_info=status == 500)
     if status == 500:
         return _hidden()
     # A service's own words may hold addresses and passwords: they belong into the log.
@@ -120,6 +133,9 @@ def _answer_http(error: HTTPException) -> Response:
         return Response(status=status, headers=error.get_headers())
     if status == 404:
         detail = f"there is nothing at {request.path}; the paths are listed at /docs"
+    elif isinstance(error, MethodNotAllowed):
+        allowed = ", ".join(sorted(error.valid_methods or ()))
+        detail = f"{request.method} is not possible at {request.path}; allowed are {allowed}"
     else:
         detail = error.description or error.name
     response = problem(status, _HTTP_CODES.get(status, "invalid_request"), error.name, detail)

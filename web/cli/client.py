@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import httpx2
 
-from shared.errors import Fault
+from shared.errors import Fault, InvalidSettings
 from web.cli.errors import ServiceProblem, ServiceUnreachable
 from web.cli.job_view import JobView
 
@@ -39,16 +39,14 @@ class ApiClient:
     """
 
     def __init__(self, url: str) -> None:
+        """Prepare a client; `InvalidSettings` is raised for what is no http or https URL."""
         self.url = url.rstrip("/")
-        try:
-            self._http = httpx2.Client(
-                base_url=self.url,
-                timeout=httpx2.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS),
-                # A proxy that the environment names cannot reach this machine's loopback.
-                trust_env=not _is_loopback(self.url),
-            )
-        except (httpx2.InvalidURL, ValueError) as error:
-            raise ServiceUnreachable(f"{url} is not a URL: {error}") from error
+        self._http = httpx2.Client(
+            base_url=_parse_url(url),
+            timeout=httpx2.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS),
+            # A proxy that the environment names cannot reach this machine's loopback.
+            trust_env=not _is_loopback(url),
+        )
 
     def __enter__(self) -> ApiClient:
         return self
@@ -179,6 +177,16 @@ def _job_path(job_id: str) -> str:
 
 def _media_type(path: Path) -> str:
     return mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+
+
+def _parse_url(url: str) -> httpx2.URL:
+    try:
+        parsed = httpx2.URL(url)
+    except (httpx2.InvalidURL, ValueError):
+        parsed = httpx2.URL("")
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise InvalidSettings(f"'{url}' is not the URL of a service, such as http://127.0.0.1:8000")
+    return parsed
 
 
 def _is_loopback(url: str) -> bool:

@@ -1,19 +1,36 @@
-"""The errors that only the command line has: what a service answered, or that it did not."""
+"""The errors of the command line alone; those that a job or an answer can carry are in `shared.errors`."""
 
 from __future__ import annotations
 
-from shared.errors import AtelierError, Fault
+from typing import ClassVar
+
+from shared.errors import Fault
 
 
-class ServiceUnreachable(AtelierError):
+class CliError(Exception):
+    """A command cannot do what it was asked to."""
+
+    code: ClassVar[str] = "cli_error"
+    suggestion: ClassVar[str | None] = None
+
+    def __init__(self, detail: str, *, faults: tuple[Fault, ...] = ()) -> None:
+        self.detail = detail
+        self.faults = faults
+        super().__init__(detail)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the error as ``--json`` shows it: code, detail, suggestion."""
+        return {"code": self.code, "detail": self.detail, "suggestion": self.suggestion}
+
+
+class ServiceUnreachable(CliError):
     """The service cannot be reached."""
 
     code = "service_unreachable"
-    retryable = True
     suggestion = "Start it with 'atelier up', or say where it is with --url or ATELIER_URL."
 
 
-class ServiceProblem(AtelierError):
+class ServiceProblem(CliError):
     """The service refused the request or failed; `status` is the HTTP status, `code` the problem's."""
 
     def __init__(
@@ -44,20 +61,19 @@ class ServiceProblem(AtelierError):
         }
 
 
-class DownloadDamaged(AtelierError):
+class DownloadDamaged(CliError):
     """The downloaded file is not the one that the job made."""
 
     code = "download_damaged"
-    retryable = True
 
 
-class UpRefused(AtelierError):
+class UpRefused(CliError):
     """The service cannot be started here."""
 
     code = "up_refused"
 
 
-class StartFailed(AtelierError):
+class StartFailed(CliError):
     """A process of the service did not start."""
 
     code = "start_failed"

@@ -6,7 +6,7 @@ from enum import IntEnum
 
 from shared.errors import AtelierError, InvalidSettings, Refusal
 from shared.status import JobStatus
-from web.cli.errors import ServiceProblem, ServiceUnreachable
+from web.cli.errors import CliError, ServiceProblem, ServiceUnreachable
 
 EXIT_HELP = """\
 0  all went well
@@ -28,7 +28,7 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
-def exit_code_of(error: AtelierError) -> ExitCode:
+def exit_code_of(error: AtelierError | CliError) -> ExitCode:
     """Return the exit code for an error that ended a command."""
     if isinstance(error, ServiceUnreachable):
         return ExitCode.UNREACHABLE

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from time import monotonic, sleep
 
+from rich.markup import escape
+
 from shared.status import JobStatus
 from shared.terminal import StepBar, format_seconds, show_notice
 from web.cli.client import ApiClient, JobAnswer
@@ -101,4 +103,4 @@ class _Patience:
 
 def _title(job: JobView | None) -> str:
     name = "job" if job is None else job.name
-    return name if len(name) <= 24 else name[:23] + "…"
+    return escape(name if len(name) <= 24 else name[:23] + "…")

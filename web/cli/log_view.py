@@ -19,19 +19,22 @@ class LogView:
 
     def __init__(self) -> None:
         self._places: dict[Path, int] = {}
+        self._last: dict[Path, str] = {}
 
     def skip_to_end(self, log: Path) -> None:
         """Show only what is added to this log from now on."""
         self._places[log] = log.stat().st_size if log.exists() else 0
 
     def new_lines(self) -> list[tuple[str, str]]:
-        """Return (name of the log, short line) for each new line worth showing."""
-        return [
-            (log.stem, shorten(line))
-            for log in self._places
-            for line in self._read(log)
-            if is_worth_showing(line)
-        ]
+        """Return (name of the log, short line) for each new line worth showing, but none twice in a row."""
+        found = []
+        for log in self._places:
+            for line in filter(is_worth_showing, self._read(log)):
+                short = shorten(line)
+                if short != self._last.get(log):
+                    self._last[log] = short
+                    found.append((log.stem, short))
+        return found
 
     def _read(self, log: Path) -> list[str]:
         try:

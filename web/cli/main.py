@@ -7,6 +7,7 @@ from importlib import import_module
 import click
 
 from shared.errors import AtelierError
+from web.cli.errors import CliError
 from web.cli.output import Output
 
 #: Command: its module, and the one line that the list of commands shows without importing it.
@@ -58,7 +59,7 @@ class LazyGroup(click.Group):
         output = ctx.ensure_object(Output)
         try:
             return super().invoke(ctx)
-        except AtelierError as error:
+        except (AtelierError, CliError) as error:
             output.fail(error)
             ctx.exit(exit_code_of(error))
         except KeyboardInterrupt:

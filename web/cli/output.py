@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 
 from shared.errors import AtelierError
+from web.cli.errors import CliError
 
 
 class Output:
@@ -28,7 +29,7 @@ class Output:
         """Write a message for people."""
         self.err.print(message, style=style, markup=False, soft_wrap=True)
 
-    def fail(self, error: AtelierError) -> None:
+    def fail(self, error: AtelierError | CliError) -> None:
         """Write an error: its detail, each fault and a suggestion; with ``--json`` also as a document."""
         self.say(f"Error: {error.detail}", style="bold red")
         for fault in error.faults:

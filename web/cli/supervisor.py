@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable
 from time import monotonic, sleep
 
+from shared.errors import RedisUnavailable
 from web.cli.child import Child, log_tail
 from web.cli.errors import StartFailed
 from web.cli.guard import Guard
@@ -17,6 +18,7 @@ from web.cli.log_view import shorten
 from web.cli.restart import Ending, decide_restart, describe_code
 
 _LOOK_SECONDS = 0.05
+_RETRY_SECONDS = 5.0
 _TAIL_LINES = 8
 
 
@@ -68,7 +70,7 @@ class Supervisor:
                 self._judge(child, code)
             elif name in self._due and monotonic() >= self._due[name]:
                 del self._due[name]
-                self.start(child)
+                self._start_again(child)
 
     def stop(self) -> None:
         """Stop every child, the highest stage first, and wait for each; SIGKILL after its grace."""
@@ -81,6 +83,14 @@ class Supervisor:
         """Return the last lines of a child's log, indented; empty when there are none."""
         lines = log_tail(self._children[name].program.log, _TAIL_LINES)
         return "".join(f"\n    {shorten(line)}" for line in lines)
+
+    def _start_again(self, child: Child) -> None:
+        try:
+            self.start(child)
+        except (RedisUnavailable, OSError) as error:
+            name = child.program.name
+            self._due[name] = monotonic() + _RETRY_SECONDS
+            self._say(f"{name} cannot be started: {error}; the next try is in {_RETRY_SECONDS:g} s.")
 
     def _judge(self, child: Child, code: int) -> None:
         name = child.program.name

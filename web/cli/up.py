@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
+import sys
 from pathlib import Path
 from time import sleep
 
@@ -82,11 +85,16 @@ def local_settings(environ: dict[str, str], given: dict[str, str]) -> Settings:
     return settings.model_copy(update={"url": url})
 
 
+def _program() -> str:
+    """Return how to call this program again: by its path where its name alone is not found."""
+    return "atelier" if shutil.which("atelier") else shlex.quote(sys.argv[0])
+
+
 def _greet(stack: Stack, output: Output, workers: int) -> None:
     url = stack.settings.url
     there = "" if url == Settings().url else f" --url {url}"
     output.say(f"Atelier listens on {url}", style="bold green")
-    output.say(f"  hand in a job:  atelier submit CONTENT STYLE --wait{there}")
+    output.say(f"  hand in a job:  {_program()} submit CONTENT STYLE --wait{there}")
     output.say(f"  documentation:  {url}/docs")
     output.say(f"  data and logs:  {stack.settings.data_dir}")
     if workers:

@@ -85,7 +85,8 @@ class Dispatcher:
         that is lost. Being wrong is cheap, since a duplicate is dropped by its claim.
         """
         with self._database.read() as session:
-            sent = jobs_dispatched_before(session, self._clock() - _GRACE)
+            now = self._clock()
+            sent = jobs_dispatched_before(session, now - _GRACE, now=now)
         if not sent:
             return 0
         waiting = self._dispatch.waiting_ids(held_since=self._clock() - self._taken_for)

@@ -139,7 +139,7 @@ def _values(job: Job, rescue: Rescue) -> dict[str, Any]:
     if rescue.next_attempt is not None:
         return lost | next_attempt(job)
     if rescue.trigger is Trigger.ATTEMPTS_EXHAUSTED:
-        detail = f"its worker was lost {job.lost_workers + 1} times in a row; no more than that is tried"
+        detail = f"its workers were lost {job.lost_workers + 1} times; no more than that is tried unasked"
         return lost | {"error": WorkerLost(detail).to_json()}
     return lost
 

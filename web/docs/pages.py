@@ -9,9 +9,8 @@ from flask import Blueprint, Response, current_app, redirect, render_template
 from markupsafe import Markup, escape
 from werkzeug.wrappers import Response as BaseResponse
 
-from shared.errors import AtelierError
 from web.api.answers import json_answer
-from web.api.problems import status_of
+from web.api.problems import known_codes
 from web.docs.document import build_document
 
 pages = Blueprint("pages", __name__)
@@ -39,7 +38,7 @@ def read_docs() -> Response:
         marked=_marked,
         operations=_by_tag(document),
         schemas=document["components"]["schemas"],
-        codes=sorted({(kind.code, status_of(kind), kind.title()) for kind in _kinds(AtelierError)}),
+        codes=known_codes(),
     )
     return Response(page, content_type="text/html; charset=utf-8")
 
@@ -63,7 +62,3 @@ def _marked(text: str) -> Markup:
         for number, piece in enumerate(text.split("`"))
     )
     return Markup("").join(pieces)
-
-
-def _kinds(kind: type[AtelierError]) -> list[type[AtelierError]]:
-    return [kind, *(found for child in kind.__subclasses__() for found in _kinds(child))]

@@ -29,7 +29,7 @@ class Job(Base):
     status_reason: Mapped[str | None]
     version: Mapped[int]
     attempt: Mapped[int]
-    #: How often a worker may be lost in a row; what a person asks for is not counted.
+    #: How many workers may be lost since somebody last asked for the job.
     max_attempts: Mapped[int]
     lost_workers: Mapped[int] = mapped_column(default=0, server_default="0")
     #: The first attempt whose checkpoints may be resumed from.

@@ -9,11 +9,12 @@ from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from shared.errors import NotReady
+from shared.options import parse_options
 from shared.status import JobStatus
 from web.models import Job, JobCheckpoint
 from web.repository.history import list_checkpoints
 from web.repository.transitions import apply_trigger
-from web.states import PAUSING, Trigger
+from web.states import PAUSING, Trigger, next_status
 
 
 def next_attempt(job: Job) -> dict[str, Any]:
@@ -56,13 +57,16 @@ def extend_job(session: Session, job: Job, *, steps: int, now: datetime) -> None
 
     Raises:
         NotReady: when the checkpoint of its last step is no longer kept.
+        InvalidOptions: when that would be more steps than a job may have.
     """
+    next_status(job.job_status, Trigger.EXTEND)
+    options = parse_options({**job.options, "steps": job.options["steps"] + steps})
     last = [checkpoint for checkpoint in list_checkpoints(session, job.id) if checkpoint.step == job.step]
     if not last:
         raise NotReady(f"the checkpoint of step {job.step} is not kept; fork an earlier one instead")
     origin = {"job_id": job.id, "step": job.step, "key": last[0].key, "sha256": last[0].sha256}
     values = _asked_again(job, now) | {
-        "options": {**job.options, "steps": job.options["steps"] + steps},
+        "options": options.model_dump(),
         "origin": origin,
         "checkpoints_since": job.attempt + 1,
         "completed_at": None,

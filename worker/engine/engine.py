@@ -71,7 +71,7 @@ class StyleEngine:
         """
         content_picture = decode_picture(content, size=options.size, name="content")
         style_picture = decode_picture(style, size=options.size, name="style")
-        with _memory_errors(options):
+        with memory_errors(options):
             optimisation = self._method.prepare(content_picture, style_picture, options)
             state = optimisation.start()
         done = 0
@@ -83,7 +83,7 @@ class StyleEngine:
             yield _record(optimisation, state, done, options.steps, seconds=0.0)
         for step in range(done + 1, options.steps + 1):
             started = time.perf_counter()
-            with _memory_errors(options):
+            with memory_errors(options):
                 state = optimisation.advance(state, step)
                 _check_finite(state, step)
             yield _record(optimisation, state, step, options.steps, seconds=time.perf_counter() - started)
@@ -120,7 +120,8 @@ def _check_finite(state: State, step: int) -> None:
 
 
 @contextlib.contextmanager
-def _memory_errors(options: StyleOptions) -> Iterator[None]:
+def memory_errors(options: StyleOptions) -> Iterator[None]:
+    """Turn TensorFlow's error of a full device into `OutOfMemory`."""
     try:
         yield
     except tf.errors.ResourceExhaustedError as error:

@@ -50,6 +50,17 @@ def test_a_view_shows_only_what_is_added_and_only_whole_lines(tmp_path):
     assert view.new_lines() == []
 
 
+def test_what_is_said_again_and_again_is_shown_once(tmp_path):
+    log = tmp_path / "control.log"
+    view = LogView()
+    view.skip_to_end(log)
+    for wanted in (["redis_away"], [], ["control_started"], ["redis_away"]):
+        event = wanted[0] if wanted else "redis_away"
+        with log.open("a") as file:
+            file.write(_line(event=event) + "\n" + _line(event=event) + "\n")
+        assert [line for _, line in view.new_lines()] == wanted
+
+
 def test_a_log_that_is_not_there_yet_is_waited_for(tmp_path):
     view = LogView()
     view.skip_to_end(tmp_path / "web.log")

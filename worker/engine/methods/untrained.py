@@ -28,16 +28,19 @@ from worker.engine.weights.weights import Weights
 
 CONTENT_LAYER = "block3_conv1"
 STYLE_LAYERS = ("block1_conv1", "block2_conv1", "block3_conv1", "block4_conv1")
-CONTENT_WEIGHT = 0.15
+CONTENT_WEIGHT = 0.1
 LEARNING_RATE = 0.1
 LAST_RATE_RATIO = 0.05
 AVERAGE_DECAY = 0.9
 ADAM = Adam(beta1=0.9, beta2=0.99, epsilon=1e-12)
+#: How far each level moves, finest first; at full stride the finest one leaves grain on smooth areas.
+LEVEL_STRIDES = (0.5, 1.0, 1.0, 1.0, 1.0)
 
-_COLOUR_VARIANCE_FLOOR = 1e-5
+_COLOUR_VARIANCE_FLOOR = 1e-4
 _PALETTE_VARIANCE_FLOOR = 1e-6
 _INSTANCE_VARIANCE_FLOOR = 1e-2
 _LEAST_START_ERROR = 1e-3
+_LEAST_CONTENT_ENERGY = 1e-3
 
 _PICTURE_SPEC = tf.TensorSpec([1, None, None, 3], tf.float32)
 _SCALAR_SPEC = tf.TensorSpec([], tf.float32)
@@ -78,7 +81,10 @@ class Untrained:
             "grams": tuple(gram_matrix(wanted[layer]) for layer in STYLE_LAYERS),
             "means": tuple(tf.reduce_mean(wanted[layer], [1, 2]) for layer in STYLE_LAYERS),
             "palette": tf.stack(
-                [palette_root(band[0].numpy(), variance_floor=_PALETTE_VARIANCE_FLOOR) for band in bands]
+                [
+                    stride * palette_root(band[0].numpy(), variance_floor=_PALETTE_VARIANCE_FLOOR)
+                    for stride, band in zip(LEVEL_STRIDES, bands, strict=True)
+                ]
             ),
         }
         return UntrainedOptimisation(
@@ -164,7 +170,8 @@ def _step(convolutions: Convolutions, targets: State, state: State, scalars: Sta
         tape.watch(image)
         found = _activations(convolutions, image)
         content = mean_squared(_structure(found), targets["content"])
-        content *= scalars["content_weight"] / tf.reduce_mean(tf.square(targets["content"]))
+        energy = tf.maximum(tf.reduce_mean(tf.square(targets["content"])), _LEAST_CONTENT_ENERGY)
+        content *= scalars["content_weight"] / energy
         relative = _style_errors(found, targets) / tf.maximum(state["start_errors"], _LEAST_START_ERROR)
         style = scalars["style_weight"] * tf.reduce_mean(relative)
         total = content + style

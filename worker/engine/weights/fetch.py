@@ -43,9 +43,11 @@ def fetch_file(url: str, sha: str, destination: Path) -> None:
         with _locked(destination.with_name(f".{destination.name}.lock")):
             if not file_matches(destination, sha):
                 _download(url, sha, destination)
+    except urllib.error.HTTPError as error:
+        error.close()  # it is the response too, and holds its connection
+        raise WeightsUnavailable(f"downloading {url} failed: {error}") from error
     except (OSError, ValueError, http.client.HTTPException) as error:
-        # A plain URLError only wraps the reason; an HTTPError is one.
-        reason = error.reason if type(error) is urllib.error.URLError else error
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
         raise WeightsUnavailable(f"downloading {url} failed: {reason}") from error
 
 

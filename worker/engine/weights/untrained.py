@@ -11,6 +11,7 @@ import contextlib
 import os
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,16 +32,19 @@ _DEVIATION_FLOOR = 0.05
 _Array = NDArray[np.float64]
 
 
-def untrained_convolutions(cache_dir: Path) -> Convolutions:
+def untrained_convolutions(
+    cache_dir: Path, *, build: Callable[[], Convolutions] | None = None
+) -> Convolutions:
     """Return kernel [3, 3, in, out] and bias [out] by layer, float32; built once, then kept in `cache_dir`.
 
-    A damaged cache is built anew; a cache that cannot be written is done without.
+    A damaged cache is built anew; a cache that cannot be written is done without. `build` makes what is not
+    cached; default: `build_convolutions`.
     """
     path = cache_dir / f"vgg19-untrained-{_RECIPE_VERSION}.npz"
     cached = _read(path)
     if cached is not None:
         return cached
-    built = build_convolutions()
+    built = (build or build_convolutions)()
     with contextlib.suppress(OSError):
         _write(path, built)
     return built
@@ -103,14 +107,15 @@ def _rounded(values: _Array) -> NDArray[np.float32]:
 
 def _read(path: Path) -> Convolutions | None:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             found = {
                 name: (arrays[f"{name}/kernel"].astype(np.float32), arrays[f"{name}/bias"].astype(np.float32))
                 for name in layers_up_to(DEEPEST_LAYER)
             }
     except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error):
         return None
-    fits = all(kernel.shape == kernel_shape(name) for name, (kernel, _) in found.items())
+    shapes = {name: (kernel.shape, bias.shape) for name, (kernel, bias) in found.items()}
+    fits = shapes == {name: (kernel_shape(name), kernel_shape(name)[-1:]) for name in found}
     return found if fits else None
 
 

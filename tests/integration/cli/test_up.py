@@ -1,0 +1,214 @@
+"""`atelier up` and `atelier demo` as people run them: real processes, and none of them left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic, sleep
+
+import httpx2
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from web.cli.folder_lock import FolderLock
+from web.cli.main import main
+from web.cli.port import free_port
+
+_PATIENCE_SECONDS = 60
+_ATELIER = str(Path(sys.executable).parent / "atelier")
+
+pytestmark = pytest.mark.acceptance
+
+
+class Up:
+    """A running `atelier up`, and what it says."""
+
+    def __init__(self, folder: Path, *words: str, environ: dict[str, str]) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.said = ""
+        plain = {name: value for name, value in os.environ.items() if not name.startswith("ATELIER_")}
+        self.process = subprocess.Popen(
+            [_ATELIER, "up", "--port", str(self.port), "--data-dir", str(folder), *words],
+            env=plain | environ,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def hear(self, pattern: str) -> None:
+        """Read until it has said this."""
+        deadline = monotonic() + _PATIENCE_SECONDS
+        assert self.process.stderr is not None
+        while not re.search(pattern, self.said):
+            ready, _, _ = select.select([self.process.stderr], [], [], max(0.0, deadline - monotonic()))
+            assert ready, self.said
+            data = os.read(self.process.stderr.fileno(), 65536)
+            assert data, self.said
+            self.said += data.decode()
+
+    def children(self) -> dict[int, str]:
+        """The processes that work on this data folder: pid and command line."""
+        mark = f"ATELIER_DATA_DIR={self.folder}".encode()
+        found = {}
+        for process in Path("/proc").iterdir():
+            if process.name.isdigit() and int(process.name) != self.process.pid:
+                try:
+                    words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    # Redis overwrites its environment with its title, but works in its folder.
+                    works_here = (process / "cwd").readlink() == self.folder / "redis"
+                    if works_here or mark in (process / "environ").read_bytes().split(b"\0"):
+                        found[int(process.name)] = words
+                except OSError:
+                    continue
+        return found
+
+    def wait_for_no_children(self) -> None:
+        deadline = monotonic() + _PATIENCE_SECONDS
+        while self.children():
+            assert monotonic() < deadline, self.children()
+            sleep(0.05)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+        self.wait_for_no_children()
+
+
+@pytest.fixture
+def start_up(tmp_path: Path) -> Iterator[Callable[..., Up]]:
+    started: list[Up] = []
+
+    def start(*words: str, **environ: str) -> Up:
+        started.append(Up(tmp_path / "data", *words, environ=environ))
+        return started[-1]
+
+    yield start
+    for up in started:
+        up.close()
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+def test_up_starts_heals_and_stops_everything(start_up, tmp_path):
+    up = start_up("--workers", "0")
+    up.hear("Ctrl-C stops everything")
+    assert f"Atelier listens on http://127.0.0.1:{up.port}" in up.said
+    assert httpx2.get(f"http://127.0.0.1:{up.port}/readyz", trust_env=False).is_success
+
+    second = CliRunner().invoke(
+        main, ["up", "--data-dir", str(tmp_path / "data"), "--port", str(free_port())]
+    )
+    assert second.exit_code == 1
+    assert f"in use by another 'atelier' (process {up.process.pid})" in second.stderr
+
+    for name, words in (("redis", "-server "), ("control", "atelier control"), ("web", "atelier web")):
+        # The oldest is the one that up started; gunicorn's own child comes later.
+        os.kill(min(pid for pid, its in up.children().items() if words in its), signal.SIGKILL)
+        up.hear(f"{name} ended with signal SIGKILL; it is started again")
+    # A wait of its own: the service is away for a moment.
+    deadline = monotonic() + _PATIENCE_SECONDS
+    while not _is_ready(up.port):
+        assert monotonic() < deadline
+        sleep(0.1)
+
+    up.process.send_signal(signal.SIGINT)
+    assert up.process.wait(_PATIENCE_SECONDS) == 0
+    assert up.children() == {}
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+def test_a_killed_up_leaves_nothing_running_and_the_next_one_starts(start_up):
+    up = start_up("--workers", "0")
+    up.hear("Ctrl-C stops everything")
+    assert len(up.children()) >= 4  # Redis, web twice, control
+    os.killpg(up.process.pid, signal.SIGKILL)
+    up.wait_for_no_children()
+    again = start_up("--workers", "0")
+    again.hear("Ctrl-C stops everything")
+    again.process.terminate()
+    assert again.process.wait(_PATIENCE_SECONDS) == 0
+
+
+def test_a_worker_without_weights_says_what_to_do_once_and_the_rest_goes_on(start_up, tmp_path):
+    up = start_up(ATELIER_VGG19_WEIGHTS=str(tmp_path / "nothing.h5"))
+    up.hear("Ctrl-C stops everything")
+    assert "worker-1 ended with exit code 3; it is not started again" in up.said
+    assert "ATELIER_VGG19_WEIGHTS" in up.said
+    assert "No worker is ready; jobs are accepted and wait for one." in up.said
+    assert _is_ready(up.port)
+    up.process.terminate()
+    assert up.process.wait(_PATIENCE_SECONDS) == 0
+
+
+def test_a_taken_port_is_refused_before_anything_is_started(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = CliRunner().invoke(main, ["up", "--port", str(port), "--data-dir", str(tmp_path / "data")])
+    assert result.exit_code == 1
+    assert f"port {port} on 127.0.0.1 is taken" in result.stderr
+    assert [path.name for path in (tmp_path / "data").iterdir()] == [".lock"]
+
+
+def test_a_part_that_cannot_start_ends_up_with_its_last_words(tmp_path):
+    environ = {"ATELIER_DATABASE_URL": "nonsense://", "ATELIER_REDIS_URL": "redis://127.0.0.1:1/0"}
+    words = ["up", "--workers", "0", "--port", str(free_port()), "--data-dir", str(tmp_path / "data")]
+    result = CliRunner(env=environ).invoke(main, words)
+    assert result.exit_code == 1
+    assert re.search("Error: (web|control) ended with exit code 1. The end of .*.log:", result.stderr)
+    assert "All processes have stopped." in result.stderr
+
+
+def test_demo_leaves_two_pictures_and_nothing_running(tmp_path):
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("ATELIER_")}
+    environ |= {"ATELIER_VGG19_WEIGHTS": "untrained", "ATELIER_CACHE_DIR": str(tmp_path / "cache")}
+    out = tmp_path / "demo"
+    (out / "data" / "logs").mkdir(parents=True)
+    (out / "data" / "left over").write_text("of an earlier run")
+    done = subprocess.run(
+        [_ATELIER, "demo", "--steps", "3", "--size", "48", "--out", str(out)],
+        env=environ,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "demo: step 3/3" in done.stderr
+    assert done.stderr.rstrip().endswith(str(out / "sheet.png"))
+    with Image.open(out / "result.png") as result, Image.open(out / "sheet.png") as sheet:
+        assert max(result.size) == 48
+        assert sheet.width > 2 * sheet.height
+    assert not (out / "data" / "left over").exists()
+    assert "Traceback" not in done.stderr
+    for log in (out / "data" / "logs").glob("*.log"):
+        assert not [line for line in log.read_text().splitlines() if _level(line) in ("error", "critical")], (
+            log
+        )
+
+
+def test_two_demos_in_one_folder_are_one_too_many(tmp_path):
+    with FolderLock(tmp_path, holder="another 'atelier demo'"):
+        result = CliRunner().invoke(main, ["demo", "--out", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "in use by another 'atelier demo'" in result.stderr
+
+
+def _is_ready(port: int) -> bool:
+    try:
+        return httpx2.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).is_success
+    except httpx2.TransportError:
+        return False
+
+
+def _level(line: str) -> str:
+    try:
+        return str(json.loads(line)["level"])
+    except (ValueError, KeyError, TypeError):
+        return ""

@@ -1,0 +1,133 @@
+"""What the command line says and refuses by itself, without any service."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from shared.errors import InvalidOptions, InvalidSettings, StorageUnavailable
+from shared.options import StyleOptions
+from shared.status import JobStatus
+from web.cli.errors import ServiceProblem, ServiceUnreachable
+from web.cli.exits import exit_code_for, exit_code_of
+from web.cli.main import main
+
+_COMMANDS = ("up", "demo", "web", "control", "submit", "status", "watch", "list", "cancel", "download")
+
+
+@pytest.fixture
+def pictures(tmp_path, make_picture):
+    for name in ("content.png", "style.png"):
+        (tmp_path / name).write_bytes(make_picture())
+    return [str(tmp_path / "content.png"), str(tmp_path / "style.png")]
+
+
+def test_help_lists_every_command_and_the_exit_codes():
+    shown = CliRunner().invoke(main, ["--help"]).stdout
+    for command in _COMMANDS:
+        assert f"\n  {command} " in shown
+    for code in ("0 ", "1 ", "2 ", "3 ", "4 ", "130 "):
+        assert f"\n  {code}" in shown
+
+
+@pytest.mark.parametrize("command", _COMMANDS)
+def test_every_command_has_help(command):
+    result = CliRunner().invoke(main, [command, "--help"])
+    assert result.exit_code == 0
+    assert "--help" in result.stdout
+
+
+def test_the_help_of_submit_names_every_style_option():
+    shown = CliRunner().invoke(main, ["submit", "--help"]).stdout
+    for name, field in StyleOptions.model_fields.items():
+        assert f"{name}={field.default}" in shown
+
+
+def test_help_loads_no_server_no_database_and_no_client():
+    script = (
+        "import sys\n"
+        "from click.testing import CliRunner\n"
+        "from web.cli.main import main\n"
+        "assert CliRunner().invoke(main, ['--help']).exit_code == 0\n"
+        "print({'flask', 'sqlalchemy', 'celery', 'redis', 'httpx2'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_wrong_options_are_all_named_before_anything_is_sent(pictures):
+    words = [
+        "submit",
+        *pictures,
+        "-O",
+        "steps=0",
+        "-O",
+        "sise=3",
+        "-O",
+        "learning_rate=nan",
+        "--url",
+        "http://x",
+    ]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2
+    for part in ("steps is 0; allowed is 1 to 2000", "did you mean size?", "learning_rate is"):
+        assert part in result.stderr
+    document = json.loads(CliRunner().invoke(main, [*words, "--json"]).stdout)["error"]
+    assert document["code"] == "invalid_options"
+    assert [fault["pointer"] for fault in document["errors"]] == [
+        "/options/steps",
+        "/options/learning_rate",
+        "/options/sise",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["submit", "nowhere.png", "nowhere.png"], "does not exist"),
+        (["list", "--label", "nonsense"], "not of the form KEY=VALUE"),
+        (["list", "--status", "done"], "is not one of"),
+        (["up", "--port", "70000"], "70000"),
+        (["nonsense"], "No such command"),
+        (["list", "--url", "nonsense"], "'nonsense' is not the URL of a service"),
+        (["list", "--url", "ftp://host/"], "not the URL of a service"),
+        (["list", "--url", "http://[::1"], "not the URL of a service"),
+    ],
+)
+def test_wrong_usage_ends_with_2(words, message):
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_a_wrong_setting_is_named_and_ends_with_2():
+    result = CliRunner(env={"ATELIER_PROT": "1"}).invoke(main, ["list"])
+    assert result.exit_code == 2
+    assert "ATELIER_PROT is not a setting; did you mean ATELIER_PORT?" in result.stderr
+
+
+def test_exit_codes_of_errors_and_statuses():
+    def problem(status):
+        return ServiceProblem("no", status=status, code="x", title="x")
+
+    assert exit_code_of(ServiceUnreachable("away")) == 4
+    assert [exit_code_of(problem(status)) for status in (400, 404, 409, 422, 429, 500, 503)] == [
+        2,
+        2,
+        2,
+        2,
+        1,
+        1,
+        1,
+    ]
+    assert [exit_code_of(error()) for error in (InvalidOptions, InvalidSettings, StorageUnavailable)] == [
+        2,
+        2,
+        1,
+    ]
+    codes = {status.value: exit_code_for(status) for status in JobStatus if status.is_final}
+    assert codes == {"succeeded": 0, "failed": 1, "canceled": 3, "expired": 1}

@@ -1,0 +1,47 @@
+"""What is loaded when; each test asks a fresh process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+
+def _loaded_by(statement: str) -> set[str]:
+    code = f"import sys\n{statement}\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import worker.engine",
+        "import worker.engine.engine, worker.engine.encode",
+        "import worker.cli.stylize",
+    ],
+)
+def test_the_engine_knows_no_queue_and_no_database(statement):
+    forbidden = {"celery", "kombu", "redis", "sqlalchemy", "flask", "apiflask", "web"}
+    assert _loaded_by(statement) & forbidden == set()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import worker.engine",
+        "import worker.engine.weights.source",
+        "from worker.engine.weights.source import *; resolve_weights('untrained', None)",
+        "import worker.engine.weights.weights, worker.engine.weights.keras_file",
+        "import worker.engine.step, worker.engine.state, worker.engine.encode, worker.engine.decode",
+        "import worker.cli.main, worker.cli.stylize",
+    ],
+)
+def test_tensorflow_is_loaded_by_nothing_but_the_engine_itself(statement):
+    assert _loaded_by(statement) & {"tensorflow", "keras"} == set()
+
+
+def test_choosing_weights_needs_next_to_nothing():
+    loaded = _loaded_by("import worker.engine.weights.source")
+    assert loaded & {"numpy", "h5py", "PIL", "safetensors"} == set()

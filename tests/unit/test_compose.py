@@ -1,0 +1,113 @@
+"""compose.yaml and the Dockerfile: what the schema cannot say. No container is started."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from shared.settings import PREFIX, Settings, load_settings
+
+_ROOT = Path(__file__).parents[2]
+_DOCKERFILE = (_ROOT / "Dockerfile").read_text()
+_WORKERS = {"worker", "worker-gpu"}
+
+
+@pytest.fixture(scope="module")
+def services() -> dict:
+    return YAML(typ="safe").load((_ROOT / "compose.yaml").read_text())["services"]
+
+
+def _mounts(service: dict) -> dict[str, str]:
+    return dict(volume.split(":", 1) for volume in service["volumes"])
+
+
+def test_the_services_are_those_of_the_architecture(services):
+    assert set(services) == {"redis", "web", "control", *_WORKERS}
+    profiles = {name: service.get("profiles") for name, service in services.items()}
+    assert profiles == {"redis": None, "web": None, "control": None, "worker": ["cpu"], "worker-gpu": ["gpu"]}
+
+
+def test_only_web_and_control_have_the_database_and_all_have_the_storage(services):
+    with_database = {name for name, service in services.items() if "database" in _mounts(service)}
+    told_of_it = {
+        name for name, service in services.items() if "ATELIER_DATABASE_URL" in service.get("environment", {})
+    }
+    assert with_database == told_of_it == {"web", "control"}
+    paths = {_mounts(services[name])["storage"] for name in ("web", "control", *_WORKERS)}
+    assert len(paths) == 1
+    folder = Settings(storage_url=services["web"]["environment"]["ATELIER_STORAGE_URL"]).resolved_storage_url
+    assert folder == f"file://{paths.pop()}"
+    assert {"weights"} <= set(_mounts(services["worker"])) & set(_mounts(services["worker-gpu"]))
+
+
+def test_only_web_publishes_a_port_and_only_on_loopback(services):
+    assert {name for name, service in services.items() if "ports" in service} == {"web"}
+    assert [port.partition(":")[0] for port in services["web"]["ports"]] == ["127.0.0.1"]
+
+
+def test_every_service_has_a_health_check_and_time_to_stop(services):
+    for name, service in services.items():
+        assert service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL"), name
+        assert service["init"] is True
+        assert service["stop_grace_period"] == "90s"
+    for name in ("control", *_WORKERS):
+        file = services[name]["environment"]["ATELIER_HEALTH_FILE"]
+        assert services[name]["healthcheck"]["test"][1].startswith(f"find {file} -mmin -1")
+    for name in ("web", "control", *_WORKERS):
+        assert services[name]["depends_on"]["redis"] == {"condition": "service_healthy"}
+
+
+def test_every_variable_is_a_setting_with_a_valid_value(services):
+    for service in services.values():
+        given = {key: _default(value) for key, value in service.get("environment", {}).items()}
+        assert all(key.startswith(PREFIX) for key in given)
+        load_settings(given)
+
+
+def test_every_target_and_every_command_is_there(services):
+    stages = set(re.findall(r"^FROM .+ AS (\S+)$", _DOCKERFILE, re.MULTILINE))
+    scripts = (_ROOT / "pyproject.toml").read_text().partition("[project.scripts]")[2]
+    for name in ("web", "control", *_WORKERS):
+        assert services[name]["build"]["target"] in stages
+        assert f"\n{services[name]['command'][0]} = " in scripts
+
+
+def test_the_gpu_worker_reserves_all_gpus_and_starts_a_node_for_each(services):
+    (device,) = services["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
+    assert device == {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
+    assert services["worker-gpu"]["command"][-2:] == ["--gpus", "all"]
+    assert "deploy" not in services["worker"]
+
+
+def test_the_images_install_only_what_is_locked_and_run_without_root():
+    installs = [line for line in _DOCKERFILE.splitlines() if "pip install" in line]
+    for line in installs:
+        assert "--require-hashes -r /tmp/requirements.txt" in line or "--no-deps /wheels/*.whl" in line
+    for path in re.findall(r"^COPY (requirements/\S+) ", _DOCKERFILE, re.MULTILINE):
+        assert "--hash=sha256:" in (_ROOT / path).read_text()
+    for target in ("web", "worker", "worker-gpu"):
+        stage = re.search(rf"^FROM \S+ AS {target}$(.*?)(?=^FROM|\Z)", _DOCKERFILE, re.MULTILINE | re.DOTALL)
+        assert stage is not None
+        assert "\nUSER atelier\n" in stage[1]
+
+
+def test_each_side_gets_its_own_requirements_only():
+    names = {
+        side: set(
+            re.findall(r"^([a-z0-9-]+)==", (_ROOT / f"requirements/{side}.txt").read_text(), re.MULTILINE)
+        )
+        for side in ("web", "worker", "gpu")
+    }
+    assert not names["web"] & {"tensorflow", "tensorflow-cpu", "keras"}
+    for side in ("worker", "gpu"):
+        assert not names[side] & {"flask", "apiflask", "sqlalchemy", "alembic", "gunicorn"}
+    assert "tensorflow-cpu" in names["worker"]
+    assert "tensorflow-cpu" not in names["gpu"]
+
+
+def _default(value: str) -> str:
+    """What Compose puts in for ``${NAME:-default}`` when the variable is not set."""
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", str(value))
