@@ -101,9 +101,10 @@ def progress_of(job: Job, live: LiveProgress | None) -> ProgressOut:
 
 def eta_of(live: LiveProgress | None) -> EtaOut | None:
     """Return how long the remaining steps will take at the speed measured last."""
-    if live is None or not live.steps_per_second:
+    speed = _finite(live.steps_per_second) if live else None
+    if live is None or not speed or speed < 0:
         return None
-    return EtaOut(seconds=round((live.steps - live.step) / live.steps_per_second, 1))
+    return EtaOut(seconds=round((live.steps - live.step) / speed, 1))
 
 
 def job_url(job_id: str, *parts: object) -> str:
