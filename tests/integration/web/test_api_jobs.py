@@ -363,7 +363,7 @@ def test_cancel(client, submit, workshop, services, problem_of):
     for _ in range(2):
         response = client.post(running["urls"]["cancel"])
         assert (response.status_code, response.json["status"]) == (200, "canceling")
-        assert services.flags.read(running["id"]) is Flag.CANCEL
+        assert services.flags.read(running["id"], 1) is Flag.CANCEL
     done = submit()
     workshop.claim(done["id"])
     workshop.succeed(done["id"])

@@ -104,7 +104,8 @@ def test_every_error_has_a_status():
         "redis_unavailable": 503, "database_unavailable": 503, "invalid_settings": 503,
         "weights_error": 500, "weights_unavailable": 500, "weights_invalid": 500, "job_error": 500,
         "artifact_missing": 404, "artifact_corrupt": 500, "checkpoint_invalid": 500,
-        "loss_not_finite": 500, "out_of_memory": 500, "engine_failed": 500, "worker_lost": 500,
+        "loss_not_finite": 500, "out_of_memory": 500, "engine_failed": 500, "worker_lost": 500, "timeout": 500,
+        "queue_deadline_passed": 500,
         "worker_crash_loop": 500, "stale_job": 409, "lease_lost": 500, "artifact_exists": 500,
         "unreadable_message": 500,
     }  # fmt: skip
