@@ -369,7 +369,7 @@ def test_cancel(client, submit, workshop, services, problem_of):
     workshop.succeed(done["id"])
     problem = problem_of(client.post(done["urls"]["cancel"]), 409, "invalid_state")
     assert "succeeded" in problem["detail"]
-    assert "canceled, canceling, queued, running" in problem["detail"]
+    assert "canceled, canceling, paused, queued, running" in problem["detail"]
 
 
 def test_without_redis(settings, parts, redis_server):
