@@ -67,7 +67,7 @@ def test_two_jobs_one_canceled_one_downloaded(service: Service, make_picture: Ca
             checkpoint["step"]
             for checkpoint in client.get(f"/jobs/{short['id']}/checkpoints").json()["checkpoints"]
         ]
-        assert steps == [5, 10]
+        assert steps == [5, 10, 12]
 
 
 def test_events_tell_the_whole_story(service: Service, make_picture: Callable[..., bytes]):
