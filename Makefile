@@ -1,7 +1,7 @@
 # The development workflow; .ci/run calls the same recipes. 'make help' lists them.
 .POSIX:
 .SUFFIXES:
-.PHONY: help setup demo up test lint lock clean
+.PHONY: help setup demo up test system lint lock clean
 
 VENV = .venv
 BIN = $(VENV)/bin
@@ -39,8 +39,16 @@ demo: $(STAMP)  ## Run one job from start to end; its pictures lie in build/demo
 up: $(STAMP)  ## Keep the service running on http://127.0.0.1:8000 until Ctrl-C
 	@$(BIN)/atelier up
 
-test: lint  ## Run all checks and all tests
+test: lint system  ## Run all checks and all tests
 	@$(BIN)/pytest
+
+system:  ## Install what the tests need beside Python: curl, through apt where that can be done
+	@if command -v curl >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "Installing curl ..."; \
+	    { apt-get update -qq && apt-get install -y -qq curl; } >/dev/null && exit 0; \
+	fi; \
+	echo "WARNING: there is no curl, so the README's curl commands are NOT tested." >&2
 
 lint: $(STAMP)  ## Run the linters, the type checker and the checks of imports and compose.yaml
 	@$(BIN)/ruff check --quiet

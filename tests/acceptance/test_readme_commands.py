@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -21,7 +22,8 @@ BLOCKS = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), flags=
 
 @pytest.mark.parametrize("word", ["curl", ".venv/bin/atelier submit"])
 def test_a_job_as_the_readme_shows_it(service: Service, tmp_path: Path, word: str):
-    assert shutil.which("curl"), "curl is needed for the README's commands"
+    if word == "curl" and not shutil.which("curl") and not os.environ.get("CI"):
+        pytest.skip("there is no curl; with CI set this is a failure")
     (block,) = [block for block in BLOCKS if word in block]
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     script = block.replace("http://127.0.0.1:8000", service.url).replace(

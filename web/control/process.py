@@ -54,6 +54,7 @@ class Control:
         flags, board = Flags(self._client), ProgressBoard(self._client)
         store = open_store(settings.resolved_storage_url)
         self._epoch = Epoch(self._client)
+        self._knows_redis = False
         self._dispatch = Dispatch(settings, self._client)
         self.projector = Projector(self.database, EventStream(self._client), board, flags, clock=clock)
         self.dispatcher = Dispatcher(
@@ -81,8 +82,11 @@ class Control:
             self.coalescer.follow()
             self.dispatcher.send_due()
             if self._epoch.is_new():
-                _log.warning("redis_is_new", detail="it has no data of an earlier time")
+                # At the first start that is as it should be; later it lost what it had.
+                log = _log.warning if self._knows_redis else _log.info
+                log("redis_is_new", detail="it has no data of an earlier time")
                 self.hold_rescues()
+            self._knows_redis = True
             if self._clock_seconds() >= self._next_rescue:
                 self._next_rescue = self._clock_seconds() + self._settings.rescue_seconds
                 self.rescuer.rescue(self.projector)

@@ -90,7 +90,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
             if kind not in known:
                 known.append(kind)
     for status, refusals in sorted(by_status.items()):
-        codes = "; ".join(f"`{refusal.code}`: {refusal.title()}" for refusal in refusals)
+        codes = "; ".join(f"`{refusal.code}`: {refusal.title().rstrip('.')}" for refusal in refusals)
         responses[str(status)] = _problem(codes)
     responses["default"] = _problem("Any other problem")
     return responses
