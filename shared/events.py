@@ -16,7 +16,8 @@ class EventType(StrEnum):
 
     #: data: worker_id, device, weights {name, sha256, notice}, engine_version, resumed_from_step
     CLAIMED = "claimed"
-    #: data: step, steps, key, picture_key, sha256, losses {total, content, style}
+    #: data: step, steps, key, picture_key, sha256, losses {total, content, style}, and the curve: one list
+    #: [step, total, content, style] for each step since the checkpoint before
     CHECKPOINTED = "checkpointed"
     #: data: the result marker (see shared.result)
     SUCCEEDED = "succeeded"

@@ -8,11 +8,12 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.errors import Fault, InvalidOptions
+from shared.presets import PRESETS, PresetName
 
 
 class StyleOptions(BaseModel):
@@ -20,7 +21,7 @@ class StyleOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    preset: Literal["classic"] = Field(
+    preset: PresetName = Field(
         "classic", title="Preset", description="Named set of defaults; 'classic' is Gatys et al. 2015."
     )
     steps: int = Field(100, ge=1, le=2000, title="Steps", description="Optimisation steps.")
@@ -49,6 +50,13 @@ class StyleOptions(BaseModel):
         description="Steps between checkpoints.",
         json_schema_extra={"unit": "steps", "advanced": True},
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, values: Any) -> Any:  # noqa: ANN401 - whatever was sent
+        name = values.get("preset") if isinstance(values, Mapping) else None
+        preset = PRESETS.get(name) if isinstance(name, str) else None  # type: ignore[call-overload]
+        return {**preset.values, **values} if preset else values
 
     @model_validator(mode="after")
     def _asks_for_something(self) -> StyleOptions:
@@ -97,7 +105,9 @@ def option_help() -> str:
     lines = []
     for name, schema in StyleOptions.model_json_schema()["properties"].items():
         allowed = (
-            f"{schema['minimum']:g}–{schema['maximum']:g}" if "minimum" in schema else schema.get("const", "")
+            f"{schema['minimum']:g}–{schema['maximum']:g}"
+            if "minimum" in schema
+            else ", ".join(schema["enum"])
         )
         lines.append(f"{name}={schema['default']} ({allowed}) {schema['description']}")
     return "\n".join(lines)
@@ -120,7 +130,7 @@ def _fault(item: dict[str, Any]) -> Fault:
         return Fault(pointer, "invalid_combination", str(item["ctx"]["error"]))
     schema = StyleOptions.model_json_schema()["properties"][name]
     if kind == "literal_error":
-        return Fault(pointer, "out_of_range", f"{name} is {given!r}; allowed is {schema['const']!r}")
+        return Fault(pointer, "out_of_range", f"{name} is {given!r}; allowed are {', '.join(schema['enum'])}")
     allowed = f"allowed is {schema['minimum']:g} to {schema['maximum']:g}"
     if kind == "finite_number":
         return Fault(pointer, "not_finite", f"{name} is {given}; {allowed}")

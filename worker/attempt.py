@@ -45,6 +45,7 @@ class Attempt:
         self._preview_step = 0
         self._first_step: int | None = None
         self._first_step_at = 0.0
+        self._curve: list[list[float]] = []
 
     def repair(self) -> bool:
         """Report success again, and compute nothing, when this attempt is committed already."""
@@ -85,6 +86,7 @@ class Attempt:
     def show(self, step: Step) -> None:
         """Publish progress and preview, each not too often; Redis being away holds nothing up."""
         now = monotonic()
+        self._curve.append([step.step, *_losses(step).values()])
         if self._first_step is None:
             self._first_step, self._first_step_at = step.step, now
         last = step.step == step.steps
@@ -138,9 +140,11 @@ class Attempt:
                 "picture_key": picture_key,
                 "sha256": hashlib.sha256(data).hexdigest(),
                 "losses": _losses(step),
+                "curve": self._curve,
             },
             mark=str(step.step),
         )
+        self._curve = []
 
     def stop(self, flag: Flag, step: int) -> None:
         """Report that the job stopped after `step` because it was asked to: canceled, or paused."""

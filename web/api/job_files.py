@@ -84,6 +84,7 @@ def index_checkpoints(job_id: str) -> Response:
             step=checkpoint.step,
             attempt=checkpoint.attempt,
             losses=checkpoint.losses,
+            curve=checkpoint.curve,
             sha256=checkpoint.sha256,
             created_at=checkpoint.created_at,
             url=job_url(job.id, "checkpoints", checkpoint.step),

@@ -59,6 +59,9 @@ class CheckpointOut(BaseModel):
     step: int
     attempt: int
     losses: dict[str, float | None]
+    curve: list[list[float]] = Field(
+        description="[step, total, content, style] of each step since the checkpoint before"
+    )
     sha256: str = Field(description="Of its state, from which a job resumes")
     created_at: Moment
     url: str = Field(description="Where its picture is")

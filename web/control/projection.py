@@ -79,6 +79,8 @@ def _write_checkpoint(session: Session, job: Job, data: dict[str, Any], *, now: 
         picture_key=data["picture_key"],
         sha256=data["sha256"],
         losses=data["losses"],
+        # A worker of the version before sends none.
+        curve=data.get("curve", []),
         created_at=now,
     )
     save_checkpoint(session, checkpoint)

@@ -18,7 +18,7 @@ class Asset(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     caller: Mapped[str]
-    sha256: Mapped[str]
+    sha256: Mapped[str] = mapped_column(index=True)
     filename: Mapped[str]
     content_type: Mapped[str]
     size_bytes: Mapped[int]

@@ -40,7 +40,7 @@ class JobAttempt(Base):
 
 
 class JobCheckpoint(Base):
-    """One checkpoint: where its state and its picture lie, and the losses at its step."""
+    """One checkpoint: where its state and its picture lie, and the losses of its step and those before."""
 
     __tablename__ = "job_checkpoints"
 
@@ -51,6 +51,8 @@ class JobCheckpoint(Base):
     picture_key: Mapped[str]
     sha256: Mapped[str]
     losses: Mapped[dict[str, Any]]
+    #: [step, total, content, style] of each step since the checkpoint before it in the same attempt.
+    curve: Mapped[list[list[float]]] = mapped_column(default=list, server_default="[]")
     created_at: Mapped[datetime]
 
 

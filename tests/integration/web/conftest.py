@@ -140,6 +140,7 @@ class Workshop:
             picture_key=keys[1],
             sha256=f"{step:064d}",
             losses={"total": 3.0, "content": 1.0, "style": 2.0},
+            curve=[[step, 3.0, 1.0, 2.0]],
         )
 
     def preview(self, job_id: str, data: bytes, attempt: int = 1) -> None:

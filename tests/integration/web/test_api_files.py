@@ -86,6 +86,7 @@ def test_checkpoints_and_attempts(client, submit, workshop, problem_of):
     workshop.checkpoint(job["id"], 20, b"twenty")
     found = client.get(job["urls"]["checkpoints"]).json["checkpoints"]
     assert [checkpoint["step"] for checkpoint in found] == [10, 20]
+    assert found[0]["curve"] == [[10, 3.0, 1.0, 2.0]]
     assert found[0]["losses"] == {"total": 3.0, "content": 1.0, "style": 2.0}
     with client.get(found[1]["url"]) as response:
         assert (response.data, response.content_type) == (b"twenty", "image/png")

@@ -70,6 +70,10 @@ def test_a_job_from_claim_to_commit(desk: Desk, message: JobMessage):
     assert events[0].data["worker_id"] == "node-a"
     assert events[0].data["weights"]["notice"] == "no weights at all"
     assert [event.data["step"] for event in events[1:5]] == [5, 10, 15, 20]
+    assert [[point[0] for point in event.data["curve"]] for event in events[1:3]] == [
+        [1, 2, 3, 4, 5], [6, 7, 8, 9, 10],
+    ]  # fmt: skip
+    assert events[1].data["curve"][-1] == [5, *events[1].data["losses"].values()]
     picture = Image.open(io.BytesIO(result_bytes(desk, message)))
     assert (picture.size, picture.text["atelier:weights"]) == ((8, 8), "untrained")
     assert "no weights at all" in picture.text["atelier:notice"]

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from shared.errors import InvalidOptions
 from shared.options import StyleOptions, option_help, parse_assignments, parse_options
+from shared.presets import PRESETS
 
 
 def refusal(values: object) -> dict[str, str]:
@@ -44,6 +45,29 @@ def test_defaults_are_those_of_the_paper():
 )
 def test_refusals_name_every_option(values: object, faults: dict[str, str]):
     assert refusal(values) == faults
+
+
+def test_a_preset_fills_what_is_not_given():
+    for name, preset in PRESETS.items():
+        options = parse_options({"preset": name})
+        plain = StyleOptions().model_dump()
+        assert options.model_dump() == {**plain, **preset.values, "preset": name}
+        assert parse_options({"preset": name, "steps": 7}).steps == 7
+        assert preset.title
+        assert preset.line
+    assert parse_options({"preset": "draft"}).steps != StyleOptions().steps
+
+
+def test_resolved_options_stay_what_they_are():
+    options = parse_options({"preset": "bold", "style_weight": 1e-2})
+    assert parse_options(options.model_dump()) == options
+
+
+def test_an_unknown_preset_is_refused_with_those_there_are():
+    with pytest.raises(InvalidOptions, match="preset is 'baroque'; allowed are classic, draft, gentle"):
+        parse_options({"preset": "baroque"})
+    assert refusal({"preset": 3}) == {"/options/preset": "out_of_range"}
+    assert refusal({"preset": []}) == {"/options/preset": "out_of_range"}
 
 
 def test_a_refusal_says_what_was_given_and_what_is_allowed():
