@@ -35,14 +35,20 @@ def engines(weights_cache: Path) -> dict[str, StyleEngine]:
 
 
 @pytest.fixture(scope="session")
-def uninterrupted() -> dict[str, str]:
-    """SHA-256 of the result by method, filled at first use."""
+def uninterrupted() -> dict[tuple[str, str], str]:
+    """SHA-256 of the result by method and preset, filled at first use."""
     return {}
 
 
 @pytest.fixture(params=METHODS)
 def method(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture
+def preset() -> str:
+    """The preset of the job; a test that goes through all of them says so."""
+    return "classic"
 
 
 @dataclass
@@ -53,7 +59,7 @@ class Bench:
     method: str
     engine: StyleEngine
     message: JobMessage
-    results: dict[str, str]
+    results: dict[tuple[str, str], str]
     nodes: int = field(default=0)
 
     def run(
@@ -85,11 +91,12 @@ class Bench:
 
     def alone(self) -> str:
         """Return the SHA-256 of the result of the same job, never interrupted."""
-        if self.method not in self.results:
+        key = self.method, self.message.options.preset
+        if key not in self.results:
             other = self.message.model_copy(update={"job_id": "alone"})
             assert self.run(other) == (Outcome.ENDED, list(range(1, STEPS + 1)))
-            self.results[self.method] = self.result(other)
-        return self.results[self.method]
+            self.results[key] = self.result(other)
+        return self.results[key]
 
     def reported(self) -> list[WorkerEvent]:
         """Return what was reported since the last call."""
@@ -106,9 +113,10 @@ class Bench:
 def bench(
     settings: Settings,
     engines: dict[str, StyleEngine],
-    uninterrupted: dict[str, str],
+    uninterrupted: dict[tuple[str, str], str],
     make_picture: Callable[..., bytes],
     method: str,
+    preset: str,
 ) -> Iterator[Bench]:
     desk = open_desk(settings, worker_id="node", device="cpu")
     pictures = []
@@ -117,7 +125,7 @@ def bench(
         sha256 = hashlib.sha256(data).hexdigest()
         desk.store.write(layout.asset_key(sha256), data)
         pictures.append(InputPicture(key=layout.asset_key(sha256), sha256=sha256))
-    options = StyleOptions(steps=STEPS, size=48, checkpoint_every=CHECKPOINT_EVERY)
+    options = StyleOptions(preset=preset, steps=STEPS, size=48, checkpoint_every=CHECKPOINT_EVERY)
     message = JobMessage(job_id="job", attempt=1, content=pictures[0], style=pictures[1], options=options)
     yield Bench(desk, method, engines[method], message, uninterrupted)
     desk.client.close()

@@ -11,6 +11,7 @@ import pytest
 
 from shared.coordination.flags import Flag
 from shared.events import EventType
+from shared.presets import PRESETS
 from shared.settings import Settings
 from shared.storage import layout
 from tests.integration.exact.conftest import CHECKPOINT_EVERY, STEPS, Bench
@@ -21,6 +22,7 @@ ROOT = Path(__file__).parents[3]
 CUTS = [1, 4, 5, 7, 8, 11]
 
 
+@pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("cut", CUTS)
 def test_killed_and_resumed_at_another_node(bench: Bench, cut: int):
     alone = bench.alone()
