@@ -15,7 +15,12 @@ AtelierError
 │   │   └── PictureTooNarrow   image_too_narrow
 │   ├── NotFound               not_found
 │   ├── InvalidState           invalid_state
+│   ├── NotTerminal            not_terminal
 │   ├── NotReady               not_ready
+│   ├── IdempotencyKeyInUse    idempotency_key_in_use
+│   ├── IdempotencyKeyReused   idempotency_key_reused
+│   ├── CrossSiteRequest       cross_site_request
+│   ├── UnknownHost            unknown_host
 │   └── TooManyStreams         too_many_streams
 ├── ServiceError               the operator can mend it
 │   ├── StorageUnavailable     storage_unavailable
@@ -174,11 +179,43 @@ class InvalidState(Refusal):
     code = "invalid_state"
 
 
+class NotTerminal(Refusal):
+    """The job has not ended yet."""
+
+    code = "not_terminal"
+
+
 class NotReady(Refusal):
     """The job has not got this far yet."""
 
     code = "not_ready"
     retryable = True
+
+
+class IdempotencyKeyInUse(Refusal):
+    """The first request with this idempotency key is still being answered."""
+
+    code = "idempotency_key_in_use"
+    retryable = True
+
+
+class IdempotencyKeyReused(Refusal):
+    """The idempotency key came with another request before."""
+
+    code = "idempotency_key_reused"
+
+
+class CrossSiteRequest(Refusal):
+    """A page of another site may not change anything here."""
+
+    code = "cross_site_request"
+
+
+class UnknownHost(Refusal):
+    """The service is not asked for by its own name."""
+
+    code = "unknown_host"
+    suggestion = "Set ATELIER_URL to the address that people use."
 
 
 class TooManyStreams(Refusal):

@@ -19,6 +19,11 @@ LabelKey = Annotated[str, Field(pattern=r"^[a-z0-9_.\-]{1,63}$"), AfterValidator
 LabelValue = Annotated[str, Field(max_length=255), AfterValidator(_printable)]
 
 
+#: 30 days: longer than any job should wait or run.
+MAX_TIMEOUT_SECONDS = 30 * 86_400
+Timeout = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS, allow_inf_nan=False)]
+
+
 class JobFields(BaseModel):
     """What there is beside pictures and options."""
 
@@ -29,6 +34,17 @@ class JobFields(BaseModel):
     )
     labels: dict[LabelKey, LabelValue] = Field(
         default_factory=dict, max_length=16, description="For finding jobs again; at most 16"
+    )
+    queue_timeout_seconds: Timeout | None = Field(
+        None, description="A job that no worker has started by then expires"
+    )
+    run_timeout_seconds: Timeout | None = Field(
+        None, description="An attempt that runs for longer fails with the code `timeout`"
+    )
+    reuse: bool = Field(
+        True,
+        description="Whether the result of an earlier or running job of yours with the same pictures and "
+        "options will do; false computes it anyway",
     )
 
 

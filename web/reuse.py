@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from shared.errors import ArtifactCorrupt
 from shared.options import StyleOptions
 from shared.status import JobStatus
 from shared.storage.layout import result_picture_key
 from shared.storage.store import ArtifactStore
+from web.control.projection import public_output
 from web.models import Job
+from web.repository.transitions import HistoryEntry, apply_trigger
+from web.states import Trigger
 
+#: The status reason of a job that was given the result of another one.
+REUSED = "reused"
 _UNDER_WAY = (JobStatus.QUEUED.value, JobStatus.RUNNING.value)
 
 
@@ -39,27 +45,26 @@ def find_finished(session: Session, work: str, *, caller: str) -> Job | None:
     Weights and engine version are compared with those of the job that was started last: the web side sees
     no others.
     """
-    latest = session.scalar(
-        select(Job).where(Job.started_at.is_not(None)).order_by(Job.started_at.desc()).limit(1)
-    )
     query = select(Job).where(
         Job.work_sha256 == work, Job.caller == caller, Job.status == JobStatus.SUCCEEDED.value
     )
-    for job in session.scalars(query.order_by(Job.id.desc())):
-        if latest is not None and _done_with(job) == _done_with(latest):
-            return job
-    return None
+    return _done_as_now(session, session.scalars(query.order_by(Job.id.desc())).all())
 
 
 def find_under_way(session: Session, work: str, *, caller: str) -> Job | None:
-    """Return a caller's queued or running job with this work that waits for no other, the oldest first."""
+    """Return a caller's queued or running job with this work that waits for no other, the oldest first.
+
+    One that was started with other weights, or by another engine version, than would be used now is none.
+    """
     query = select(Job).where(
         Job.work_sha256 == work,
         Job.caller == caller,
         Job.leader_id.is_(None),
         Job.status.in_(_UNDER_WAY),
     )
-    return session.scalar(query.order_by(Job.id).limit(1))
+    found = session.scalars(query.order_by(Job.id)).all()
+    fresh = next((job for job in found if job.weights is None), None)
+    return _done_as_now(session, found) or fresh
 
 
 def copy_outputs(store: ArtifactStore, leader: Job, job_id: str, attempt: int) -> list[dict[str, Any]]:
@@ -67,20 +72,30 @@ def copy_outputs(store: ArtifactStore, leader: Job, job_id: str, attempt: int) -
 
     Raises:
         ArtifactMissing: when one is no longer there.
-        StorageUnavailable: when it cannot be written.
+        ArtifactCorrupt: when one is not what was written.
+        StorageUnavailable: when it cannot be read or written.
     """
     copies = []
     for output in leader.outputs:
+        data = store.read(output["key"])
+        if hashlib.sha256(data).hexdigest() != output["sha256"]:
+            raise ArtifactCorrupt(f"{output['key']} does not have the SHA-256 {output['sha256']}")
         key = result_picture_key(job_id, attempt, output["sha256"])
-        store.write(key, store.read(output["key"]))
+        store.write(key, data)
         copies.append({**output, "key": key})
     return copies
 
 
-def reused_values(leader: Job, outputs: list[dict[str, Any]], *, now: datetime) -> Mapping[str, Any]:
-    """Return the columns of a job that is given a leader's result."""
-    return {
-        "outputs": outputs,
+def give_result(
+    session: Session, job: Job, leader: Job, outputs: Sequence[dict[str, Any]], *, now: datetime
+) -> None:
+    """Let a queued job succeed with a leader's result, whose copies `outputs` are its own.
+
+    Raises:
+        StaleJob: when the job has changed since it was read.
+    """
+    values = {
+        "outputs": list(outputs),
         "weights": leader.weights,
         "engine_version": leader.engine_version,
         "step": leader.step,
@@ -88,6 +103,19 @@ def reused_values(leader: Job, outputs: list[dict[str, Any]], *, now: datetime) 
         "leader_id": leader.id,
         "completed_at": now,
     }
+    entries = [HistoryEntry("output", public_output(output)) for output in outputs]
+    apply_trigger(session, job, Trigger.SUCCEEDED, now=now, reason=REUSED, values=values, entries=entries)
+
+
+def _done_as_now(session: Session, jobs: Sequence[Job]) -> Job | None:
+    if not jobs:
+        return None
+    latest = session.scalar(
+        select(Job).where(Job.started_at.is_not(None)).order_by(Job.started_at.desc()).limit(1)
+    )
+    if latest is None:
+        return None
+    return next((job for job in jobs if job.weights and _done_with(job) == _done_with(latest)), None)
 
 
 def _done_with(job: Job) -> tuple[object, object]:

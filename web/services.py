@@ -16,6 +16,7 @@ from shared.settings import Settings
 from shared.storage.store import ArtifactStore, open_store
 from web.asset_shelf import AssetShelf
 from web.database import Database
+from web.keys_in_flight import KeysInFlight
 from web.live import LiveReader
 from web.repository.assets import is_picture_used
 from web.slots import Slots
@@ -50,6 +51,7 @@ class Services:
     decoding: threading.Semaphore
     streams: Slots
     waits: Slots
+    keys_in_flight: KeysInFlight = field(default_factory=KeysInFlight)
     #: Set when the process is about to end: streams and waits end too.
     stopping: threading.Event = field(default_factory=threading.Event)
     timing: StreamTiming = field(default_factory=StreamTiming)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 from werkzeug.datastructures import FileStorage
@@ -16,8 +17,11 @@ from web.asset_shelf import Visit
 from web.job_fields import JobFields, SubmitBody
 from web.models import Asset
 from web.picture_intake import Picture, take_picture
+from web.placement import Placement, place_job
 from web.repository.assets import add_asset, get_asset
+from web.repository.idempotency import NoteKey, note_no_key
 from web.repository.jobs import add_job
+from web.reuse import work_sha256
 from web.services import Services
 
 PARTS = ("content", "style")
@@ -26,18 +30,32 @@ _ID = re.compile(r"[0-9a-f-]{36}")
 
 
 def submit_assets(
-    services: Services, body: SubmitBody, options: StyleOptions, *, caller: str, now: datetime
+    services: Services,
+    body: SubmitBody,
+    options: StyleOptions,
+    *,
+    caller: str,
+    now: datetime,
+    note_key: NoteKey = note_no_key,
 ) -> str:
     """Add a job of two known assets, and return its id.
 
     Raises:
         NotFound: naming the pictures that are not known.
         PictureTooNarrow: when one cannot be worked on at the size asked for.
+        DatabaseUnavailable: when the rows cannot be written.
     """
-    with services.database.write() as session:
-        assets = _find_assets(session, body, caller=caller)
-        _asset_sizes(assets, options)
-        return _add_job(services, session, assets, body, options, caller=caller, now=now)
+    with services.database.read() as session:
+        found = _find_assets(session, body, caller=caller)
+    _asset_sizes(found, options)
+    hashes = {part: asset.sha256 for part, asset in found.items()}
+    with _place(services, hashes, body, options, caller=caller) as placement:
+        with services.database.write() as session:
+            # Again: what nothing refers to may be removed meanwhile.
+            assets = _find_assets(session, body, caller=caller)
+            _add_job(services, session, assets, body, options, placement=placement, now=now)
+            note_key(session, placement.job_id)
+        return placement.job_id
 
 
 def check_assets(services: Services, body: SubmitBody, options: StyleOptions, *, caller: str) -> Sizes:
@@ -54,6 +72,7 @@ def submit_pictures(
     *,
     caller: str,
     now: datetime,
+    note_key: NoteKey = note_no_key,
 ) -> str:
     """Store two pictures, add their job, and return its id; of a refused job nothing stays behind.
 
@@ -64,9 +83,15 @@ def submit_pictures(
     """
     with services.shelf.visit() as visit:
         pictures = _take_in(services, files, options, visit=visit)
-        with services.database.write() as session:
-            assets = {part: _add_asset(session, pictures[part], caller=caller, now=now)[0] for part in PARTS}
-            return _add_job(services, session, assets, fields, options, caller=caller, now=now)
+        hashes = {part: picture.sha256 for part, picture in pictures.items()}
+        with _place(services, hashes, fields, options, caller=caller) as placement:
+            with services.database.write() as session:
+                assets = {
+                    part: _add_asset(session, pictures[part], caller=caller, now=now)[0] for part in PARTS
+                }
+                _add_job(services, session, assets, fields, options, placement=placement, now=now)
+                note_key(session, placement.job_id)
+            return placement.job_id
 
 
 def check_pictures(services: Services, files: Mapping[str, FileStorage], options: StyleOptions) -> Sizes:
@@ -138,6 +163,13 @@ def _add_asset(session: Session, picture: Picture, *, caller: str, now: datetime
     )
 
 
+def _place(
+    services: Services, hashes: Mapping[str, str], fields: JobFields, options: StyleOptions, *, caller: str
+) -> AbstractContextManager[Placement]:
+    work = work_sha256(content_sha256=hashes["content"], style_sha256=hashes["style"], options=options)
+    return place_job(services, work, caller=caller, reuse=fields.reuse)
+
+
 def _add_job(
     services: Services,
     session: Session,
@@ -145,12 +177,17 @@ def _add_job(
     fields: JobFields,
     options: StyleOptions,
     *,
-    caller: str,
+    placement: Placement,
     now: datetime,
-) -> str:
+) -> None:
+    timeout = fields.queue_timeout_seconds
+    deadlines = {
+        "queue_deadline": None if timeout is None else now + timedelta(seconds=timeout),
+        "run_timeout_seconds": fields.run_timeout_seconds,
+    }
     job = add_job(
         session,
-        caller=caller,
+        caller=placement.caller,
         name=(fields.name or "").strip(),
         content=assets["content"],
         style=assets["style"],
@@ -158,5 +195,6 @@ def _add_job(
         labels=fields.labels,
         max_attempts=services.settings.max_attempts,
         now=now,
+        extra=deadlines | placement.columns(session),
     )
-    return job.id
+    placement.settle(session, job, now=now)

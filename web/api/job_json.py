@@ -18,12 +18,14 @@ from web.api.job_shapes import (
     JobOut,
     LossOut,
     MetricsOut,
+    OriginOut,
     OutputOut,
     ProgressOut,
     QueueOut,
     UrlsOut,
     WeightsOut,
 )
+from web.expiry import expires_at
 from web.models import Asset, Job
 from web.queue_outlook import QueueState, seconds_ahead
 from web.states import Trigger, is_legal
@@ -32,15 +34,21 @@ _LIVE = {JobStatus.RUNNING, JobStatus.CANCELING}
 
 
 def job_to_json(
-    job: Job, *, live: LiveProgress | None, position: int | None, queue: QueueState | None
+    job: Job,
+    *,
+    live: LiveProgress | None,
+    position: int | None,
+    queue: QueueState | None,
+    retention_days: float = 0,
 ) -> dict[str, Any]:
     """Return the job as the API shows it.
 
     Args:
         job: The row.
         live: Its live progress, of whatever attempt.
-        position: Its place in the queue, from 1; None when it is not queued.
-        queue: What the whole queue looks like; needed when there is a position.
+        position: Its place in the queue, from 1; None when it is in no line.
+        queue: What the whole queue looks like; needed when the job is queued.
+        retention_days: How long a job is kept after its end; 0 is for ever.
     """
     live = live_part(job, live)
     error = JobErrorOut.model_validate(job.error) if job.error else None
@@ -53,14 +61,18 @@ def job_to_json(
         created_at=job.created_at,
         started_at=job.started_at,
         completed_at=job.completed_at,
-        expires_at=None,
+        expires_at=expires_at(job.completed_at, retention_days=retention_days),
+        queue_deadline=job.queue_deadline,
+        run_timeout_seconds=job.run_timeout_seconds,
+        leader_id=job.leader_id,
         priority=job.priority,
         labels={label.key: label.value for label in job.labels},
         batch_id=job.batch_id,
-        queue=_queue(position, queue) if position is not None and queue is not None else None,
+        queue=_queue(job, position, queue) if job.job_status is JobStatus.QUEUED and queue else None,
         eta=eta_of(live) if job.job_status is JobStatus.RUNNING else None,
         input=InputsOut(content=_input(job.content), style=_input(job.style)),
         options=job.options,
+        origin=OriginOut.model_validate(job.origin) if job.origin else None,
         progress=progress_of(job, live),
         attempt=JobAttemptOut(
             number=job.attempt,
@@ -112,15 +124,17 @@ def job_url(job_id: str, *parts: object) -> str:
     return "/".join([f"{API_PATH}/jobs/{job_id}", *map(str, parts)])
 
 
-def _queue(position: int, queue: QueueState) -> QueueOut:
+def _queue(job: Job, position: int | None, queue: QueueState) -> QueueOut:
     message = None
-    if queue.workers is None:
+    if job.leader_id is not None:
+        message = f"waits for job {job.leader_id}, which does the same work"
+    elif queue.workers is None:
         message = "Redis does not answer; the job is kept, and starts when it is back"
     elif queue.workers == 0:
         message = "no worker is connected; start one with: atelier-worker run"
     return QueueOut(
         position=position,
-        ahead_seconds=seconds_ahead(position, queue),
+        ahead_seconds=None if position is None else seconds_ahead(position, queue),
         eligible_workers=queue.workers,
         message=message,
     )
@@ -157,6 +171,10 @@ def _metrics(job: Job) -> MetricsOut:
 
 
 def _urls(job: Job) -> UrlsOut:
+    def legal(trigger: Trigger) -> str | None:
+        return job_url(job.id, trigger.value) if is_legal(job.job_status, trigger) else None
+
+    has_checkpoints = may_have_checkpoints(job)
     return UrlsOut(
         self=job_url(job.id),
         events=job_url(job.id, "events"),
@@ -164,11 +182,23 @@ def _urls(job: Job) -> UrlsOut:
         output=job_url(job.id, "output") if job.outputs else None,
         checkpoints=job_url(job.id, "checkpoints"),
         attempts=job_url(job.id, "attempts"),
-        cancel=job_url(job.id, "cancel") if is_legal(job.job_status, Trigger.CANCEL) else None,
-        pause=None,
-        resume=None,
-        retry=None,
+        cancel=legal(Trigger.CANCEL),
+        pause=legal(Trigger.PAUSE),
+        resume=legal(Trigger.RESUME),
+        retry=legal(Trigger.RETRY),
+        extend=legal(Trigger.EXTEND) if has_checkpoints else None,
+        fork=job_url(job.id, "fork") if has_checkpoints else None,
+        delete=job_url(job.id) if job.job_status.is_final else None,
     )
+
+
+def may_have_checkpoints(job: Job) -> bool:
+    """Whether there can be a checkpoint of the job's own: it has come further than where it began.
+
+    A job that was given the result of another one has none, for all its steps.
+    """
+    begun_at = job.origin["step"] if job.origin and job.origin["job_id"] != job.id else 0
+    return job.step > begun_at and job.status_reason != "reused"
 
 
 def _finite(value: Any) -> float | None:  # noqa: ANN401 - from a JSON column

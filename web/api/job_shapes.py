@@ -11,7 +11,10 @@ from web.api.shapes import Moment, Options
 class QueueOut(BaseModel):
     """The job's place in the queue."""
 
-    position: int = Field(description="1 is the next to be taken")
+    position: int | None = Field(
+        description="1 is the next to be taken; a job that waits for another one has its place, "
+        "and null once that one is being worked on"
+    )
     ahead_seconds: float | None = Field(description="Likely wait; null while nothing is measured yet")
     eligible_workers: int | None = Field(description="Workers connected; null while Redis is away")
     message: str | None = Field(description="Why the job does not start, if there is a reason")
@@ -120,6 +123,16 @@ class UrlsOut(BaseModel):
     pause: str | None
     resume: str | None
     retry: str | None
+    extend: str | None
+    fork: str | None = Field(description="null as well while no checkpoint can exist")
+    delete: str | None = Field(description="For DELETE: the job itself, once it has ended")
+
+
+class OriginOut(BaseModel):
+    """The checkpoint that a job begins with: of the job it was forked from, or its own if it was extended."""
+
+    job_id: str
+    step: int
 
 
 class JobOut(BaseModel):
@@ -133,7 +146,14 @@ class JobOut(BaseModel):
     created_at: Moment
     started_at: Moment | None
     completed_at: Moment | None
-    expires_at: Moment | None
+    expires_at: Moment | None = Field(
+        description="When it may be removed; null while it has not ended, or when jobs are kept for ever"
+    )
+    queue_deadline: Moment | None = Field(description="If it has not been started by then, it expires")
+    run_timeout_seconds: float | None = Field(description="An attempt that runs for longer fails")
+    leader_id: str | None = Field(
+        description="The job with the same work that this one waits for, or whose result it was given"
+    )
     priority: int
     labels: dict[str, str]
     batch_id: str | None
@@ -141,6 +161,7 @@ class JobOut(BaseModel):
     eta: EtaOut | None = Field(description="Only while it is running and its speed is known")
     input: InputsOut
     options: Options
+    origin: OriginOut | None = Field(description="Only of a job that was forked or extended")
     progress: ProgressOut
     attempt: JobAttemptOut
     weights: WeightsOut | None = Field(description="Known from the first claim on")

@@ -65,7 +65,13 @@ def read_views(services: Services, query: Callable[[Session], list[Job]]) -> lis
     return [
         JobView(
             job,
-            job_to_json(job, live=live.get(job.id), position=positions.get(job.id), queue=queue),
+            job_to_json(
+                job,
+                live=live.get(job.id),
+                position=positions.get(job.id),
+                queue=queue,
+                retention_days=services.settings.retention_days,
+            ),
             live.get(job.id),
         )
         for job in jobs

@@ -1,4 +1,4 @@
-"""The views of jobs: handing in, listing, reading, cancelling."""
+"""The views of jobs: handing in, listing, reading."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from flask import Blueprint, Response, request
 
 from shared.errors import (
     DatabaseUnavailable,
+    IdempotencyKeyInUse,
+    IdempotencyKeyReused,
     InvalidOptions,
-    InvalidState,
     MalformedRequest,
     MissingPart,
     NotFound,
@@ -19,6 +20,7 @@ from shared.errors import (
 from web.api import API_PATH
 from web.api.answers import json_answer
 from web.api.body import refuse_unknown
+from web.api.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADER
 from web.api.job_answer import job_answer
 from web.api.job_query import PAGE_SIZE, PARAMETERS, page_size, read_filter
 from web.api.job_shapes import JobListOut, JobOut
@@ -28,7 +30,6 @@ from web.api.prefer import wait_seconds
 from web.api.shapes import ValidationOut
 from web.api.submit import submit_job
 from web.caller import current_caller
-from web.cancellation import cancel_job
 from web.docs.operation import (
     IF_NONE_MATCH,
     JSON,
@@ -39,12 +40,13 @@ from web.docs.operation import (
     Operation,
     Parameter,
 )
-from web.job_fields import SubmitBody
+from web.job_fields import MAX_TIMEOUT_SECONDS, SubmitBody
 from web.repository.jobs import list_jobs
 from web.services import get_services
 
 _FILE = {"type": "string", "contentMediaType": "image/*"}
 _JSON_TEXT = {"type": "string", "contentMediaType": "application/json"}
+_TIMEOUT = {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_TIMEOUT_SECONDS}
 jobs = Blueprint("jobs", __name__, url_prefix=f"{API_PATH}/jobs")
 
 jobs.post("")(
@@ -55,11 +57,17 @@ jobs.post("")(
             202: Answer(
                 "Taken in; it is kept from now on",
                 (JobOut,),
-                headers={"Location": "The job", "Retry-After": "Seconds until asking again makes sense"},
+                headers={
+                    "Location": "The job",
+                    "Retry-After": "Seconds until asking again makes sense",
+                    **REPLAYED_HEADER,
+                },
             ),
             200: Answer(
-                "It has ended while you waited; with validate_only, what it would be carried out with",
+                "It has ended while you waited, or was given an earlier job's result; with validate_only, "
+                "what it would be carried out with",
                 (JobOut, ValidationOut),
+                headers={"Location": "The job", **REPLAYED_HEADER},
             ),
         },
         refusals=(
@@ -70,6 +78,8 @@ jobs.post("")(
             PictureTooHeavy,
             PictureUnsupported,
             PictureRefused,
+            IdempotencyKeyInUse,
+            IdempotencyKeyReused,
             StorageUnavailable,
             DatabaseUnavailable,
         ),
@@ -80,6 +90,7 @@ jobs.post("")(
                 schema={"type": "boolean", "default": False},
             ),
             WAIT,
+            IDEMPOTENCY_KEY,
         ),
         bodies={
             JSON: SubmitBody,
@@ -92,6 +103,9 @@ jobs.post("")(
                     "options": {**_JSON_TEXT, "contentSchema": {"$ref": "#/components/schemas/StyleOptions"}},
                     "name": {"type": "string", "maxLength": 200},
                     "labels": {**_JSON_TEXT, "contentSchema": {"type": "object"}},
+                    "queue_timeout_seconds": _TIMEOUT,
+                    "run_timeout_seconds": _TIMEOUT,
+                    "reuse": {"type": "boolean", "default": True},
                 },
                 "additionalProperties": False,
             },
@@ -157,17 +171,3 @@ def read_job(job_id: str) -> Response:
     response = job_answer(view, headers=headers)
     response.make_conditional(request)
     return response
-
-
-@jobs.post("/<job_id>/cancel")
-@Operation(
-    "Cancel a job",
-    "jobs",
-    answers={200: Answer("The job, canceled or canceling", (JobOut,))},
-    refusals=(NotFound, InvalidState, DatabaseUnavailable),
-)
-def cancel(job_id: str) -> Response:
-    """Cancel a job; asking again changes nothing. A running one stops at its next step: `canceling` first."""
-    services, caller = get_services(), current_caller()
-    cancel_job(services, job_id, caller=caller)
-    return job_answer(read_view(services, job_id, caller=caller))

@@ -10,12 +10,16 @@ from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAll
 from shared.errors import (
     ArtifactMissing,
     AtelierError,
+    CrossSiteRequest,
+    IdempotencyKeyInUse,
+    IdempotencyKeyReused,
     InvalidOptions,
     InvalidState,
     MalformedRequest,
     MissingPart,
     NotFound,
     NotReady,
+    NotTerminal,
     PictureRefused,
     PictureTooHeavy,
     PictureUnsupported,
@@ -23,6 +27,7 @@ from shared.errors import (
     ServiceError,
     StaleJob,
     TooManyStreams,
+    UnknownHost,
 )
 from shared.logs import get_logger
 from web.api.answers import json_answer
@@ -43,12 +48,19 @@ STATUSES: dict[type[AtelierError], int] = {
     ArtifactMissing: 404,
     InvalidState: 409,
     NotReady: 409,
+    NotTerminal: 409,
+    IdempotencyKeyInUse: 409,
+    IdempotencyKeyReused: 422,
     StaleJob: 409,
+    CrossSiteRequest: 403,
+    UnknownHost: 421,
     TooManyStreams: 429,
     ServiceError: 503,
     AtelierError: 500,
 }
 _RETRY_SECONDS = {429: 10, 503: 5}
+#: Of codes whose status does not say so.
+_RETRY_SECONDS_OF = {IdempotencyKeyInUse.code: 1}
 _HTTP_CODES = {
     404: "not_found",
     405: "method_not_allowed",
@@ -96,8 +108,9 @@ def problem(
     if suggestion:
         body["suggestion"] = suggestion
     headers = {"Cache-Control": "no-store"}
-    if status in _RETRY_SECONDS:
-        headers["Retry-After"] = str(_RETRY_SECONDS[status])
+    retry_seconds = _RETRY_SECONDS_OF.get(code) or _RETRY_SECONDS.get(status)
+    if retry_seconds:
+        headers["Retry-After"] = str(retry_seconds)
     return json_answer(body, status, headers=headers, media_type=MEDIA_TYPE)
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
 from flask import Response, request
 from pydantic import ValidationError
 from werkzeug.datastructures import FileStorage
@@ -12,6 +17,7 @@ from shared.errors import MalformedRequest
 from shared.options import StyleOptions, parse_options
 from web.api.answers import json_answer
 from web.api.body import body_faults, file_part, parse_json, receive_upload, refuse_unknown, text_part
+from web.api.idempotency import answer_once
 from web.api.job_answer import job_answer
 from web.api.job_view import read_view, wait_until_final
 from web.api.prefer import wait_seconds
@@ -19,41 +25,80 @@ from web.api.shapes import SizeOut, ValidationOut, WorkingSizesOut
 from web.caller import current_caller
 from web.docs.operation import MULTIPART
 from web.job_fields import JobFields, SubmitBody
+from web.repository.idempotency import NoteKey
 from web.services import Services, get_services
 from web.submission import (
     PARTS,
-    Sizes,
     check_assets,
     check_pictures,
     submit_assets,
     submit_pictures,
 )
 
-_KNOWN_PARTS = (*PARTS, "options", "name", "labels")
+_SCALAR_PARTS = ("queue_timeout_seconds", "run_timeout_seconds", "reuse")
+_TEXT_PARTS = ("options", "name", "labels", *_SCALAR_PARTS)
+_KNOWN_PARTS = (*PARTS, *_TEXT_PARTS)
 _MAX_JSON_BYTES = 1_000_000
 _RETRY_SECONDS = 1
+_HASHED_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A request to make a job, read but for its pictures; with `files` it brings these along."""
+
+    options: StyleOptions
+    fields: JobFields
+    files: dict[str, FileStorage] = field(default_factory=dict)
+
+    def content(self, sent: Mapping[str, object]) -> object:
+        """Return what tells one request from another: what was sent, and the SHA-256 of each file."""
+        return {"sent": sent, "files": {part: _sha256(file) for part, file in self.files.items()}}
 
 
 def submit_job() -> Response:
     """Take a job in. It is kept when the answer is there, whatever happens to Redis or the workers then.
 
-    Send JSON with the ids of two assets, or multipart/form-data with the files `content` and `style` and the
-    texts `options`, `name` and `labels` (JSON). With `Prefer: wait=N` the answer comes when the job has
-    ended (200), at the latest after N seconds (202). With `validate_only=true` nothing is stored.
+    Send JSON with the ids of two assets, or multipart/form-data with the files `content` and `style` and
+    further fields as texts (`options` and `labels` as JSON). With `Prefer: wait=N` the answer comes when the
+    job has ended (200), at the latest after N seconds (202). With `validate_only=true` nothing is stored.
+
+    A job with the same pictures and options as one of yours that succeeded is given its result at once (200);
+    as one that is queued or running, it waits for that one's result. `reuse: false` computes it anyway.
     """
     services = get_services()
     refuse_unknown("parameter", request.args, known=("validate_only",))
     validate_only = _flag("validate_only")
     if request.mimetype == MULTIPART:
-        outcome = _from_parts(services, validate_only=validate_only)
+        asked, sent = _read_parts(services)
     elif request.is_json:
-        outcome = _from_json(services, validate_only=validate_only)
+        asked, sent = _read_json()
     else:
-        sent = request.mimetype or "nothing"
-        raise UnsupportedMediaType(f"send application/json or multipart/form-data, not {sent}")
-    if not isinstance(outcome, str):
-        return json_answer(outcome.model_dump(mode="json"))
-    return _accepted(services, outcome)
+        kind = request.mimetype or "nothing"
+        raise UnsupportedMediaType(f"send application/json or multipart/form-data, not {kind}")
+    if validate_only:
+        return json_answer(_validate(services, asked).model_dump(mode="json"))
+    return answer_once(
+        lambda: asked.content(sent), partial(_submit, services, asked), partial(_accepted, services)
+    )
+
+
+def _submit(services: Services, asked: _Asked, note_key: NoteKey) -> str:
+    caller, now = current_caller(), utc_now()
+    if isinstance(asked.fields, SubmitBody):
+        return submit_assets(services, asked.fields, asked.options, caller=caller, now=now, note_key=note_key)
+    return submit_pictures(
+        services, asked.files, asked.fields, asked.options, caller=caller, now=now, note_key=note_key
+    )
+
+
+def _validate(services: Services, asked: _Asked) -> ValidationOut:
+    if isinstance(asked.fields, SubmitBody):
+        sizes = check_assets(services, asked.fields, asked.options, caller=current_caller())
+    else:
+        sizes = check_pictures(services, asked.files, asked.options)
+    shown = {part: SizeOut(width=width, height=height) for part, (width, height) in sizes.items()}
+    return ValidationOut(options=asked.options.model_dump(), working_size=WorkingSizesOut(**shown))
 
 
 def _accepted(services: Services, job_id: str) -> Response:
@@ -74,7 +119,7 @@ def _accepted(services: Services, job_id: str) -> Response:
     return job_answer(view, status=202, headers=headers)
 
 
-def _from_json(services: Services, *, validate_only: bool) -> str | ValidationOut:
+def _read_json() -> tuple[_Asked, dict[str, object]]:
     request.max_content_length = _MAX_JSON_BYTES
     try:
         values = parse_json(request.get_data(cache=False), name="the body")
@@ -85,32 +130,38 @@ def _from_json(services: Services, *, validate_only: bool) -> str | ValidationOu
     refuse_unknown("field", values, known=SubmitBody.model_fields)
     options = parse_options(values.get("options", {}))
     try:
-        body = SubmitBody.model_validate(values)
+        return _Asked(options, SubmitBody.model_validate(values)), values
     except ValidationError as error:
         raise body_faults(error) from None
-    caller = current_caller()
-    if validate_only:
-        return _validation(options, check_assets(services, body, options, caller=caller))
-    return submit_assets(services, body, options, caller=caller, now=utc_now())
 
 
-def _from_parts(services: Services, *, validate_only: bool) -> str | ValidationOut:
+def _read_parts(services: Services) -> tuple[_Asked, dict[str, object]]:
     receive_upload(services.settings.picture_limits(), known=_KNOWN_PARTS)
-    options = parse_options(parse_json(text_part("options") or "{}", name="options"))
-    labels = parse_json(text_part("labels") or "{}", name="labels")
+    texts = {part: text for part in _TEXT_PARTS if (text := text_part(part)) is not None}
+    options = parse_options(parse_json(texts.get("options") or "{}", name="options"))
+    values: dict[str, object] = {"labels": parse_json(texts.get("labels") or "{}", name="labels")}
+    values |= {part: _scalar(texts[part]) for part in _SCALAR_PARTS if texts.get(part)}
     try:
-        fields = JobFields.model_validate({"name": text_part("name"), "labels": labels})
+        fields = JobFields.model_validate({"name": texts.get("name"), **values})
     except ValidationError as error:
         raise body_faults(error) from None
-    files: dict[str, FileStorage] = {part: file_part(part) for part in PARTS}
-    if validate_only:
-        return _validation(options, check_pictures(services, files, options))
-    return submit_pictures(services, files, fields, options, caller=current_caller(), now=utc_now())
+    return _Asked(options, fields, {part: file_part(part) for part in PARTS}), dict(texts)
 
 
-def _validation(options: StyleOptions, sizes: Sizes) -> ValidationOut:
-    shown = {part: SizeOut(width=width, height=height) for part, (width, height) in sizes.items()}
-    return ValidationOut(options=options.model_dump(), working_size=WorkingSizesOut(**shown))
+def _scalar(text: str) -> object:
+    """Return the number, or true or false, that a text says; what is neither stays a text, and is refused."""
+    try:
+        return parse_json(text, name="a part")
+    except MalformedRequest:
+        return text
+
+
+def _sha256(file: FileStorage) -> str:
+    digest = hashlib.sha256()
+    while data := file.stream.read(_HASHED_BYTES):
+        digest.update(data)
+    file.stream.seek(0)
+    return digest.hexdigest()
 
 
 def _flag(name: str) -> bool:

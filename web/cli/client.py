@@ -16,7 +16,7 @@ from urllib.parse import quote
 import httpx2
 
 from shared.errors import Fault, InvalidSettings
-from web.cli.errors import ServiceProblem, ServiceUnreachable
+from web.cli.errors import ConnectionLost, ServiceProblem, ServiceUnreachable
 from web.cli.job_view import JobView
 
 _BASE = "/api/v1"
@@ -30,6 +30,14 @@ class JobAnswer:
 
     job: JobView | None
     etag: str | None
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """The job that was made; `is_replay` when an earlier request with the same key had made it."""
+
+    job: JobView
+    is_replay: bool
 
 
 class ApiClient:
@@ -64,20 +72,30 @@ class ApiClient:
         options: Mapping[str, object],
         name: str | None = None,
         labels: Mapping[str, str] | None = None,
-    ) -> JobView:
-        """Hand in two pictures and return the queued job."""
+        timeouts: Mapping[str, float] | None = None,
+        reuse: bool = True,
+        idempotency_key: str | None = None,
+    ) -> Submitted:
+        """Hand in two pictures and return the new job; `timeouts` are in seconds, by their fields' names.
+
+        With a key it may be called again when the answer was lost: there will be one job all the same.
+        """
         fields = {"options": json.dumps(dict(options))}
         if name:
             fields["name"] = name
         if labels:
             fields["labels"] = json.dumps(dict(labels))
+        fields |= {field: str(seconds) for field, seconds in (timeouts or {}).items()}
+        if not reuse:
+            fields["reuse"] = "false"
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         with content.open("rb") as content_file, style.open("rb") as style_file:
             files = {
                 "content": (content.name, content_file, _media_type(content)),
                 "style": (style.name, style_file, _media_type(style)),
             }
-            response = self._send("POST", f"{_BASE}/jobs", data=fields, files=files)
-        return JobView(response.json())
+            response = self._send("POST", f"{_BASE}/jobs", data=fields, files=files, headers=headers)
+        return Submitted(JobView(response.json()), response.headers.get("Idempotency-Replayed") == "true")
 
     def job(self, job_id: str, *, etag: str | None = None, wait_seconds: int = 0) -> JobAnswer:
         """Return a job; with an `etag`, wait up to `wait_seconds` until it is no longer the current one."""
@@ -140,9 +158,14 @@ class ApiClient:
 def _transport_errors(url: str) -> Iterator[None]:
     try:
         yield
-    except (httpx2.TransportError, httpx2.InvalidURL) as error:
-        reason = str(error) or type(error).__name__
-        raise ServiceUnreachable(f"the service at {url} cannot be reached: {reason}") from error
+    except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.InvalidURL) as error:
+        raise ServiceUnreachable(f"the service at {url} cannot be reached: {_reason(error)}") from error
+    except httpx2.TransportError as error:
+        raise ConnectionLost(f"the connection to the service at {url} was lost: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def _problem(response: httpx2.Response) -> ServiceProblem:

@@ -91,7 +91,7 @@ def command(
             output.say(
                 f"Submitting {content.name} and {style.name} to {settings.url}, {steps} steps, {size} px …"
             )
-            job = client.submit(content, style, options=options, name="demo")
+            job = client.submit(content, style, options=options, name="demo", reuse=False).job
             job = follow_job(
                 client, job.id, output=output, wait_seconds=1, timeout_seconds=30, while_waiting=stack.tick
             )

@@ -30,6 +30,13 @@ class ServiceUnreachable(CliError):
     suggestion = "Start it with 'atelier up', or say where it is with --url or ATELIER_URL."
 
 
+class ConnectionLost(ServiceUnreachable):
+    """The service was reached, but no answer came: it may have done what it was asked for, or not."""
+
+    code = "connection_lost"
+    suggestion = "See with 'atelier list' what it has done."
+
+
 class ServiceProblem(CliError):
     """The service refused the request or failed; `status` is the HTTP status, `code` the problem's."""
 

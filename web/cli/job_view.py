@@ -79,6 +79,12 @@ class JobView:
         return str(message) if message else None
 
     @property
+    def leader_id(self) -> str | None:
+        """The job with the same work that it waits for, or whose result it was given."""
+        leader_id = self.document.get("leader_id")
+        return str(leader_id) if leader_id else None
+
+    @property
     def error(self) -> dict[str, Any]:
         """Why it failed: code, title, detail, retryable, suggestion; empty when it did not."""
         return self._part("error")

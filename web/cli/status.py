@@ -43,7 +43,11 @@ def _lines(job: JobView) -> list[str]:
     labels = job.document.get("labels") or {}
     if labels:
         rows.append(("labels", ", ".join(f"{key}={value}" for key, value in labels.items())))
-    for part in ("created_at", "started_at", "completed_at"):
+    if job.leader_id:
+        rows.append(("leader", job.leader_id))
+    if job.document.get("queue_deadline") and not job.document.get("started_at"):
+        rows.append(("deadline", str(job.document["queue_deadline"])))
+    for part in ("created_at", "started_at", "completed_at", "expires_at"):
         if job.document.get(part):
             rows.append((part.removesuffix("_at"), str(job.document[part])))
     rows += [("output", f"{item.name}, {item.size_bytes} bytes, {item.url}") for item in job.outputs]

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 import click
 
 from shared.options import option_help, parse_assignments, parse_options
+from shared.status import JobStatus
 from web.cli.arguments import LabelType, json_option, open_client, timeout_option, url_option
 from web.cli.exits import exit_code_for
 from web.cli.follow import follow_job, report_end
+from web.cli.handing_in import hand_in
 from web.cli.output import Output
 from web.cli.picture_file import save_picture
+from web.job_fields import MAX_TIMEOUT_SECONDS
 
 _PICTURE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
+_SECONDS = click.FloatRange(min=0, min_open=True, max=MAX_TIMEOUT_SECONDS)
 
 
 class SubmitCommand(click.Command):
@@ -38,6 +44,26 @@ class SubmitCommand(click.Command):
 )
 @click.option("--name", help="What to call the job.")
 @click.option("--label", "labels", type=LabelType(), multiple=True, help="Attach a label; repeatable.")
+@click.option(
+    "--queue-timeout",
+    type=_SECONDS,
+    metavar="SECONDS",
+    help="Let the job expire if it has not started by then.",
+)
+@click.option(
+    "--run-timeout", type=_SECONDS, metavar="SECONDS", help="Let the job fail if an attempt runs for longer."
+)
+@click.option(
+    "--reuse/--no-reuse",
+    default=True,
+    help="Whether the result of an earlier or running job with the same pictures and options will do.  "
+    "[default: reuse]",
+)
+@click.option(
+    "--idempotency-key",
+    metavar="KEY",
+    help="Submit once only, however often this is run with the same KEY.  [default: a new one]",
+)
 @click.option("--wait", is_flag=True, help="Follow the job until it ends.")
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), help="Save the final picture here; implies --wait."
@@ -56,6 +82,10 @@ def command(
     assignments: tuple[str, ...],
     name: str | None,
     labels: tuple[tuple[str, str], ...],
+    queue_timeout: float | None,
+    run_timeout: float | None,
+    reuse: bool,
+    idempotency_key: str | None,
     wait: bool,
     out: Path | None,
     timeout: float,
@@ -63,7 +93,8 @@ def command(
 ) -> None:
     """Hand in the picture CONTENT to be redrawn in the style of the picture STYLE.
 
-    Prints the new job's id. With --wait it shows a bar and ends as the job does: exit code 0 when it
+    Prints the new job's id. If the connection is lost meanwhile, it is asked again, and there is one job all
+    the same. With --wait it shows a bar and ends as the job does: exit code 0 when it
     succeeded, 1 when it failed or expired, 3 when it was canceled.
 
     Example: atelier submit photo.jpg painting.jpg -O steps=200 -o result.png
@@ -71,7 +102,24 @@ def command(
     options = parse_assignments(assignments)
     parse_options(options)  # refuses at once what the service would refuse; only what was given is sent
     with open_client(url) as client:
-        job = client.submit(content, style, options=options, name=name, labels=dict(labels))
+        given = {"queue_timeout_seconds": queue_timeout, "run_timeout_seconds": run_timeout}
+        submit = partial(
+            client.submit,
+            content,
+            style,
+            options=options,
+            name=name,
+            labels=dict(labels),
+            timeouts={field: seconds for field, seconds in given.items() if seconds is not None},
+            reuse=reuse,
+            idempotency_key=idempotency_key or str(uuid4()),
+        )
+        submitted = hand_in(submit, output=output, timeout_seconds=timeout)
+        job = submitted.job
+        if submitted.is_replay:
+            output.say(f"The service had this request already: it is job {job.id}.")
+        elif job.leader_id and job.status is JobStatus.SUCCEEDED:
+            output.say(f"Job {job.id} was given the result of job {job.leader_id}, which did the same work.")
         if not (wait or out):
             output.answer(job.document, job.id)
             return

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy.orm import Session
 
 from shared.coordination.progress import ProgressBoard
-from shared.errors import ArtifactMissing, NotFound, StaleJob
+from shared.errors import ArtifactCorrupt, ArtifactMissing, NotFound, StaleJob, StorageUnavailable
 from shared.logs import get_logger
 from shared.status import JobStatus
 from shared.storage.store import ArtifactStore
-from web.control.projection import public_output
 from web.database import Database
 from web.models import Job
 from web.repository.jobs import followers, get_job
-from web.repository.transitions import HistoryEntry, apply_trigger, write_changes
-from web.reuse import copy_outputs, reused_values
-from web.states import Trigger
+from web.repository.transitions import write_changes
+from web.reuse import copy_outputs, find_under_way, give_result
 
 _log = get_logger(__name__)
 
@@ -61,38 +60,45 @@ class Coalescer:
         if decision is Follow.WAIT:
             return False
         try:
-            if decision is Follow.TAKE and leader is not None:
-                self._take(job, leader)
+            outputs = self._copied(job, leader) if decision is Follow.TAKE and leader else None
+            if leader is not None and outputs is not None:
+                self._take(job, leader, outputs)
             else:
                 self._leave(job)
-        except ArtifactMissing:
-            self._leave(job)
         except StaleJob as error:
             _log.info("follow_stale", job_id=job.id, reason=error.detail)
             return False
         self._board.notify(job.id)
         return True
 
-    def _take(self, job: Job, leader: Job) -> None:
-        outputs = copy_outputs(self._store, leader, job.id, job.attempt)
-        now = self._clock()
+    def _copied(self, job: Job, leader: Job) -> list[dict[str, Any]] | None:
+        """Return copies of the leader's outputs; nothing when they cannot be had: it is computed then."""
+        try:
+            return copy_outputs(self._store, leader, job.id, job.attempt)
+        except (ArtifactMissing, ArtifactCorrupt, StorageUnavailable) as error:
+            _log.warning("result_not_reused", job_id=job.id, leader_id=leader.id, detail=error.detail)
+            return None
+
+    def _take(self, job: Job, leader: Job, outputs: list[dict[str, Any]]) -> None:
         with self._database.write() as session:
             current = session.merge(job, load=False)
-            entries = [HistoryEntry("output", public_output(output)) for output in outputs]
-            apply_trigger(
-                session, current, Trigger.SUCCEEDED, now=now, reason="reused",
-                values=dict(reused_values(leader, outputs, now=now)), entries=entries,
-            )  # fmt: skip
+            give_result(session, current, leader, outputs, now=self._clock())
         _log.info("result_reused", job_id=job.id, leader_id=leader.id)
 
     def _leave(self, job: Job) -> None:
+        """Let a job go on alone; those behind it then follow it, or each would do the same work."""
         with self._database.write() as session:
-            write_changes(session, session.merge(job, load=False), {"leader_id": None}, now=self._clock())
-        _log.info("leader_left", job_id=job.id, leader_id=job.leader_id)
+            current = session.merge(job, load=False)
+            other = find_under_way(session, job.work_sha256, caller=job.caller) if job.work_sha256 else None
+            leader_id = other.id if other else None
+            write_changes(session, current, {"leader_id": leader_id}, now=self._clock())
+        _log.info("leader_left", job_id=job.id, leader_id=job.leader_id, next_leader_id=leader_id)
 
 
 def _leader(session: Session, job: Job) -> Job | None:
+    """Return the leader, if it still does the same work: one that was extended since does not."""
     try:
-        return get_job(session, job.leader_id or "")
+        leader = get_job(session, job.leader_id or "")
     except NotFound:
         return None
+    return leader if leader.work_sha256 == job.work_sha256 else None

@@ -48,7 +48,8 @@ class Deadlines:
         try:
             with self._database.write() as session:
                 current = session.merge(job, load=False)
-                apply_trigger(session, current, Trigger.EXPIRE, now=now, values={"error": error.to_json()})
+                values = {"error": error.to_json(), "leader_id": None}
+                apply_trigger(session, current, Trigger.EXPIRE, now=now, values=values)
         except StaleJob:
             return False  # it was taken, canceled or paused in this very moment
         return True

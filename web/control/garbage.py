@@ -14,11 +14,12 @@ from enum import StrEnum
 from shared.clock import to_rfc3339
 from shared.storage.layout import marker_key
 from shared.storage.store import StoredFile
+from web.repository.idempotency import KEPT
 from web.repository.retention import JobRow, UnusedAsset
 
 #: A report is not delivered again after this, and a key is not kept longer than this.
 INBOX_KEPT = timedelta(days=7)
-IDEMPOTENCY_KEPT = timedelta(hours=24)
+IDEMPOTENCY_KEPT = KEPT
 
 _PICTURE = re.compile(r"assets/[0-9a-f]{2}/[0-9a-f]{64}")
 _ATTEMPT_FILE = re.compile(

@@ -117,8 +117,10 @@ def jobs_dispatched_before(session: Session, moment: datetime, *, now: datetime)
 
 
 def jobs_to_expire(session: Session, now: datetime) -> list[Job]:
-    """Return queued jobs whose queue deadline is over."""
-    query = select(Job).where(Job.status == JobStatus.QUEUED.value, Job.queue_deadline <= now)
+    """Return queued jobs whose queue deadline is over; one that was started has kept it."""
+    query = select(Job).where(
+        Job.status == JobStatus.QUEUED.value, Job.queue_deadline <= now, Job.started_at.is_(None)
+    )
     return list(session.scalars(query.order_by(Job.id)))
 
 
@@ -139,14 +141,18 @@ def count_ahead(session: Session, job: Job) -> int:
     query = (
         select(func.count())
         .select_from(Job)
-        .where(Job.status == JobStatus.QUEUED.value, Job.created_at < job.created_at)
+        .where(
+            Job.status == JobStatus.QUEUED.value,
+            Job.created_at < job.created_at,
+            Job.leader_id.is_(None),
+        )
     )
     return session.scalar(query) or 0
 
 
 def recent_run_seconds(session: Session, *, limit: int = 20) -> list[float]:
     """Return how long the last succeeded jobs ran, in seconds, newest first."""
-    query = select(Job.metrics).where(Job.status == JobStatus.SUCCEEDED.value)
+    query = select(Job.metrics).where(Job.status == JobStatus.SUCCEEDED.value, Job.started_at.is_not(None))
     rows = session.scalars(query.order_by(Job.completed_at.desc()).limit(limit))
     return [float(metrics["run_seconds"]) for metrics in rows if metrics.get("run_seconds")]
 

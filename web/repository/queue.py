@@ -12,12 +12,18 @@ from web.models import Job
 
 
 def queue_positions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
-    """Return the place of those of the jobs that are queued; 1 is the next to be taken."""
+    """Return the place of those of the jobs that are queued; 1 is the next to be taken.
+
+    A follower is in nobody's way: it has its leader's place, and none once its leader is being worked on.
+    """
     if not job_ids:
         return {}
     place = func.row_number().over(order_by=(Job.created_at, Job.id)).label("place")
-    queue = select(Job.id, place).where(Job.status == JobStatus.QUEUED.value).subquery()
-    rows = session.execute(select(queue.c.id, queue.c.place).where(queue.c.id.in_(job_ids)))
+    queued = Job.status == JobStatus.QUEUED.value
+    queue = select(Job.id, place).where(queued, Job.leader_id.is_(None)).subquery()
+    in_line = func.coalesce(Job.leader_id, Job.id)
+    found = select(Job.id, queue.c.place).join(queue, queue.c.id == in_line)
+    rows = session.execute(found.where(queued, Job.id.in_(job_ids)))
     return {row.id: row.place for row in rows}
 
 

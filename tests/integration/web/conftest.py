@@ -70,10 +70,10 @@ def parts(make_picture: Callable[..., bytes]) -> Callable[..., dict[str, object]
 
 @pytest.fixture
 def submit(client: FlaskClient, parts: Callable[..., dict[str, object]]) -> Callable[..., dict]:
-    """Submit a job of two small pictures, and return it."""
+    """Submit a job of two small pictures, which is to be computed, and return it."""
 
     def do(**changes: object) -> dict:
-        response = client.post(JOBS, data=parts(**changes))
+        response = client.post(JOBS, data=parts(**{"reuse": "false", **changes}))
         assert response.status_code == 202, response.text
         return response.json
 

@@ -1,0 +1,92 @@
+"""Idempotency keys in the database: which request each came with, what it made, and the first answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from shared.errors import IdempotencyKeyInUse
+from web.models import IdempotencyKey
+
+#: How long a repeated request gets the first answer.
+KEPT = timedelta(hours=24)
+#: Notes the key in the transaction that does what was asked for; given its session, and the job's id.
+NoteKey = Callable[[Session, str], None]
+
+
+@dataclass(frozen=True)
+class FirstAnswer:
+    """An answer as it was given first: HTTP status, headers, and the body as text."""
+
+    status: int
+    headers: dict[str, str]
+    body: str
+
+
+@dataclass(frozen=True)
+class KeptKey:
+    """A key that was used: its request's SHA-256, the job it made or changed, and the answer, once given."""
+
+    request_sha256: str
+    job_id: str
+    answer: FirstAnswer | None
+
+
+def note_no_key(_session: Session, _job_id: str) -> None:
+    """Note nothing: the request came without a key."""
+
+
+def find_key(session: Session, caller: str, key: str, *, now: datetime) -> KeptKey | None:
+    """Return what a caller's key was used for in the last 24 hours."""
+    query = select(IdempotencyKey).where(
+        IdempotencyKey.caller == caller, IdempotencyKey.key == key, IdempotencyKey.created_at > now - KEPT
+    )
+    row = session.scalar(query)
+    if row is None:
+        return None
+    kept: dict[str, Any] = row.answer or {}
+    given = kept.get("first")
+    return KeptKey(row.request_sha256, str(kept["job_id"]), FirstAnswer(**given) if given else None)
+
+
+def add_key(
+    session: Session, caller: str, key: str, *, request_sha256: str, job_id: str, now: datetime
+) -> None:
+    """Note, in the transaction that does what was asked for, which key it was asked for with.
+
+    Raises:
+        IdempotencyKeyInUse: when another process was quicker; the transaction must not go on.
+    """
+    mine = (IdempotencyKey.caller == caller) & (IdempotencyKey.key == key)
+    session.execute(delete(IdempotencyKey).where(mine, IdempotencyKey.created_at <= now - KEPT))
+    row = {
+        "caller": caller,
+        "key": key,
+        "request_sha256": request_sha256,
+        "answer": {"job_id": job_id},
+        "created_at": now,
+    }
+    try:
+        session.execute(insert(IdempotencyKey).values(row))
+    except IntegrityError as error:
+        raise IdempotencyKeyInUse("another request with this key was quicker") from error
+
+
+def complete_key(session: Session, caller: str, key: str, *, job_id: str, answer: FirstAnswer) -> None:
+    """Keep the first answer beside a key, if the key still is there."""
+    kept = {
+        "job_id": job_id,
+        "first": {"status": answer.status, "headers": answer.headers, "body": answer.body},
+    }
+    session.execute(
+        update(IdempotencyKey)
+        .where(IdempotencyKey.caller == caller, IdempotencyKey.key == key)
+        .values(answer=kept)
+        .execution_options(synchronize_session=False)
+    )
