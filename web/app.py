@@ -8,11 +8,18 @@ from shared.settings import Settings
 from web.api.assets import assets
 from web.api.events import events
 from web.api.health import health
+from web.api.job_actions import job_actions
 from web.api.job_files import job_files
 from web.api.jobs import jobs
 from web.api.problems import handle_problems
 from web.api.traffic import handle_traffic
-from web.docs.pages import pages
+from web.docs.pages import docs
+from web.gate import guard_requests
+from web.pages.job_page import job_page
+from web.pages.jobs_page import jobs_page
+from web.pages.new_page import new_page
+from web.pages.shell import dress_pages
+from web.pages.workers_page import workers_page
 from web.services import hold_services, open_services
 
 #: For every request that does not say otherwise; uploads do.
@@ -36,7 +43,11 @@ def create_app(settings: Settings) -> Flask:
     app.url_map.strict_slashes = False
     hold_services(app, open_services(settings))
     handle_traffic(app)
+    guard_requests(app, settings)
     handle_problems(app)
-    for blueprint in (assets, jobs, job_files, events, health, pages):
+    dress_pages(app)
+    for blueprint in (assets, jobs, job_actions, job_files, events, health, docs):
+        app.register_blueprint(blueprint)
+    for blueprint in (jobs_page, new_page, job_page, workers_page):
         app.register_blueprint(blueprint)
     return app

@@ -14,11 +14,11 @@ from werkzeug.routing import Rule
 
 from shared.errors import AtelierError
 from shared.options import StyleOptions
+from web.api import API_PATH
 from web.api.problems import MEDIA_TYPE, status_of
 from web.api.shapes import ProblemOut
 from web.docs.operation import JSON, Answer, Operation, Parameter, operation_of
 
-_HIDDEN = {"static", "pages.read_document", "pages.read_docs", "pages.root"}
 _REF = "#/components/schemas/{model}"
 _TAGS = {
     "assets": "Pictures that are uploaded once and used in many jobs.",
@@ -38,10 +38,10 @@ def build_document(app: Flask, *, version: str) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     operations: list[Operation] = []
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
-        if rule.endpoint in _HIDDEN:
-            continue
         view = app.view_functions[rule.endpoint]
         operation = operation_of(view)
+        if operation is None and not rule.rule.startswith(API_PATH):
+            continue  # a page, for people
         if operation is None:
             raise LookupError(f"the view {rule.endpoint} does not say what it does")
         operations.append(operation)
@@ -76,7 +76,7 @@ def _describe(operation: Operation, rule: Rule, text: str) -> dict[str, Any]:
     }
     if operation.bodies:
         content = {kind: {"schema": _schema_or_ref(body)} for kind, body in operation.bodies.items()}
-        described["requestBody"] = {"required": True, "content": content}
+        described["requestBody"] = {"required": operation.needs_body, "content": content}
     return described
 
 

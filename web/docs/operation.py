@@ -47,6 +47,7 @@ class Operation:
     parameters: tuple[Parameter, ...] = ()
     #: Media type → model, or a schema for what no model describes.
     bodies: Mapping[str, type[BaseModel] | Mapping[str, Any]] = field(default_factory=dict)
+    needs_body: bool = True
 
     def __call__(self, view: _V) -> _V:
         """Describe a view, as its decorator; the view's docstring is the long description."""

@@ -5,30 +5,23 @@ from __future__ import annotations
 import importlib.metadata
 from typing import Any
 
-from flask import Blueprint, Response, current_app, redirect, render_template
+from flask import Blueprint, Response, current_app, render_template
 from markupsafe import Markup, escape
-from werkzeug.wrappers import Response as BaseResponse
 
 from web.api.answers import json_answer
 from web.api.problems import known_codes
 from web.docs.document import build_document
 
-pages = Blueprint("pages", __name__)
+docs = Blueprint("docs", __name__)
 
 
-@pages.get("/")
-def root() -> BaseResponse:
-    """Lead to the documentation, until there are pages."""
-    return redirect("/docs")
-
-
-@pages.get("/openapi.json")
+@docs.get("/openapi.json")
 def read_document() -> Response:
     """Give the OpenAPI document."""
     return json_answer(_document())
 
 
-@pages.get("/docs")
+@docs.get("/docs")
 def read_docs() -> Response:
     """Show the documentation."""
     document = _document()

@@ -1,0 +1,48 @@
+"""What all pages share: problems in words, the policy, and who may send what."""
+
+from __future__ import annotations
+
+JOBS = "/api/v1/jobs"
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+def test_a_person_sees_a_problem_as_a_page(client):
+    answer = client.get("/nowhere", headers=BROWSER)
+    assert (answer.status_code, answer.mimetype) == (404, "text/html")
+    assert "there is nothing at /nowhere" in answer.text
+    assert answer.headers["X-Request-Id"]
+
+
+def test_programs_and_the_api_get_problems_as_json(client):
+    for path, headers in (("/nowhere", {}), (f"{JOBS}/x", BROWSER)):
+        answer = client.get(path, headers=headers)
+        assert (answer.status_code, answer.mimetype) == (404, "application/problem+json")
+
+
+def test_pages_run_nothing_but_our_own_files(client):
+    for path in ("/", "/new", "/workers", "/docs", "/nowhere"):
+        answer = client.get(path, headers=BROWSER)
+        policy = dict(part.split(" ", 1) for part in answer.headers["Content-Security-Policy"].split("; "))
+        assert policy["default-src"] == "'none'"
+        assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+        assert policy["frame-ancestors"] == "'none'"
+        assert ' style="' not in answer.text
+        assert "<style" not in answer.text
+        assert "onclick" not in answer.text
+
+
+def test_what_another_sites_page_sends_changes_nothing(client, parts, nothing_left, problem_of):
+    for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}):
+        answer = client.post(JOBS, data=parts(), headers=headers)
+        problem_of(answer, 403, "cross_site_request")
+    nothing_left()
+
+
+def test_our_own_pages_may_send(client, parts):
+    headers = {"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost"}
+    assert client.post(JOBS, data=parts(), headers=headers).status_code == 202
+
+
+def test_a_name_that_someone_pointed_here_is_refused(client, problem_of):
+    problem = problem_of(client.get(JOBS, headers={"Host": "evil.example"}), 421, "unknown_host")
+    assert "evil.example" in problem["detail"]

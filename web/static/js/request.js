@@ -1,0 +1,34 @@
+// Requests to the API, and its refusals as errors.
+
+/** A refusal: `problem` is what the API answered (RFC 9457), or what stands in for it. */
+export class Refused extends Error {
+  constructor(problem) {
+    super(problem.detail);
+    this.problem = problem;
+  }
+}
+
+/**
+ * Send a request; `json` is sent as JSON, `form` as multipart.
+ * Returns the answer's JSON, or null where there is none; throws `Refused`.
+ */
+export async function send(method, url, { json, form, headers = {}, signal } = {}) {
+  const body = json === undefined ? form : JSON.stringify(json);
+  const sent = json === undefined ? headers : { "Content-Type": "application/json", ...headers };
+  let answer;
+  try {
+    answer = await fetch(url, { method, body, headers: { Accept: "application/json", ...sent }, signal });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refused({ code: "unreachable", title: "The service does not answer", detail: "The service does not answer. Is it running? Nothing was changed as far as this page knows.", errors: [] });
+  }
+  const text = await answer.text();
+  let data = null;
+  try {
+    data = text ? JSON.parse(text) : null;
+  } catch {
+    data = { code: "unreadable", title: "The answer cannot be read", detail: `The service answered ${answer.status} with something unreadable.`, errors: [] };
+  }
+  if (!answer.ok) throw new Refused(data ?? { code: "unknown", title: "Refused", detail: `The service answered ${answer.status}.`, errors: [] });
+  return data;
+}
