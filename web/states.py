@@ -87,21 +87,32 @@ TRANSITIONS: dict[tuple[JobStatus, Trigger], JobStatus] = {
 }
 
 
+#: What people ask of a job by a trigger. A fork changes nothing of its parent, and so is in no row.
+_REQUESTS = (Trigger.CANCEL, Trigger.PAUSE, Trigger.RESUME, Trigger.RETRY, Trigger.EXTEND)
+
+
 def is_legal(status: JobStatus, trigger: Trigger) -> bool:
     """Whether the table has a row for this trigger in this status."""
     return (status, trigger) in TRANSITIONS
+
+
+def allowed_requests(status: JobStatus) -> list[str]:
+    """Return what people may ask of a job that is at this status, as API and command line name it."""
+    asked = [trigger.value for trigger in _REQUESTS if is_legal(status, trigger)]
+    return [*asked, "fork", *(["delete"] if status.is_final else [])]
 
 
 def next_status(status: JobStatus, trigger: Trigger) -> JobStatus:
     """Return the status a trigger leads to.
 
     Raises:
-        InvalidState: naming the statuses in which the trigger is allowed.
+        InvalidState: naming the statuses in which the trigger is allowed, and what is allowed in this one.
     """
     try:
         return TRANSITIONS[status, trigger]
     except KeyError:
         allowed = ", ".join(sorted({start for start, known in TRANSITIONS if known == trigger}))
         raise InvalidState(
-            f"the job is {status}; '{trigger}' is allowed only when it is {allowed or 'never'}"
+            f"the job is {status}; '{trigger}' is allowed only when it is {allowed or 'never'}; "
+            f"allowed now: {', '.join(allowed_requests(status))}"
         ) from None

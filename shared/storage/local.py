@@ -18,6 +18,7 @@ from shared.ids import new_id
 from shared.storage.store import StoredFile
 
 _PARTIAL = ".partial-"
+_COPY_BYTES = 1 << 20
 
 
 class LocalStore:
@@ -52,6 +53,13 @@ class LocalStore:
         """See `ArtifactStore.open`."""
         with _storage_errors(key):
             return self._path(key).open("rb")
+
+    def copy(self, source: str, target: str) -> None:
+        """See `ArtifactStore.copy`."""
+        path = self._path(target)
+        with self.open(source) as data, _storage_errors(target), self._partial(path, data) as partial:
+            partial.replace(path)
+            _sync_folder(path.parent)
 
     def list(self, prefix: str) -> Iterator[str]:
         """See `ArtifactStore.list`."""
@@ -156,14 +164,17 @@ class LocalStore:
         return path
 
     @contextmanager
-    def _partial(self, path: Path, data: bytes) -> Iterator[Path]:
+    def _partial(self, path: Path, data: bytes | BinaryIO) -> Iterator[Path]:
         """Write `data` beside its place under a hidden name, which is gone afterwards whatever happens."""
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=_PARTIAL, dir=path.parent)
         partial = Path(name)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(data)
+                if isinstance(data, bytes):
+                    file.write(data)
+                else:
+                    shutil.copyfileobj(data, file, _COPY_BYTES)
                 file.flush()
                 os.fchmod(file.fileno(), 0o644)  # mkstemp's 0600 would shut out a worker under another user
                 os.fsync(file.fileno())

@@ -44,6 +44,9 @@ class ArtifactStore(Protocol):
     def open(self, key: str) -> BinaryIO:
         """Return a seekable reader of a file; the caller closes it."""
 
+    def copy(self, source: str, target: str) -> None:
+        """Store a file's bytes under another key too; either can then be removed alone."""
+
     def list(self, prefix: str) -> Iterator[str]:
         """Yield, sorted, the keys below the folder `prefix`."""
 

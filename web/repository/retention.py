@@ -84,6 +84,12 @@ def delete_expired_job(session: Session, job_id: str, *, before: datetime) -> bo
     return _deleted(session, delete(Job).where(Job.id == job_id, _is_expired(before))) == 1
 
 
+def delete_final_job(session: Session, job_id: str, *, version: int) -> bool:
+    """Remove a job with its history, if it has ended and is still at this version; return whether it was."""
+    final = (Job.id == job_id) & (Job.version == version) & Job.status.in_(_FINAL)
+    return _deleted(session, delete(Job).where(final)) == 1
+
+
 def known_pictures(session: Session, sha256s: Collection[str]) -> set[str]:
     """Return those of the pictures that an asset has."""
     return set(session.scalars(select(Asset.sha256).where(Asset.sha256.in_(sha256s))))

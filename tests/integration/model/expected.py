@@ -41,6 +41,8 @@ def read_grid() -> dict[tuple[str, str], str]:
 
 
 TABLE = read_grid()
+#: Requests that change nothing, not even the reason, of a job at this status.
+ASKED_BEFORE = (("cancel", "canceling"), ("cancel", "canceled"), ("pause", "paused"))
 
 
 class Refused(Exception):
@@ -108,12 +110,15 @@ class Expected:
         """Take what a person asks for; raise `Refused` or `NotKept` otherwise."""
         if name == "extend" and self.step not in self.checkpoints:
             raise NotKept if (self.status, name) in TABLE else Refused
+        if (name, self.status) in ASKED_BEFORE or (name == "pause" and self.reason == "pausing"):
+            return
         self._move(name, "pausing" if name == "pause" and self.status == "running" else None)
         if name in ("resume", "retry", "extend"):
             self._next_attempt()
             self.lost_workers, self.deadline = 0, None
         if name == "retry" and from_zero:
             self.checkpoints, self.step, self.checkpoints_since = {}, 0, self.attempt
+            self.origin_step = None
         if name == "extend":
             self.origin_step, self.steps, self.checkpoints_since = self.step, self.steps + more, self.attempt
 

@@ -77,6 +77,19 @@ def test_check_leaves_nothing_behind(store: LocalStore):
     assert list(store.list("check")) == []
 
 
+def test_a_copy_stands_alone(store: LocalStore):
+    data = bytes(range(256)) * 20_000
+    store.write("jobs/a/state", data)
+    store.copy("jobs/a/state", "jobs/b/origin")
+    store.delete("jobs/a/state")
+    assert store.read("jobs/b/origin") == data
+    assert list(store.list("jobs")) == ["jobs/b/origin"]
+    with pytest.raises(ArtifactMissing):
+        store.copy("jobs/a/state", "jobs/b/origin")
+    assert store.read("jobs/b/origin") == data
+    assert [file.key for file in store.inventory("jobs")] == ["jobs/b/origin"]
+
+
 def test_only_known_urls_open(tmp_path: Path):
     assert isinstance(open_store(tmp_path.as_uri()), LocalStore)
     for url in ("ftp://host/x", "data/storage", "file://other-host/x"):

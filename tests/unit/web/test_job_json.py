@@ -14,6 +14,7 @@ from shared.status import JobStatus
 from web.api.job_json import job_to_json, live_part
 from web.models import Asset, Job, JobLabel
 from web.queue_outlook import QueueState, seconds_ahead
+from web.states import allowed_requests
 
 NOW = datetime(2026, 11, 23, 8, 47, 41, 120_000, tzinfo=UTC)
 
@@ -103,13 +104,54 @@ def test_numbers_that_json_does_not_have():
     assert shown(job(), live(steps_per_second=math.nan))["eta"] is None
 
 
+#: What is offered at each status to a job of which a checkpoint is kept.
+OFFERED = {
+    JobStatus.QUEUED: {"cancel", "pause", "fork"},
+    JobStatus.RUNNING: {"cancel", "pause", "fork"},
+    JobStatus.PAUSED: {"cancel", "pause", "resume", "fork"},
+    JobStatus.CANCELING: {"cancel", "fork"},
+    JobStatus.SUCCEEDED: {"extend", "fork", "delete"},
+    JobStatus.FAILED: {"retry", "fork", "delete"},
+    JobStatus.CANCELED: {"cancel", "retry", "fork", "delete"},
+    JobStatus.EXPIRED: {"retry", "fork", "delete"},
+}
+ACTIONS = {"cancel", "pause", "resume", "retry", "extend", "fork", "delete"}
+
+
+def offered(row: Job) -> set[str]:
+    return {name for name, url in shown(row)["urls"].items() if name in ACTIONS and url is not None}
+
+
 @pytest.mark.parametrize("status", JobStatus)
 def test_links_follow_the_state_table(status):
     urls = shown(job(status))["urls"]
-    cancelable = set(JobStatus) - {JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.EXPIRED}
-    assert (urls["cancel"] is not None) == (status in cancelable)
-    assert urls["pause"] is urls["resume"] is urls["retry"] is None
+    assert offered(job(status)) == OFFERED[status]
+    assert set(allowed_requests(status)) == OFFERED[status]
+    for name in OFFERED[status]:
+        assert urls[name] == ("/api/v1/jobs/j1" if name == "delete" else f"/api/v1/jobs/j1/{name}")
     assert urls["self"] == "/api/v1/jobs/j1"
+
+
+def test_a_job_asked_to_pause_can_be_asked_again():
+    assert "pause" in offered(job(JobStatus.RUNNING, status_reason="pausing"))
+
+
+def test_without_a_checkpoint_there_is_nothing_to_fork_or_extend():
+    origin = {"job_id": "parent", "step": 10, "key": "k", "sha256": "x"}
+    for row in (
+        job(JobStatus.CANCELED, step=0, losses=None),
+        job(JobStatus.CANCELED, step=10, origin=origin),
+        job(JobStatus.SUCCEEDED, status_reason="reused"),
+    ):
+        assert not offered(row) & {"fork", "extend"}
+    assert "fork" in offered(job(JobStatus.CANCELED, step=11, origin=origin))
+    assert "extend" in offered(job(JobStatus.SUCCEEDED, step=10, origin={**origin, "job_id": "j1"}))
+
+
+def test_the_origin_is_shown_without_its_key():
+    origin = {"job_id": "parent", "step": 10, "key": "k", "sha256": "x"}
+    assert shown(job(origin=origin))["origin"] == {"job_id": "parent", "step": 10}
+    assert shown(job())["origin"] is None
 
 
 def test_outputs_have_no_keys():

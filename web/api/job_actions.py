@@ -1,0 +1,176 @@
+"""The views of what people ask of a job: cancel, pause, resume, retry, extend, fork, delete."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response
+
+from shared.clock import utc_now
+from shared.errors import (
+    DatabaseUnavailable,
+    InvalidOptions,
+    InvalidState,
+    MalformedRequest,
+    MissingPart,
+    NotFound,
+    NotReady,
+    NotTerminal,
+    StaleJob,
+    StorageUnavailable,
+)
+from web import job_actions as actions
+from web.action_bodies import ExtendBody, ForkBody, RetryBody
+from web.api import API_PATH
+from web.api.job_answer import job_answer
+from web.api.job_shapes import JobOut
+from web.api.job_view import read_view
+from web.api.json_body import read_body, refuse_body
+from web.caller import current_caller
+from web.docs.operation import JSON, Answer, Operation
+from web.forking import fork_job
+from web.services import get_services
+
+_RETRY_SECONDS = 1
+_REFUSALS = (MalformedRequest, NotFound, InvalidState, StaleJob, DatabaseUnavailable)
+job_actions = Blueprint("job_actions", __name__, url_prefix=f"{API_PATH}/jobs/<job_id>")
+
+
+@job_actions.post("/cancel")
+@Operation(
+    "Cancel a job",
+    "jobs",
+    answers={200: Answer("The job, canceled or canceling", (JobOut,))},
+    refusals=_REFUSALS,
+)
+def cancel(job_id: str) -> Response:
+    """Cancel a job; asking again changes nothing. A running one stops at its next step: `canceling` first.
+
+    What it has done so far is kept as a checkpoint, from which it can be retried or forked.
+    """
+    refuse_body()
+    actions.cancel_job(get_services(), job_id, caller=current_caller(), now=utc_now())
+    return _answer(job_id)
+
+
+@job_actions.post("/pause")
+@Operation(
+    "Pause a job",
+    "jobs",
+    answers={200: Answer("The job, paused, or running with the reason pausing", (JobOut,))},
+    refusals=_REFUSALS,
+)
+def pause(job_id: str) -> Response:
+    """Pause a job; asking again changes nothing.
+
+    A running one saves a checkpoint at its next step and sets its device free; until then it is `running`
+    with the reason `pausing`.
+    """
+    refuse_body()
+    actions.pause_job(get_services(), job_id, caller=current_caller(), now=utc_now())
+    return _answer(job_id)
+
+
+@job_actions.post("/resume")
+@Operation(
+    "Resume a job",
+    "jobs",
+    answers={200: Answer("The job, queued", (JobOut,))},
+    refusals=_REFUSALS,
+)
+def resume(job_id: str) -> Response:
+    """Let a paused job go on, from its checkpoint, on any worker; it ends as if it had not been paused."""
+    refuse_body()
+    actions.resume_job(get_services(), job_id, caller=current_caller(), now=utc_now())
+    return _answer(job_id)
+
+
+@job_actions.post("/retry")
+@Operation(
+    "Retry a job",
+    "jobs",
+    answers={200: Answer("The job, queued", (JobOut,))},
+    refusals=_REFUSALS,
+    bodies={JSON: RetryBody},
+    needs_body=False,
+)
+def retry(job_id: str) -> Response:
+    """Try a job again that failed, expired or was canceled: from its last checkpoint, or from zero."""
+    body = read_body(RetryBody)
+    actions.retry_job(
+        get_services(), job_id, caller=current_caller(), now=utc_now(), from_zero=body.start == "zero"
+    )
+    return _answer(job_id)
+
+
+@job_actions.post("/extend")
+@Operation(
+    "Extend a job",
+    "jobs",
+    answers={200: Answer("The job, queued", (JobOut,))},
+    refusals=(*_REFUSALS, InvalidOptions, MissingPart, NotReady, StorageUnavailable),
+    bodies={JSON: ExtendBody},
+)
+def extend(job_id: str) -> Response:
+    """Let a job that succeeded make more steps, from where it ended.
+
+    Its result can be downloaded meanwhile; the new one takes its place when the job succeeds again.
+    """
+    steps = read_body(ExtendBody).steps
+    actions.extend_job(get_services(), job_id, caller=current_caller(), now=utc_now(), steps=steps)
+    return _answer(job_id)
+
+
+@job_actions.post("/fork")
+@Operation(
+    "Fork a job",
+    "jobs",
+    answers={
+        202: Answer(
+            "The new job; it is kept from now on",
+            (JobOut,),
+            headers={"Location": "The new job", "Retry-After": "Seconds until asking again makes sense"},
+        )
+    },
+    refusals=(
+        MalformedRequest,
+        NotFound,
+        InvalidOptions,
+        MissingPart,
+        NotReady,
+        StorageUnavailable,
+        DatabaseUnavailable,
+    ),
+    bodies={JSON: ForkBody},
+)
+def fork(job_id: str) -> Response:
+    """Make a new job that begins with a checkpoint of this one, with other options.
+
+    Options, name and labels that are not given are the parent's. The parent may be at any status, is not
+    changed, and may be deleted: the fork has a copy of the checkpoint.
+    """
+    body = read_body(ForkBody)
+    caller = current_caller()
+    fork_id = fork_job(get_services(), job_id, body, caller=caller, now=utc_now())
+    view = read_view(get_services(), fork_id, caller=caller)
+    headers = {"Location": view.data["urls"]["self"], "Retry-After": str(_RETRY_SECONDS)}
+    return job_answer(view, status=202, headers=headers)
+
+
+@job_actions.delete("")
+@Operation(
+    "Delete a job",
+    "jobs",
+    answers={204: Answer("It is gone")},
+    refusals=(MalformedRequest, NotFound, NotTerminal, StaleJob, DatabaseUnavailable),
+)
+def delete(job_id: str) -> Response:
+    """Remove a job that has ended: the record, its history and all of its files.
+
+    Its forks stay, and so do the two pictures as long as another job uses them.
+    """
+    refuse_body()
+    actions.delete_job(get_services(), job_id, caller=current_caller())
+    return Response(status=204)
+
+
+def _answer(job_id: str) -> Response:
+    return job_answer(read_view(get_services(), job_id, caller=current_caller()))

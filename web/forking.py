@@ -1,0 +1,132 @@
+"""Forking: a new job that begins with a copy of another one's checkpoint, and knows its parent no more."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from shared.errors import ArtifactMissing, Fault, InvalidOptions, NotReady, StorageUnavailable
+from shared.ids import new_id
+from shared.logs import get_logger
+from shared.options import StyleOptions, parse_options
+from shared.storage.layout import job_folder, origin_key
+from web.action_bodies import ForkBody
+from web.kept_checkpoint import find_kept
+from web.models import Job, JobCheckpoint
+from web.repository.jobs import add_job, get_job
+from web.services import Services
+
+#: A checkpoint of the largest size has hundreds of megabytes: it is never held as a whole.
+_PIECE_BYTES = 1 << 20
+_log = get_logger(__name__)
+
+
+def fork_job(services: Services, job_id: str, body: ForkBody, *, caller: str, now: datetime) -> str:
+    """Add a job that begins with a checkpoint of a caller's job, and return its id.
+
+    The file is copied before there is a row: a crash in between leaves a folder without a job, which the
+    pruner takes.
+
+    Raises:
+        NotFound: when there is no job with this id.
+        NotReady: when it keeps no such checkpoint.
+        InvalidOptions: when the options do not fit, each other or the checkpoint.
+        StorageUnavailable: when the checkpoint cannot be copied.
+    """
+    with services.database.read() as session:
+        parent = get_job(session, job_id, caller=caller)
+    options = fork_options(parent.options, body.options, step=body.step)
+    checkpoint = find_kept(services, parent, body.step)
+    fork_id = new_id()
+    try:
+        _copy_checkpoint(services, checkpoint, fork_id)
+        _add_fork(services, fork_id, checkpoint, body, options, caller=caller, now=now)
+    except Exception:
+        with suppress(StorageUnavailable, ArtifactMissing):
+            services.storage.delete_tree(job_folder(fork_id))
+        raise
+    _log.info("job_forked", job_id=fork_id, parent_id=job_id, step=body.step)
+    return fork_id
+
+
+def fork_options(parent: Mapping[str, Any], changes: object, *, step: int) -> StyleOptions:
+    """Return the options of a fork at a step: the parent's, with some changed.
+
+    Raises:
+        InvalidOptions: naming what is not an option, is out of range, or does not fit the checkpoint.
+    """
+    if not isinstance(changes, Mapping):
+        return parse_options(changes)  # which refuses it
+    options = parse_options({**parent, **changes})
+    faults = []
+    if options.size != parent["size"]:
+        detail = (
+            f"size is {options.size}; a fork keeps the {parent['size']} px that its checkpoint was made at"
+        )
+        faults.append(Fault("/options/size", "out_of_range", detail))
+    if options.steps <= step:
+        whose = "" if "steps" in changes else ", as of the parent"
+        detail = f"steps is {options.steps}{whose}; it must be more than {step}, with which the fork begins"
+        faults.append(Fault("/options/steps", "out_of_range", detail))
+    if faults:
+        raise InvalidOptions("; ".join(fault.detail for fault in faults), faults=tuple(faults))
+    return options
+
+
+def _copy_checkpoint(services: Services, checkpoint: JobCheckpoint, fork_id: str) -> None:
+    key, digest = origin_key(fork_id), hashlib.sha256()
+    try:
+        services.storage.copy(checkpoint.key, key)
+        with services.storage.open(key) as copy:
+            while piece := copy.read(_PIECE_BYTES):
+                digest.update(piece)
+    except ArtifactMissing:
+        raise NotReady(f"the file of the checkpoint of step {checkpoint.step} is gone") from None
+    if digest.hexdigest() != checkpoint.sha256:
+        raise NotReady(f"the file of the checkpoint of step {checkpoint.step} is damaged; fork another one")
+
+
+def _add_fork(
+    services: Services,
+    fork_id: str,
+    checkpoint: JobCheckpoint,
+    body: ForkBody,
+    options: StyleOptions,
+    *,
+    caller: str,
+    now: datetime,
+) -> None:
+    with services.database.write() as session:
+        # Read again: with the parent its pictures may have gone.
+        parent = get_job(session, checkpoint.job_id, caller=caller)
+        given = body.model_fields_set
+        origin = {
+            "job_id": parent.id,
+            "step": checkpoint.step,
+            "key": origin_key(fork_id),
+            "sha256": checkpoint.sha256,
+        }
+        fork = add_job(
+            session,
+            caller=caller,
+            name=(body.name or "").strip() if "name" in given else parent.name,
+            content=parent.content,
+            style=parent.style,
+            options=options,
+            labels=body.labels if "labels" in given else _labels(parent),
+            max_attempts=services.settings.max_attempts,
+            now=now,
+            extra={
+                "id": fork_id,
+                "origin": origin,
+                "run_timeout_seconds": parent.run_timeout_seconds,
+            },
+        )
+        fork.step = checkpoint.step
+
+
+def _labels(job: Job) -> dict[str, str]:
+    return {label.key: label.value for label in job.labels}
