@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
@@ -25,7 +26,7 @@ Timeout = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS, allow_inf_nan=Fal
 
 
 class JobFields(BaseModel):
-    """What there is beside pictures and options."""
+    """What there is beside pictures and options, of every new job."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -41,6 +42,19 @@ class JobFields(BaseModel):
     run_timeout_seconds: Timeout | None = Field(
         None, description="An attempt that runs for longer fails with the code `timeout`"
     )
+
+    def deadline_columns(self, now: datetime) -> dict[str, datetime | float | None]:
+        """Return the columns of a job that is added now with these fields."""
+        wait = self.queue_timeout_seconds
+        return {
+            "queue_deadline": None if wait is None else now + timedelta(seconds=wait),
+            "run_timeout_seconds": self.run_timeout_seconds,
+        }
+
+
+class SubmitFields(JobFields):
+    """What there is beside pictures and options when a job is handed in."""
+
     reuse: bool = Field(
         True,
         description="Whether the result of an earlier or running job of yours with the same pictures and "
@@ -48,7 +62,7 @@ class JobFields(BaseModel):
     )
 
 
-class SubmitBody(JobFields):
+class SubmitBody(SubmitFields):
     """A job whose pictures were uploaded before."""
 
     content: str = Field(description="Asset id of the picture whose content is kept")

@@ -119,4 +119,5 @@ def _done_as_now(session: Session, jobs: Sequence[Job]) -> Job | None:
 
 
 def _done_with(job: Job) -> tuple[object, object]:
-    return (job.weights or {}).get("sha256"), job.engine_version
+    weights = job.weights or {}
+    return weights.get("sha256") or weights.get("name"), job.engine_version

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy.orm import Session
 from werkzeug.datastructures import FileStorage
@@ -14,7 +14,7 @@ from shared.errors import Fault, NotFound
 from shared.options import StyleOptions
 from shared.picture import working_size
 from web.asset_shelf import Visit
-from web.job_fields import JobFields, SubmitBody
+from web.job_fields import SubmitBody, SubmitFields
 from web.models import Asset
 from web.picture_intake import Picture, take_picture
 from web.placement import Placement, place_job
@@ -67,7 +67,7 @@ def check_assets(services: Services, body: SubmitBody, options: StyleOptions, *,
 def submit_pictures(
     services: Services,
     files: Mapping[str, FileStorage],
-    fields: JobFields,
+    fields: SubmitFields,
     options: StyleOptions,
     *,
     caller: str,
@@ -164,7 +164,7 @@ def _add_asset(session: Session, picture: Picture, *, caller: str, now: datetime
 
 
 def _place(
-    services: Services, hashes: Mapping[str, str], fields: JobFields, options: StyleOptions, *, caller: str
+    services: Services, hashes: Mapping[str, str], fields: SubmitFields, options: StyleOptions, *, caller: str
 ) -> AbstractContextManager[Placement]:
     work = work_sha256(content_sha256=hashes["content"], style_sha256=hashes["style"], options=options)
     return place_job(services, work, caller=caller, reuse=fields.reuse)
@@ -174,17 +174,12 @@ def _add_job(
     services: Services,
     session: Session,
     assets: Mapping[str, Asset],
-    fields: JobFields,
+    fields: SubmitFields,
     options: StyleOptions,
     *,
     placement: Placement,
     now: datetime,
 ) -> None:
-    timeout = fields.queue_timeout_seconds
-    deadlines = {
-        "queue_deadline": None if timeout is None else now + timedelta(seconds=timeout),
-        "run_timeout_seconds": fields.run_timeout_seconds,
-    }
     job = add_job(
         session,
         caller=placement.caller,
@@ -195,6 +190,6 @@ def _add_job(
         labels=fields.labels,
         max_attempts=services.settings.max_attempts,
         now=now,
-        extra=deadlines | placement.columns(session),
+        extra=fields.deadline_columns(now) | placement.columns(session),
     )
     placement.settle(session, job, now=now)

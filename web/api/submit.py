@@ -24,7 +24,7 @@ from web.api.prefer import wait_seconds
 from web.api.shapes import SizeOut, ValidationOut, WorkingSizesOut
 from web.caller import current_caller
 from web.docs.operation import MULTIPART
-from web.job_fields import JobFields, SubmitBody
+from web.job_fields import SubmitBody, SubmitFields
 from web.repository.idempotency import NoteKey
 from web.services import Services, get_services
 from web.submission import (
@@ -48,7 +48,7 @@ class _Asked:
     """A request to make a job, read but for its pictures; with `files` it brings these along."""
 
     options: StyleOptions
-    fields: JobFields
+    fields: SubmitFields
     files: dict[str, FileStorage] = field(default_factory=dict)
 
     def content(self, sent: Mapping[str, object]) -> object:
@@ -142,7 +142,7 @@ def _read_parts(services: Services) -> tuple[_Asked, dict[str, object]]:
     values: dict[str, object] = {"labels": parse_json(texts.get("labels") or "{}", name="labels")}
     values |= {part: _scalar(texts[part]) for part in _SCALAR_PARTS if texts.get(part)}
     try:
-        fields = JobFields.model_validate({"name": texts.get("name"), **values})
+        fields = SubmitFields.model_validate({"name": texts.get("name"), **values})
     except ValidationError as error:
         raise body_faults(error) from None
     return _Asked(options, fields, {part: file_part(part) for part in PARTS}), dict(texts)
