@@ -16,6 +16,7 @@ from shared.storage.layout import job_folder, origin_key
 from web.action_bodies import ForkBody
 from web.kept_checkpoint import find_kept
 from web.models import Job, JobCheckpoint
+from web.repository.idempotency import NoteKey, note_no_key
 from web.repository.jobs import add_job, get_job
 from web.services import Services
 
@@ -24,7 +25,15 @@ _PIECE_BYTES = 1 << 20
 _log = get_logger(__name__)
 
 
-def fork_job(services: Services, job_id: str, body: ForkBody, *, caller: str, now: datetime) -> str:
+def fork_job(
+    services: Services,
+    job_id: str,
+    body: ForkBody,
+    *,
+    caller: str,
+    now: datetime,
+    note_key: NoteKey = note_no_key,
+) -> str:
     """Add a job that begins with a checkpoint of a caller's job, and return its id.
 
     The file is copied before there is a row: a crash in between leaves a folder without a job, which the
@@ -43,7 +52,7 @@ def fork_job(services: Services, job_id: str, body: ForkBody, *, caller: str, no
     fork_id = new_id()
     try:
         _copy_checkpoint(services, checkpoint, fork_id)
-        _add_fork(services, fork_id, checkpoint, body, options, caller=caller, now=now)
+        _add_fork(services, fork_id, checkpoint, body, options, caller=caller, now=now, note_key=note_key)
     except Exception:
         with suppress(StorageUnavailable, ArtifactMissing):
             services.storage.delete_tree(job_folder(fork_id))
@@ -98,6 +107,7 @@ def _add_fork(
     *,
     caller: str,
     now: datetime,
+    note_key: NoteKey,
 ) -> None:
     with services.database.write() as session:
         # Read again: with the parent its pictures may have gone.
@@ -109,6 +119,9 @@ def _add_fork(
             "key": origin_key(fork_id),
             "sha256": checkpoint.sha256,
         }
+        deadlines = body.deadline_columns(now)
+        if "run_timeout_seconds" not in given:
+            deadlines["run_timeout_seconds"] = parent.run_timeout_seconds
         fork = add_job(
             session,
             caller=caller,
@@ -119,13 +132,10 @@ def _add_fork(
             labels=body.labels if "labels" in given else _labels(parent),
             max_attempts=services.settings.max_attempts,
             now=now,
-            extra={
-                "id": fork_id,
-                "origin": origin,
-                "run_timeout_seconds": parent.run_timeout_seconds,
-            },
+            extra={"id": fork_id, "origin": origin, **deadlines},
         )
         fork.step = checkpoint.step
+        note_key(session, fork_id)
 
 
 def _labels(job: Job) -> dict[str, str]:

@@ -16,6 +16,7 @@ from shared.storage.layout import job_folder
 from web.kept_checkpoint import find_kept
 from web.models import Job
 from web.repository import requests
+from web.repository.idempotency import NoteKey, note_no_key
 from web.repository.jobs import get_job
 from web.services import Services
 
@@ -57,7 +58,15 @@ def retry_job(services: Services, job_id: str, *, caller: str, now: datetime, fr
     _change(services, job_id, write, caller=caller)
 
 
-def extend_job(services: Services, job_id: str, *, caller: str, now: datetime, steps: int) -> None:
+def extend_job(
+    services: Services,
+    job_id: str,
+    *,
+    caller: str,
+    now: datetime,
+    steps: int,
+    note_key: NoteKey = note_no_key,
+) -> None:
     """Let a caller's succeeded job make more steps.
 
     Raises:
@@ -70,7 +79,12 @@ def extend_job(services: Services, job_id: str, *, caller: str, now: datetime, s
     # The row may be there while the file is not: then the worker could only fail.
     if job.job_status is JobStatus.SUCCEEDED:
         find_kept(services, job, job.step)
-    _change(services, job_id, partial(requests.extend_job, now=now, steps=steps), caller=caller)
+
+    def write(session: Session, job: Job) -> None:
+        requests.extend_job(session, job, steps=steps, now=now)
+        note_key(session, job.id)
+
+    _change(services, job_id, write, caller=caller)
 
 
 def delete_job(services: Services, job_id: str, *, caller: str) -> None:

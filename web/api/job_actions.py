@@ -7,6 +7,8 @@ from flask import Blueprint, Response
 from shared.clock import utc_now
 from shared.errors import (
     DatabaseUnavailable,
+    IdempotencyKeyInUse,
+    IdempotencyKeyReused,
     InvalidOptions,
     InvalidState,
     MalformedRequest,
@@ -20,6 +22,7 @@ from shared.errors import (
 from web import job_actions as actions
 from web.action_bodies import ExtendBody, ForkBody, RetryBody
 from web.api import API_PATH
+from web.api.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADER, answer_once
 from web.api.job_answer import job_answer
 from web.api.job_shapes import JobOut
 from web.api.job_view import read_view
@@ -27,9 +30,11 @@ from web.api.json_body import read_body, refuse_body
 from web.caller import current_caller
 from web.docs.operation import JSON, Answer, Operation
 from web.forking import fork_job
+from web.repository.idempotency import NoteKey
 from web.services import get_services
 
 _RETRY_SECONDS = 1
+_KEY_REFUSALS = (IdempotencyKeyInUse, IdempotencyKeyReused)
 _REFUSALS = (MalformedRequest, NotFound, InvalidState, StaleJob, DatabaseUnavailable)
 job_actions = Blueprint("job_actions", __name__, url_prefix=f"{API_PATH}/jobs/<job_id>")
 
@@ -105,8 +110,9 @@ def retry(job_id: str) -> Response:
 @Operation(
     "Extend a job",
     "jobs",
-    answers={200: Answer("The job, queued", (JobOut,))},
-    refusals=(*_REFUSALS, InvalidOptions, MissingPart, NotReady, StorageUnavailable),
+    answers={200: Answer("The job, queued", (JobOut,), headers=REPLAYED_HEADER)},
+    refusals=(*_REFUSALS, *_KEY_REFUSALS, InvalidOptions, MissingPart, NotReady, StorageUnavailable),
+    parameters=(IDEMPOTENCY_KEY,),
     bodies={JSON: ExtendBody},
 )
 def extend(job_id: str) -> Response:
@@ -114,9 +120,20 @@ def extend(job_id: str) -> Response:
 
     Its result can be downloaded meanwhile; the new one takes its place when the job succeeds again.
     """
-    steps = read_body(ExtendBody).steps
-    actions.extend_job(get_services(), job_id, caller=current_caller(), now=utc_now(), steps=steps)
-    return _answer(job_id)
+    body = read_body(ExtendBody)
+
+    def act(note_key: NoteKey) -> str:
+        actions.extend_job(
+            get_services(),
+            job_id,
+            caller=current_caller(),
+            now=utc_now(),
+            steps=body.steps,
+            note_key=note_key,
+        )
+        return job_id
+
+    return answer_once(lambda: body.model_dump(mode="json", exclude_unset=True), act, _answer)
 
 
 @job_actions.post("/fork")
@@ -127,7 +144,11 @@ def extend(job_id: str) -> Response:
         202: Answer(
             "The new job; it is kept from now on",
             (JobOut,),
-            headers={"Location": "The new job", "Retry-After": "Seconds until asking again makes sense"},
+            headers={
+                "Location": "The new job",
+                "Retry-After": "Seconds until asking again makes sense",
+                **REPLAYED_HEADER,
+            },
         )
     },
     refusals=(
@@ -136,9 +157,11 @@ def extend(job_id: str) -> Response:
         InvalidOptions,
         MissingPart,
         NotReady,
+        *_KEY_REFUSALS,
         StorageUnavailable,
         DatabaseUnavailable,
     ),
+    parameters=(IDEMPOTENCY_KEY,),
     bodies={JSON: ForkBody},
 )
 def fork(job_id: str) -> Response:
@@ -148,11 +171,13 @@ def fork(job_id: str) -> Response:
     changed, and may be deleted: the fork has a copy of the checkpoint.
     """
     body = read_body(ForkBody)
-    caller = current_caller()
-    fork_id = fork_job(get_services(), job_id, body, caller=caller, now=utc_now())
-    view = read_view(get_services(), fork_id, caller=caller)
-    headers = {"Location": view.data["urls"]["self"], "Retry-After": str(_RETRY_SECONDS)}
-    return job_answer(view, status=202, headers=headers)
+
+    def act(note_key: NoteKey) -> str:
+        return fork_job(
+            get_services(), job_id, body, caller=current_caller(), now=utc_now(), note_key=note_key
+        )
+
+    return answer_once(lambda: body.model_dump(mode="json", exclude_unset=True), act, _answer_fork)
 
 
 @job_actions.delete("")
@@ -170,6 +195,12 @@ def delete(job_id: str) -> Response:
     refuse_body()
     actions.delete_job(get_services(), job_id, caller=current_caller())
     return Response(status=204)
+
+
+def _answer_fork(fork_id: str) -> Response:
+    view = read_view(get_services(), fork_id, caller=current_caller())
+    headers = {"Location": view.data["urls"]["self"], "Retry-After": str(_RETRY_SECONDS)}
+    return job_answer(view, status=202, headers=headers)
 
 
 def _answer(job_id: str) -> Response:
