@@ -30,11 +30,10 @@ def hand_in(submit: Callable[[], Submitted], *, output: Output, timeout_seconds:
     except ConnectionLost as error:
         if not timeout_seconds:
             raise
-        patience = f"for up to {format_seconds(timeout_seconds)}"
         show_notice(
             output.err,
-            f"{error.detail}. Asking again {patience}, with the same Idempotency-Key: whether the first "
-            "request arrived or not, there will be one job.",
+            f"{error.detail.rstrip('.')}. Asking again for up to {format_seconds(timeout_seconds)}, with the "
+            "same Idempotency-Key: whether the first request arrived or not, there will be one job.",
         )
     return _ask_again(submit, timeout_seconds=timeout_seconds)
 

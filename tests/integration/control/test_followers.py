@@ -1,0 +1,179 @@
+"""Followers: jobs that wait for another one which does the same work, and what becomes of them."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+
+import pytest
+
+from shared.errors import StorageUnavailable
+from shared.events import EventType
+from shared.options import StyleOptions
+from shared.storage.local import LocalStore
+from tests.integration.control.conftest import Clock, history, read, report, waiting, work
+from web.control.coalescer import Coalescer
+from web.control.process import Control
+from web.models import Job
+from web.repository.jobs import add_job, get_job
+from web.repository.queue import queue_positions
+from web.repository.requests import cancel_job, extend_job, pause_job, resume_job
+from worker.desk import Desk
+
+_WORK = "ab" * 32
+
+
+@pytest.fixture
+def leader(control: Control, job: Job) -> Job:
+    with control.database.write() as session:
+        get_job(session, job.id).work_sha256 = _WORK
+    return read(control, job)
+
+
+@pytest.fixture
+def follow(control: Control, leader: Job):
+    """A maker of followers of the leader."""
+
+    def make(**extra: object) -> Job:
+        with control.database.write() as session:
+            first = get_job(session, leader.id)
+            return add_job(
+                session, caller="local", name="again", content=first.content, style=first.style,
+                options=StyleOptions.model_validate(first.options), labels={}, max_attempts=3,
+                now=control.clock(), extra={"leader_id": leader.id, "work_sha256": _WORK, **extra},
+            )  # fmt: skip
+
+    return make
+
+
+def change(control: Control, job: Job, request, **details) -> None:
+    with control.database.write() as session:
+        request(session, get_job(session, job.id), now=control.clock(), **details)
+
+
+def test_when_the_leader_is_canceled_one_goes_on_and_the_others_follow_it(
+    control: Control, desk: Desk, leader: Job, follow
+):
+    first, second, third = follow(), follow(), follow()
+    change(control, leader, cancel_job)
+    control.round()
+    assert read(control, first).leader_id is None
+    assert read(control, second).leader_id == read(control, third).leader_id == first.id
+    assert waiting(desk) == 1
+    work(desk, read(control, first))
+    control.round()
+    control.round()
+    for job in (second, third):
+        given = read(control, job)
+        assert (given.status, given.status_reason, given.leader_id) == ("succeeded", "reused", first.id)
+        assert given.outputs[0]["sha256"] == read(control, first).outputs[0]["sha256"]
+
+
+def test_a_paused_leader_is_not_waited_for_and_takes_nothing_back(
+    control: Control, desk: Desk, leader: Job, follow
+):
+    follower = follow()
+    change(control, leader, pause_job)
+    control.round()
+    assert read(control, follower).leader_id is None
+    change(control, leader, resume_job)
+    control.round()
+    assert waiting(desk) == 2
+    assert read(control, follower).leader_id is None
+
+
+@pytest.mark.parametrize("damage", ["gone", "damaged"])
+def test_a_result_that_cannot_be_had_is_computed(
+    control: Control, desk: Desk, leader: Job, follow, damage: str
+):
+    work(desk, leader)
+    control.round()
+    follower = follow()
+    key = read(control, leader).outputs[0]["key"]
+    if damage == "gone":
+        desk.store.delete(key)
+    else:
+        desk.store.write(key, desk.store.read(key)[:-1])
+    control.round()
+    alone = read(control, follower)
+    assert (alone.status, alone.leader_id) == ("queued", None)
+    assert alone.dispatched_at is not None
+
+
+def test_a_full_storage_holds_nobody_up(control: Control, desk: Desk, leader: Job, follow):
+    class Full(LocalStore):
+        def write(self, key: str, data: bytes) -> None:
+            raise StorageUnavailable("no space left")
+
+    work(desk, leader)
+    control.round()
+    follower = follow()
+    full = Coalescer(control.database, Full(desk.store.root), control.coalescer._board, clock=control.clock)
+    assert full.follow() == 1
+    assert read(control, follower).leader_id is None
+
+
+def test_a_leader_that_was_extended_does_other_work(control: Control, desk: Desk, leader: Job, follow):
+    """Between its success and the look for followers somebody asked it for more steps."""
+    work(desk, leader)
+    control.projector.drain()
+    follower = follow()
+    change(control, leader, extend_job, steps=5)
+    control.round()
+    assert (read(control, leader).status, read(control, follower).leader_id) == ("queued", None)
+
+
+def test_followers_take_no_place_and_no_message(
+    control: Control, desk: Desk, leader: Job, follow, clock: Clock
+):
+    follower = follow()
+    ids = [leader.id, follower.id]
+    with control.database.read() as session:
+        assert queue_positions(session, ids) == {leader.id: 1, follower.id: 1}
+    control.round()
+    assert waiting(desk) == 1
+    report(desk, leader, EventType.CLAIMED)
+    control.projector.drain()
+    with control.database.read() as session:
+        assert queue_positions(session, ids) == {}
+    clock.seconds += 3600
+    control.round()
+    assert read(control, follower).dispatched_at is None
+
+
+def test_a_follower_expires_like_any_other(control: Control, leader: Job, follow, clock: Clock):
+    follower = follow(queue_deadline=control.clock() + timedelta(seconds=10))
+    control.round()
+    assert read(control, follower).status == "queued"
+    clock.seconds += 11
+    control.round()
+    expired = read(control, follower)
+    assert (expired.status, expired.leader_id) == ("expired", None)
+    assert expired.error["code"] == "queue_deadline_passed"
+    assert history(control, follower) == ["queued", "expired"]
+
+
+def test_a_job_that_was_started_has_met_its_queue_deadline(
+    control: Control, desk: Desk, job: Job, clock: Clock
+):
+    """Its worker dies, and the deadline passes while it waits for another one."""
+    with control.database.write() as session:
+        get_job(session, job.id).queue_deadline = control.clock() + timedelta(seconds=10)
+    report(desk, job, EventType.CLAIMED)
+    control.round()
+    report(desk, job, EventType.RELEASED)
+    clock.seconds += 11
+    control.round()
+    waits = read(control, job)
+    assert (waits.status, waits.status_reason) == ("queued", "worker_drained")
+
+
+def test_copies_are_the_followers_own_bytes(control: Control, desk: Desk, leader: Job, follow):
+    follower = follow()
+    work(desk, leader)
+    control.round()
+    control.round()
+    desk.store.delete_tree(f"jobs/{leader.id}")
+    given = read(control, follower)
+    data = desk.store.read(given.outputs[0]["key"])
+    assert hashlib.sha256(data).hexdigest() == given.outputs[0]["sha256"]
