@@ -64,7 +64,20 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=8,
 )
-NAMES = st.sampled_from(["content", "style", "options", "name", "labels", "steps", "size", "preset"])
+NAMES = st.sampled_from(
+    [
+        "content",
+        "style",
+        "options",
+        "name",
+        "labels",
+        "steps",
+        "size",
+        "preset",
+        "reuse",
+        "run_timeout_seconds",
+    ]
+)
 
 
 @FUZZ
@@ -100,3 +113,25 @@ def test_ids_and_headers(client, job_id, prefer):
     response = client.get(f"{JOBS}/{path}", headers={"Prefer": prefer, "Last-Event-ID": prefer})
     # A path of dots or slashes leads elsewhere.
     assert response.status_code in (200, 308, 404), response.text
+
+
+@FUZZ
+@given(
+    key=st.text(st.characters(codec="latin-1", exclude_characters="\r\n\0"), max_size=260),
+    body=st.dictionaries(NAMES, JSON) | JSON,
+)
+def test_keys(client, key, body):
+    kind = "application/json"
+    response = client.post(JOBS, data=json.dumps(body), content_type=kind, headers={"Idempotency-Key": key})
+    assert 400 <= response.status_code < 500, response.text
+    assert response.json["code"]
+
+
+@FUZZ
+@given(
+    text=st.text(max_size=12), name=st.sampled_from(["queue_timeout_seconds", "run_timeout_seconds", "reuse"])
+)
+def test_scalars_sent_as_text(client, name, text):
+    data = {part: (io.BytesIO(PICTURES[0]), "a.png") for part in ("content", "style")}
+    response = client.post(JOBS + "?validate_only=1", data={**data, name: text})
+    assert response.status_code in (200, 400), response.text
