@@ -42,13 +42,16 @@ up: $(STAMP)  ## Keep the service running on http://127.0.0.1:8000 until Ctrl-C
 test: lint system  ## Run all checks and all tests
 	@$(BIN)/pytest
 
-system:  ## Install what the tests need beside Python: curl, through apt where that can be done
-	@if command -v curl >/dev/null; then exit 0; fi; \
-	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    echo "Installing curl ..."; \
-	    { apt-get update -qq && apt-get install -y -qq curl; } >/dev/null && exit 0; \
-	fi; \
-	echo "WARNING: there is no curl, so the README's curl commands are NOT tested." >&2
+system:  ## Install what the tests need beside Python: curl and Chromium, through apt where that can be done
+	@for tool in curl chromium; do \
+	    if command -v "$$tool" >/dev/null; then continue; fi; \
+	    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	        echo "Installing $$tool ..."; \
+	        { apt-get update -qq && apt-get install -y -qq "$$tool"; } >/dev/null && continue; \
+	    fi; \
+	    echo "WARNING: there is no $$tool, so what needs it is NOT tested:" >&2; \
+	    echo "         the README's commands need curl, the pages Chromium." >&2; \
+	done
 
 lint: $(STAMP)  ## Run the linters, the type checker and the checks of imports and compose.yaml
 	@$(BIN)/ruff check --quiet

@@ -14,6 +14,7 @@ from PIL import Image
 from shared.coordination.connection import connect_redis
 from shared.redis_server import RedisServer
 from shared.settings import Settings
+from tests.running_service import Service, run_service
 
 # A busy machine is no failure: hypothesis times nothing.
 hypothesis.settings.register_profile(
@@ -50,6 +51,13 @@ def redis_client(settings: Settings) -> Iterator[redis.Redis]:
     client = connect_redis(settings)
     yield client
     client.close()
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The whole service, with the real engine; one for the whole run."""
+    with run_service(tmp_path_factory.mktemp("service")) as running:
+        yield running
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 from PIL import Image
 
-from tests.acceptance.conftest import Service
+from tests.running_service import Service
 
 pytestmark = pytest.mark.acceptance
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
-import pytest
 
 from shared.settings import PREFIX
+from web.cli.port import free_port
 
 SCRIPTS = Path(sys.executable).parent
 
@@ -32,16 +32,9 @@ class Service:
         return httpx2.Client(base_url=f"{self.url}/api/v1", timeout=90)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+@contextmanager
+def run_service(data_dir: Path) -> Iterator[Service]:
     """`atelier up` with one worker and untrained weights; it is Ctrl-C that ends it."""
-    data_dir = tmp_path_factory.mktemp("service")
     port = free_port()
     environ = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
     environ |= {"ATELIER_VGG19_WEIGHTS": "untrained", "ATELIER_URL": f"http://127.0.0.1:{port}"}
@@ -50,7 +43,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     process = subprocess.Popen(command, env=environ, stdout=log, stderr=subprocess.STDOUT, text=True)
     running = Service(environ["ATELIER_URL"], data_dir, process, environ)
     try:
-        wait_until_ready(running)
+        _wait_until_ready(running)
         yield running
     finally:
         process.send_signal(signal.SIGINT)
@@ -59,7 +52,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     assert code == 0, (data_dir / "up.log").read_text()
 
 
-def wait_until_ready(service: Service) -> None:
+def _wait_until_ready(service: Service) -> None:
     """Ask until the service says that it is ready; `up` ending by itself is a failure."""
     transport = httpx2.HTTPTransport(retries=5)
     with httpx2.Client(transport=transport) as client:

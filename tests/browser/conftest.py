@@ -1,0 +1,97 @@
+"""A real Chromium, the real web process, and someone who visits it.
+
+Every test that uses `visitor` fails on console errors, violations of the policy, exceptions and failed
+requests, unless it says with `visitor.expects(...)` that they are to come.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from shared.redis_server import RedisServer
+from shared.settings import Settings
+from tests.browser.website import Site
+from tests.browser.visitor import Visitor
+from tests.browser.workshop import Workshop
+from web.cli.port import free_port
+
+_SWITCHES = (
+    "--no-sandbox",  # it runs in containers, and sees our own pages only
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tests/browser/" in item.nodeid:
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One Chromium for the whole run."""
+    path = shutil.which("chromium")
+    if path is None:
+        assert not os.environ.get("CI"), "there is no chromium: the pages cannot be tested"
+        pytest.skip("there is no chromium; with CI set this is a failure")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=list(_SWITCHES))
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visitor(browser: Browser) -> Iterator[Visitor]:
+    """Someone with a browser; what went wrong in it fails the test."""
+    someone = Visitor(browser)
+    yield someone
+    someone.leave()
+    assert someone.unexpected() == []
+
+
+@pytest.fixture(scope="session")
+def _web_process(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site")
+    site = Site(
+        Settings(
+            redis_url=redis_server.url,
+            data_dir=folder / "data",
+            cache_dir=folder / "cache",
+            vgg19_weights="untrained",
+            port=free_port(),
+            web_threads=24,
+        )
+    )
+    site.settings.data_dir.mkdir()
+    site.start()
+    yield site
+    site.close()
+
+
+@pytest.fixture
+def site(_web_process: Site) -> Site:
+    """The real web process, with an empty database, storage and Redis."""
+    _web_process.empty()
+    return _web_process
+
+
+@pytest.fixture
+def workshop(site: Site) -> Workshop:
+    """Who carries the site's jobs out, when the test says so."""
+    return site.workshop
+
+
+@pytest.fixture
+def page(visitor: Visitor, site: Site) -> Page:
+    """The site's first page, on a desktop in the light theme."""
+    return visitor.open(site.url)

@@ -1,0 +1,151 @@
+"""Every page in both themes, on a desktop and a phone: written to build/screens for people to look at.
+
+A page of yours is one line in PAGES: its name, and a function which brings it about and returns its path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, Response
+
+from tests.browser.accessibility import find_faults, find_keyboard_faults
+from tests.browser.website import Site
+from tests.browser.visitor import DESKTOP, PHONE, Theme, Visitor
+
+SCREENS = Path(__file__).parents[2] / "build" / "screens"
+MAX_FIRST_LOAD_BYTES = 100_000
+_PICTURES = {"image", "media", "eventsource"}
+
+
+def jobs_empty(site: Site) -> str:
+    return "/"
+
+
+def jobs(site: Site) -> str:
+    work = site.workshop
+    work.connect()
+    names = ("Harbour in the evening", "Grandmother's garden", "Old town", "Market", "Bridge", "Night train")
+    made = [site.submit(name=name, labels={"series": "town"})["id"] for name in names]
+    work.run_through(made[0], every=50)
+    work.run_through(made[1], every=50)
+    work.claim(made[2])
+    work.fail(made[2])
+    work.claim(made[3])
+    work.checkpoint(made[3], 40)
+    work.pause(made[3], 40)
+    work.claim(made[4])
+    work.progress(made[4], 62)
+    return "/"
+
+
+def new(site: Site) -> str:
+    site.workshop.connect()
+    return "/new"
+
+
+def job_queued(site: Site) -> str:
+    return f"/jobs/{site.submit(name='Harbour')['id']}"
+
+
+def job_running(site: Site) -> str:
+    job_id: str = site.submit(name="Harbour", labels={"series": "town"})["id"]
+    site.workshop.connect()
+    site.workshop.claim(job_id)
+    for step in (10, 20, 30, 40):
+        site.workshop.checkpoint(job_id, step, after=step - 10)
+    site.workshop.progress(job_id, 47)
+    return f"/jobs/{job_id}"
+
+
+def job_succeeded(site: Site) -> str:
+    job_id: str = site.submit(name="Harbour")["id"]
+    site.workshop.run_through(job_id)
+    return f"/jobs/{job_id}"
+
+
+def job_failed(site: Site) -> str:
+    job_id: str = site.submit(name="Harbour")["id"]
+    site.workshop.claim(job_id)
+    site.workshop.checkpoint(job_id, 10)
+    site.workshop.fail(job_id)
+    return f"/jobs/{job_id}"
+
+
+def workers(site: Site) -> str:
+    site.workshop.connect("gpu-a", "cuda:0")
+    site.workshop.connect("gpu-b", "cuda:1")
+    return "/workers"
+
+
+def docs(site: Site) -> str:
+    return "/docs"
+
+
+def problem(site: Site) -> str:
+    return "/nowhere"
+
+
+PAGES: dict[str, Callable[[Site], str]] = {
+    "jobs-empty": jobs_empty,
+    "jobs": jobs,
+    "new": new,
+    "job-queued": job_queued,
+    "job-running": job_running,
+    "job-succeeded": job_succeeded,
+    "job-failed": job_failed,
+    "workers": workers,
+    "docs": docs,
+    "problem": problem,
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page(site: Site, visitor: Visitor, name: str):
+    """Both themes and widths in one test: what the page shows is made once."""
+    visitor.expects(r"404.*/nowhere")
+    path = PAGES[name](site)
+    themes: tuple[Theme, ...] = ("light", "dark")
+    problems: list[str] = []
+    for theme in themes:
+        for width in (DESKTOP, PHONE):
+            page = visitor.open(site.url + path, theme=theme, width=width)
+            page.evaluate("document.fonts.ready")
+            SCREENS.mkdir(parents=True, exist_ok=True)
+            page.screenshot(path=SCREENS / f"{name}-{theme}-{width}.png", full_page=True)
+            faults = find_faults(page) + too_wide(page)
+            if width == DESKTOP:
+                faults += find_keyboard_faults(page)
+            problems += [f"{theme} {width}: {fault}" for fault in faults]
+            page.context.close()
+    assert not problems, "\n".join(problems[:20])
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_first_load_is_small(site: Site, visitor: Visitor, name: str):
+    visitor.expects(r"404.*/nowhere")
+    path = PAGES[name](site)
+    page = visitor.open("about:blank")
+    answers: list[Response] = []
+    page.on("response", lambda answer: answers.append(answer))
+    page.goto(site.url + path)
+    sizes = {
+        answer.url.removeprefix(site.url): len(answer.body())
+        for answer in answers
+        if answer.request.resource_type not in _PICTURES
+    }
+    assert sum(sizes.values()) < MAX_FIRST_LOAD_BYTES, sizes
+
+
+def too_wide(page: Page) -> list[str]:
+    """Return what makes a page scroll sideways, if it does."""
+    wide: list[str] = page.evaluate(
+        """() => document.documentElement.scrollWidth <= innerWidth ? [] :
+          [...document.body.querySelectorAll("*")]
+            .filter((element) => element.getBoundingClientRect().right > innerWidth + 1)
+            .slice(0, 5)
+            .map((element) => `wider than the window: <${element.localName} class="${element.className}">`)"""
+    )
+    return wide

@@ -1,0 +1,136 @@
+"""The real web process on a free port, and what one needs to drive it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from shared.settings import Settings
+from tests.browser.workshop import Workshop
+from web.models import Base
+from web.services import Services, open_services
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+_START = """
+import os
+from shared.settings import load_settings
+from web.server import run_web
+run_web(load_settings(os.environ))
+"""
+_START_SECONDS = 60
+
+
+class Site:
+    """One web process. Nobody carries jobs out but the workshop, and that when a test says so."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.url = f"http://127.0.0.1:{settings.port}"
+        self.log: list[str] = []
+        self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
+
+    @cached_property
+    def services(self) -> Services:
+        """The same database, storage and Redis, seen from the test's process."""
+        return open_services(self.settings)
+
+    @cached_property
+    def workshop(self) -> Workshop:
+        """Who carries jobs out."""
+        return Workshop(self.services)
+
+    def start(self) -> None:
+        """Start the web process and return when it serves."""
+        environ = {"PATH": "", "HOME": str(self.settings.data_dir), **self.settings.to_environ()}
+        # A group of its own: a kill must reach gunicorn's worker as well as its parent.
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _START],
+            env=environ,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        booted = threading.Event()
+        self._reader = threading.Thread(target=self._read_log, args=(self._process, booted), daemon=True)
+        self._reader.start()
+        assert booted.wait(_START_SECONDS), "".join(self.log)
+        httpx2.get(f"{self.url}/healthz", timeout=_START_SECONDS).raise_for_status()
+
+    def kill(self) -> None:
+        """Kill the web process as a power cut would."""
+        assert self._process is not None
+        assert self._reader is not None
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._reader.join()
+        self._process = None
+
+    def restart(self) -> None:
+        """Kill the web process, if it runs, and start it again on the same port."""
+        if self._process is not None:
+            self.kill()
+        self.start()
+
+    def empty(self) -> None:
+        """Forget every job, picture and worker."""
+        with self.services.database.write() as session:
+            for table in reversed(Base.metadata.sorted_tables):
+                session.execute(table.delete())
+        self.services.redis.flushall()
+        for folder in ("assets", "jobs"):
+            self.services.storage.delete_tree(folder)
+        self.log.clear()
+
+    def close(self) -> None:
+        """End everything."""
+        if self._process is not None:
+            self.kill()
+        self.services.close()
+
+    def submit(
+        self,
+        *,
+        content: bytes | None = None,
+        style: bytes | None = None,
+        options: dict[str, Any] | None = None,
+        **fields: Any,
+    ) -> dict[str, Any]:
+        """Submit a job over HTTP, of the example pictures if no others are given, and return it."""
+        files = {
+            "content": ("content.png", content or (EXAMPLES / "content.png").read_bytes()),
+            "style": ("style.png", style or (EXAMPLES / "style.png").read_bytes()),
+        }
+        words = {
+            name: json.dumps(value) if isinstance(value, dict) else value for name, value in fields.items()
+        }
+        data = {"reuse": "false", "options": json.dumps({"size": 256, **(options or {})}), **words}
+        answer = httpx2.post(f"{self.url}/api/v1/jobs", files=files, data=data, timeout=60)
+        assert answer.status_code == 202, answer.text
+        job: dict[str, Any] = answer.json()
+        return job
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        """Return a job as the API tells it."""
+        answer = httpx2.get(f"{self.url}/api/v1/jobs/{job_id}", timeout=60)
+        answer.raise_for_status()
+        job: dict[str, Any] = answer.json()
+        return job
+
+    def _read_log(self, process: subprocess.Popen[str], booted: threading.Event) -> None:
+        assert process.stderr is not None
+        with process.stderr:
+            for line in process.stderr:
+                self.log.append(line)
+                if "Booting worker" in line:
+                    booted.set()
+        booted.set()  # it has ended: nobody needs to wait any longer
