@@ -15,8 +15,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from shared.redis_server import RedisServer
 from shared.settings import Settings
-from tests.browser.website import Site
 from tests.browser.visitor import Visitor
+from tests.browser.website import Site
 from tests.browser.workshop import Workshop
 from web.cli.port import free_port
 

@@ -12,8 +12,8 @@ import pytest
 from playwright.sync_api import Page, Response
 
 from tests.browser.accessibility import find_faults, find_keyboard_faults
-from tests.browser.website import Site
 from tests.browser.visitor import DESKTOP, PHONE, Theme, Visitor
+from tests.browser.website import Site
 
 SCREENS = Path(__file__).parents[2] / "build" / "screens"
 MAX_FIRST_LOAD_BYTES = 100_000
