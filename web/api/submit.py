@@ -17,13 +17,14 @@ from shared.errors import MalformedRequest
 from shared.options import StyleOptions, parse_options
 from web.api.answers import json_answer
 from web.api.body import body_faults, file_part, parse_json, receive_upload, refuse_unknown, text_part
+from web.api.forecast_shapes import SizeOut, ValidationOut, WorkingSizesOut, estimate_out
 from web.api.idempotency import answer_once
 from web.api.job_answer import job_answer
 from web.api.job_view import read_view, wait_until_final
 from web.api.prefer import wait_seconds
-from web.api.shapes import SizeOut, ValidationOut, WorkingSizesOut
 from web.caller import current_caller
 from web.docs.operation import MULTIPART
+from web.forecast import make_forecast
 from web.job_fields import SubmitBody, SubmitFields
 from web.repository.idempotency import NoteKey
 from web.services import Services, get_services
@@ -98,7 +99,11 @@ def _validate(services: Services, asked: _Asked) -> ValidationOut:
     else:
         sizes = check_pictures(services, asked.files, asked.options)
     shown = {part: SizeOut(width=width, height=height) for part, (width, height) in sizes.items()}
-    return ValidationOut(options=asked.options.model_dump(), working_size=WorkingSizesOut(**shown))
+    return ValidationOut(
+        options=asked.options.model_dump(),
+        working_size=WorkingSizesOut(**shown),
+        estimate=estimate_out(make_forecast(services, asked.options, sizes)),
+    )
 
 
 def _accepted(services: Services, job_id: str) -> Response:
@@ -157,10 +162,9 @@ def _scalar(text: str) -> object:
 
 
 def _sha256(file: FileStorage) -> str:
-    digest = hashlib.sha256()
+    digest = hashlib.sha256()  # whoever takes the picture in begins at its start again
     while data := file.stream.read(_HASHED_BYTES):
         digest.update(data)
-    file.stream.seek(0)
     return digest.hexdigest()
 
 

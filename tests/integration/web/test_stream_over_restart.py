@@ -94,6 +94,7 @@ def watch(web, job, last_id):
     with web.client() as client, client.stream("GET", job["urls"]["events"], headers=headers) as response:
         try:
             for line in response.iter_lines():
+                assert not line.startswith(":"), "nothing but a comment for 15 s"
                 name, _, value = line.partition(": ")
                 fields[name] = value
                 if line:
