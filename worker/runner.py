@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -23,6 +24,7 @@ from shared.events import EventType
 from shared.logs import get_logger
 from shared.messages import InputPicture, JobMessage
 from shared.options import StyleOptions
+from shared.storage.store import ArtifactStore
 from worker.attempt import Attempt
 from worker.checkpoint import find_checkpoint, fingerprint
 from worker.desk import Desk
@@ -30,6 +32,7 @@ from worker.engine.state import EngineState
 from worker.engine.step import Step
 from worker.engine.weights.weights import Weights
 from worker.lease import LeaseKeeper
+from worker.patient_store import be_patient
 from worker.reporter import Reporter
 
 _log = get_logger(__name__)
@@ -91,7 +94,19 @@ class Runner:
 
     def _run_claimed(self, message: JobMessage, reporter: Reporter) -> Outcome:
         settings = self._desk.settings
-        attempt = Attempt(self._desk, message, reporter, self._engine)
+
+        def go_on() -> bool:
+            lease.check()
+            return not self._draining()
+
+        store = be_patient(
+            self._desk.store,
+            # Longer than this without a step, and the lease is gone anyway.
+            patience_seconds=settings.stall_seconds,
+            go_on=go_on,
+        )
+        desk = replace(self._desk, store=store)
+        attempt = Attempt(desk, message, reporter, self._engine)
 
         def on_beat(verdict: Verdict) -> None:
             if verdict is Verdict.RESTORED:
@@ -108,7 +123,7 @@ class Runner:
         )
         with lease:
             try:
-                outcome = self._carry_out(message, attempt, lease)
+                outcome = self._carry_out(desk.store, message, attempt, lease)
             except LeaseLost as error:
                 _log.warning("attempt_abandoned", reason=error.detail)
                 return Outcome.ABANDONED
@@ -127,13 +142,15 @@ class Runner:
                 lease.end()
             return outcome
 
-    def _carry_out(self, message: JobMessage, attempt: Attempt, lease: LeaseKeeper) -> Outcome:
+    def _carry_out(
+        self, store: ArtifactStore, message: JobMessage, attempt: Attempt, lease: LeaseKeeper
+    ) -> Outcome:
         if attempt.repair():
             return Outcome.ENDED
         mark = fingerprint(
             message, weights_sha256=self._engine.weights.sha256, engine_version=self._engine.version
         )
-        found = find_checkpoint(self._desk.store, message, fingerprint=mark)
+        found = find_checkpoint(store, message, fingerprint=mark)
         done = found.state.step if found else 0
         flag = attempt.flag()
         if flag:
@@ -141,7 +158,7 @@ class Runner:
             attempt.stop(flag, done)
             return Outcome.ENDED
         attempt.begin(mark, resumed_from=done or None)
-        content, style = self._read(message.content, "content"), self._read(message.style, "style")
+        content, style = _read(store, message.content, "content"), _read(store, message.style, "style")
         state = found.state if found else None
         for step in self._engine.stylize(content, style, message.options, resume=state):
             lease.stepped()
@@ -164,14 +181,15 @@ class Runner:
                 attempt.check_time()
         return Outcome.ENDED
 
-    def _read(self, picture: InputPicture, name: str) -> bytes:
-        data = self._desk.store.read(picture.key)
-        if hashlib.sha256(data).hexdigest() != picture.sha256:
-            raise ArtifactCorrupt(f"the stored {name} picture is not the one that was handed in")
-        return data
-
 
 def _fail(reporter: Reporter, error: AtelierError) -> None:
     _log.error("job_failed", code=error.code, detail=error.detail)
     reporter.report(EventType.FAILED, {"error": error.to_json()}, now=utc_now())
     reporter.finish()
+
+
+def _read(store: ArtifactStore, picture: InputPicture, name: str) -> bytes:
+    data = store.read(picture.key)
+    if hashlib.sha256(data).hexdigest() != picture.sha256:
+        raise ArtifactCorrupt(f"the stored {name} picture is not the one that was handed in")
+    return data

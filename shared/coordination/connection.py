@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,8 @@ from shared.errors import RedisUnavailable
 from shared.settings import Settings
 
 PREFIX = "atelier:"
+#: Its disk is full, or its replicas are gone: any command that writes is refused, however right it is.
+_REFUSED_FOR_NOW = re.compile(r"(?:^|caused error: )(?:MISCONF|NOREPLICAS)\b")
 
 
 def connect_redis(settings: Settings) -> redis.Redis:
@@ -28,8 +31,14 @@ def connect_redis(settings: Settings) -> redis.Redis:
 
 @contextmanager
 def redis_errors() -> Iterator[None]:
-    """Turn the faults of the connection into `RedisUnavailable`; wrong commands stay what they are."""
+    """Turn the faults of connection and server into `RedisUnavailable`; wrong commands stay what they are."""
     try:
         yield
-    except (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError) as error:
+    except (redis.ConnectionError, redis.TimeoutError) as error:
         raise RedisUnavailable(f"Redis does not answer: {error}") from error
+    except (redis.ReadOnlyError, redis.OutOfMemoryError) as error:
+        raise RedisUnavailable(f"Redis refuses to write: {error}") from error
+    except redis.ResponseError as error:
+        if not _REFUSED_FOR_NOW.search(str(error)):
+            raise
+        raise RedisUnavailable(f"Redis refuses to write: {error}") from error
