@@ -102,14 +102,19 @@ def inspect_picture(data: bytes, *, name: str, limits: PictureLimits) -> Picture
     return PictureFacts(content_type, *((height, width) if turned else (width, height)))
 
 
+def scaled_size(width: int, height: int, *, size: int) -> tuple[int, int]:
+    """Return the (width, height) in pixels of a picture brought to long side `size`, never enlarged."""
+    scale = min(1.0, size / max(width, height))
+    return max(1, int(width * scale + 0.5)), max(1, int(height * scale + 0.5))
+
+
 def working_size(width: int, height: int, *, size: int, name: str) -> tuple[int, int]:
     """Return the (width, height) in pixels a picture is worked on at: long side `size`, never enlarged.
 
     Raises:
         PictureTooNarrow: when the short side would have fewer than 16 px, the least the network can see.
     """
-    scale = min(1.0, size / max(width, height))
-    scaled = max(1, int(width * scale + 0.5)), max(1, int(height * scale + 0.5))
+    scaled = scaled_size(width, height, size=size)
     if min(scaled) < MIN_WORKING_SIDE_PX:
         raise PictureTooNarrow(
             f"{name} is {width} × {height} px and would be worked on at {scaled[0]} × {scaled[1]} px; "

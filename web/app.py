@@ -6,6 +6,7 @@ from flask import Flask
 
 from shared.settings import Settings
 from web.api.assets import assets
+from web.api.estimates import estimates
 from web.api.events import events
 from web.api.health import health
 from web.api.job_actions import job_actions
@@ -46,7 +47,7 @@ def create_app(settings: Settings) -> Flask:
     guard_requests(app, settings)
     handle_problems(app)
     dress_pages(app)
-    for blueprint in (assets, jobs, job_actions, job_files, events, health, docs):
+    for blueprint in (assets, jobs, estimates, job_actions, job_files, events, health, docs):
         app.register_blueprint(blueprint)
     for blueprint in (jobs_page, new_page, job_page, workers_page):
         app.register_blueprint(blueprint)

@@ -27,7 +27,7 @@ from web.api.job_shapes import (
 )
 from web.expiry import expires_at
 from web.models import Asset, Job
-from web.queue_outlook import QueueState, seconds_ahead
+from web.queue_outlook import QueueState, no_start_reason, seconds_ahead
 from web.states import Trigger, is_legal
 
 _LIVE = {JobStatus.RUNNING, JobStatus.CANCELING}
@@ -125,13 +125,9 @@ def job_url(job_id: str, *parts: object) -> str:
 
 
 def _queue(job: Job, position: int | None, queue: QueueState) -> QueueOut:
-    message = None
+    message = no_start_reason(queue.workers)
     if job.leader_id is not None:
         message = f"waits for job {job.leader_id}, which does the same work"
-    elif queue.workers is None:
-        message = "Redis does not answer; the job is kept, and starts when it is back"
-    elif queue.workers == 0:
-        message = "no worker is connected; start one with: atelier-worker run"
     return QueueOut(
         position=position,
         ahead_seconds=None if position is None else seconds_ahead(position, queue),

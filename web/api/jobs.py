@@ -20,6 +20,7 @@ from shared.errors import (
 from web.api import API_PATH
 from web.api.answers import json_answer
 from web.api.body import refuse_unknown
+from web.api.forecast_shapes import ValidationOut
 from web.api.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADER
 from web.api.job_answer import job_answer
 from web.api.job_query import PAGE_SIZE, PARAMETERS, page_size, read_filter
@@ -27,7 +28,6 @@ from web.api.job_shapes import JobListOut, JobOut
 from web.api.job_view import read_view, read_views, wait_until_changed
 from web.api.page_token import make_token, read_token
 from web.api.prefer import wait_seconds
-from web.api.shapes import ValidationOut
 from web.api.submit import submit_job
 from web.caller import current_caller
 from web.docs.operation import (

@@ -32,27 +32,6 @@ class AssetOut(BaseModel):
     url: str = Field(description="Where its bytes are")
 
 
-class SizeOut(BaseModel):
-    """A size in pixels."""
-
-    width: int
-    height: int
-
-
-class WorkingSizesOut(BaseModel):
-    """The sizes both pictures are worked on at."""
-
-    content: SizeOut
-    style: SizeOut
-
-
-class ValidationOut(BaseModel):
-    """What a job would be carried out with; nothing of it is stored."""
-
-    options: Options
-    working_size: WorkingSizesOut
-
-
 class CheckpointOut(BaseModel):
     """A checkpoint."""
 

@@ -27,6 +27,12 @@ def queue_positions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
     return {row.id: row.place for row in rows}
 
 
+def count_queued(session: Session) -> int:
+    """Return how many jobs are in line; followers are not."""
+    queued = Job.status == JobStatus.QUEUED.value, Job.leader_id.is_(None)
+    return session.scalar(select(func.count()).select_from(Job).where(*queued)) or 0
+
+
 def count_with_workers(session: Session) -> int:
     """Return how many jobs workers are busy with."""
     busy = [JobStatus.RUNNING.value, JobStatus.CANCELING.value]

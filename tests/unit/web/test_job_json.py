@@ -186,7 +186,8 @@ def test_queue_says_why_nothing_happens(workers, message):
         (1, 3, 1, [10], 5.0),
         (1, 0, 0, [10], None),
         (1, 0, None, [10], None),
-        (1, 0, 1, [], None),
+        (1, 0, 1, [], 0.0),
+        (2, 0, 1, [], None),
     ],
 )
 def test_seconds_ahead(position, running, workers, run_seconds, expected):
