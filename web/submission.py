@@ -16,6 +16,7 @@ from shared.picture import working_size
 from web.asset_shelf import Visit
 from web.job_fields import SubmitBody, SubmitFields
 from web.models import Asset
+from web.part_checks import PartChecks
 from web.picture_intake import Picture, take_picture
 from web.placement import Placement, place_job
 from web.repository.assets import add_asset, get_asset
@@ -100,11 +101,19 @@ def check_pictures(services: Services, files: Mapping[str, FileStorage], options
     return {part: _picture_size(pictures[part], part, options) for part in PARTS}
 
 
-def upload_asset(services: Services, file: FileStorage, *, caller: str, now: datetime) -> tuple[Asset, bool]:
-    """Store one picture; return its asset, and whether it is new. Refuses as `submit_pictures` does."""
+def upload_asset(
+    services: Services, file: FileStorage, *, caller: str, now: datetime, name: str = "file"
+) -> tuple[Asset, bool]:
+    """Store one picture; return its asset, and whether it is new. Refuses as `submit_pictures` does.
+
+    `name` is the part that it came in, and what messages call it.
+    """
     with services.shelf.visit() as visit:
         with services.decoding:
-            picture, data = take_picture(file, name="file", limits=services.settings.picture_limits())
+            checks = PartChecks()
+            with checks.of(name):
+                picture, data = take_picture(file, name=name, limits=services.settings.picture_limits())
+            checks.settle()
             visit.put(picture.sha256, data)
             del data
         with services.database.write() as session:
@@ -117,9 +126,12 @@ def _take_in(
     """Check all pictures, then put them on the shelf; only as many requests at once as may decode."""
     limits = services.settings.picture_limits()
     with services.decoding:
-        taken = {part: take_picture(files[part], name=part, limits=limits) for part in PARTS}
-        for part, (picture, _) in taken.items():
-            _picture_size(picture, part, options)
+        taken, checks = {}, PartChecks()
+        for part in PARTS:
+            with checks.of(part):
+                taken[part] = take_picture(files[part], name=part, limits=limits)
+                _picture_size(taken[part][0], part, options)
+        checks.settle()
         if visit is not None:
             for picture, data in taken.values():
                 visit.put(picture.sha256, data)
@@ -141,10 +153,12 @@ def _find_assets(session: Session, body: SubmitBody, *, caller: str) -> dict[str
 
 
 def _asset_sizes(assets: Mapping[str, Asset], options: StyleOptions) -> Sizes:
-    return {
-        part: working_size(asset.width, asset.height, size=options.size, name=part)
-        for part, asset in assets.items()
-    }
+    sizes, checks = {}, PartChecks()
+    for part, asset in assets.items():
+        with checks.of(part):
+            sizes[part] = working_size(asset.width, asset.height, size=options.size, name=part)
+    checks.settle()
+    return sizes
 
 
 def _picture_size(picture: Picture, part: str, options: StyleOptions) -> tuple[int, int]:

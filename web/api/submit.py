@@ -26,6 +26,7 @@ from web.caller import current_caller
 from web.docs.operation import MULTIPART
 from web.forecast import make_forecast
 from web.job_fields import SubmitBody, SubmitFields
+from web.part_checks import PartChecks
 from web.repository.idempotency import NoteKey
 from web.services import Services, get_services
 from web.submission import (
@@ -150,7 +151,12 @@ def _read_parts(services: Services) -> tuple[_Asked, dict[str, object]]:
         fields = SubmitFields.model_validate({"name": texts.get("name"), **values})
     except ValidationError as error:
         raise body_faults(error) from None
-    return _Asked(options, fields, {part: file_part(part) for part in PARTS}), dict(texts)
+    files, checks = {}, PartChecks()
+    for part in PARTS:
+        with checks.of(part):
+            files[part] = file_part(part)
+    checks.settle()
+    return _Asked(options, fields, files), dict(texts)
 
 
 def _scalar(text: str) -> object:

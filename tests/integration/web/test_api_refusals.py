@@ -353,3 +353,36 @@ def test_unexpected_error_leaks_nothing(app, problem_of, kind):
     response = app.test_client().get("/broken")
     problem_of(response, 500, "internal_error")
     assert "secret" not in response.text
+
+
+@pytest.mark.parametrize(
+    ("content", "style", "expected"),
+    [
+        (b"text", None, ["/style"]),
+        (None, None, ["/content", "/style"]),
+        (b"text", png(40, 40), ["/content"]),
+        (png(40, 40), b"text", ["/style"]),
+        (b"text", png(20, 40), ["/content", "/style"]),
+        (png(40, 2000), png(2000, 40), ["/content", "/style"]),
+    ],
+)
+def test_a_refusal_points_at_every_picture_at_fault(client, parts, content, style, expected):
+    answer = client.post(JOBS, data=parts(content=content, style=style, options={"size": 256}))
+    assert answer.status_code == 422
+    assert [fault["pointer"] for fault in answer.json["errors"]] == expected
+    for fault in answer.json["errors"]:
+        assert fault["detail"].startswith(fault["pointer"][1:])
+        assert fault["detail"] in answer.json["detail"] or fault["code"] == "missing_part"
+
+
+def test_a_known_picture_that_does_not_fit_is_pointed_at(client, make_picture):
+    ids = []
+    for size in ((40, 2000), (64, 64)):
+        file = io.BytesIO(make_picture(*size)), "p.png"
+        ids.append(client.post(ASSETS, data={"file": file}).json["id"])
+    body = {"content": ids[1], "style": ids[0], "options": {"size": 256}}
+    answer = client.post(JOBS, json=body)
+    assert (answer.status_code, answer.json["code"]) == (422, "image_too_narrow")
+    assert [fault["pointer"] for fault in answer.json["errors"]] == ["/style"]
+    refused = client.post(ASSETS, data={"file": (io.BytesIO(b"text"), "p.png")})
+    assert [fault["pointer"] for fault in refused.json["errors"]] == ["/file"]
