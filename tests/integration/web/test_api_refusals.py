@@ -367,7 +367,8 @@ def test_unexpected_error_leaks_nothing(app, problem_of, kind):
     ],
 )
 def test_a_refusal_points_at_every_picture_at_fault(client, parts, content, style, expected):
-    answer = client.post(JOBS, data=parts(content=content, style=style, options={"size": 256}))
+    data = parts(content=content, style=style, options={"size": 256})
+    answer = client.post(JOBS, data=data, content_type="multipart/form-data")
     assert answer.status_code == 422
     assert [fault["pointer"] for fault in answer.json["errors"]] == expected
     for fault in answer.json["errors"]:
