@@ -1,106 +1,87 @@
 # ruff: noqa: T201 - a command line
-"""One chaos run: ``python -m tests.chaos --jobs 60 --faults 20 --seed 1``; exit code 1 on a breach."""
+"""One chaos run: ``python -m tests.chaos short --seed 1``; exit code 1 on a breach."""
 
 from __future__ import annotations
 
 import argparse
 import random
 import shutil
-import sqlite3
 import sys
 import tempfile
-from collections import Counter
+from dataclasses import replace
 from pathlib import Path
-from threading import Thread
-from time import monotonic, sleep
+from time import monotonic
 
-from tests.chaos.cluster import Cluster, Pace
 from tests.chaos.faults import FAULTS
-from tests.chaos.load import Load
-from tests.chaos.oracle import FINAL, find_breaches
-from tests.chaos.process import wait_until
-from tests.chaos.step_log import read_steps
+from tests.chaos.forms import FORMS, make_form
+from tests.chaos.oracle import judge
+from tests.chaos.plants import PLANTS
+from tests.chaos.report import write_report
+from tests.chaos.run import Plan, run
+
+_NUMBERS = ("jobs", "workers", "faults", "steps", "minutes")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--jobs", type=int, default=60)
-    parser.add_argument("--workers", type=int, default=4)
-    parser.add_argument("--faults", type=int, default=len(FAULTS))
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
-    parser.add_argument("--engine", choices=["real", "sleeping"], default="sleeping")
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--step-seconds", type=float, default=0.1)
-    parser.add_argument("--plant", default="")
-    parser.add_argument(
-        "--without", action="append", default=[], help="A fault to leave out, such as jump_clock"
-    )
-    parser.add_argument("--minutes", type=float, default=10, help="How long the whole may take")
-    given = parser.parse_args()
-    print("seed", given.seed, flush=True)
-    folder = Path(tempfile.mkdtemp(prefix="atelier-chaos-"))
-    breaches = _run(given, folder)
-    for breach in breaches:
-        print("BREACH", breach)
+    """Run, judge, report."""
+    given = _parser().parse_args()
+    seed = random.SystemRandom().randrange(10**6) if given.seed is None else given.seed
+    plan = _plan(given, seed)
+    command = " ".join(["python -m tests.chaos", *_words(given, seed)])
+    print(command, flush=True)
+    folder, started = Path(tempfile.mkdtemp(prefix="atelier-chaos-")), monotonic()
+
+    def say(text: str) -> None:
+        print(f"{monotonic() - started:6.1f} s  {text}", flush=True)
+
+    evidence, breaches = run(plan, folder, say)
+    judged = judge(evidence, folder / "lone")
+    breaches += judged.breaches
+    report = write_report(plan, command, evidence, judged, breaches, seconds=monotonic() - started)
+    print("\n" + report, end="", flush=True)
+    if given.report:
+        given.report.write_text(report)
     if breaches:
-        print("logs:", folder / "logs")
+        print("\nlogs, database and files:", folder)
     else:
         shutil.rmtree(folder)
     return 1 if breaches else 0
 
 
-def _run(given: argparse.Namespace, folder: Path) -> list[str]:
-    chance, started = random.Random(given.seed), monotonic()
-    faults = [fault for fault in FAULTS if fault.__name__ not in given.without]
-    plan = [*faults, *chance.choices(faults, k=max(0, given.faults - len(faults)))][: given.faults]
-    chance.shuffle(plan)
-    breaches: list[str] = []
-    cluster = Cluster(
-        folder, workers=given.workers, engine=given.engine, step_seconds=given.step_seconds, pace=Pace(),
-        plant=given.plant,
-    )  # fmt: skip
-    with cluster:
-        load = Load(cluster.url, run=str(given.seed), steps=given.steps)
-        failed: list[str] = []
-        thread = Thread(target=_submit, args=(load, given.jobs, failed), daemon=True)
-        thread.start()
-        for fault in plan:
-            sleep(chance.uniform(0.2, 1.5))
-            print(f"{monotonic() - started:6.1f} s {fault.__name__}", flush=True)
-            fault(cluster, chance)
-            for process in cluster.died_alone():
-                breaches.append(f"{process.name} ended by itself:\n{process.tail()}")
-                process.start()
-        try:
-            wait_until(lambda: not thread.is_alive(), seconds=given.minutes * 60, what="all jobs taken")
-            left = given.minutes * 60 - (monotonic() - started)
-            wait_until(lambda: not _open(cluster) and _is_quiet(cluster), seconds=left, what="all jobs ended")
-        except TimeoutError as error:
-            breaches.append(f"stuck: {error}; open: {_open(cluster)}")
-        breaches += failed + find_breaches(cluster, load.accepted)
-    steps = Counter((step.job_id, step.step) for step in read_steps(cluster.steps_folder))
-    twice = sum(count - 1 for count in steps.values())
-    print(f"faults {len(plan)}, jobs {len(load.accepted)}, breaches {len(breaches)}, "
-          f"steps {sum(steps.values())}, of them made again {twice}, {monotonic() - started:.0f} s")  # fmt: skip  # noqa: E501
-    return breaches
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("form", choices=sorted(FORMS))
+    parser.add_argument("--seed", type=int, help="Decides load and faults; default: a random one")
+    parser.add_argument("--jobs", type=int, help="Least number of jobs")
+    parser.add_argument("--workers", type=int)
+    parser.add_argument("--faults", type=int, help="How many faults are injected")
+    parser.add_argument("--steps", type=int, help="Steps of a job")
+    parser.add_argument("--minutes", type=float, help="How long the run may take")
+    parser.add_argument(
+        "--only", action="append", choices=sorted(FAULTS), help="A kind of fault; may be repeated"
+    )
+    parser.add_argument("--without", action="append", choices=sorted(FAULTS), help="A kind to leave out")
+    parser.add_argument("--plant", choices=sorted(PLANTS), help="A bug to put in: the run must fail")
+    parser.add_argument("--report", type=Path, help="A file for the report, as Markdown")
+    return parser
 
 
-def _submit(load: Load, jobs: int, failed: list[str]) -> None:
-    for number in range(jobs):
-        try:
-            load.submit(number)
-        except TimeoutError as error:
-            failed.append(str(error))
+def _plan(given: argparse.Namespace, seed: int) -> Plan:
+    plan = make_form(given.form, seed, plant=given.plant or "")
+    kinds = tuple(kind for kind in given.only or plan.kinds if kind not in (given.without or ()))
+    changes = {name: value for name in _NUMBERS if (value := getattr(given, name)) is not None}
+    return replace(plan, kinds=kinds, **changes)
 
 
-def _open(cluster: Cluster) -> list[str]:
-    with sqlite3.connect(cluster.folder / "data" / "atelier.db", timeout=10) as database:
-        rows = database.execute("SELECT id, status FROM jobs").fetchall()
-    return [f"{job_id} {status}" for job_id, status in rows if status not in FINAL]
-
-
-def _is_quiet(cluster: Cluster) -> bool:
-    return not cluster.client.llen("atelier.jobs") and not cluster.client.xlen("atelier:events")
+def _words(given: argparse.Namespace, seed: int) -> list[str]:
+    """Return the words by which exactly this run is made again."""
+    words = [given.form, f"--seed {seed}"]
+    for name in (*_NUMBERS, "plant"):
+        if getattr(given, name) is not None:
+            words.append(f"--{name} {getattr(given, name)}")
+    for name in ("only", "without"):
+        words += [f"--{name} {kind}" for kind in getattr(given, name) or ()]
+    return words
 
 
 if __name__ == "__main__":

@@ -6,27 +6,22 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import sys
-from dataclasses import dataclass
+from contextlib import closing
 from pathlib import Path
 from time import sleep
+from typing import Any
 
+from shared.coordination.connection import PREFIX as KEYS
 from shared.coordination.connection import connect_redis
 from shared.coordination.workers import WorkerRegistry
 from shared.redis_server import RedisServer
 from shared.settings import PREFIX, Settings
+from tests.chaos.disk import Disk, set_disk
 from tests.chaos.jumping_clock import set_shift
+from tests.chaos.pace import Pace
 from tests.chaos.process import Process, wait_until
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How quick everything is; all in seconds. Promises are counted in these."""
-
-    lease: float = 2.5
-    renew: float = 0.4
-    rescue: float = 0.5
-    dispatch: float = 0.1
 
 
 class Cluster:
@@ -40,15 +35,15 @@ class Cluster:
         self.steps_folder, self.logs = folder / "steps", folder / "logs"
         for path in (self.steps_folder, self.logs, folder / "data" / "storage"):
             path.mkdir(parents=True, exist_ok=True)
-        self.clock_file = folder / "clock"
+        self.clock_file, self.disk_file = folder / "clock", folder / "disk"
         set_shift(self.clock_file, 0)
+        set_disk(self.disk_file, Disk.WELL)
         self.redis = RedisServer(folder / "redis")
         self.settings = self._make_settings()
         self.client = connect_redis(self.settings)
         self.registry = WorkerRegistry(self.client, worker_seconds=self.settings.worker_seconds)
-        self.web, self.control = self._part("web"), self._part("control")
         words = ["--engine", engine, "--step-seconds", str(step_seconds), "--plant", plant]
-        words += ["--steps-folder", str(self.steps_folder)]
+        self.web, self.control = self._part("web"), self._part("control", "", *words)
         self.nodes = [self._part("node", f"node-{number}", *words) for number in range(1, workers + 1)]
 
     @property
@@ -65,15 +60,13 @@ class Cluster:
         try:
             self.redis.start()
             self.web.start()
+            wait_until(self.answers, seconds=60, what="web answers")  # it makes the database's tables
             self.control.start()
             for number, node in enumerate(self.nodes):
                 node.start()
                 if number % 4 == 3:  # sixty at once would starve web and control of the processor
                     sleep(0.5)
-            wait_until(self.answers, seconds=60, what="web answers")
-            wait_until(
-                lambda: len(self.registry.alive()) == len(self.nodes), seconds=300, what="all nodes beat"
-            )
+            wait_until(self._all_beat, seconds=300, what="all nodes beat")
         except BaseException:
             self.close()
             raise
@@ -100,6 +93,25 @@ class Cluster:
             probe.settimeout(1)
             return probe.connect_ex(("127.0.0.1", self.settings.port)) == 0
 
+    def holders(self) -> dict[str, list[tuple[str, int]]]:
+        """Return, by node, the attempts that it holds a lease on, as Redis knows it now."""
+        keys = list(self.client.scan_iter(match=f"{KEYS}lease:*", count=1000))
+        held: dict[str, list[tuple[str, int]]] = {}
+        for key in keys:
+            job_id = key.removeprefix(f"{KEYS}lease:")
+            owner, attempt = self.client.get(key), self.client.hget(f"{KEYS}job:{job_id}", "attempt")
+            if owner and attempt:
+                held.setdefault(owner, []).append((job_id, int(attempt)))
+        return held
+
+    def statuses(self) -> dict[str, str]:
+        """Return the status of every job, as the database has it now."""
+        return dict(self._select("SELECT id, status FROM jobs"))
+
+    def versions(self) -> dict[str, int]:
+        """Return the version of every job."""
+        return dict(self._select("SELECT id, version FROM jobs"))
+
     def wipe_redis(self) -> None:
         """Kill Redis, and start it without its data."""
         self.redis.stop(signal.SIGKILL)
@@ -109,6 +121,15 @@ class Cluster:
     def died_alone(self) -> list[Process]:
         """The processes that ended although nobody killed them."""
         return [process for process in self.processes if process.wanted and not process.is_running()]
+
+    def _select(self, query: str) -> list[tuple[Any, Any]]:
+        with closing(sqlite3.connect(self.settings.data_dir / "atelier.db", timeout=30)) as database:
+            return database.execute(query).fetchall()
+
+    def _all_beat(self) -> bool:
+        if dead := self.died_alone():
+            raise RuntimeError(f"{dead[0].name} did not start:\n{dead[0].tail()}")
+        return len(self.registry.alive()) == len(self.nodes)
 
     def _make_settings(self) -> Settings:
         with socket.socket() as probe:
@@ -125,8 +146,11 @@ class Cluster:
             renew_seconds=pace.renew,
             rescue_seconds=pace.rescue,
             dispatch_seconds=pace.dispatch,
-            stall_seconds=30,
-            worker_seconds=12,
+            stall_seconds=pace.stall,
+            worker_seconds=pace.worker,
+            # The collector of garbage works all the time, and jumping clocks make everything look old to it.
+            prune_seconds=1,
+            garbage_hours=1,
             # Faults come faster here than in any life: no job may fail for their number.
             max_attempts=100,
             max_deliveries=50,
@@ -138,5 +162,5 @@ class Cluster:
         # One processor each, as on a machine of its own; and no surprises in the lone run.
         environ |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
         command = [sys.executable, "-m", "tests.chaos.part", kind, "--name", name]
-        command += ["--clock", str(self.clock_file), *words]
+        command += ["--folder", str(self.folder), *words]
         return Process(name or kind, command, environ=environ, log=self.logs / f"{name or kind}.log")

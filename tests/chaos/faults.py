@@ -1,108 +1,129 @@
-"""The faults, each a function of the cluster and a source of chance; it returns when it is over."""
+"""The faults, each a function of the scene; it returns when it is over, with the leases that it took away."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
-from random import Random
+from pathlib import Path
+from threading import Thread
 from time import sleep
 
-from shared.broker import QUEUE
-from shared.coordination.stream import STREAM
-from tests.chaos.cluster import Cluster
+from tests.chaos import broker_faults
+from tests.chaos.deaths import HEADER, POINTS
+from tests.chaos.disk import Disk, set_disk
 from tests.chaos.jumping_clock import set_shift
-from tests.chaos.process import Process, send
+from tests.chaos.process import Process, send, wait_until
+from tests.chaos.scene import Fault, Loss, Scene
 
 
-def kill_child(cluster: Cluster, chance: Random) -> None:
-    for pid in chance.choice(cluster.nodes).children():
+def kill_child(scene: Scene) -> list[Loss]:
+    node = scene.busy_node()
+    losses = scene.losses_of([node])
+    for pid in node.children():
         send(pid, signal.SIGKILL)
+    return losses
 
 
-def kill_node(cluster: Cluster, chance: Random) -> None:
-    _restart(chance.choice(cluster.nodes), chance.uniform(0, cluster.pace.lease + 1))
+def kill_node(scene: Scene) -> list[Loss]:
+    node = scene.busy_node()
+    losses = scene.losses_of([node])
+    _restart(node, scene.chance.uniform(0, scene.cluster.pace.lease + 1))
+    return losses
 
 
-def kill_control(cluster: Cluster, chance: Random) -> None:
-    _restart(cluster.control, chance.uniform(0, 1))
-
-
-def kill_web(cluster: Cluster, chance: Random) -> None:
-    _restart(cluster.web, chance.uniform(0, 1))
-
-
-def make_zombie(cluster: Cluster, chance: Random) -> None:
-    node = chance.choice(cluster.nodes)
+def make_zombie(scene: Scene) -> list[Loss]:
+    """Stop a node until its job is another's, then let it go on."""
+    cluster, node = scene.cluster, scene.busy_node()
+    losses = scene.losses_of([node])
     node.signal_all(signal.SIGSTOP)
-    sleep(cluster.pace.lease + cluster.pace.rescue + chance.uniform(1, 2))
+    sleep(cluster.pace.lease + cluster.pace.rescue + scene.chance.uniform(1, 2))
     node.signal_all(signal.SIGCONT)
+    return losses
 
 
-def restart_redis(cluster: Cluster, chance: Random) -> None:
-    cluster.redis.stop(signal.SIGKILL)
-    sleep(chance.uniform(0, 1))
-    cluster.redis.start()
+def kill_control(scene: Scene) -> list[Loss]:
+    _restart(scene.cluster.control, scene.chance.uniform(0, 1))
+    return []
 
 
-def wipe_redis(cluster: Cluster, chance: Random) -> None:
-    cluster.wipe_redis()
+def kill_web(scene: Scene) -> list[Loss]:
+    _restart(scene.cluster.web, scene.chance.uniform(0, 1))
+    return []
 
 
-def flush_redis(cluster: Cluster, chance: Random) -> None:
-    cluster.client.flushall()
+def _kill_web_at(point: str) -> Fault:
+    def kill(scene: Scene) -> list[Loss]:
+        web = scene.cluster.web
+        wait_until(scene.cluster.answers, seconds=30, what="web is there to be killed")
+        web.wanted = False
+        kind = scene.chance.choice(("plain", "pictures", "reuse"))
+        submit = Thread(target=scene.load.submit, kwargs={"kind": kind, "once": {HEADER: point}})
+        submit.start()
+        wait_until(lambda: not web.is_running(), seconds=30, what=f"web dies at {point} of a submit")
+        web.kill()  # whatever is left of its group
+        sleep(scene.chance.uniform(0, 1))
+        web.start()
+        submit.join()
+        return []
+
+    kill.__name__ = f"kill_web_at_{point.replace('-', '_')}"
+    return kill
 
 
-def slow_redis(cluster: Cluster, chance: Random) -> None:
-    cluster.client.execute_command("CLIENT", "PAUSE", chance.randint(500, 2000), "ALL")
+def _damage(how: str) -> Fault:
+    def damage(scene: Scene) -> list[Loss]:
+        """Damage the newest checkpoints of jobs that are worked on, and kill the children that do."""
+        storage = scene.cluster.folder / "data" / "storage"
+        losses = scene.losses_of(scene.chance.sample(scene.cluster.nodes, min(3, len(scene.cluster.nodes))))
+        for loss in losses:
+            files = sorted((storage / "jobs" / loss.job_id).rglob("checkpoint-*.safetensors"), key=_step_of)
+            if files:
+                scene.damaged.add(files[-1].relative_to(storage).as_posix())
+                _spoil(files[-1], how)
+        held = {loss.node for loss in losses}
+        for node in scene.cluster.nodes:
+            if node.name in held:
+                for pid in node.children():
+                    send(pid, signal.SIGKILL)
+        return losses
+
+    damage.__name__ = f"{how}_checkpoint"
+    return damage
 
 
-def repeat_messages(cluster: Cluster, chance: Random) -> None:
-    for text in cluster.client.lrange(QUEUE, 0, 4):
-        cluster.client.lpush(QUEUE, text)
+def _spoil(path: Path, how: str) -> None:
+    if how == "remove":
+        path.unlink()
+        return
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 4
+    path.write_bytes(data if how == "flip" else data[:-7])
 
 
-def lose_message(cluster: Cluster, chance: Random) -> None:
-    cluster.client.rpop(QUEUE)
+def _step_of(path: Path) -> int:
+    return int(path.stem.rpartition("-")[2])
 
 
-def disturb_reports(cluster: Cluster, chance: Random) -> None:
-    """Hold control, and repeat or lose what is reported meanwhile."""
-    cluster.control.signal_all(signal.SIGSTOP)
-    try:
-        before = {entry_id for entry_id, _ in cluster.client.xrange(STREAM)}
-        sleep(chance.uniform(0.3, 1))
-        for entry_id, fields in cluster.client.xrange(STREAM):
-            if entry_id not in before:
-                if chance.random() < 0.5:
-                    cluster.client.xadd(STREAM, fields)
-                else:
-                    cluster.client.xdel(STREAM, entry_id)
-    finally:
-        cluster.control.signal_all(signal.SIGCONT)
+def _fail_disk(state: Disk) -> Fault:
+    def fail(scene: Scene) -> list[Loss]:
+        set_disk(scene.cluster.disk_file, state)
+        sleep(scene.chance.uniform(0.5, 3))
+        set_disk(scene.cluster.disk_file, Disk.WELL)
+        return []
+
+    fail.__name__ = f"{state.name.lower()}_disk"
+    return fail
 
 
-def damage_checkpoint(cluster: Cluster, chance: Random) -> None:
-    """Truncate, flip or remove a newest checkpoint, then kill the nodes' children."""
-    files = sorted(
-        (cluster.folder / "data/storage/jobs").rglob("*.safetensors"), key=lambda f: f.stat().st_mtime
-    )
-    for path in files[-3:]:
-        data = bytearray(path.read_bytes())
-        how = chance.choice(("truncate", "flip", "remove"))
-        if how == "remove":
-            path.unlink()
-            continue
-        data[-5] ^= 4
-        path.write_bytes(data if how == "flip" else data[:-7])
-    for node in cluster.nodes:
-        for pid in node.children():
-            send(pid, signal.SIGKILL)
+def _jump_clock(hours: int) -> Fault:
+    def jump(scene: Scene) -> list[Loss]:
+        """Let the clock be wrong for some seconds: most of a day, or an hour."""
+        set_shift(scene.cluster.clock_file, scene.chance.choice((hours, hours * 20)) * 3600)
+        sleep(scene.chance.uniform(1, 3))
+        set_shift(scene.cluster.clock_file, 0)
+        return []
 
-
-def jump_clock(cluster: Cluster, chance: Random) -> None:
-    set_shift(cluster.clock_file, chance.choice((-3600, 3600)))
-    sleep(chance.uniform(1, 3))
-    set_shift(cluster.clock_file, 0)
+    jump.__name__ = "clock_ahead" if hours > 0 else "clock_behind"
+    return jump
 
 
 def _restart(process: Process, after_seconds: float) -> None:
@@ -111,7 +132,12 @@ def _restart(process: Process, after_seconds: float) -> None:
     process.start()
 
 
-FAULTS: tuple[Callable[[Cluster, Random], None], ...] = (
-    kill_child, kill_node, kill_control, kill_web, make_zombie, restart_redis, wipe_redis, flush_redis,
-    slow_redis, repeat_messages, lose_message, disturb_reports, damage_checkpoint, jump_clock,
+_ALL: tuple[Fault, ...] = (
+    kill_child, kill_node, make_zombie, kill_control, kill_web, *map(_kill_web_at, POINTS),
+    broker_faults.restart_redis, broker_faults.wipe_redis, broker_faults.flush_redis,
+    broker_faults.slow_redis, broker_faults.full_redis, broker_faults.repeat_messages,
+    broker_faults.lose_messages, broker_faults.disturb_reports, broker_faults.lose_success,
+    *map(_damage, ("truncate", "flip", "remove")), *map(_fail_disk, (Disk.FULL, Disk.READ_ONLY)),
+    *map(_jump_clock, (1, -1)),
 )  # fmt: skip
+FAULTS: dict[str, Fault] = {fault.__name__: fault for fault in _ALL}

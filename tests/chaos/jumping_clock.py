@@ -11,7 +11,9 @@ import shared.clock
 
 def set_shift(path: Path, seconds: float) -> None:
     """Let every clock that reads this file be wrong by so much from now on."""
-    path.write_text(f"{seconds}")
+    partial = path.with_suffix(".new")
+    partial.write_text(f"{seconds}")
+    partial.replace(path)
 
 
 def install_clock(path: Path) -> None:
@@ -21,10 +23,6 @@ def install_clock(path: Path) -> None:
 
 def _shifted(clock: Callable[[], datetime], path: Path) -> Callable[[], datetime]:
     def now() -> datetime:
-        try:
-            shift = float(path.read_text() or 0)
-        except FileNotFoundError:
-            shift = 0.0
-        return clock() + timedelta(seconds=shift)
+        return clock() + timedelta(seconds=float(path.read_text()))
 
     return now

@@ -1,64 +1,155 @@
-"""The jobs of a run: pictures uploaded once, jobs handed in over HTTP until each is known to be taken."""
+"""The jobs of a run: handed in over HTTP with a key each, until each is known to be taken."""
 
 from __future__ import annotations
 
 import io
-from time import monotonic, sleep
+import itertools
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from random import Random
+from threading import Lock
+from time import sleep
+from typing import Any
 
-import httpx2
 from PIL import Image
 
-_PATIENCE_SECONDS = 60
+from tests.chaos.asking import Answer, Asking
+
+PICTURES = 4
+SIZE_PX = 48
+CHECKPOINT_EVERY = 5
+_SUBMITTERS = 4
+#: What becomes of a job beside being done, and how many of a hundred it is; the rest is just done.
+KINDS = {
+    "cancel": 5, "pause": 7, "retry": 6, "retry-zero": 3, "extend": 5, "fork": 4, "reuse": 6, "pictures": 8,
+    "deadline": 3,
+}  # fmt: skip
+
+
+@dataclass
+class Submitted:
+    """One job that was handed in: how, all ids it was ever known by, and what was asked of it since."""
+
+    number: int
+    kind: str
+    options: dict[str, Any]
+    ids: set[str] = field(default_factory=set)
+    asked: list[tuple[str, Answer]] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def job_id(self) -> str:
+        """The job's id."""
+        return next(iter(self.ids))
 
 
 class Load:
-    """Hands jobs in; `accepted` maps a job's number to its id."""
+    """Hands jobs in; `wish` is called with each that was taken, and carries out what its kind says."""
 
-    def __init__(self, url: str, *, run: str, steps: int) -> None:
-        self._client = httpx2.Client(base_url=f"{url}/api/v1", timeout=20)
-        self._run = run
-        self._steps = steps
-        self._assets = [self._upload(seed) for seed in range(4)]
-        self.accepted: dict[int, str] = {}
+    def __init__(self, asking: Asking, *, seed: int, steps: int, share: float = 1.0) -> None:
+        """Upload the pictures; `share` scales how many jobs are of a kind other than plain."""
+        self.asking = asking
+        self.steps = steps
+        self._seed = seed
+        self._share = share
+        self._numbers = itertools.count()
+        self._lock = Lock()
+        self._pictures = [_picture(index) for index in range(PICTURES)]
+        self._assets = [self._upload(data) for data in self._pictures]
+        self.submitted: dict[int, Submitted] = {}
 
-    def submit(self, number: int, *, headers: dict[str, str] | None = None) -> None:
-        """Hand a job in; after a lost answer look for it, and hand it in again only if it is not there."""
-        body = {
-            "content": self._assets[number % 4],
-            "style": self._assets[(number + 1) % 4],
-            "options": {"steps": self._steps, "size": 48, "checkpoint_every": 5, "style_weight": 1 + number},
-            "labels": {"run": self._run, "n": str(number)},
+    @property
+    def accepted(self) -> int:
+        """How many jobs were taken."""
+        with self._lock:
+            return sum(bool(job.ids) for job in self.submitted.values())
+
+    def run(
+        self,
+        *,
+        is_enough: Callable[[int], bool],
+        has_room: Callable[[], bool],
+        wish: Callable[[Submitted], None],
+    ) -> None:
+        """Hand jobs in from several threads until it is enough, and only while there is room."""
+
+        def hand_in() -> None:
+            while not is_enough(self.accepted):
+                if has_room():
+                    wish(self.submit())
+                else:
+                    sleep(0.1)
+
+        with ThreadPoolExecutor(_SUBMITTERS) as pool:
+            for future in [pool.submit(hand_in) for _ in range(_SUBMITTERS)]:
+                future.result()
+
+    def submit(self, *, kind: str = "", once: dict[str, str] | None = None) -> Submitted:
+        """Hand the next job in; the same key each time, and the headers `once` with the first try only."""
+        job = self._next(kind)
+        key = f"{self._seed}-{job.number}"
+        content = self._parts(job) if job.kind == "pictures" else {"json": self._body(job)}
+        try:
+            answer = self.asking.post("/jobs", key=key, once=once, **content)
+        except TimeoutError as error:
+            job.faults.append(str(error))
+            return job
+        if answer.is_done:
+            job.ids.add(answer.data["id"])
+            if answer.unheard or job.number % 10 == 0:
+                # Whoever asks again, for whatever reason, must be told of the same job.
+                job.ids.add(self.asking.post("/jobs", key=key, **content).data.get("id", "refused"))
+        else:
+            job.faults.append(f"it was refused: {answer.status_code} {answer.data}")
+        return job
+
+    def _next(self, kind: str) -> Submitted:
+        with self._lock:
+            number = next(self._numbers)
+            chance = Random(f"{self._seed} {number}")
+            options = {"steps": self.steps, "size": SIZE_PX, "checkpoint_every": CHECKPOINT_EVERY}
+            self.submitted[number] = job = Submitted(number, kind or self._kind(chance), options)
+        return job
+
+    def _kind(self, chance: Random) -> str:
+        point = chance.uniform(0, 100)
+        for kind, share in KINDS.items():
+            point -= share * self._share
+            if point < 0:
+                return kind
+        return "plain"
+
+    def _body(self, job: Submitted) -> dict[str, Any]:
+        first, second = self._pair(job)
+        extra = {"queue_timeout_seconds": 2} if job.kind == "deadline" else {}
+        return {
+            "content": self._assets[first],
+            "style": self._assets[second],
+            "options": job.options,
+            "labels": {"n": str(job.number)},
+            "reuse": job.kind == "reuse",
+            **extra,
         }
-        deadline = monotonic() + _PATIENCE_SECONDS
-        while monotonic() < deadline:
-            try:
-                answer = self._client.post("/jobs", json=body, headers=headers or {})
-                if answer.status_code == 202:
-                    self.accepted[number] = answer.json()["id"]
-                    return
-            except httpx2.TransportError:
-                headers = None
-                if self._find(number, deadline):
-                    return
-            sleep(0.2)
-        raise TimeoutError(f"job number {number} was not taken within {_PATIENCE_SECONDS} s")
 
-    def _find(self, number: int, deadline: float) -> bool:
-        query = [("label", f"run:{self._run}"), ("label", f"n:{number}")]
-        while monotonic() < deadline:
-            try:
-                found = self._client.get("/jobs", params=query).json()["jobs"]
-            except httpx2.TransportError:
-                sleep(0.2)
-                continue
-            if found:
-                self.accepted[number] = found[0]["id"]
-            return bool(found)
-        return False
+    def _parts(self, job: Submitted) -> dict[str, Any]:
+        first, second = self._pair(job)
+        texts = {"options": json.dumps(job.options), "labels": json.dumps({"n": str(job.number)})}
+        files = {"content": ("c.png", self._pictures[first]), "style": ("s.png", self._pictures[second])}
+        return {"data": {**texts, "reuse": "false"}, "files": files}
 
-    def _upload(self, seed: int) -> str:
-        picture = Image.linear_gradient("L").resize((64, 48)).point(lambda value: value * (seed + 2) % 256)
-        buffer = io.BytesIO()
-        picture.convert("RGB").save(buffer, "PNG")
-        answer = self._client.post("/assets", files={"file": ("picture.png", buffer.getvalue())})
-        return str(answer.raise_for_status().json()["id"])
+    @staticmethod
+    def _pair(job: Submitted) -> tuple[int, int]:
+        return job.number % PICTURES, (job.number + 1) % PICTURES
+
+    def _upload(self, data: bytes) -> str:
+        answer = self.asking.post("/assets", files={"file": ("picture.png", data)})
+        return str(answer.data["id"])
+
+
+def _picture(seed: int) -> bytes:
+    picture = Image.linear_gradient("L").resize((64, 48)).point(lambda value: value * (seed + 2) % 256)
+    buffer = io.BytesIO()
+    picture.convert("RGB").save(buffer, "PNG")
+    return buffer.getvalue()

@@ -13,37 +13,43 @@ from tests.chaos.jumping_clock import install_clock
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("kind", choices=["web", "control", "node"])
-    parser.add_argument("--clock", type=Path, required=True)
+    parser.add_argument("--folder", type=Path, required=True, help="where the run's switches and logs are")
     parser.add_argument("--name", default="")
     parser.add_argument("--engine", choices=["real", "sleeping"], default="sleeping")
     parser.add_argument("--step-seconds", type=float, default=0.01)
-    parser.add_argument("--steps-folder", type=Path)
     parser.add_argument("--plant", default="")
     given = parser.parse_args()
-    install_clock(given.clock)  # before anything that reads the clock is imported
+    install_clock(given.folder / "clock")  # before anything that reads the clock is imported
     from shared.settings import load_settings
+    from tests.chaos.disk import install_store_disk
+    from tests.chaos.plants import PLANTS
 
     settings = load_settings(os.environ)
+    install_store_disk(given.folder / "disk")
+    if given.plant and PLANTS[given.plant].where == given.kind:
+        PLANTS[given.plant].install()
     if given.kind == "web":
         from tests.chaos.deaths import install_deaths
+        from tests.chaos.disk import install_database_disk
         from web.server import run_web
 
+        install_database_disk(given.folder / "disk")
         install_deaths()
         run_web(settings)
     elif given.kind == "control":
+        from tests.chaos.disk import install_database_disk
+        from tests.chaos.rescue_log import install_rescue_log
         from web.control.process import run_control
 
+        install_database_disk(given.folder / "disk")
+        install_rescue_log(given.folder / "rescues")
         run_control(settings)
     else:
         from tests.chaos.node import make_node
-        from tests.chaos.plants import PLANTS
 
-        if given.plant:
-            PLANTS[given.plant]()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        make_node(
-            settings, given.name, given.engine, step_seconds=given.step_seconds, folder=given.steps_folder
-        ).run()
+        folder = given.folder / "steps"
+        make_node(settings, given.name, given.engine, step_seconds=given.step_seconds, folder=folder).run()
 
 
 if __name__ == "__main__":

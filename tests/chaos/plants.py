@@ -1,19 +1,28 @@
-"""Bugs put into a node on purpose: the harness is worth something only if it finds them."""
+"""Bugs put into a process on purpose: the harness is worth something only if it finds them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from time import sleep
-from typing import Any
+from typing import Any, Literal
 
 from shared.coordination.claims import Claims, Verdict
 from shared.storage.local import LocalStore
 from shared.storage.store import ArtifactStore
-from worker.attempt import Attempt
-from worker.engine.step import Step
 
 _WINDOW_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Plant:
+    """A bug, the kind of process that gets it, the faults that bring it out, and the breach to be seen."""
+
+    where: Literal["node", "control"]
+    install: Callable[[], None]
+    kinds: tuple[str, ...]
+    faults: int
+    breach: str
 
 
 class _HeldStore:
@@ -39,12 +48,14 @@ class _HeldStore:
 
 def ack_before_commit() -> None:
     """Report success first, and store the result half a second later."""
+    from worker.attempt import Attempt
+
     commit = Attempt.commit
 
-    def late_commit(self: Attempt, step: Step) -> None:
+    def late_commit(self: Attempt, *step: Any) -> None:
         held = _HeldStore(self._desk.store)
         self._desk = replace(self._desk, store=held)
-        commit(self, step)
+        commit(self, *step)
         sleep(_WINDOW_SECONDS)
         held.let_go()
 
@@ -71,8 +82,58 @@ def forget_marker() -> None:
     LocalStore.create = forgetful  # type: ignore[method-assign]
 
 
-PLANTS: dict[str, Callable[[], None]] = {
-    "ack-before-commit": ack_before_commit,
-    "no-fence": no_fence,
-    "forget-marker": forget_marker,
+def forget_moments() -> None:
+    """Go on from a checkpoint without the optimiser's moments: the sleeping engine's, or Adam's."""
+    from worker import runner
+    from worker.checkpoint import Checkpoint
+    from worker.engine.state import EngineState
+
+    find = runner.find_checkpoint
+
+    def forgetful(*words: Any, **names: Any) -> Checkpoint | None:
+        found = find(*words, **names)
+        if found is None:
+            return None
+        arrays = {
+            name: array * (1 if name in ("value", "image") else 0)
+            for name, array in found.state.arrays.items()
+        }
+        return Checkpoint(found.key, EngineState(found.state.step, arrays))
+
+    runner.find_checkpoint = forgetful  # type: ignore[assignment]
+
+
+def ignore_flags() -> None:
+    """Never look whether somebody wants the job to stop."""
+    from worker.attempt import Attempt
+
+    Attempt.flag = lambda self: None  # type: ignore[method-assign]
+
+
+def no_inbox() -> None:
+    """Apply a report as often as it is delivered."""
+    from web.control import projector
+
+    projector.enter_inbox = lambda *_, **__: True  # type: ignore[assignment]
+
+
+def no_rescue() -> None:
+    """Never look for lost leases."""
+    from web.control.rescuer import Rescuer
+
+    Rescuer.rescue = lambda self, projector: 0  # type: ignore[method-assign]
+
+
+PLANTS: dict[str, Plant] = {
+    "ack-before-commit": Plant(
+        "node", ack_before_commit, ("kill_child",), 16, "its output is not there|is needed, and not there"
+    ),
+    "no-fence": Plant(
+        "node", no_fence, ("make_zombie", "repeat_messages"), 10, "held its lease|steps of attempt"
+    ),
+    "forget-marker": Plant("node", forget_marker, ("lose_success",), 3, "its marker is not there"),
+    "forget-moments": Plant("node", forget_moments, ("kill_child",), 6, "is not that of the lone run"),
+    "ignore-flags": Plant("node", ignore_flags, (), 0, "steps were made after it was asked to"),
+    "no-inbox": Plant("control", no_inbox, ("disturb_reports",), 8, "was reported twice"),
+    "no-rescue": Plant("control", no_rescue, ("kill_node",), 2, "stuck"),
 }

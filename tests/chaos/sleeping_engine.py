@@ -15,7 +15,7 @@ from worker.engine.weights.weights import Weights
 
 
 class SleepingEngine:
-    """Mixes its inputs into a few numbers step by step, and sleeps before each."""
+    """Mixes its inputs step by step, with a moment as Adam has it, and sleeps before each."""
 
     version = "sleeping"
     weights = Weights(name="untrained", sha256="0" * 64, convolutions={}, notice=None)
@@ -29,21 +29,25 @@ class SleepingEngine:
         """Yield one record a step; see `worker.engine.engine.StyleEngine`."""
         words = content + style + options.model_dump_json(exclude={"steps", "checkpoint_every"}).encode()
         seed = int.from_bytes(hashlib.sha256(words).digest()[:4], "little")
-        value = resume.arrays["value"] if resume else np.random.default_rng(seed).random(64, dtype=np.float32)
-        done = resume.step if resume else 0
+        if resume:
+            done, value, moment = resume.step, resume.arrays["value"], resume.arrays["moment"]
+        else:
+            done, value = 0, np.random.default_rng(seed).random(64, dtype=np.float32)
+            moment = np.zeros(64, np.float32)
         if done >= options.steps:
-            yield _record(options.steps, options.steps, value)
+            yield _record(options.steps, options.steps, value, moment)
         for number in range(done + 1, options.steps + 1):
             sleep(self._step_seconds)
-            value = np.float32(3.7) * value * (1 - value)
-            yield _record(number, options.steps, value)
+            moment = np.float32(0.9) * moment + np.float32(0.1) * value
+            value = np.float32(3.6) * value * (1 - value) + np.float32(0.09) * moment
+            yield _record(number, options.steps, value, moment)
 
 
-def _record(number: int, steps: int, value: np.ndarray) -> Step:
+def _record(number: int, steps: int, value: np.ndarray, moment: np.ndarray) -> Step:
     def image() -> np.ndarray:
         return np.repeat((value * 255).astype(np.uint8).reshape(8, 8, 1), 3, axis=2)
 
     def state() -> EngineState:
-        return EngineState(step=number, arrays={"value": value})
+        return EngineState(step=number, arrays={"value": value, "moment": moment})
 
     return Step(number, steps, Losses(1.0, 0.5, 0.5), 0.001, image, state)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import time
 
@@ -17,16 +17,20 @@ from worker.engine.weights.weights import Weights
 from worker.runner import Engine
 
 
-@dataclass(frozen=True)
-class StepMade:
-    """One step of one attempt; `run` tells apart the times that an engine was asked to work."""
+@dataclass
+class EngineRun:
+    """One time that an engine was asked to work on a job: from when, after which step, and what it made.
 
-    at: float
+    Moments are seconds of a clock that never jumps.
+    """
+
     node: str
-    run: str
     job_id: str
     attempt: int
-    step: int
+    began_at: float
+    resumed_step: int
+    #: Moment by step, in order.
+    made: dict[int, float] = field(default_factory=dict)
 
 
 class CountingEngine:
@@ -34,7 +38,6 @@ class CountingEngine:
 
     def __init__(self, engine: Engine, folder: Path, *, node: str) -> None:
         self._engine = engine
-        self._node = node
         self._runs = 0
         self._handle = os.open(folder / f"{node}.steps", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         self.version = engine.version
@@ -49,20 +52,25 @@ class CountingEngine:
     ) -> Iterator[Step]:
         """Yield the steps of the engine within."""
         self._runs += 1
-        run = f"{os.getpid()}.{self._runs}"
         context = structlog.contextvars.get_contextvars()
-        job_id, attempt = context["job_id"], context["attempt"]
+        run = f"{os.getpid()}.{self._runs} {context['job_id']} {context['attempt']}"
+        self._note(f"{run} {resume.step if resume else 0} began")
         for step in self._engine.stylize(content, style, options, resume=resume):
-            line = f"{time():.3f} {self._node} {run} {job_id} {attempt} {step.step}\n"
-            os.write(self._handle, line.encode())
+            self._note(f"{run} {step.step} made")
             yield step
 
+    def _note(self, what: str) -> None:
+        os.write(self._handle, f"{time():.3f} {what}\n".encode())
 
-def read_steps(folder: Path) -> list[StepMade]:
-    """Return every step that was made, in the order of time."""
-    made = []
+
+def read_runs(folder: Path) -> list[EngineRun]:
+    """Return every run of an engine, in the order in which they began."""
+    runs: dict[tuple[str, str], EngineRun] = {}
     for path in folder.glob("*.steps"):
         for line in path.read_text().splitlines():
-            at, node, run, job_id, attempt, step = line.split()
-            made.append(StepMade(float(at), node, f"{node}.{run}", job_id, int(attempt), int(step)))
-    return sorted(made, key=lambda step: step.at)
+            at, run, job_id, attempt, step, what = line.split()
+            if what == "began":
+                runs[path.stem, run] = EngineRun(path.stem, job_id, int(attempt), float(at), int(step))
+            else:
+                runs[path.stem, run].made.setdefault(int(step), float(at))
+    return sorted(runs.values(), key=lambda run: run.began_at)

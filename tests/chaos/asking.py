@@ -1,0 +1,84 @@
+"""A caller of the API who repeats what was not answered: the web process dies now and then."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from threading import local
+from time import monotonic, sleep, time
+from typing import Any
+
+import httpx2
+
+_PATIENCE_SECONDS = 90
+_PAUSE_SECONDS = 0.15
+#: Refused for the moment; the same request may be repeated.
+_PASSING = {"stale_job", "idempotency_key_in_use", "too_many_streams"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was answered in the end; `unheard` tries before it ended without any answer."""
+
+    status_code: int
+    data: dict[str, Any]
+    at: float
+    unheard: int
+
+    @property
+    def is_done(self) -> bool:
+        """Whether what was asked for is done."""
+        return self.status_code < 300
+
+
+class Asking:
+    """Requests to the API, each repeated until it is answered; safe to use from many threads."""
+
+    def __init__(self, url: str) -> None:
+        self._url = f"{url}/api/v1"
+        self._mine = local()
+
+    def get(self, path: str) -> Answer:
+        """GET a path below the API's."""
+        return self._repeat("GET", path, {}, once={})
+
+    def post(self, path: str, *, key: str = "", once: dict[str, str] | None = None, **content: Any) -> Answer:
+        """POST to a path below the API's, each try with the same key; the headers `once` with the first
+        that reaches the service.
+
+        Raises:
+            TimeoutError: when it was not answered for a minute and a half.
+        """
+        return self._repeat("POST", path, content, key=key, once=once or {})
+
+    def events(self, job_id: str) -> str:
+        """Return the whole event stream of a job that has ended, from its first event."""
+        path, headers = f"{self._url}/jobs/{job_id}/events", {"Last-Event-ID": "0"}
+        return str(self._client().get(path, headers=headers).raise_for_status().text)
+
+    def _repeat(
+        self, method: str, path: str, content: dict[str, Any], *, key: str = "", once: dict[str, str]
+    ) -> Answer:
+        headers = {"Idempotency-Key": key} if key else {}
+        deadline, unheard = monotonic() + _PATIENCE_SECONDS, 0
+        while monotonic() < deadline:
+            try:
+                answer = self._client().request(
+                    method, self._url + path, headers={**headers, **once}, **content
+                )
+                data = answer.json() if answer.content else {}
+            except httpx2.ConnectError:
+                sleep(_PAUSE_SECONDS)
+                continue  # it has not heard of the request
+            except httpx2.TransportError:
+                unheard += 1
+            else:
+                if answer.status_code != 503 and data.get("code") not in _PASSING:
+                    return Answer(answer.status_code, data, time(), unheard)
+            once = {}
+            sleep(_PAUSE_SECONDS)
+        raise TimeoutError(f"{method} {path} was not answered within {_PATIENCE_SECONDS} s")
+
+    def _client(self) -> httpx2.Client:
+        if not hasattr(self._mine, "client"):
+            self._mine.client = httpx2.Client(timeout=20)
+        return self._mine.client

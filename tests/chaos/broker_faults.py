@@ -1,0 +1,102 @@
+"""Faults of Redis, and of what it holds: messages to the workers, and reports from them."""
+
+from __future__ import annotations
+
+import json
+import signal
+from time import monotonic, sleep
+
+from shared.broker import QUEUE
+from shared.coordination.stream import STREAM
+from tests.chaos.scene import Loss, Scene
+
+
+def restart_redis(scene: Scene) -> list[Loss]:
+    scene.cluster.redis.stop(signal.SIGKILL)
+    sleep(scene.chance.uniform(0, 1))
+    scene.cluster.redis.start()
+    return []
+
+
+def wipe_redis(scene: Scene) -> list[Loss]:
+    scene.cluster.wipe_redis()
+    return []
+
+
+def flush_redis(scene: Scene) -> list[Loss]:
+    scene.cluster.client.flushall()
+    return []
+
+
+def slow_redis(scene: Scene) -> list[Loss]:
+    milliseconds = scene.chance.randint(500, 2000)
+    scene.cluster.client.execute_command("CLIENT", "PAUSE", milliseconds, "ALL")
+    sleep(milliseconds / 1000)
+    return []
+
+
+def full_redis(scene: Scene) -> list[Loss]:
+    """Let Redis refuse all that needs memory, as one does whose memory, or disk, is full."""
+    scene.cluster.client.config_set("maxmemory", 1)
+    sleep(scene.chance.uniform(0.5, 2))
+    scene.cluster.client.config_set("maxmemory", 0)
+    return []
+
+
+def repeat_messages(scene: Scene) -> list[Loss]:
+    """Put messages that wait, and messages that are being worked on, into the queue once more."""
+    client = scene.cluster.client
+    for text in client.lrange(QUEUE, 0, 4):
+        client.lpush(QUEUE, text)
+    for text in client.hvals("unacked")[:3]:
+        client.rpush(QUEUE, envelope(text))
+    return []
+
+
+def lose_messages(scene: Scene) -> list[Loss]:
+    for _ in range(scene.chance.randint(1, 3)):
+        scene.cluster.client.rpop(QUEUE)
+    return []
+
+
+def disturb_reports(scene: Scene) -> list[Loss]:
+    """Hold control, and repeat or lose what is reported meanwhile."""
+    client, chance = scene.cluster.client, scene.chance
+    scene.cluster.control.signal_all(signal.SIGSTOP)
+    try:
+        before = {entry_id for entry_id, _ in client.xrange(STREAM)}
+        sleep(chance.uniform(0.3, 1))
+        for entry_id, fields in client.xrange(STREAM):
+            if entry_id not in before:
+                if chance.random() < 0.5:
+                    client.xadd(STREAM, fields)
+                else:
+                    client.xdel(STREAM, entry_id)
+    finally:
+        scene.cluster.control.signal_all(signal.SIGCONT)
+    return []
+
+
+def lose_success(scene: Scene) -> list[Loss]:
+    """Hold control until a success is reported, and lose that report: the result is committed by then."""
+    client, deadline = scene.cluster.client, monotonic() + 5
+    scene.cluster.control.signal_all(signal.SIGSTOP)
+    try:
+        while monotonic() < deadline:
+            found = [
+                entry_id
+                for entry_id, fields in client.xrange(STREAM)
+                if '"type":"succeeded"' in fields.get("event", "")
+            ]
+            if found:
+                client.xdel(STREAM, *found)
+                break
+            sleep(0.05)
+    finally:
+        scene.cluster.control.signal_all(signal.SIGCONT)
+    return []
+
+
+def envelope(text: str) -> str:
+    """Return the message in an entry of the broker's list of messages that are being worked on."""
+    return json.dumps(json.loads(text)[0])

@@ -1,0 +1,106 @@
+"""All that is known of a run when it is over: what was asked, what was done, and what is left."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from statistics import quantiles
+from typing import Any
+
+from sqlalchemy import select
+
+from shared.settings import Settings
+from tests.chaos.load import Submitted
+from tests.chaos.pace import Pace
+from tests.chaos.rescue_log import Rescued, read_rescues
+from tests.chaos.scene import Injection
+from tests.chaos.step_log import EngineRun, read_runs
+from web.database import Database
+from web.models import Job, JobCheckpoint, JobEvent
+
+#: After these, Redis or control has to come to itself before it can see to lost leases and flags.
+DISTURBING = {
+    "kill_control", "restart_redis", "wipe_redis", "flush_redis", "slow_redis", "full_redis",
+    "disturb_reports", "lose_success", "full_disk", "read_only_disk",
+}  # fmt: skip
+_SETTLE_SECONDS = 4.0
+
+
+@dataclass
+class Evidence:
+    """What the oracle judges."""
+
+    settings: Settings
+    pace: Pace
+    engine: str
+    submitted: list[Submitted]
+    injections: list[Injection]
+    damaged: set[str]
+    #: Event streams as they were replayed over HTTP, by job.
+    streams: dict[str, str]
+    #: What Redis still held when all was over, in words.
+    left_in_redis: list[str]
+    jobs: dict[str, Job] = field(default_factory=dict)
+    events: dict[str, list[JobEvent]] = field(default_factory=dict)
+    checkpoints: dict[str, list[JobCheckpoint]] = field(default_factory=dict)
+    runs: dict[str, list[EngineRun]] = field(default_factory=dict)
+    rescues: list[Rescued] = field(default_factory=list)
+
+    @property
+    def storage(self) -> Path:
+        """The folder of the store."""
+        return self.settings.data_dir / "storage"
+
+    def read(self, folder: Path) -> None:
+        """Read what database and logs say."""
+        database = Database(self.settings.resolved_database_url)
+        events: Any = defaultdict(list)
+        checkpoints: Any = defaultdict(list)
+        runs: Any = defaultdict(list)
+        with database.read() as session:
+            self.jobs = {job.id: job for job in session.scalars(select(Job))}
+            for event in session.scalars(select(JobEvent).order_by(JobEvent.job_id, JobEvent.sequence)):
+                events[event.job_id].append(event)
+            for checkpoint in session.scalars(select(JobCheckpoint)):
+                checkpoints[checkpoint.job_id].append(checkpoint)
+        database.close()
+        for run in read_runs(folder / "steps"):
+            runs[run.job_id].append(run)
+        self.events, self.checkpoints, self.runs = events, checkpoints, runs
+        self.rescues = read_rescues(folder / "rescues")
+
+    def accepted(self) -> dict[str, str]:
+        """Return every id that somebody was told of, and what it is."""
+        known = {job_id: f"number {job.number}" for job in self.submitted for job_id in job.ids}
+        for job in self.submitted:
+            for what, answer in job.asked:
+                if what == "fork" and answer.is_done:
+                    known[answer.data["id"]] = f"fork of number {job.number}"
+        return known
+
+    def step_seconds(self) -> float:
+        """Return what a step takes when it goes quickly: the first quartile of the run."""
+        gaps = []
+        for runs in self.runs.values():
+            for run in runs:
+                moments = list(run.made.values())
+                gaps += [after - before for before, after in pairwise(moments)]
+        return max(0.005, quantiles(gaps, n=4)[0]) if len(gaps) > 1 else 1.0
+
+    def disturbances(self, start: float, end: float) -> list[Injection]:
+        """Return the faults of Redis and control that were going on between two moments."""
+        return [
+            fault
+            for fault in self.injections
+            if fault.kind in DISTURBING and fault.at < end and self.settled_at(fault) > start
+        ]
+
+    def disturbed_seconds(self, start: float, end: float) -> float:
+        """Return for how long, at most, nothing could be heard or seen to between two moments."""
+        return sum(self.settled_at(fault) - fault.at for fault in self.disturbances(start, end))
+
+    def settled_at(self, fault: Injection) -> float:
+        """Return when things should go their way again after a fault."""
+        return fault.until + _SETTLE_SECONDS + 2 * self.pace.renew + self.pace.rescue

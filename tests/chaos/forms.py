@@ -1,0 +1,62 @@
+"""The forms in which the harness is run; each is a command of its own with a seed of one's choice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from tests.chaos.faults import FAULTS
+from tests.chaos.pace import Pace
+from tests.chaos.plants import PLANTS
+from tests.chaos.run import Plan
+
+_EVERY = tuple(FAULTS)
+
+
+def make_form(name: str, seed: int, *, plant: str = "") -> Plan:
+    """Return the plan of a form; the bug of a planted one is brought out by its own faults."""
+    plan = FORMS[name](seed)
+    if not plant:
+        return plan
+    known = PLANTS[plant]
+    return replace(plan, kinds=known.kinds, faults=known.faults, plant=plant)
+
+
+def _short(seed: int) -> Plan:
+    """Every kind of fault once, in about a minute and a half."""
+    return Plan(
+        seed=seed, jobs=60, workers=4, faults=len(_EVERY), kinds=_EVERY, gap_seconds=(0.2, 1.2),
+        engine="sleeping", steps=20, step_seconds=0.08, backlog=12, pace=Pace(), minutes=4, wishes=1.3,
+    )  # fmt: skip
+
+
+def _volume(seed: int) -> Plan:
+    """Ten thousand jobs on sixty workers, and Redis wiped when half of them are done."""
+    return Plan(
+        seed=seed, jobs=10_000, workers=60, faults=60, kinds=_EVERY, gap_seconds=(4, 10),
+        engine="sleeping", steps=6, step_seconds=0.02, backlog=600,
+        pace=Pace(lease=10, renew=2, rescue=1, dispatch=0.2, worker=60), minutes=30, wishes=0.3,
+        wipe_in_the_middle=True,
+    )  # fmt: skip
+
+
+def _real(seed: int) -> Plan:
+    """Two hundred faults while the real engine works on pictures of 48 px."""
+    return Plan(
+        seed=seed, jobs=150, workers=3, faults=200, kinds=_EVERY, gap_seconds=(0.5, 3),
+        engine="real", steps=20, step_seconds=0, backlog=8,
+        pace=Pace(lease=4, renew=0.6, rescue=0.5, worker=30), minutes=40,
+    )  # fmt: skip
+
+
+def _planted(seed: int) -> Plan:
+    """A few jobs, and the faults that bring out the planted bug."""
+    return Plan(
+        seed=seed, jobs=24, workers=3, faults=0, kinds=(), gap_seconds=(0.2, 0.8),
+        engine="sleeping", steps=30, step_seconds=0.05, backlog=8, pace=Pace(), minutes=1, wishes=2,
+    )  # fmt: skip
+
+
+FORMS: dict[str, Callable[[int], Plan]] = {
+    "short": _short, "volume": _volume, "real": _real, "planted": _planted,
+}  # fmt: skip

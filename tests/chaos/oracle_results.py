@@ -1,0 +1,78 @@
+"""What must be true of results: one output, as it lies in the store, equal to the lone run's."""
+
+from __future__ import annotations
+
+import hashlib
+
+from shared.result import read_marker
+from shared.storage.layout import marker_key
+from tests.chaos.evidence import Evidence
+from tests.chaos.lone_run import LoneRuns, state_sha256
+from web.models import Job
+
+
+def find_breaches(evidence: Evidence, lone: LoneRuns) -> list[str]:
+    """Return every breach as a sentence."""
+    breaches = []
+    for job in evidence.jobs.values():
+        faults = _of_checkpoints(evidence, job, lone)
+        if job.status == "succeeded":
+            faults += [*_of_output(evidence, job, lone), *_of_steps(evidence, job)]
+        breaches += [f"job {job.id}: {fault}" for fault in faults]
+    return breaches
+
+
+def _of_output(evidence: Evidence, job: Job, lone: LoneRuns) -> list[str]:
+    if len(job.outputs) != 1:
+        return [f"it has {len(job.outputs)} outputs"]
+    output, path = job.outputs[0], evidence.storage / job.outputs[0]["key"]
+    if not path.exists():
+        return ["its output is not there"]
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    if sha256 != output["sha256"]:
+        return ["its output has other bytes than its row says"]
+    faults = []
+    if sha256 != lone.result(job).output:
+        faults.append("its output is not that of the lone run")
+    if job.status_reason != "reused":
+        marker = evidence.storage / marker_key(job.id, job.attempt)
+        if not marker.exists():
+            faults.append("its marker is not there")
+        elif read_marker(marker.read_bytes()).outputs[0].model_dump() != output:
+            faults.append("its marker tells of another output")
+    return faults
+
+
+def _of_checkpoints(evidence: Evidence, job: Job, lone: LoneRuns) -> list[str]:
+    """Checkpoints at steps where a lone run has them, too, are its checkpoints to the bit."""
+    if not evidence.checkpoints[job.id]:
+        return []
+    known = dict(lone.result(job).checkpoints)
+    if job.origin is not None and job.origin["job_id"] == job.id:
+        known = lone.base(job).checkpoints | known
+    faults = []
+    for checkpoint in evidence.checkpoints[job.id]:
+        path = evidence.storage / checkpoint.key
+        if checkpoint.key in evidence.damaged or not path.exists():
+            continue  # the store's own check names it if it should be there
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != checkpoint.sha256:
+            faults.append(f"its checkpoint of step {checkpoint.step} has other bytes than its row says")
+        elif state_sha256(data) != known.get(checkpoint.step, state_sha256(data)):
+            faults.append(f"its checkpoint of step {checkpoint.step} is not that of the lone run")
+    return faults
+
+
+def _of_steps(evidence: Evidence, job: Job) -> list[str]:
+    """All steps were made, by whatever nodes; none of a job that was given another one's result."""
+    made = {step for run in evidence.runs.get(job.id, ()) for step in run.made}
+    begun = job.origin["step"] if job.origin and job.origin["job_id"] != job.id else 0
+    expected = set() if job.status_reason == "reused" else set(range(begun + 1, job.options["steps"] + 1))
+    faults = []
+    if made != expected and job.status_reason != "reused":
+        faults.append(
+            f"it succeeded without the steps {sorted(expected - made)}, with {sorted(made - expected)}"
+        )
+    if job.step != job.options["steps"]:
+        faults.append(f"it succeeded at step {job.step} of {job.options['steps']}")
+    return faults

@@ -1,0 +1,59 @@
+"""What must be true of the store: once what nobody needs is collected, every file is needed, and is there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+
+from shared.clock import utc_now
+from shared.storage.layout import asset_key, marker_key
+from shared.storage.store import open_store
+from tests.chaos.evidence import Evidence
+from web.control.pruner import Pruner
+from web.database import Database
+from web.models import Job
+
+_ROUNDS = 3
+
+
+def find_breaches(evidence: Evidence, pruned: Counter[str]) -> list[str]:
+    """Collect the garbage of a finished run, count it by kind, and return every breach as a sentence.
+
+    The collector works with a clock by which everything is old. That it removes nothing that is needed is
+    judged by what is left.
+    """
+    settings = evidence.settings
+    database, store = Database(settings.resolved_database_url), open_store(settings.resolved_storage_url)
+    later = utc_now() + timedelta(hours=settings.garbage_hours, days=3)
+    pruner = Pruner(
+        database, store, retention_days=0, garbage_hours=settings.garbage_hours, clock=lambda: later
+    )
+    breaches = []
+    for _ in range(_ROUNDS):
+        plan = [finding for finding in pruner.plan() if finding.kind != "inbox_entry"]
+        if not plan:
+            break
+        removal = pruner.remove(plan)
+        pruned.update(str(finding.kind) for finding in removal.removed)
+        breaches += [f"{f.kind} {f.name} could not be removed" for f in removal.failed]
+    else:
+        breaches.append(f"the collector finds ever more: {pruner.plan()[:3]}")
+    database.close()
+    there = {file.key for root in ("assets", "jobs", "check") for file in store.inventory(root)}
+    needed = {key for job in evidence.jobs.values() for key in _needed(evidence, job)}
+    previews = {key for key in there if key.endswith("/preview.jpg")}
+    breaches += [f"{key} is needed by nothing" for key in sorted(there - needed - previews)]
+    breaches += [f"{key} is needed, and not there" for key in sorted(needed - there - evidence.damaged)]
+    shown = Counter(key.split("/")[1] for key in previews)
+    breaches += [f"job {job_id} has {count} previews" for job_id, count in shown.items() if count > 1]
+    return breaches
+
+
+def _needed(evidence: Evidence, job: Job) -> set[str]:
+    needed = {asset_key(asset.sha256) for asset in (job.content, job.style)}
+    needed |= {output["key"] for output in job.outputs}
+    if job.outputs and job.status_reason != "reused":
+        needed.add(marker_key(job.id, int(job.outputs[0]["key"].split("/attempt-")[1].split("/")[0])))
+    for checkpoint in evidence.checkpoints[job.id]:
+        needed |= {checkpoint.key, checkpoint.picture_key}
+    return needed | ({job.origin["key"]} if job.origin else set())
