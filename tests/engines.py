@@ -42,9 +42,13 @@ class SteadyEngine:
         self.resumed_from = resume.step if resume else None
         for number in range((resume.step if resume else 0) + 1, options.steps + 1):
             self.before_step(number)
-            value = np.float32(3.7) * value * (1 - value)
+            value = np.float32(self.factor(options)) * value * (1 - value)
             self.steps_made += 1
             yield self._record(number, options.steps, value)
+
+    def factor(self, options: StyleOptions) -> float:
+        """What a step multiplies by; 3.57 to 4 keep the values moving."""
+        return 3.7
 
     def _record(self, number: int, steps: int, value: np.ndarray) -> Step:
         def image() -> np.ndarray:
@@ -54,6 +58,13 @@ class SteadyEngine:
             return EngineState(step=number, arrays={"value": value})
 
         return Step(number, steps, Losses(1.0, 0.5, 0.5), 0.001, image, state)
+
+
+class WeighingEngine(SteadyEngine):
+    """As steady, and with another result for another `style_weight` (0 to 1)."""
+
+    def factor(self, options: StyleOptions) -> float:
+        return 3.6 + 0.3 * options.style_weight
 
 
 class RaisingEngine(SteadyEngine):

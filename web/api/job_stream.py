@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from shared.coordination.progress import LiveProgress
+from shared.errors import NotFound
 from web.api.job_json import eta_of, job_url, live_part, progress_of
 from web.api.job_view import JobView, read_view
 from web.job_watch import JobWatch
@@ -65,6 +66,12 @@ class JobStream:
 
     def _news(self) -> tuple[list[str], bool]:
         """Return what there is to say now, and whether that was the last of it."""
+        try:
+            return self._look()
+        except NotFound:
+            return [], True  # deleted in this very moment
+
+    def _look(self) -> tuple[list[str], bool]:
         texts: list[str] = []
         with self._services.database.read() as session:
             version = get_version(session, self._job_id)

@@ -75,11 +75,17 @@ class Projector:
                 job = get_job(session, event.job_id)
             except NotFound:
                 _log.warning("report_of_unknown_job", event_id=event.event_id)
-                return
-            status, attempt = job.job_status, job.attempt
-            pausing = job.status_reason == PAUSING
-            projection = decide_projection(status, attempt, event, pausing=pausing)
-            write_projection(session, job, event, projection, now=now)
+                job = None
+            if job is not None:
+                status, attempt = job.job_status, job.attempt
+                pausing = job.status_reason == PAUSING
+                projection = decide_projection(status, attempt, event, pausing=pausing)
+                write_projection(session, job, event, projection, now=now)
+        if job is None:
+            if event.type is EventType.CLAIMED:
+                # It was deleted, and its message had still been about: nobody wants the work.
+                self._flags.raise_flag(event.job_id, event.attempt, Flag.CANCEL)
+            return
         _log.info(
             "report_applied" if projection.ignored is None else "report_ignored",
             job_id=event.job_id, attempt=event.attempt, type=event.type, reason=projection.ignored,

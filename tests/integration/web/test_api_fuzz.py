@@ -135,3 +135,26 @@ def test_scalars_sent_as_text(client, name, text):
     data = {part: (io.BytesIO(PICTURES[0]), "a.png") for part in ("content", "style")}
     response = client.post(JOBS + "?validate_only=1", data={**data, name: text})
     assert response.status_code in (200, 400), response.text
+
+
+@FUZZ
+@given(
+    action=st.sampled_from(["cancel", "pause", "resume", "retry", "extend", "fork"]),
+    body=st.dictionaries(
+        st.sampled_from(["step", "steps", "from", "options", "name", "labels"]),
+        JSON | st.integers(-1, 3000) | st.dictionaries(NAMES, JSON),
+    )
+    | JSON,
+    raw=st.none() | st.binary(max_size=40),
+)
+def test_actions(client, submit, workshop, action, body, raw):
+    jobs = client.get(JOBS).json["jobs"]
+    if not jobs:
+        workshop.claim(submit()["id"])
+        workshop.checkpoint(client.get(JOBS).json["jobs"][0]["id"], 10)
+        jobs = client.get(JOBS).json["jobs"]
+    text = json.dumps(body) if raw is None else raw
+    response = client.post(f"{jobs[-1]['urls']['self']}/{action}", data=text, content_type="application/json")
+    assert response.status_code in (200, 202, 400, 409, 422), response.text
+    if response.status_code >= 400:
+        assert response.json["code"]
