@@ -46,3 +46,21 @@ def test_our_own_pages_may_send(client, parts):
 def test_a_name_that_someone_pointed_here_is_refused(client, problem_of):
     problem = problem_of(client.get(JOBS, headers={"Host": "evil.example"}), 421, "unknown_host")
     assert "evil.example" in problem["detail"]
+
+
+def test_what_makes_a_page_is_compressed_and_jobs_are_not(client, submit):
+    packed = {"Accept-Encoding": "gzip, br, zstd"}
+    for path in ("/docs", "/static/css/parts.css", "/static/js/live.js"):
+        with client.get(path, headers=packed) as answer, client.get(path) as plain:
+            assert answer.headers["Content-Encoding"] in ("gzip", "br", "zstd"), path
+            assert len(answer.data) < len(plain.data) / 2
+            assert "Accept-Encoding" in answer.headers["Vary"]
+            etag = answer.headers.get("ETag")
+        if etag:
+            with client.get(path, headers={**packed, "If-None-Match": etag}) as again:
+                assert again.status_code == 304
+    job = submit()
+    answer = client.get(job["urls"]["self"], headers=packed)
+    assert "Content-Encoding" not in answer.headers
+    same = client.get(job["urls"]["self"], headers={**packed, "If-None-Match": answer.headers["ETag"]})
+    assert same.status_code == 304
