@@ -8,6 +8,11 @@ def asset_key(sha256: str) -> str:
     return f"assets/{sha256[:2]}/{sha256}"
 
 
+def asset_thumbnail_key(sha256: str) -> str:
+    """Return the key of an uploaded picture in small: beside it, made when it is first shown."""
+    return f"{asset_key(sha256)}.thumbnail.jpg"
+
+
 def job_folder(job_id: str) -> str:
     """Return the folder of all files of a job."""
     return f"jobs/{job_id}"
@@ -41,6 +46,11 @@ def preview_key(job_id: str, attempt: int) -> str:
 def result_picture_key(job_id: str, attempt: int, sha256: str) -> str:
     """Return the key of the final picture; named by its bytes: no zombie can change it."""
     return f"{attempt_folder(job_id, attempt)}/result-{sha256[:16]}.png"
+
+
+def result_thumbnail_key(job_id: str, sha256: str) -> str:
+    """Return the key of the final picture in small; `sha256` is that of the final picture."""
+    return f"{job_folder(job_id)}/thumbnail-{sha256[:16]}.jpg"
 
 
 def marker_key(job_id: str, attempt: int) -> str:

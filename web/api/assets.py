@@ -21,7 +21,7 @@ from shared.storage.layout import asset_key
 from web.api import API_PATH
 from web.api.answers import json_answer
 from web.api.body import file_part, receive_upload
-from web.api.files import send_stored
+from web.api.files import FOREVER_SECONDS, send_stored
 from web.api.shapes import AssetOut
 from web.caller import current_caller
 from web.docs.operation import IF_NONE_MATCH, MULTIPART, NOT_MODIFIED, PARTIAL, RANGE, Answer, Operation
@@ -30,7 +30,6 @@ from web.repository.assets import get_asset
 from web.services import get_services
 from web.submission import upload_asset
 
-_FOREVER_SECONDS = 31_536_000
 assets = Blueprint("assets", __name__, url_prefix=f"{API_PATH}/assets")
 
 
@@ -97,7 +96,7 @@ def read_content(asset_id: str) -> Response:
         content_type=asset.content_type,
         etag=asset.sha256,
         download_name=asset.filename,
-        max_age=_FOREVER_SECONDS,
+        max_age=FOREVER_SECONDS,
     )
 
 

@@ -12,6 +12,9 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.http import dump_options_header
 from werkzeug.wsgi import FileWrapper
 
+#: For what never changes: a year, the most that caches care for.
+FOREVER_SECONDS = 31_536_000
+
 
 def send_stored(
     file: BinaryIO, *, content_type: str, etag: str, download_name: str | None = None, max_age: int = 0
@@ -29,7 +32,7 @@ def send_stored(
     response.call_on_close(file.close)
     response.content_length = size
     response.set_etag(etag)
-    response.headers["Cache-Control"] = f"private, max-age={max_age}" if max_age else "no-cache"
+    response.headers["Cache-Control"] = f"private, max-age={max_age}, immutable" if max_age else "no-cache"
     if download_name is not None:
         response.headers["Content-Disposition"] = _disposition(download_name)
     try:
@@ -40,9 +43,9 @@ def send_stored(
     return response
 
 
-def send_bytes(data: bytes, *, content_type: str, etag: str) -> Response:
-    """Return a response of bytes that may be others the next time."""
-    return send_stored(io.BytesIO(data), content_type=content_type, etag=etag)
+def send_bytes(data: bytes, *, content_type: str, etag: str, max_age: int = 0) -> Response:
+    """Return a response of bytes; without a `max_age` they may be others the next time."""
+    return send_stored(io.BytesIO(data), content_type=content_type, etag=etag, max_age=max_age)
 
 
 def _disposition(name: str) -> str:

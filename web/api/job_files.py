@@ -8,7 +8,6 @@ from pathlib import PurePosixPath
 from flask import Blueprint, Response
 
 from shared.errors import ArtifactMissing, NotFound, NotReady, StorageUnavailable
-from shared.storage.layout import preview_key
 from web.api import API_PATH
 from web.api.answers import json_answer
 from web.api.files import send_bytes, send_stored
@@ -20,6 +19,7 @@ from web.models import Job
 from web.repository.history import get_checkpoint, list_attempts, list_checkpoints
 from web.repository.jobs import get_job
 from web.services import get_services
+from web.thumbnail_shelf import newest_preview
 
 job_files = Blueprint("job_files", __name__, url_prefix=f"{API_PATH}/jobs/<job_id>")
 
@@ -34,14 +34,11 @@ job_files = Blueprint("job_files", __name__, url_prefix=f"{API_PATH}/jobs/<job_i
 )
 def read_preview(job_id: str) -> Response:
     """Give the picture as it is, of this attempt or, as long as that has none, of the one before."""
-    job, storage = _find(job_id), get_services().storage
-    for attempt in range(job.attempt, 0, -1):
-        try:
-            data = storage.read(preview_key(job.id, attempt))
-        except ArtifactMissing:
-            continue
-        return send_bytes(data, content_type="image/jpeg", etag=hashlib.sha256(data).hexdigest())
-    raise NotReady(f"the job is {job.status} at step {job.step}; it has no preview yet")
+    job = _find(job_id)
+    data = newest_preview(get_services().storage, job)
+    if data is None:
+        raise NotReady(f"the job is {job.status} at step {job.step}; it has no preview yet")
+    return send_bytes(data, content_type="image/jpeg", etag=hashlib.sha256(data).hexdigest())
 
 
 @job_files.get("/output")

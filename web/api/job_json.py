@@ -29,6 +29,7 @@ from web.expiry import expires_at
 from web.models import Asset, Job
 from web.queue_outlook import QueueState, no_start_reason, seconds_ahead
 from web.states import Trigger, is_legal
+from web.thumbnail import thumbnail_version
 
 _LIVE = {JobStatus.RUNNING, JobStatus.CANCELING}
 
@@ -86,7 +87,7 @@ def job_to_json(
         outputs=[_output(job, number) for number in range(len(job.outputs))],
         error=error,
         metrics=_metrics(job),
-        urls=_urls(job),
+        urls=_urls(job, live),
     ).model_dump(mode="json")
 
 
@@ -166,7 +167,7 @@ def _metrics(job: Job) -> MetricsOut:
     )
 
 
-def _urls(job: Job) -> UrlsOut:
+def _urls(job: Job, live: LiveProgress | None) -> UrlsOut:
     def legal(trigger: Trigger) -> str | None:
         return job_url(job.id, trigger.value) if is_legal(job.job_status, trigger) else None
 
@@ -175,6 +176,7 @@ def _urls(job: Job) -> UrlsOut:
         self=job_url(job.id),
         events=job_url(job.id, "events"),
         preview=job_url(job.id, "preview"),
+        thumbnail=f"{job_url(job.id, 'thumbnail')}?v={thumbnail_version(job, live)}",
         output=job_url(job.id, "output") if job.outputs else None,
         checkpoints=job_url(job.id, "checkpoints"),
         attempts=job_url(job.id, "attempts"),

@@ -26,6 +26,7 @@ PARAMETERS = (
         "Only jobs with this label, as key:value; several mean all of them",
         schema={"type": "array", "items": {"type": "string"}},
     ),
+    Parameter("name", "Only jobs with this in their name; capital and small letters are alike"),
     Parameter("batch_id", "Only jobs of this batch"),
     Parameter(
         "created_after",
@@ -53,6 +54,7 @@ def read_filter(query: MultiDict[str, str]) -> JobFilter:
         labels=_labels(query.getlist("label")),
         batch_id=query.get("batch_id") or None,
         created_after=_moment(moment) if moment else None,
+        name=query.get("name", "").strip(),
     )
 
 

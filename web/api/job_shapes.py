@@ -116,6 +116,9 @@ class UrlsOut(BaseModel):
     self: str
     events: str
     preview: str
+    thumbnail: str = Field(
+        description="Another address whenever it may be another picture: keep it as long as you like"
+    )
     output: str | None
     checkpoints: str
     attempts: str

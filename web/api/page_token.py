@@ -40,5 +40,6 @@ def _digest(only: JobFilter) -> str:
         "labels": sorted(only.labels.items()),
         "batch_id": only.batch_id,
         "created_after": only.created_after.isoformat() if only.created_after else None,
+        "name": only.name.lower(),
     }
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]

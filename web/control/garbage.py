@@ -21,7 +21,8 @@ from web.repository.retention import JobRow, UnusedAsset
 INBOX_KEPT = timedelta(days=7)
 IDEMPOTENCY_KEPT = KEPT
 
-_PICTURE = re.compile(r"assets/[0-9a-f]{2}/[0-9a-f]{64}")
+_PICTURE = re.compile(r"assets/[0-9a-f]{2}/([0-9a-f]{64})(?:\.thumbnail\.jpg)?")
+_THUMBNAIL = re.compile(r"jobs/[^/]+/thumbnail-([0-9a-f]+)\.jpg")
 _ATTEMPT_FILE = re.compile(
     r"jobs/[^/]+/attempt-(\d+)/"
     r"(?:checkpoint-\d+\.(?:safetensors|png)|(preview)\.jpg|result-[0-9a-f]+\.png|result\.json)"
@@ -109,7 +110,8 @@ def decide_job_folder(
     needed = row.needed | _markers(row) | _newest_preview(files, row)
     for file in files:
         attempt = _attempt_of(file.key)
-        if file.is_partial or attempt is None or attempt > row.attempt or file.key in needed:
+        is_dead = attempt is not None and attempt <= row.attempt and file.key not in needed
+        if file.is_partial or not (is_dead or _is_outdated_thumbnail(file.key, row)):
             continue
         if file.modified_at < before:
             reason = f"nothing of the {row.status} job refers to it"
@@ -120,14 +122,15 @@ def decide_job_folder(
 def decide_asset_folder(
     files: Sequence[StoredFile], known: Collection[str], *, before: datetime
 ) -> list[Finding]:
-    """Decide about a folder of pictures; `known` are the SHA-256 that assets have.
+    """Decide about a folder of pictures, and of these in small; `known` are the SHA-256 that assets have.
 
     An upload stores its file before its row: only what is old goes, and an upload that finds its bytes
     there already makes them young again (`ArtifactStore.touch`).
     """
     findings = _partials(files, before)
     for file in files:
-        if _PICTURE.fullmatch(file.key) and picture_of(file.key) not in known and file.modified_at < before:
+        sha256 = picture_of(file.key)
+        if sha256 is not None and sha256 not in known and file.modified_at < before:
             findings.append(Finding(Kind.ORPHANED_ASSET, file.key, "no asset has it", file.size_bytes))
     return sorted(findings, key=lambda finding: finding.name)
 
@@ -150,9 +153,10 @@ def decide_unused_asset(asset: UnusedAsset, file: StoredFile | None, *, before: 
     return Finding(Kind.UNUSED_ASSET, asset.id, reason, size_bytes)
 
 
-def picture_of(key: str) -> str:
-    """Return the SHA-256 that a picture's key ends with."""
-    return key.rpartition("/")[2]
+def picture_of(key: str) -> str | None:
+    """Return the SHA-256 of the picture that a key is of, itself or in small; nothing for any other key."""
+    match = _PICTURE.fullmatch(key)
+    return match[1] if match else None
 
 
 def _partials(files: Sequence[StoredFile], before: datetime) -> list[Finding]:
@@ -167,6 +171,12 @@ def _partials(files: Sequence[StoredFile], before: datetime) -> list[Finding]:
 def _attempt_of(key: str) -> int | None:
     match = _ATTEMPT_FILE.fullmatch(key)
     return int(match[1]) if match else None
+
+
+def _is_outdated_thumbnail(key: str, row: JobRow) -> bool:
+    """Whether a file shows in small what was the result once; it could be made anew anyway."""
+    match = _THUMBNAIL.fullmatch(key)
+    return match is not None and not any(f"/result-{match[1]}." in output for output in row.outputs)
 
 
 def _markers(row: JobRow) -> set[str]:

@@ -20,9 +20,9 @@ from itertools import groupby
 
 from shared.errors import ArtifactMissing, StorageUnavailable
 from shared.logs import get_logger
-from shared.storage.layout import asset_key, job_folder
+from shared.storage.layout import asset_key, asset_thumbnail_key, job_folder
 from shared.storage.store import ArtifactStore
-from web.control.garbage import Cutoffs, Finding, Kind, cutoffs_at, picture_of
+from web.control.garbage import Cutoffs, Finding, Kind, cutoffs_at
 from web.control.survey import Survey
 from web.database import Database
 from web.models import Asset
@@ -188,9 +188,9 @@ class Pruner:
             if not retention.delete_unused_asset(session, asset_id, before=cutoffs.garbage):
                 return False
         with self._database.read() as session:
-            is_known = bool(retention.known_pictures(session, [picture_of(key)]))
-        if not is_known:
-            self._store.delete_older(key, cutoffs.garbage)
+            is_known = bool(retention.known_pictures(session, [asset.sha256]))
+        if not is_known and self._store.delete_older(key, cutoffs.garbage):
+            self._store.delete(asset_thumbnail_key(asset.sha256))
         return True
 
 

@@ -107,7 +107,8 @@ class Survey:
                     return []
                 row = retention.job_rows(session, [name]).get(name)
                 return decide_job_folder(place, files, row, before=cutoffs.garbage)
-            known = retention.known_pictures(session, [picture_of(file.key) for file in files])
+            pictures = {sha256 for file in files if (sha256 := picture_of(file.key))}
+            known = retention.known_pictures(session, pictures)
         return decide_asset_folder(files, known, before=cutoffs.garbage)
 
     def _file(self, sha256: str) -> StoredFile | None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVarTuple
 
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
@@ -18,6 +18,8 @@ from shared.status import JobStatus
 from web.models import Asset, Job, JobLabel
 from web.repository.transitions import add_history, first_entry
 
+_Row = TypeVarTuple("_Row")
+
 
 @dataclass(frozen=True)
 class JobFilter:
@@ -27,6 +29,8 @@ class JobFilter:
     labels: Mapping[str, str] = field(default_factory=dict)
     batch_id: str | None = None
     created_after: datetime | None = None
+    #: A part of the name, in whatever case.
+    name: str = ""
 
 
 def add_job(
@@ -98,6 +102,13 @@ def list_jobs(
     return list(session.scalars(query.order_by(Job.id.desc()).limit(limit)))
 
 
+def count_by_status(session: Session, *, caller: str, only: JobFilter) -> dict[JobStatus, int]:
+    """Return how many jobs there are of each status that has some; the filter's own statuses do not count."""
+    query = select(Job.status, func.count()).where(Job.caller == caller).group_by(Job.status)
+    found = session.execute(_filtered(query, replace(only, statuses=())))
+    return {JobStatus(status): count for status, count in found}
+
+
 def jobs_to_dispatch(session: Session, *, limit: int) -> list[Job]:
     """Return queued jobs whose message is not in the broker yet, oldest first."""
     query = select(Job).where(
@@ -157,7 +168,7 @@ def recent_run_seconds(session: Session, *, limit: int = 20) -> list[float]:
     return [float(metrics["run_seconds"]) for metrics in rows if metrics.get("run_seconds")]
 
 
-def _filtered(query: Select[tuple[Job]], only: JobFilter) -> Select[tuple[Job]]:
+def _filtered(query: Select[*_Row], only: JobFilter) -> Select[*_Row]:
     if only.statuses:
         query = query.where(Job.status.in_([status.value for status in only.statuses]))
     for key, value in only.labels.items():
@@ -170,4 +181,6 @@ def _filtered(query: Select[tuple[Job]], only: JobFilter) -> Select[tuple[Job]]:
         query = query.where(Job.batch_id == only.batch_id)
     if only.created_after is not None:
         query = query.where(Job.created_at > only.created_after)
+    if only.name:
+        query = query.where(func.lower(Job.name).contains(only.name.lower(), autoescape=True))
     return query
