@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from flask import Flask
-from flask_compress import Compress
 
 from shared.settings import Settings
 from web.api.assets import assets
@@ -16,6 +15,7 @@ from web.api.jobs import jobs
 from web.api.problems import handle_problems
 from web.api.thumbnails import thumbnails
 from web.api.traffic import handle_traffic
+from web.compression import compress_pages
 from web.docs.pages import docs
 from web.gate import guard_requests
 from web.pages.job_page import job_page
@@ -42,8 +42,6 @@ def create_app(settings: Settings) -> Flask:
         MAX_FORM_PARTS=20,
         # Also in tests an unexpected error is answered, not raised.
         PROPAGATE_EXCEPTIONS=False,
-        # Only what makes a page: an event stream must not wait for a full block, and a job's ETag is its own.
-        COMPRESS_MIMETYPES=["text/html", "text/css", "text/javascript", "image/svg+xml"],
     )
     app.url_map.strict_slashes = False
     hold_services(app, open_services(settings))
@@ -51,7 +49,7 @@ def create_app(settings: Settings) -> Flask:
     guard_requests(app, settings)
     handle_problems(app)
     dress_pages(app)
-    Compress(app)
+    compress_pages(app)
     for blueprint in (assets, jobs, estimates, job_actions, job_files, thumbnails, events, health, docs):
         app.register_blueprint(blueprint)
     for blueprint in (jobs_page, new_page, job_page, workers_page):
