@@ -114,7 +114,11 @@ def command(
             reuse=reuse,
             idempotency_key=idempotency_key or str(uuid4()),
         )
-        submitted = hand_in(submit, output=output, timeout_seconds=timeout)
+        try:
+            submitted = hand_in(submit, output=output, timeout_seconds=timeout)
+        except KeyboardInterrupt:
+            output.say("The job may have been handed in: 'atelier list' tells.")
+            raise
         job = submitted.job
         if submitted.is_replay:
             output.say(f"The service had this request already: it is job {job.id}.")
