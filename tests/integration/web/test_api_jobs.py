@@ -11,9 +11,10 @@ import pytest
 from shared.clock import utc_now
 from shared.coordination.flags import Flag
 from shared.coordination.workers import WorkerBeat, WorkerRegistry
+from shared.status import JobStatus
 from web import job_watch
 from web.app import create_app
-from web.repository.jobs import JobFilter, list_jobs
+from web.repository.jobs import JobFilter, count_by_status, list_jobs
 from web.services import hold_services, services_of
 from web.slots import Slots
 
@@ -326,6 +327,42 @@ def test_list_filters(client, submit, workshop):
     assert ids(f"created_after={second['created_at']}")[-1] != first["id"]
     assert ids("created_after=2999-01-01T00:00:00%2B01:00") == []
     assert ids("label=x:y") == []
+
+
+def test_jobs_are_found_by_name(client, submit, problem_of):
+    names = ("Brücke am Abend", "ÜBERFAHRT", "100% wool", "100 m")
+    made = {name: submit(name=name)["id"] for name in names}
+
+    def found(name: str) -> set[str]:
+        answer = client.get(JOBS, query_string={"name": name})
+        return {job["name"] for job in answer.json["jobs"]}
+
+    assert found("BRÜCKE") == {"Brücke am Abend"}
+    assert found("überf") == {"ÜBERFAHRT"}
+    assert found(" am ") == {"Brücke am Abend"}
+    assert found("100%") == {"100% wool"}
+    assert found("1_0") == set()
+    assert found("") == set(names)
+    page = client.get(JOBS, query_string={"name": "100", "page_size": 1}).json
+    assert page["jobs"][0]["id"] == made["100 m"]
+    query = {"page_size": 1, "page_token": page["next_page_token"]}
+    assert client.get(JOBS, query_string={**query, "name": "100"}).json["jobs"][0]["id"] == made["100% wool"]
+    problem_of(client.get(JOBS, query_string={**query, "name": "other"}), 400, "invalid_request")
+
+
+def test_counts_by_status_keep_to_the_other_filters(services, submit, workshop):
+    first, second, _ = (submit(name=name, labels={"n": name}) for name in ("one", "Two", "two"))
+    workshop.claim(second["id"])
+
+    def counts(**only: object) -> dict[str, int]:
+        with services.database.read() as session:
+            return count_by_status(session, caller="local", only=JobFilter(**only))
+
+    assert counts() == {JobStatus.QUEUED: 2, JobStatus.RUNNING: 1}
+    assert counts(name="TWO", statuses=[JobStatus.QUEUED]) == {JobStatus.QUEUED: 1, JobStatus.RUNNING: 1}
+    assert counts(labels={"n": "one"}) == {JobStatus.QUEUED: 1}
+    with services.database.read() as session:
+        assert count_by_status(session, caller="someone else", only=JobFilter()) == {}
 
 
 @pytest.mark.parametrize(

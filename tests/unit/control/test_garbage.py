@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -34,6 +35,7 @@ keys = st.one_of(
     st.builds(lambda a: layout.preview_key("j", a), attempts),
     st.builds(lambda a: layout.marker_key("j", a), attempts),
     st.builds(lambda a: layout.result_picture_key("j", a, "ab" * 32), attempts),
+    st.builds(lambda digits: layout.result_thumbnail_key("j", digits * 32), st.sampled_from(["ab", "cd"])),
     st.just(layout.origin_key("j")),
     st.builds(lambda a: f"jobs/j/attempt-{a}/something-else.bin", attempts),
 )
@@ -49,7 +51,9 @@ def folders(draw: st.DrawFn) -> tuple[list[StoredFile], JobRow]:
         StoredFile(f"{layout.attempt_folder('j', attempt)}/.partial-{number}", 1, moment, is_partial=True)
         for number, (attempt, moment) in enumerate(places)
     ]
-    needed = draw(st.frozensets(st.sampled_from(present))) if present else frozenset()
+    # No row refers to a thumbnail: what it shows is what counts.
+    referable = [key for key in present if "/thumbnail-" not in key]
+    needed = draw(st.frozensets(st.sampled_from(referable))) if referable else frozenset()
     row = JobRow(
         id="j",
         status=draw(st.sampled_from(list(JobStatus))),
@@ -89,7 +93,7 @@ def test_what_may_go_still_may_when_the_job_is_asked_for_again(
     files, row = folder
     findings = decide_job_folder(FOLDER, files, row, before=BEFORE)
     for finding in findings:
-        if finding.kind is Kind.DEAD_FILE:
+        if finding.kind is Kind.DEAD_FILE and "/thumbnail-" not in finding.name:  # made anew at need
             number = int(finding.name.split("attempt-")[1].split("/")[0])
             assert number <= row.attempt
 
@@ -125,7 +129,9 @@ def test_what_a_final_job_has_lost_the_use_of():
         layout.marker_key("j", 1),
     ]
     output = layout.result_picture_key("j", 2, "cd" * 32)
+    dead.append(layout.result_thumbnail_key("j", "ab" * 32))
     kept = [layout.checkpoint_key("j", 1, 5), layout.preview_key("j", 2), layout.marker_key("j", 2), output]
+    kept.append(layout.result_thumbnail_key("j", "cd" * 32))
     files = [StoredFile(key, 1, OLD) for key in dead + kept]
     row = JobRow("j", JobStatus.SUCCEEDED, 2, OLD, frozenset({output}), frozenset({output, kept[0]}))
     findings = decide_job_folder(FOLDER, files, row, before=BEFORE)
@@ -139,8 +145,12 @@ def test_what_a_final_job_has_lost_the_use_of():
 )
 def test_a_known_or_young_picture_stays(pairs: list[tuple[str, bool]], known: set[str]):
     files = [StoredFile(layout.asset_key(d * 64), 1, OLD if old else YOUNG) for d, old in pairs]
+    files += [replace(file, key=layout.asset_thumbnail_key(file.key[-64:])) for file in files]
     findings = decide_asset_folder(files, {digit * 64 for digit in known}, before=BEFORE)
-    expected = sorted(layout.asset_key(digit * 64) for digit, old in pairs if old and digit not in known)
+    gone = [digit * 64 for digit, old in pairs if old and digit not in known]
+    expected = sorted(
+        key(sha256) for sha256 in gone for key in (layout.asset_key, layout.asset_thumbnail_key)
+    )
     assert [finding.name for finding in findings] == expected
 
 
