@@ -16,5 +16,5 @@ from web.cli.output import Output
 def command(output: Output, job_id: str, *, url: str | None) -> None:
     """Cancel the job ID. A queued one is canceled at once, a running one at its next step."""
     with open_client(url) as client:
-        job = client.cancel(job_id)
+        job = client.ask(job_id, "cancel")
     output.answer(job.document, job.status.value)

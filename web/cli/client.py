@@ -127,9 +127,13 @@ class ApiClient:
                 break
         return found[:limit]
 
-    def cancel(self, job_id: str) -> JobView:
-        """Ask for a job to be canceled and return it."""
-        return JobView(self._send("POST", f"{_job_path(job_id)}/cancel").json())
+    def ask(self, job_id: str, action: str, body: Mapping[str, object] | None = None) -> JobView:
+        """Ask something of a job, such as ``pause``, and return it; after ``fork``, the new job."""
+        return JobView(self._send("POST", f"{_job_path(job_id)}/{action}", json=dict(body or {})).json())
+
+    def delete(self, job_id: str) -> None:
+        """Remove a job that has ended."""
+        self._send("DELETE", _job_path(job_id))
 
     def download(self, url: str) -> Iterator[bytes]:
         """Yield a file's bytes in pieces."""

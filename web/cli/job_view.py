@@ -51,6 +51,22 @@ class JobView:
         return int(self._part("progress").get("steps") or self._part("options").get("steps") or 0)
 
     @property
+    def attempt(self) -> int:
+        """The number of the attempt that counts now."""
+        return int(self._part("attempt").get("number") or 1)
+
+    @property
+    def is_pausing(self) -> bool:
+        """Whether its worker is asked to pause, and has not done so yet."""
+        return self.status is JobStatus.RUNNING and self.document.get("status_reason") == "pausing"
+
+    @property
+    def origin(self) -> tuple[str, int] | None:
+        """The job and the step whose checkpoint it begins with, if it was forked or extended."""
+        origin = self._part("origin")
+        return (str(origin["job_id"]), int(origin["step"])) if origin else None
+
+    @property
     def loss(self) -> float | None:
         """The total loss at the last step."""
         loss = self._part("progress").get("loss")

@@ -21,7 +21,13 @@ _COMMANDS = {
     "watch": ("web.cli.watch", "Follow a job until it ends."),
     "list": ("web.cli.list", "List jobs, newest first."),
     "cancel": ("web.cli.cancel", "Cancel a job."),
+    "pause": ("web.cli.pause", "Pause a job and set its worker free."),
+    "resume": ("web.cli.resume", "Let a paused job go on."),
+    "retry": ("web.cli.retry", "Try a job again that did not succeed."),
+    "extend": ("web.cli.extend", "Let a succeeded job make more steps."),
+    "fork": ("web.cli.fork", "Begin a new job with a checkpoint of another one."),
     "download": ("web.cli.download", "Download a job's final picture."),
+    "delete": ("web.cli.delete", "Remove a job that has ended, with its files."),
     "prune": ("web.cli.prune", "Remove what is no longer to be kept, on the web host."),
 }
 

@@ -32,6 +32,11 @@ def _lines(job: JobView) -> list[str]:
         rows.append(("name", job.name))
     reason = job.document.get("status_reason")
     rows.append(("status", f"{job.status.value} ({reason})" if reason else job.status.value))
+    if job.origin is not None:
+        origin_id, step = job.origin
+        rows.append(("origin", f"step {step} of {'itself' if origin_id == job.id else origin_id}"))
+    if job.attempt > 1:
+        rows.append(("attempt", str(job.attempt)))
     if job.steps:
         rows.append(("step", f"{job.step}/{job.steps}"))
     if job.hindrance:

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import click
 
-from shared.options import option_help, parse_assignments, parse_options
+from shared.options import parse_assignments, parse_options
 from shared.status import JobStatus
 from web.cli.arguments import LabelType, json_option, open_client, timeout_option, url_option
 from web.cli.exits import exit_code_for
@@ -16,32 +16,17 @@ from web.cli.follow import follow_job, report_end
 from web.cli.handing_in import hand_in
 from web.cli.output import Output
 from web.cli.picture_file import save_picture
+from web.cli.style_options import StyleCommand, style_option
 from web.job_fields import MAX_TIMEOUT_SECONDS
 
 _PICTURE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 _SECONDS = click.FloatRange(min=0, min_open=True, max=MAX_TIMEOUT_SECONDS)
 
 
-class SubmitCommand(click.Command):
-    """A command whose help ends with the style options."""
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """Write one line for every style option, from the definition that the service uses too."""
-        with formatter.section("Style options for -O, with defaults and ranges"):
-            formatter.write_dl([_columns(line) for line in option_help().splitlines()])
-
-
-@click.command(cls=SubmitCommand)
+@click.command(cls=StyleCommand)
 @click.argument("content", type=_PICTURE)
 @click.argument("style", type=_PICTURE)
-@click.option(
-    "-O",
-    "--option",
-    "assignments",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Set a style option; repeatable.",
-)
+@style_option
 @click.option("--name", help="What to call the job.")
 @click.option("--label", "labels", type=LabelType(), multiple=True, help="Attach a label; repeatable.")
 @click.option(
@@ -142,8 +127,3 @@ def command(
             output.say(f"The picture is in {text}.")
         output.answer(job.document, text)
     ctx.exit(exit_code_for(job.status))
-
-
-def _columns(line: str) -> tuple[str, str]:
-    assignment, _, rest = line.partition(" ")
-    return assignment, rest

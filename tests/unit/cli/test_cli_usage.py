@@ -16,7 +16,10 @@ from web.cli.errors import ServiceProblem, ServiceUnreachable
 from web.cli.exits import exit_code_for, exit_code_of
 from web.cli.main import main
 
-_COMMANDS = ("up", "demo", "web", "control", "submit", "status", "watch", "list", "cancel", "download")
+_COMMANDS = (
+    *("up", "demo", "web", "control", "submit", "status", "watch", "list", "cancel", "pause", "resume"),
+    *("retry", "extend", "fork", "download", "delete", "prune"),
+)
 
 
 @pytest.fixture
