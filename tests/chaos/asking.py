@@ -20,6 +20,7 @@ class Answer:
     """What was answered in the end; `unheard` tries before it ended without any answer."""
 
     status_code: int
+    content: bytes
     data: dict[str, Any]
     at: float
     unheard: int
@@ -50,6 +51,11 @@ class Asking:
         """
         return self._repeat("POST", path, content, key=key, once=once or {})
 
+    def download(self, path: str) -> tuple[int, bytes]:
+        """GET a file below the API's path; return status and content."""
+        answer = self._repeat("GET", path, {}, once={})
+        return answer.status_code, answer.content
+
     def events(self, job_id: str) -> str:
         """Return the whole event stream of a job that has ended, from its first event."""
         path, headers = f"{self._url}/jobs/{job_id}/events", {"Last-Event-ID": "0"}
@@ -65,7 +71,8 @@ class Asking:
                 answer = self._client().request(
                     method, self._url + path, headers={**headers, **once}, **content
                 )
-                data = answer.json() if answer.content else {}
+                is_json = "json" in answer.headers.get("Content-Type", "")
+                data = answer.json() if answer.content and is_json else {}
             except httpx2.ConnectError:
                 sleep(_PAUSE_SECONDS)
                 continue  # it has not heard of the request
@@ -73,7 +80,7 @@ class Asking:
                 unheard += 1
             else:
                 if answer.status_code != 503 and data.get("code") not in _PASSING:
-                    return Answer(answer.status_code, data, time(), unheard)
+                    return Answer(answer.status_code, answer.content, data, time(), unheard)
             once = {}
             sleep(_PAUSE_SECONDS)
         raise TimeoutError(f"{method} {path} was not answered within {_PATIENCE_SECONDS} s")

@@ -37,6 +37,8 @@ class Submitted:
     options: dict[str, Any]
     ids: set[str] = field(default_factory=set)
     asked: list[tuple[str, Answer]] = field(default_factory=list)
+    #: SHA-256 of the output, fetched when the job was first seen to have succeeded.
+    fetched: str | None = None
     faults: list[str] = field(default_factory=list)
 
     @property

@@ -14,10 +14,14 @@ from web.models import Job
 def find_breaches(evidence: Evidence, lone: LoneRuns) -> list[str]:
     """Return every breach as a sentence."""
     breaches = []
+    fetched = {job.job_id: job.fetched for job in evidence.submitted if job.ids and job.fetched}
     for job in evidence.jobs.values():
         faults = _of_checkpoints(evidence, job, lone)
         if job.status == "succeeded":
             faults += [*_of_output(evidence, job, lone), *_of_steps(evidence, job)]
+        expected = lone.base(job) if job.origin and job.origin["job_id"] == job.id else lone.result(job)
+        if fetched.get(job.id, expected.output) not in (expected.output, lone.result(job).output):
+            faults.append("what was fetched when it had succeeded is not the lone run's output")
         breaches += [f"job {job.id}: {fault}" for fault in faults]
     return breaches
 

@@ -18,8 +18,9 @@ from tests.chaos.load import CHECKPOINT_EVERY
 from tests.chaos.step_log import EngineRun
 from web.models import Job
 
-#: What a renewal, or a look at a flag, may take beside the time until it is due.
-_SLACK_SECONDS = 2.0
+#: What a renewal may take beside the time until it is due; and a look at a flag, which every step takes.
+_RENEWAL_SECONDS = 2.0
+_FLAG_SECONDS = 0.5
 _IN_FLIGHT_STEPS = 2
 
 
@@ -84,7 +85,7 @@ def _of_overlaps(evidence: Evidence, runs: list[EngineRun], step_seconds: float)
                 continue
             awake = max([run.began_at, *_wakings(evidence, old.node, after[-1])])
             too_late = [at for at in after if at > awake]
-            seconds = evidence.pace.renew + _SLACK_SECONDS + evidence.disturbed_seconds(awake, after[-1])
+            seconds = evidence.pace.renew + _RENEWAL_SECONDS + evidence.disturbed_seconds(awake, after[-1])
             allowed = _IN_FLIGHT_STEPS + seconds / step_seconds
             if len(too_late) > allowed:
                 yield (
@@ -128,7 +129,7 @@ def _of_flags(evidence: Evidence, step_seconds: float) -> Iterator[str]:
             ]
             if not after:
                 continue
-            seconds = _SLACK_SECONDS + evidence.disturbed_seconds(answer.at, max(after))
+            seconds = _FLAG_SECONDS + evidence.disturbed_seconds(answer.at, max(after))
             allowed = _IN_FLIGHT_STEPS + seconds / step_seconds
             if len(after) > allowed:
                 yield (

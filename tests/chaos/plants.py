@@ -126,7 +126,7 @@ def no_rescue() -> None:
 
 PLANTS: dict[str, Plant] = {
     "ack-before-commit": Plant(
-        "node", ack_before_commit, ("kill_child",), 16, "its output is not there|is needed, and not there"
+        "node", ack_before_commit, ("kill_node",), 4, "it had succeeded, but its output"
     ),
     "no-fence": Plant(
         "node", no_fence, ("make_zombie", "repeat_messages"), 10, "held its lease|steps of attempt"

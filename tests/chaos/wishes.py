@@ -1,9 +1,11 @@
-"""What people ask of the jobs of a run while they are worked on, by each job's kind."""
+"""What people do with the jobs of a run: they fetch results, and ask for more, by each job's kind."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from random import Random
 from threading import Event, Lock, Thread
 from time import monotonic
@@ -58,6 +60,7 @@ class Wishes:
     def _look(self) -> None:
         while not self._closing.wait(_LOOK_SECONDS):
             statuses = self._statuses()
+            self._fetch_new(statuses)
             with self._lock:
                 waiting, self._waiting = self._waiting, []
             for job, wish, until in waiting:
@@ -68,19 +71,39 @@ class Wishes:
                     with self._lock:
                         self._waiting.append((job, wish, until))
 
+    def _fetch_new(self, statuses: Mapping[str, str]) -> None:
+        """Let whoever was told that a job succeeded fetch its output at once, as people do."""
+        for job in list(self._load.submitted.values()):
+            if job.fetched is None and job.ids and statuses.get(job.job_id) == "succeeded":
+                job.fetched = ""
+                with self._lock:
+                    self._open += 1
+                self._pool.submit(self._fetch, job)
+
+    def _fetch(self, job: Submitted) -> None:
+        try:
+            status, data = self._load.asking.download(f"/jobs/{job.job_id}/output")
+            job.fetched = hashlib.sha256(data).hexdigest()
+            if status != HTTPStatus.OK:
+                job.faults.append(f"it had succeeded, but its output could not be fetched: {status} {data!r}")
+        except TimeoutError as error:
+            job.faults.append(f"its output could not be fetched: {error}")
+        finally:
+            self._end()
+
     def _go_on(self, job: Submitted, wish: Wish, status: str | None) -> None:
         try:
             until = wish.send(status)  # type: ignore[arg-type]
         except StopIteration:
-            self._end(job)
+            self._end()
         except Exception as error:  # noqa: BLE001 - a breach, or a fault of the harness: either must be seen
             job.faults.append(f"wish to {job.kind}: {error!r}")
-            self._end(job)
+            self._end()
         else:
             with self._lock:
                 self._waiting.append((job, wish, monotonic() + until if isinstance(until, float) else until))
 
-    def _end(self, job: Submitted) -> None:
+    def _end(self) -> None:
         with self._lock:
             self._open -= 1
 
