@@ -16,7 +16,7 @@ from shared.status import JobStatus
 from shared.storage.store import ArtifactStore
 from web.database import Database
 from web.models import Job
-from web.repository.jobs import followers, get_job
+from web.repository.jobs import followers_to_settle, get_job
 from web.repository.transitions import write_changes
 from web.reuse import copy_outputs, find_under_way, give_result
 
@@ -52,7 +52,7 @@ class Coalescer:
     def follow(self) -> int:
         """Give results to followers, or let them go on alone; return how many stopped waiting."""
         with self._database.read() as session:
-            waiting = [(job, _leader(session, job)) for job in followers(session)]
+            waiting = [(job, _leader(session, job)) for job in followers_to_settle(session)]
         return sum(self._follow_one(job, leader) for job, leader in waiting)
 
     def _follow_one(self, job: Job, leader: Job | None) -> bool:

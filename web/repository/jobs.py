@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, TypeVarTuple
 
 from sqlalchemy import Select, func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from shared.errors import NotFound
 from shared.ids import new_id
@@ -135,9 +135,17 @@ def jobs_to_expire(session: Session, now: datetime) -> list[Job]:
     return list(session.scalars(query.order_by(Job.id)))
 
 
-def followers(session: Session) -> list[Job]:
-    """Return queued jobs that wait for the result of another one, oldest first."""
-    query = select(Job).where(Job.status == JobStatus.QUEUED.value, Job.leader_id.is_not(None))
+def followers_to_settle(session: Session) -> list[Job]:
+    """Return queued jobs that wait for one which no longer is under way with the same work, oldest first."""
+    leader = aliased(Job)
+    under_way = select(leader.id).where(
+        leader.id == Job.leader_id,
+        leader.status.in_([JobStatus.QUEUED.value, JobStatus.RUNNING.value]),
+        leader.work_sha256.is_not_distinct_from(Job.work_sha256),
+    )
+    query = select(Job).where(
+        Job.status == JobStatus.QUEUED.value, Job.leader_id.is_not(None), ~under_way.exists()
+    )
     return list(session.scalars(query.order_by(Job.id)))
 
 
