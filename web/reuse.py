@@ -33,7 +33,7 @@ def work_sha256(
     parts = {
         "content": content_sha256,
         "style": style_sha256,
-        "options": options.model_dump(exclude={"checkpoint_every"}),
+        "options": options.model_dump(exclude={"checkpoint_every", "preset"}),
         "origin": origin_sha256,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

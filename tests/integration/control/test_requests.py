@@ -10,7 +10,7 @@ from shared.coordination.flags import Flag
 from shared.errors import InvalidState
 from shared.events import EventType
 from shared.messages import JobMessage
-from shared.options import StyleOptions
+from shared.options import StyleOptions, parse_options
 from shared.status import JobStatus
 from tests.engines import SteadyEngine
 from tests.integration.control.conftest import Clock, history, read, report, rounds, work
@@ -257,6 +257,9 @@ def test_only_work_done_with_the_same_weights_is_reused(control: Control, desk: 
         content_sha256="c", style_sha256="s", options=options.model_copy(update={"checkpoint_every": 7})
     )
     assert work_id != work_sha256(content_sha256="c", style_sha256="s", options=StyleOptions())
+    # What a preset filled in counts, not what it is called.
+    named = parse_options({**options.model_dump(), "preset": "bold"})
+    assert work_id == work_sha256(content_sha256="c", style_sha256="s", options=named)
     with control.database.write() as session:
         get_job(session, job.id).work_sha256 = work_id
     with control.database.read() as session:
