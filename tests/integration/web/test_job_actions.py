@@ -57,6 +57,7 @@ def test_a_paused_job_resumes_at_its_step_and_ends_in_the_same_bytes(submit, ben
     assert done["attempt"]["resumed_from_step"] == 7
     assert bench.attempts(job_id) == [(1, None, "paused"), (2, 7, "succeeded")]
     assert bench.output(job_id) == bench.output(succeeded["id"])
+    assert bench.post(job_id, "extend", {"steps": 1})["attempt"]["resumed_from_step"] is None
 
 
 def test_a_queued_job_is_paused_at_once_and_its_message_does_no_work(submit, bench, services):
