@@ -97,6 +97,21 @@ def test_a_pausing_job_whose_worker_is_lost_is_paused(control: Control, desk: De
     assert read(control, job).status == "paused"
 
 
+@pytest.mark.parametrize(("request_", "status"), [(pause_job, "paused"), (cancel_job, "canceled")])
+def test_who_asks_again_does_not_change_why(
+    control: Control, clock: Clock, desk: Desk, job: Job, request_: object, status: str
+):
+    control.round()
+    report(desk, job, EventType.CLAIMED)
+    control.round()
+    ask(control, job, request_)
+    rounds(control, clock)
+    before = read(control, job)
+    assert (before.status, before.status_reason) == (status, "worker_lost")
+    again = ask(control, job, request_)
+    assert (again.version, again.status_reason) == (before.version, "worker_lost")
+
+
 def test_a_queued_job_is_paused_at_once_and_its_message_is_harmless(control: Control, desk: Desk, job: Job):
     control.round()
     ask(control, job, pause_job)
