@@ -13,6 +13,7 @@ from web.docs.operation import Parameter
 from web.repository.jobs import JobFilter
 
 PAGE_SIZE = "page_size"
+COUNTS = "counts"
 MAX_PAGE_SIZE = 200
 DEFAULT_PAGE_SIZE = 50
 PARAMETERS = (
@@ -32,6 +33,11 @@ PARAMETERS = (
         "created_after",
         "Only jobs younger than this moment (RFC 3339)",
         schema={"type": "string", "format": "date-time"},
+    ),
+    Parameter(
+        COUNTS,
+        "true: tell as well how many jobs there are of each status, by all filters but the status",
+        schema={"type": "boolean", "default": False},
     ),
     Parameter(
         PAGE_SIZE,
@@ -69,6 +75,17 @@ def page_size(text: str | None) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= MAX_PAGE_SIZE):
         raise MalformedRequest(f"{PAGE_SIZE} is '{text}'; allowed is 1 to {MAX_PAGE_SIZE}")
     return int(text)
+
+
+def wants_counts(text: str | None) -> bool:
+    """Return whether counts are asked for.
+
+    Raises:
+        MalformedRequest: when it is neither true nor false.
+    """
+    if text not in (None, "true", "false"):
+        raise MalformedRequest(f"{COUNTS} is '{text}'; allowed are true and false")
+    return text == "true"
 
 
 def _status(word: str) -> JobStatus:

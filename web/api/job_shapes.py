@@ -180,3 +180,4 @@ class JobListOut(BaseModel):
 
     jobs: list[JobOut]
     next_page_token: str | None
+    counts: dict[str, int] | None = Field(description="By status, only if they were asked for")

@@ -23,7 +23,7 @@ from web.api.body import refuse_unknown
 from web.api.forecast_shapes import ValidationOut
 from web.api.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADER
 from web.api.job_answer import job_answer
-from web.api.job_query import PAGE_SIZE, PARAMETERS, page_size, read_filter
+from web.api.job_query import COUNTS, PAGE_SIZE, PARAMETERS, page_size, read_filter, wants_counts
 from web.api.job_shapes import JobListOut, JobOut
 from web.api.job_view import read_view, read_views, wait_until_changed
 from web.api.page_token import make_token, read_token
@@ -41,7 +41,7 @@ from web.docs.operation import (
     Parameter,
 )
 from web.job_fields import MAX_TIMEOUT_SECONDS, SubmitBody
-from web.repository.jobs import list_jobs
+from web.repository.jobs import count_by_status, list_jobs
 from web.services import get_services
 
 _FILE = {"type": "string", "contentMediaType": "image/*"}
@@ -129,14 +129,19 @@ def index() -> Response:
     token = request.args.get("page_token")
     before_id = read_token(token, only) if token else None
     caller = current_caller()
+    services, counts = get_services(), None
+    if wants_counts(request.args.get(COUNTS)):
+        with services.database.read() as session:
+            counts = count_by_status(session, caller=caller, only=only)
     views = read_views(
-        get_services(),
+        services,
         lambda session: list_jobs(session, caller=caller, only=only, before_id=before_id, limit=size + 1),
     )
     last_id = views[size - 1].job.id if len(views) > size else None
     page = {
         "jobs": [view.data for view in views[:size]],
         "next_page_token": make_token(last_id, only) if last_id else None,
+        "counts": counts,
     }
     return json_answer(page)
 

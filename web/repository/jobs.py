@@ -93,10 +93,28 @@ def get_version(session: Session, job_id: str) -> int | None:
 
 
 def list_jobs(
-    session: Session, *, caller: str, only: JobFilter, before_id: str | None, limit: int
+    session: Session,
+    *,
+    caller: str,
+    only: JobFilter,
+    before_id: str | None = None,
+    after_id: str | None = None,
+    limit: int,
 ) -> list[Job]:
-    """Return up to `limit` jobs, newest first, older than the job `before_id`."""
+    """Return up to `limit` jobs, newest first.
+
+    Args:
+        session: The database.
+        caller: Whose jobs.
+        only: Which of them.
+        before_id: Only jobs older than this one; those next to it.
+        after_id: Only jobs newer than this one; those next to it, too, so that one can go back.
+        limit: How many at most.
+    """
     query = _filtered(select(Job), only).where(Job.caller == caller)
+    if after_id is not None:
+        query = query.where(Job.id > after_id)
+        return list(session.scalars(query.order_by(Job.id).limit(limit)))[::-1]
     if before_id is not None:
         query = query.where(Job.id < before_id)
     return list(session.scalars(query.order_by(Job.id.desc()).limit(limit)))
