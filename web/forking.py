@@ -12,6 +12,7 @@ from shared.errors import ArtifactMissing, Fault, InvalidOptions, NotReady, Stor
 from shared.ids import new_id
 from shared.logs import get_logger
 from shared.options import StyleOptions, parse_options
+from shared.presets import PRESETS
 from shared.storage.layout import job_folder, origin_key
 from web.action_bodies import ForkBody
 from web.kept_checkpoint import find_kept
@@ -22,6 +23,7 @@ from web.services import Services
 
 #: A checkpoint of the largest size has hundreds of megabytes: it is never held as a whole.
 _PIECE_BYTES = 1 << 20
+_KEPT_OPTIONS = {"size", "steps", "checkpoint_every"}
 _log = get_logger(__name__)
 
 
@@ -64,12 +66,14 @@ def fork_job(
 def fork_options(parent: Mapping[str, Any], changes: object, *, step: int) -> StyleOptions:
     """Return the options of a fork at a step: the parent's, with some changed.
 
+    Another preset changes all that it decides, but for the size, and for how long the job goes on.
+
     Raises:
         InvalidOptions: naming what is not an option, is out of range, or does not fit the checkpoint.
     """
     if not isinstance(changes, Mapping):
         return parse_options(changes)  # which refuses it
-    options = parse_options({**parent, **changes})
+    options = parse_options({**parent, **_decided_by(changes.get("preset")), **changes})
     faults = []
     if options.size != parent["size"]:
         detail = (
@@ -83,6 +87,13 @@ def fork_options(parent: Mapping[str, Any], changes: object, *, step: int) -> St
     if faults:
         raise InvalidOptions("; ".join(fault.detail for fault in faults), faults=tuple(faults))
     return options
+
+
+def _decided_by(preset: object) -> dict[str, Any]:
+    if not isinstance(preset, str) or preset not in PRESETS:
+        return {}
+    values = parse_options({"preset": preset}).model_dump()
+    return {name: value for name, value in values.items() if name not in _KEPT_OPTIONS}
 
 
 def _copy_checkpoint(services: Services, checkpoint: JobCheckpoint, fork_id: str) -> None:

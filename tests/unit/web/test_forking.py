@@ -18,6 +18,14 @@ def test_what_is_not_given_is_the_parents():
     assert changed == StyleOptions(steps=11, size=64, style_weight=2)
 
 
+def test_another_preset_decides_all_but_size_and_steps():
+    gentle = fork_options(PARENT, {"preset": "gentle"}, step=10)
+    assert (gentle.preset, gentle.style_weight) == ("gentle", StyleOptions(preset="gentle").style_weight)
+    assert (gentle.steps, gentle.size) == (50, 64)
+    assert fork_options(PARENT, {"preset": "fine"}, step=10).size == 64
+    assert fork_options(PARENT, {"preset": "bold", "style_weight": 2}, step=10).style_weight == 2
+
+
 @pytest.mark.parametrize(
     ("changes", "step", "pointers", "detail"),
     [
@@ -26,6 +34,7 @@ def test_what_is_not_given_is_the_parents():
         ({"steps": 10}, 10, ["/options/steps"], "steps is 10; it must be more than 10"),
         ({"steps": 5, "size": 32}, 10, ["/options/size", "/options/steps"], "size is 32"),
         ({"steps": 5000}, 10, ["/options/steps"], "allowed is 1 to 2000"),
+        ({"preset": "baroque"}, 10, ["/options/preset"], "preset is 'baroque'; allowed are classic"),
         ({"stepz": 60}, 10, ["/options/stepz"], "did you mean steps?"),
         ({"content_weight": 0, "style_weight": 0}, 10, ["/options"], "are both 0"),
         ([1], 10, ["/options"], "options must be an object, not an array"),
