@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from flask import Flask, Response, render_template, request
+from flask import Flask, Response, render_template, request, url_for
 
 from shared.clock import from_rfc3339
 from web.api import API_PATH
@@ -45,7 +45,7 @@ def page(template: str, *, status: int = 200, **values: Any) -> Response:  # noq
 
 def _navigation(app: Flask) -> list[dict[str, Any]]:
     return [
-        {"endpoint": endpoint, "title": title, "current": request.endpoint == endpoint}
+        {"endpoint": endpoint, "title": title, "current": request.path == url_for(endpoint)}
         for endpoint, title in NAVIGATION
         if endpoint in app.view_functions
     ]

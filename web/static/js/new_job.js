@@ -1,0 +1,112 @@
+// The page 'New job': its parts, and what goes on between them.
+import { announce } from "./announcer.js";
+import { Estimate } from "./estimate.js";
+import { FaultPlaces } from "./fault_places.js";
+import { JobSender } from "./job_sender.js";
+import { LabelRows } from "./label_rows.js";
+import { OptionInputs } from "./option_inputs.js";
+import { listenForPictures } from "./picture_drop.js";
+import { PictureWell } from "./picture_well.js";
+import { Refused } from "./request.js";
+
+const form = document.querySelector("form.new-job");
+const limits = { maxBytes: Number(form.dataset.maxBytes), types: form.dataset.accept.split(",") };
+const wells = [...form.querySelectorAll(".well")].map((root) => new PictureWell(root, limits));
+const options = new OptionInputs(form);
+const labels = new LabelRows(form.querySelector("[data-labels]"), form.querySelector("[data-label-row]"), form.querySelector("[data-add-label]"));
+const faults = new FaultPlaces(form);
+const button = form.querySelector("[data-submit]");
+const sending = form.querySelector("[data-sending]");
+const estimateRoot = form.querySelector("[data-estimate]");
+const sender = new JobSender(showProgress);
+const ESTIMATED = ["preset", "steps", "size"];
+const estimate = new Estimate(estimateRoot, question, (found) => faults.note(found, ESTIMATED.map((name) => `/options/${name}`)));
+
+swapButton();
+listenForPictures(wells, form, (parts) => announce(parts.length ? `${parts.join(" and ")}: picture taken` : ""));
+for (const well of wells) {
+  well.addEventListener("change", () => {
+    sender.renew();
+    estimate.ask();
+  });
+}
+options.addEventListener("change", () => estimate.ask());
+form.addEventListener("input", (event) => {
+  sender.renew();
+  const pointer = event.target.getAttribute("aria-describedby") && form.querySelector(`#${CSS.escape(event.target.id)}-fault`)?.dataset.fault;
+  if (pointer) faults.clear(pointer);
+});
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  submit();
+});
+// Whoever comes back with the browser's button finds the form as it was, ready to be sent again.
+addEventListener("pageshow", (event) => event.persisted && setBusy(false));
+estimate.ask();
+
+function question() {
+  const given = options.values();
+  const asked = Object.fromEntries(ESTIMATED.filter((name) => name in given).map((name) => [name, given[name]]));
+  for (const { part, picture } of wells) {
+    if (!picture?.width) continue;
+    asked[`${part}_width`] = picture.width;
+    asked[`${part}_height`] = picture.height;
+  }
+  return new URLSearchParams(asked);
+}
+
+function fields() {
+  const values = { options: options.values(), labels: labels.values(), reuse: form.elements.reuse.checked };
+  if (form.elements.name.value) values.name = form.elements.name.value;
+  for (const name of ["queue_timeout_seconds", "run_timeout_seconds"]) {
+    if (form.elements[name].value) values[name] = Number(form.elements[name].value);
+  }
+  return values;
+}
+
+function cheapFaults() {
+  const missing = wells.filter((well) => !well.picture).map(({ part }) => ({ pointer: `/${part}`, detail: `${part} is missing` }));
+  return [...missing, ...options.faults(), ...labels.faults()];
+}
+
+async function submit() {
+  if (button.disabled) return;
+  faults.clear();
+  const found = cheapFaults();
+  if (found.length) {
+    faults.show(found);
+    return;
+  }
+  setBusy(true);
+  try {
+    const job = await sender.send(Object.fromEntries(wells.map((well) => [well.part, well.picture])), fields());
+    location.assign(`/jobs/${encodeURIComponent(job.id)}`);
+  } catch (error) {
+    setBusy(false);
+    if (!(error instanceof Refused)) throw error;
+    const { errors, detail, suggestion } = error.problem;
+    faults.show(errors?.length ? errors : [{ pointer: "", detail: [detail, suggestion].filter(Boolean).join(" ") }]);
+  }
+}
+
+function setBusy(busy) {
+  button.disabled = busy;
+  sending.hidden = !busy;
+  estimateRoot.hidden = busy;
+  if (busy) showProgress(0, "Sending the pictures");
+}
+
+function showProgress(share, words) {
+  const bar = sending.querySelector("progress");
+  if (share !== null) bar.value = share;
+  sending.querySelector("[data-sending-words]").textContent = words;
+}
+
+function swapButton() {
+  const swap = form.querySelector("[data-swap]");
+  swap.addEventListener("click", () => {
+    const [content, style] = wells;
+    [content.picture, style.picture] = [style.picture, content.picture];
+    announce("Content and style are swapped");
+  });
+}

@@ -1,0 +1,127 @@
+// The options: a preset fills in those that nobody has touched; sliders go along with numbers.
+
+const STEPS = 200;
+
+/** Turns a slider's place into a number and back; in ratios where the range is wide. */
+export class Scale {
+  constructor({ low, high, inRatios, fromZero }) {
+    this.low = low;
+    this.high = high;
+    this.inRatios = inRatios;
+    this.first = fromZero ? 1 : 0;
+  }
+
+  /** @returns {number} The number at a place of 0 to 200, with two digits. */
+  numberAt(place) {
+    if (place < this.first) return 0;
+    const share = (place - this.first) / (STEPS - this.first);
+    const number = this.inRatios ? this.low * (this.high / this.low) ** share : this.low + (this.high - this.low) * share;
+    return place === STEPS ? this.high : Number(number.toPrecision(2));
+  }
+
+  /** @returns {number} The place nearest to a number. */
+  placeOf(number) {
+    if (!(number > 0) && this.first) return 0;
+    const within = Math.min(this.high, Math.max(this.low, number));
+    const share = this.inRatios ? Math.log(within / this.low) / Math.log(this.high / this.low) : (within - this.low) / (this.high - this.low);
+    return Math.round(this.first + share * (STEPS - this.first));
+  }
+}
+
+/** All options of the form. Tells "change" when one has another value. */
+export class OptionInputs extends EventTarget {
+  #form;
+  #fields = new Map();
+  #preset = {};
+
+  constructor(form) {
+    super();
+    this.#form = form;
+    for (const root of form.querySelectorAll("[data-option]")) this.#adopt(root);
+    for (const radio of form.querySelectorAll('input[name="preset"]')) {
+      radio.addEventListener("change", () => this.#follow());
+    }
+    this.#follow();
+  }
+
+  /** The options as the API takes them; what is empty is for the preset to say. */
+  values() {
+    const values = { preset: this.#form.elements.preset.value };
+    for (const [name, { root, input }] of this.#fields) {
+      if (input.value === "") continue;
+      const { kind } = root.dataset;
+      if (kind === "integer" || kind === "number") values[name] = Number(input.value);
+      else if (input.value === "true" || input.value === "false") values[name] = input.value === "true";
+      else values[name] = input.value;
+    }
+    return values;
+  }
+
+  /** Faults of what a browser does not even hand out: numbers that are none. */
+  faults() {
+    const bad = [...this.#fields].filter(([, { input }]) => input.validity.badInput);
+    return bad.map(([name]) => ({ pointer: `/options/${name}`, detail: `${name} is not a number` }));
+  }
+
+  #adopt(root) {
+    const input = root.querySelector("select, input:not([type=range])");
+    const slider = root.querySelector("input[type=range]");
+    const field = { root, input, slider, touched: input.value !== "" };
+    this.#fields.set(root.dataset.option, field);
+    input.addEventListener("input", () => this.#touch(field));
+    root.querySelector("[data-reset]").addEventListener("click", () => {
+      field.touched = false;
+      this.#fill(field);
+      input.focus();
+      this.#changed();
+    });
+    if (!slider) return;
+    const { low, high, ratios, zero } = slider.dataset;
+    field.scale = new Scale({ low: Number(low), high: Number(high), inRatios: ratios === "1", fromZero: zero === "1" });
+    slider.hidden = false;
+    slider.addEventListener("input", () => {
+      const preset = this.#preset[root.dataset.option];
+      // The preset's own number is met exactly, also when it has more than two digits.
+      const isPreset = field.scale.placeOf(Number(preset)) === slider.valueAsNumber;
+      const number = field.scale.numberAt(slider.valueAsNumber);
+      input.value = isPreset ? preset : root.dataset.kind === "integer" ? Math.round(number) : number;
+      this.#touch(field);
+    });
+  }
+
+  #touch(field) {
+    field.touched = field.input.value !== "" && field.input.value !== this.#preset[field.root.dataset.option];
+    this.#dress(field);
+    this.#changed();
+  }
+
+  #follow() {
+    const chosen = this.#form.querySelector('input[name="preset"]:checked');
+    this.#preset = JSON.parse(chosen?.dataset.values ?? "{}");
+    for (const field of this.#fields.values()) {
+      if (field.touched) this.#dress(field);
+      else this.#fill(field);
+    }
+    this.#changed();
+  }
+
+  #fill(field) {
+    field.input.value = this.#preset[field.root.dataset.option] ?? "";
+    this.#dress(field);
+  }
+
+  #dress({ root, input, slider, scale, touched }) {
+    if (input.placeholder !== undefined) input.placeholder = this.#preset[root.dataset.option] ?? "";
+    root.querySelector("[data-reset]").hidden = !touched;
+    if (!slider) return;
+    slider.value = scale.placeOf(Number(input.value === "" ? input.placeholder : input.value));
+    slider.setAttribute("aria-valuetext", `${input.value} ${root.dataset.unit}`.trim());
+  }
+
+  #changed() {
+    const touched = [...this.#fields.values()].filter((field) => field.touched);
+    const said = touched.map(({ root, input }) => `${root.dataset.title.toLowerCase()} ${input.value}`).join(", ");
+    this.#form.querySelector("[data-said]").textContent = said || "as the preset has them";
+    this.dispatchEvent(new Event("change"));
+  }
+}
