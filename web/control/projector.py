@@ -90,9 +90,10 @@ class Projector:
             "report_applied" if projection.ignored is None else "report_ignored",
             job_id=event.job_id, attempt=event.attempt, type=event.type, reason=projection.ignored,
         )  # fmt: skip
-        if event.type is EventType.CLAIMED and projection.ignored and event.attempt == attempt:
-            # It was claimed in the very moment it was canceled, paused or expired: tell the worker.
-            self._flags.raise_flag(event.job_id, attempt, Flag.CANCEL)
+        if event.type is EventType.CLAIMED and projection.ignored and event.attempt <= attempt:
+            # It was claimed in the very moment it was canceled, paused or expired; or Redis lost its fences,
+            # and one who had lost the job took its lease again, away from the next attempt: tell the worker.
+            self._flags.raise_flag(event.job_id, event.attempt, Flag.CANCEL)
         self._board.notify(event.job_id)
 
     def _apply_delivery(self, delivery: Delivery) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.clock import utc_now
+from shared.coordination.claims import Verdict
 from shared.coordination.flags import Flag
 from shared.events import EventType
 from shared.messages import JobMessage
@@ -162,6 +163,28 @@ def test_a_canceled_claim_is_told_to_stop(control: Control, desk: Desk, job: Job
     control.round()
     assert read(control, job).status == "canceled"
     assert desk.flags.read(job.id, 1) is Flag.CANCEL
+
+
+def test_who_takes_a_lost_job_again_is_told_to_stop(control: Control, desk: Desk, job: Job):
+    """A node sleeps, its job is rescued, Redis loses its fences, and the node wakes and renews its lease."""
+
+    def sleep_and_wake(number: int) -> None:
+        if number == 8:
+            control.projector.drain()
+            desk.client.flushall()
+            assert control.rescuer.rescue(control.projector) == 1
+            assert desk.claims.renew(job.id, 1, token="node-a") is Verdict.STALE
+            desk.client.flushall()
+            assert desk.claims.renew(job.id, 1, token="node-a") is Verdict.RESTORED
+            report(desk, job, EventType.CLAIMED)
+            control.projector.drain()
+
+    engine = SteadyEngine(sleep_and_wake)
+    work(desk, job, engine)
+    control.projector.drain()
+    assert (engine.steps_made, read(control, job).status, read(control, job).attempt) == (8, "queued", 2)
+    assert desk.claims.without_lease([job.id]) == [job.id]
+    assert desk.flags.read(job.id, 2) is None
 
 
 def test_a_lost_cancel_flag_is_raised_again(control: Control, desk: Desk, clock: Clock, job: Job):
