@@ -11,6 +11,8 @@ from shared.picture import scaled_size
 
 #: Runs that an estimate rests on: those nearest in work, the newer ones first.
 _NEAREST = 12
+#: A run this many times further off in work than the nearest one says nothing beside it.
+_FURTHER = 4
 #: A step passes through the network forth and back: about three times the one forth that targets take.
 _TARGET_SHARE = 1 / 3
 #: The share of runs that a range leaves out at either end.
@@ -73,7 +75,9 @@ def estimate_run(
     if not fitting:
         return None
     # Sorting is stable: of runs that are equally near, the newer ones stay first.
-    nearest = sorted(fitting, key=lambda run: abs(_distance(run.work, work)))[:_NEAREST]
+    ordered = sorted(fitting, key=lambda run: abs(_distance(run.work, work)))
+    reach = abs(_distance(ordered[0].work, work)) + math.log(_FURTHER)
+    nearest = [run for run in ordered[:_NEAREST] if abs(_distance(run.work, work)) <= reach]
     seconds = sorted(run.run_seconds * work.amount / run.work.amount for run in nearest)
     middle, count = median(seconds), len(nearest)
     spread = _LEAST_SPREAD + _SPREAD_OF_ONE / count

@@ -57,6 +57,13 @@ def test_jobs_like_this_one_count_before_others():
     assert estimate_run(Work(100, 10_000, 10_000), [*small, *large]).seconds == 2
 
 
+def test_one_job_of_its_size_says_more_than_many_tiny_ones():
+    tiny = [run(9, times=0.002)] * 11
+    found = estimate_run(WORK, [*tiny, run(40)])
+    assert (found.seconds, found.count) == (40, 1)
+    assert estimate_run(WORK, tiny).count == 11
+
+
 def test_newer_runs_count_before_older_ones():
     assert estimate_run(WORK, [run(10)] * 12 + [run(90)] * 100).seconds == 10
 
