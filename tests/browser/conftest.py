@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from shared.redis_server import RedisServer
 from shared.settings import Settings
@@ -44,6 +44,7 @@ def browser() -> Iterator[Browser]:
     if path is None:
         assert not os.environ.get("CI"), "there is no chromium: the pages cannot be tested"
         pytest.skip("there is no chromium; with CI set this is a failure")
+    expect.set_options(timeout=20_000)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=path, args=list(_SWITCHES))
         yield chromium

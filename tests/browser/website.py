@@ -126,6 +126,18 @@ class Site:
         job: dict[str, Any] = answer.json()
         return job
 
+    def act(self, job_id: str, action: str, **body: Any) -> dict[str, Any]:
+        """Ask something of a job over HTTP: cancel, pause, resume, retry, extend or fork."""
+        url = f"{self.url}/api/v1/jobs/{job_id}/{action}"
+        answer = httpx2.post(url, json=body, timeout=60) if body else httpx2.post(url, timeout=60)
+        answer.raise_for_status()
+        told: dict[str, Any] = answer.json()
+        return told
+
+    def delete(self, job_id: str) -> None:
+        """Remove a job that has ended, over HTTP."""
+        httpx2.delete(f"{self.url}/api/v1/jobs/{job_id}", timeout=60).raise_for_status()
+
     def _read_log(self, process: subprocess.Popen[str], booted: threading.Event) -> None:
         assert process.stderr is not None
         with process.stderr:

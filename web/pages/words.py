@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from math import floor
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
@@ -11,7 +12,7 @@ def span(seconds: float | None) -> str:
     """Return a span of time as people say it: '4 s', '3 min 20 s', '2 h 5 min', '3 d 4 h'."""
     if seconds is None:
         return "unknown"
-    whole = max(0, round(seconds))
+    whole = max(0, floor(seconds + 0.5))  # not round(): halves go up, as they do in JavaScript
     if whole < 60:
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)

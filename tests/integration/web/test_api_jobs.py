@@ -351,7 +351,7 @@ def test_jobs_are_found_by_name(client, submit, problem_of):
 
 
 def test_counts_by_status_keep_to_the_other_filters(services, submit, workshop):
-    first, second, _ = (submit(name=name, labels={"n": name}) for name in ("one", "Two", "two"))
+    _, second, _ = (submit(name=name, labels={"n": name}) for name in ("one", "Two", "two"))
     workshop.claim(second["id"])
 
     def counts(**only: object) -> dict[str, int]:

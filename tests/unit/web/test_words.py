@@ -14,7 +14,7 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [
-        (None, "unknown"), (-3, "0 s"), (0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min"), (200, "3 min 20 s"),
+        (None, "unknown"), (-3, "0 s"), (0.4, "0 s"), (12.5, "13 s"), (59.4, "59 s"), (59.6, "1 min"), (200, "3 min 20 s"),
         (600, "10 min"), (3599, "59 min"), (3600, "1 h"), (7500, "2 h 5 min"), (86400, "1 d"),
         (273600, "3 d 4 h"),
     ],

@@ -74,7 +74,7 @@ export class JobCard {
   #showProgress(job, name) {
     const progress = this.#part("progress");
     set(progress, "hidden", !UNDER_WAY.has(job.status));
-    set(progress, "value", job.progress.value);
+    if (!progress.hidden) set(progress, "value", job.progress.value);
     if (progress.getAttribute("aria-label") !== `Progress of ${name}`) progress.setAttribute("aria-label", `Progress of ${name}`);
   }
 

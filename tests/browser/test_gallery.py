@@ -1,0 +1,206 @@
+"""The gallery in a browser: cards follow their jobs, new ones are told of, nothing jumps, keys suffice."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.visitor import PHONE, Visitor
+from tests.browser.website import Site
+from tests.browser.workshop import Workshop
+
+
+def card(page: Page, name: str) -> Locator:
+    return page.get_by_role("listitem").filter(has=page.get_by_role("link", name=name, exact=True))
+
+
+def titles(page: Page) -> list[str]:
+    return page.locator(".gallery h2").all_inner_texts()
+
+
+def test_cards_follow_their_jobs(site: Site, workshop: Workshop, visitor: Visitor):
+    workshop.connect()
+    job_id = site.submit(name="Harbour")["id"]
+    page = visitor.open(site.url)
+    harbour = card(page, "Harbour")
+    expect(harbour).to_contain_text("next in line")
+    workshop.claim(job_id)
+    workshop.progress(job_id, 30)
+    expect(harbour.locator(".badge")).to_have_text("running")
+    expect(harbour).to_contain_text("step 30 of 100, 18 s left")
+    expect(harbour.get_by_role("progressbar", name="Progress of Harbour")).to_have_attribute("value", "0.3")
+    expect(harbour.locator("img")).to_have_attribute("src", re.compile(r"v=1-30$"))
+    expect(page.get_by_role("link", name="running 1")).to_be_visible()
+    workshop.succeed(job_id)
+    expect(harbour.locator(".badge")).to_have_text("succeeded")
+    expect(harbour).to_contain_text("done in 13 s")
+    expect(harbour.get_by_role("progressbar")).to_be_hidden()
+    expect(page.get_by_role("status")).to_have_text("Harbour: succeeded")
+    expect(page.get_by_role("link", name="succeeded 1")).to_be_visible()
+    assert page.evaluate("window.layoutShift") < 0.01
+
+
+def test_what_the_page_says_later_is_what_it_said_first(site: Site, workshop: Workshop, visitor: Visitor):
+    """The server's words and the module's are the same: the first poll changes nothing."""
+    workshop.connect()
+    made = [
+        site.submit(name=name, labels={"a": "b"} if name else {})["id"]
+        for name in ("", "p", "f", "s", "r", "c")
+    ]
+    site.submit(name="w")
+    site.submit(name="v")
+    for job_id in made:
+        workshop.claim(job_id)
+    workshop.checkpoint(made[1], 40)
+    workshop.pause(made[1], 40)
+    workshop.fail(made[2])
+    workshop.succeed(made[3])
+    workshop.progress(made[4], 30)
+    workshop.cancel(made[5], 20)
+    page = visitor.open(site.url)
+    gallery = page.locator("[data-gallery]")
+    before = gallery.evaluate("(list) => [...list.children].map((item) => item.outerHTML)")
+    page.evaluate(
+        """async () => {
+          const { JobCard } = await import("/static/js/job_card.js");
+          const blank = document.querySelector("[data-blank]");
+          const list = document.querySelector("[data-gallery]");
+          const { jobs } = await (await fetch(list.dataset.list)).json();
+          const of = (item) => jobs.find((job) => job.id === item.dataset.job);
+          for (const item of list.children) new JobCard(item).show(of(item));
+          list.append(...jobs.map((job) => JobCard.make(blank, job).element));
+        }"""
+    )
+    ages = re.compile(r"just now|\d+ s ago")
+    after = gallery.evaluate("(list) => [...list.children].map((item) => item.outerHTML)")
+    plain = [ages.sub("", html) for html in after]
+    assert plain[:8] == [ages.sub("", html) for html in before]
+    # And a card made of the blank one is like one made on the server.
+    texts = gallery.locator("> li").all_inner_texts()
+    assert texts[8:] == texts[:8]
+
+
+def test_new_jobs_wait_until_they_are_asked_for(site: Site, workshop: Workshop, visitor: Visitor):
+    site.submit(name="First")
+    page = visitor.open(site.url)
+    site.submit(name="Second")
+    news = page.get_by_role("button", name="1 new job")
+    expect(news).to_be_visible()
+    third = site.submit(name="Third")["id"]
+    expect(page.get_by_role("button", name="2 new jobs")).to_be_visible()
+    assert titles(page) == ["First"]
+    assert page.evaluate("window.layoutShift") < 0.01
+    page.get_by_role("button", name="2 new jobs").click()
+    assert titles(page) == ["Third", "Second", "First"]
+    expect(page.get_by_role("link", name="Third", exact=True)).to_be_focused()
+    # They live as the others do.
+    workshop.claim(third)
+    expect(card(page, "Third").locator(".badge")).to_have_text("running")
+    expect(page.locator("[data-news]")).to_be_hidden()
+
+
+def test_the_first_job_shows_itself(site: Site, visitor: Visitor):
+    page = visitor.open(site.url)
+    expect(page.get_by_role("link", name="Make the first one")).to_be_visible()
+    site.submit(name="First")
+    expect(page.get_by_role("link", name="First", exact=True)).to_be_visible()
+
+
+def test_a_job_that_leaves_the_filter_stays_and_goes_on(site: Site, workshop: Workshop, visitor: Visitor):
+    job_id = site.submit(name="Harbour")["id"]
+    page = visitor.open(f"{site.url}/?status=queued")
+    workshop.claim(job_id)
+    expect(card(page, "Harbour").locator(".badge")).to_have_text("running")
+    workshop.fail(job_id)
+    expect(card(page, "Harbour")).to_contain_text("Choose a smaller size.")
+    expect(page.get_by_role("link", name="queued 0")).to_be_visible()
+
+
+def test_older_jobs_are_added_below(site: Site, workshop: Workshop, visitor: Visitor):
+    made = [site.submit(name=f"Job {number:02}")["id"] for number in range(30)]
+    page = visitor.open(site.url)
+    assert len(titles(page)) == 24
+    page.get_by_role("link", name="Older jobs").click()
+    expect(page.locator(".gallery > li")).to_have_count(30)
+    assert page.url == f"{site.url}/"
+    assert titles(page) == [f"Job {number:02}" for number in range(29, -1, -1)]
+    expect(page.get_by_role("link", name="Job 05", exact=True)).to_be_focused()
+    expect(page.get_by_role("link", name="Older jobs")).to_be_hidden()
+    workshop.claim(made[0])
+    expect(card(page, "Job 00").locator(".badge")).to_have_text("running")
+
+
+def test_with_the_keyboard_alone(site: Site, visitor: Visitor):
+    for name in ("Brücke", "Markt"):
+        site.submit(name=name)
+    page = visitor.open(site.url)
+    page.get_by_label("Name").focus()
+    page.keyboard.type("brück")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("name=br"))
+    assert titles(page) == ["Brücke"]
+    page.get_by_role("link", name="Brücke", exact=True).focus()
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("/jobs/[0-9a-f-]{36}$"))
+
+
+def test_a_card_is_one_big_link_with_labels_on_top(site: Site, visitor: Visitor):
+    site.submit(name="Harbour", labels={"series": "town"})
+    page = visitor.open(site.url, width=PHONE)
+    page.get_by_role("link", name="series:town").click()
+    expect(page).to_have_url(f"{site.url}/?label=series%3Atown")
+    expect(page.get_by_role("link", name="Without the label series:town")).to_be_visible()
+    box = page.locator(".cover").bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    expect(page).to_have_url(re.compile("/jobs/[0-9a-f-]{36}$"))
+
+
+def test_the_page_outlives_a_restart(site: Site, workshop: Workshop, visitor: Visitor):
+    visitor.expects("ERR_CONNECTION_REFUSED", "ERR_EMPTY_RESPONSE", "ERR_CONNECTION_RESET", "ERR_SOCKET")
+    job_id = site.submit(name="Harbour")["id"]
+    page = visitor.open(site.url)
+    site.kill()
+    expect(page.get_by_text("The service does not answer")).to_be_visible()
+    site.start()
+    workshop.claim(job_id)
+    expect(card(page, "Harbour").locator(".badge")).to_have_text("running")
+    expect(page.get_by_text("The service does not answer")).to_be_hidden()
+
+
+def test_a_job_deleted_elsewhere_is_said_to_be(site: Site, visitor: Visitor):
+    visitor.expects("404.*/api/v1/jobs/")
+    job_id = site.submit(name="Harbour")["id"]
+    site.submit(name="Other")
+    page = visitor.open(site.url)
+    site.act(job_id, "cancel")
+    site.delete(job_id)
+    expect(card(page, "Harbour")).to_contain_text("deleted")
+    assert titles(page) == ["Other", "Harbour"]
+
+
+@pytest.mark.parametrize("width", [PHONE, 1280])
+def test_without_scripts(site: Site, workshop: Workshop, visitor: Visitor, width: int):
+    for number in range(26):
+        site.submit(name=f"Job {number:02}")
+    page = visitor.open(site.url, scripts=False, width=width)
+    page.get_by_role("link", name="Older jobs").click()
+    expect(page.get_by_role("link", name="Job 00", exact=True)).to_be_visible()
+    page.get_by_role("link", name="Newer jobs").click()
+    expect(page.get_by_role("link", name="Job 25", exact=True)).to_be_visible()
+    page.get_by_label("Name").fill("job 07")
+    page.get_by_role("button", name="Search").click()
+    assert titles(page) == ["Job 07"]
+    page.get_by_role("link", name="failed 0").click()
+    expect(page.get_by_role("heading", name="No job matches")).to_be_visible()
+
+
+def test_a_label_that_cannot_be_read_is_told_of_at_its_field(site: Site, visitor: Visitor):
+    visitor.expects("400")
+    page = visitor.open(site.url)
+    page.get_by_label("Label").fill("town")
+    page.get_by_role("button", name="Search").click()
+    field = page.get_by_label("Label")
+    expect(field).to_have_accessible_description("label is 'town'; it must be of the form key:value")
+    expect(field).to_have_value("town")
