@@ -23,7 +23,11 @@ PRESETS: Mapping[PresetName, Preset] = {
     "draft": Preset(
         "Draft", "A quick look before the long run: small, few steps.", {"steps": 40, "size": 256}
     ),
-    "gentle": Preset("Gentle", "The scene comes first, the style is a hint.", {"style_weight": 1e-3}),
-    "bold": Preset("Bold", "The style takes over; the scene shines through.", {"style_weight": 1e-1}),
+    "gentle": Preset("Gentle", "The scene comes first, the style is a hint.", {"style_weight": 1e-4}),
+    "bold": Preset(
+        "Bold",
+        "The style takes over; the scene shines through.",
+        {"style_weight": 1.0, "learning_rate": 0.04},
+    ),
     "fine": Preset("Fine", "Large and patient, for a print.", {"steps": 200, "size": 1024}),
 }
