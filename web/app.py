@@ -15,6 +15,7 @@ from web.api.jobs import jobs
 from web.api.problems import handle_problems
 from web.api.thumbnails import thumbnails
 from web.api.traffic import handle_traffic
+from web.api.workers import workers
 from web.compression import compress_pages
 from web.docs.pages import docs
 from web.gate import guard_requests
@@ -50,7 +51,18 @@ def create_app(settings: Settings) -> Flask:
     handle_problems(app)
     dress_pages(app)
     compress_pages(app)
-    for blueprint in (assets, jobs, estimates, job_actions, job_files, thumbnails, events, health, docs):
+    for blueprint in (
+        assets,
+        jobs,
+        estimates,
+        job_actions,
+        job_files,
+        thumbnails,
+        events,
+        workers,
+        health,
+        docs,
+    ):
         app.register_blueprint(blueprint)
     for blueprint in (jobs_page, new_page, job_page, workers_page):
         app.register_blueprint(blueprint)

@@ -47,8 +47,9 @@ def make_forecast(services: Services, options: StyleOptions, sizes: Sizes) -> Fo
         position = count_queued(session) + 1
         running, run_seconds = count_with_workers(session), recent_run_seconds(session)
     beats = services.live.workers()
-    state = QueueState(running, None if beats is None else len(beats), run_seconds)
-    devices = {beat.device for beat in beats or ()}
+    eligible = None if beats is None else [beat for beat in beats if beat.takes_jobs]
+    state = QueueState(running, None if eligible is None else len(eligible), run_seconds)
+    devices = {beat.device for beat in eligible or ()}
     return Forecast(
         run=estimate_run(work, runs, devices=devices),
         position=position,

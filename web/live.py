@@ -43,6 +43,11 @@ class LiveReader:
         """Return the workers that are alive; None when Redis cannot be asked."""
         return self._ask(self._registry.alive)
 
+    def eligible_workers(self) -> int | None:
+        """Return how many workers a job may come to; None when Redis cannot be asked."""
+        beats = self.workers()
+        return None if beats is None else sum(beat.takes_jobs for beat in beats)
+
     def _ask(self, question: Callable[[], _T]) -> _T | None:
         if self._monotonic() < self._away_until:
             return None

@@ -1,4 +1,4 @@
-"""How long a queued job is likely to wait."""
+"""How long a queued job is likely to wait, and what it waits for."""
 
 from __future__ import annotations
 
@@ -16,13 +16,19 @@ class QueueState:
     run_seconds: Sequence[float]
 
 
-def no_start_reason(workers: int | None) -> str | None:
-    """Return why no job starts at all, if that is so; `workers` is None while Redis cannot be asked."""
+def no_start_reason(workers: int | None, *, draining: int = 0) -> str | None:
+    """Return why no job can start, in one sentence; None when one can.
+
+    `workers` is how many take jobs, None while Redis cannot be asked; `draining` how many are about to end.
+    """
     if workers is None:
         return "Redis does not answer; the job is kept, and starts when it is back"
-    if workers == 0:
-        return "no worker is connected; start one with: atelier-worker run"
-    return None
+    if workers:
+        return None
+    if draining:
+        who = "the only worker" if draining == 1 else "every worker"
+        return f"{who} is draining and takes no more jobs; start one with: atelier-worker run"
+    return "no worker is connected; start one with: atelier-worker run"
 
 
 def seconds_ahead(position: int, state: QueueState) -> float | None:
@@ -38,3 +44,8 @@ def seconds_ahead(position: int, state: QueueState) -> float | None:
     if not state.run_seconds:
         return None
     return round(fmean(state.run_seconds) * (ahead + 0.5) / state.workers, 1)
+
+
+def backlog_seconds(depth: int, state: QueueState) -> float | None:
+    """Return the seconds until a job handed in now, behind `depth` others, starts; None if unknown."""
+    return seconds_ahead(depth + 1, state)

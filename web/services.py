@@ -47,6 +47,7 @@ class Services:
     flags: Flags
     board: ProgressBoard
     live: LiveReader
+    registry: WorkerRegistry
     shelf: AssetShelf
     decoding: threading.Semaphore
     streams: Slots
@@ -77,6 +78,7 @@ def open_services(settings: Settings) -> Services:
     # Someone waits for the answer, and can do without: one that hangs must not cost a request 10 s.
     client.connection_pool.connection_kwargs["socket_timeout"] = _REDIS_SECONDS
     board = ProgressBoard(client)
+    registry = WorkerRegistry(client, worker_seconds=settings.worker_seconds)
 
     def is_used(sha256: str) -> bool:
         with database.read() as session:
@@ -89,7 +91,8 @@ def open_services(settings: Settings) -> Services:
         redis=client,
         flags=Flags(client),
         board=board,
-        live=LiveReader(board, WorkerRegistry(client, worker_seconds=settings.worker_seconds)),
+        live=LiveReader(board, registry),
+        registry=registry,
         shelf=AssetShelf(storage, is_used=is_used),
         decoding=threading.BoundedSemaphore(_DECODERS),
         streams=Slots(settings.web_threads // 2),

@@ -191,6 +191,7 @@ class Attempt:
             weights=self._claim["weights"],
             engine_version=self._engine.version,
             run_seconds=round(monotonic() - self._began, 3),
+            gpu_peak_bytes=step.gpu_peak_bytes,
         )
         marker_key = layout.marker_key(message.job_id, message.attempt)
         try:

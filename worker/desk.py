@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import redis
 
@@ -13,6 +13,7 @@ from shared.coordination.progress import ProgressBoard
 from shared.coordination.stream import EventStream
 from shared.settings import Settings
 from shared.storage.store import ArtifactStore, open_store
+from worker.slate import Slate
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,11 @@ class Desk:
     flags: Flags
     board: ProgressBoard
     stream: EventStream
+    #: What the node's parent process reads; of a runner without one, nobody does.
+    slate: Slate = field(default_factory=Slate)
 
 
-def open_desk(settings: Settings, *, worker_id: str, device: str) -> Desk:
+def open_desk(settings: Settings, *, worker_id: str, device: str, slate: Slate | None = None) -> Desk:
     """Open the tools; nothing is connected before it is used."""
     client = connect_redis(settings)
     return Desk(
@@ -43,4 +46,5 @@ def open_desk(settings: Settings, *, worker_id: str, device: str) -> Desk:
         flags=Flags(client),
         board=ProgressBoard(client),
         stream=EventStream(client),
+        slate=slate or Slate(),
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import importlib.metadata
 import os
+import signal
+import socket
 import sys
 from collections.abc import Callable
-from datetime import datetime
-from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 from celery import Celery, bootsteps, signals
@@ -16,16 +17,18 @@ from shared.broker import QUEUE, broker_config
 from shared.clock import utc_now
 from shared.coordination.connection import connect_redis
 from shared.coordination.workers import WorkerBeat, WorkerRegistry
-from shared.errors import RedisUnavailable
 from shared.logs import configure_logs, get_logger
 from shared.settings import Settings
 from worker.desk import open_desk
 from worker.devices import Device
+from worker.memory import MemoryMeter
+from worker.pulse import Pulse
 from worker.runner import Engine, Runner
+from worker.slate import Slate
 from worker.task import register_task
 
 _log = get_logger(__name__)
-_BEAT_SECONDS = 5.0
+_LOOK_SECONDS = 1.0
 
 
 class Node:
@@ -39,17 +42,23 @@ class Node:
         device: Device,
         weights: str,
         load_engine: Callable[[], Engine],
+        fleet_pid: int | None = None,
     ) -> None:
-        """Prepare a node; `weights` is what they are called, `load_engine` is called in the child alone."""
+        """Prepare a node; `weights` is what they are called, `load_engine` is called in the child alone.
+
+        With a `fleet_pid` it drains once it is no longer the child of that process.
+        """
         self.settings = settings
         self.name = name
         self.device = device
         self._weights = weights
         self._load_engine = load_engine
-        self._draining = multiprocessing.get_context("fork").Event()
+        self._fleet_pid = fleet_pid
+        self._slate = Slate()
         self._runner: Runner | None = None
-        self._registry = WorkerRegistry(connect_redis(settings), worker_seconds=settings.worker_seconds)
-        self._started_at: datetime = utc_now()
+        self._pulse = self._make_pulse()
+        self._gone = Event()
+        self._last_looks: Thread | None = None
 
     def run(self) -> None:
         """Take jobs until SIGTERM; then check the running one in, and return."""
@@ -60,15 +69,15 @@ class Node:
             (signals.worker_process_init, self._load),
             (signals.worker_shutting_down, self._drain),
         ]
-        for signal, handler in handlers:
-            signal.connect(handler, weak=False)
+        for event, handler in handlers:
+            event.connect(handler, weak=False)
         try:
             names = [f"--hostname={self.name}", f"--queues={QUEUE}", f"--loglevel={self.settings.log_level}"]
             options = ["--pool=prefork", "--concurrency=1", "--without-gossip", "--without-mingle"]
             app.worker_main(["--quiet", "worker", *names, *options])
         finally:
-            for signal, handler in handlers:
-                signal.disconnect(handler)
+            for event, handler in handlers:
+                event.disconnect(handler)
             self._leave()
 
     def make_app(self) -> Celery:
@@ -89,7 +98,7 @@ class Node:
             broker_connection_retry_on_startup=True,
             broker_connection_max_retries=None,
         )
-        app.steps["worker"].add(_beat_step(self))
+        app.steps["worker"].add(_pulse_step(self))
         register_task(app, self.runner)
         return app
 
@@ -97,27 +106,25 @@ class Node:
         """Return the child's runner, loading the engine if the start of the child could not."""
         if self._runner is None:
             engine = self._load_engine()
-            desk = open_desk(self.settings, worker_id=self.name, device=self.device.label)
-            self._runner = Runner(desk, engine, draining=self._draining.is_set)
+            desk = open_desk(self.settings, worker_id=self.name, device=self.device.label, slate=self._slate)
+            self._runner = Runner(desk, engine, draining=lambda: self._slate.is_draining)
+            self._slate.be_ready(engine.weights.notice)
         return self._runner
 
-    def beat(self) -> None:
-        """Say that the node is alive: in Redis, and by touching the health file."""
-        now = utc_now()
-        beat = WorkerBeat(
-            worker_id=self.name,
-            device=self.device.label,
-            weights=self._weights,
-            started_at=self._started_at,
-            at=now,
-        )
-        try:
-            self._registry.beat(beat)
-        except RedisUnavailable as error:
-            _log.warning("beat_lost", reason=error.detail)
-            return
-        if self.settings.health_file:
-            Path(self.settings.health_file).touch()
+    def look(self) -> None:
+        """Say what the node is doing; end as with SIGTERM if it is asked to, or if its fleet is gone."""
+        asked = self._pulse.look()
+        orphaned = self._fleet_pid is not None and os.getppid() != self._fleet_pid
+        if (asked or orphaned) and not self._slate.is_draining:
+            _log.info("drain_asked" if asked else "fleet_gone", worker_id=self.name)
+            # Noted at once: a second SIGTERM would hit a node that is already leaving.
+            self._slate.drain()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def keep_looking(self) -> None:
+        """Go on beating from a thread: the timer has ended, and no child is forked any more."""
+        self._last_looks = Thread(target=self._look_until_gone, name="pulse", daemon=True)
+        self._last_looks.start()
 
     def _guard(self, **_: object) -> None:
         if "tensorflow" in sys.modules:
@@ -127,29 +134,59 @@ class Node:
         # Both are read by TensorFlow when it is loaded, so before the engine is.
         os.environ["CUDA_VISIBLE_DEVICES"] = self.device.visible or "-1"
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        self._slate.begin()
         self.runner()
         _log.info("engine_ready", device=self.device.label, weights=self._weights)
 
     def _drain(self, **_: object) -> None:
-        self._draining.set()
+        self._slate.drain()
+
+    def _look_until_gone(self) -> None:
+        self._pulse.look()
+        while not self._gone.wait(_LOOK_SECONDS):
+            self._pulse.look()
 
     def _leave(self) -> None:
-        try:
-            self._registry.leave(self.name)
-        except RedisUnavailable as error:
-            _log.warning("leave_lost", reason=error.detail)
+        self._gone.set()
+        if self._last_looks is not None:
+            self._last_looks.join()  # a beat after this one's leaving would bring it back
+        self._pulse.stop()
+
+    def _make_pulse(self) -> Pulse:
+        now = utc_now()
+        facts = WorkerBeat(
+            worker_id=self.name,
+            host=socket.gethostname(),
+            device=self.device.label,
+            weights=self._weights,
+            version=importlib.metadata.version("atelier"),
+            started_at=now,
+            at=now,
+        )
+        registry = WorkerRegistry(connect_redis(self.settings), worker_seconds=self.settings.worker_seconds)
+        return Pulse(
+            registry,
+            self._slate,
+            MemoryMeter(self.device),
+            facts=facts,
+            health_file=self.settings.health_file,
+        )
 
 
-def _beat_step(node: Node) -> type[bootsteps.StartStopStep]:
-    """Return a bootstep that beats from the parent's own timer: a thread would not survive its forks well."""
+def _pulse_step(node: Node) -> type[bootsteps.StartStopStep]:
+    """Return a bootstep that looks from the parent's own timer: a thread would not survive its forks well."""
 
-    class Beat(bootsteps.StartStopStep):  # type: ignore[misc]
-        """Beats from the start of the worker on."""
+    class PulseStep(bootsteps.StartStopStep):  # type: ignore[misc]
+        """Looks from the start of the worker on, until its end."""
 
         requires = ("celery.worker.components:Timer",)
 
         def start(self, parent: Any) -> None:  # noqa: ANN401 - Celery's worker
-            node.beat()
-            parent.timer.call_repeatedly(_BEAT_SECONDS, node.beat)
+            node.look()
+            parent.timer.call_repeatedly(_LOOK_SECONDS, node.look)
 
-    return Beat
+        def close(self, _parent: Any) -> None:  # noqa: ANN401 - Celery's worker
+            """The first thing that Celery does when it stops; waiting for the child comes after it."""
+            node.keep_looking()
+
+    return PulseStep

@@ -90,7 +90,8 @@ class Runner:
             if verdict is not Verdict.OK:
                 _log.info("message_dropped", verdict=verdict)
                 return Outcome.DROPPED
-            return self._run_claimed(message, reporter)
+            with desk.slate.busy_with(message, now=utc_now()):
+                return self._run_claimed(message, reporter)
 
     def _run_claimed(self, message: JobMessage, reporter: Reporter) -> Outcome:
         settings = self._desk.settings
@@ -162,6 +163,7 @@ class Runner:
         state = found.state if found else None
         for step in self._engine.stylize(content, style, message.options, resume=state):
             lease.stepped()
+            self._desk.slate.stepped(step.step)
             attempt.show(step)
             last = step.step == step.steps
             # At the last step nobody's wish counts any more: the picture is done.

@@ -60,6 +60,12 @@ def test_every_service_has_a_health_check_and_time_to_stop(services):
         assert services[name]["depends_on"]["redis"] == {"condition": "service_healthy"}
 
 
+def test_a_drained_worker_stays_down_and_everything_else_comes_back(services):
+    policies = {name: service["restart"] for name, service in services.items()}
+    assert {policies[name] for name in _WORKERS} == {"on-failure"}
+    assert {policy for name, policy in policies.items() if name not in _WORKERS} == {"unless-stopped"}
+
+
 def test_every_variable_is_a_setting_with_a_valid_value(services):
     for service in services.values():
         given = {key: _default(value) for key, value in service.get("environment", {}).items()}

@@ -60,8 +60,7 @@ def read_views(services: Services, query: Callable[[Session], list[Job]]) -> lis
     live = services.live.progress([job.id for job in jobs if job.job_status in _LIVE])
     queue = None
     if queued:
-        workers = services.live.workers()
-        queue = QueueState(running, None if workers is None else len(workers), run_seconds)
+        queue = QueueState(running, services.live.eligible_workers(), run_seconds)
     return [
         JobView(
             job,

@@ -135,6 +135,18 @@ class ApiClient:
         """Remove a job that has ended."""
         self._send("DELETE", _job_path(job_id))
 
+    def workers(self) -> dict[str, Any]:
+        """Return the workers that are connected, as the service lists them."""
+        return dict(self._send("GET", f"{_BASE}/workers").json())
+
+    def drain(self, worker_id: str) -> dict[str, Any]:
+        """Ask a worker to hand its job back and end, and return it."""
+        return dict(self._send("POST", f"{_BASE}/workers/{quote(worker_id, safe='')}/drain").json())
+
+    def queue(self) -> dict[str, Any]:
+        """Return how much waits, and for how long."""
+        return dict(self._send("GET", f"{_BASE}/queue").json())
+
     def download(self, url: str) -> Iterator[bytes]:
         """Yield a file's bytes in pieces."""
         with _transport_errors(self.url), self._http.stream("GET", url) as response:

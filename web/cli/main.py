@@ -28,6 +28,9 @@ _COMMANDS = {
     "fork": ("web.cli.fork", "Begin a new job with a checkpoint of another one."),
     "download": ("web.cli.download", "Download a job's final picture."),
     "delete": ("web.cli.delete", "Remove a job that has ended, with its files."),
+    "workers": ("web.cli.workers", "List the workers that are connected."),
+    "queue": ("web.cli.queue", "Show how much waits, and for how long."),
+    "drain": ("web.cli.drain", "Let a worker hand its job back and end."),
     "prune": ("web.cli.prune", "Remove what is no longer to be kept, on the web host."),
 }
 

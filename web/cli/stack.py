@@ -12,7 +12,7 @@ from types import TracebackType
 
 from shared.clock import utc_now
 from shared.coordination.connection import connect_redis
-from shared.coordination.workers import WorkerBeat, WorkerRegistry
+from shared.coordination.workers import WorkerBeat, WorkerRegistry, WorkerState
 from shared.errors import RedisUnavailable
 from shared.redis_server import RedisServer
 from shared.settings import Settings
@@ -28,8 +28,8 @@ from web.cli.redis_child import RedisChild
 from web.cli.stop_request import StopRequest
 from web.cli.supervisor import Supervisor
 
-#: Exit codes of a worker that it is no use to start again.
-_WRONG_SETTINGS, _NO_WEIGHTS = 2, 3
+#: Exit codes of a worker that is not started again: it was drained, or it would be no use.
+_DRAINED, _WRONG_SETTINGS, _NO_WEIGHTS = 0, 2, 3
 
 _LOOK_SECONDS = 0.1
 _READY_SECONDS = 60.0
@@ -54,11 +54,12 @@ class Stack:
     ) -> None:
         self.settings = settings
         self._environ = environ
-        self._workers = workers
         self._own_redis = own_redis
         self._output = output
         self._stop_request = stop_request
         self._view = LogView() if show_logs else None
+        self._worker_names = [f"worker-{number}" for number in range(1, workers + 1)]
+        self._has_said_no_worker = False
         self._exits = ExitStack()
         self._started_at: datetime = utc_now()
 
@@ -84,6 +85,7 @@ class Stack:
     def tick(self) -> None:
         """Look after the processes; raise KeyboardInterrupt once a stop is requested."""
         self._supervisor.tick()
+        self._say_if_no_worker_is_left()
         if self._view is not None:
             for name, line in self._view.new_lines():
                 self._output.say(f"{name:<9} {line}")
@@ -93,24 +95,35 @@ class Stack:
         """Return the first worker of ours that is alive; None when none can be, or 3 minutes are over."""
         registry = WorkerRegistry(connect_redis(self.settings), worker_seconds=self.settings.worker_seconds)
         deadline = monotonic() + _WORKER_SECONDS
-        names = {f"worker-{number}" for number in range(1, self._workers + 1)}
-        while monotonic() < deadline and not names <= set(self._supervisor.given_up):
+        while monotonic() < deadline and not self._is_without_workers():
             self.tick()
             try:
                 beats = registry.alive()
             except RedisUnavailable:
                 beats = []
             for beat in beats:
-                # One of an earlier time is still in Redis for some seconds.
-                if beat.started_at >= self._started_at:
+                # One of an earlier time is still in Redis for some seconds; a new one still loads its engine.
+                if beat.started_at >= self._started_at and beat.state is not WorkerState.STARTING:
                     return beat
             sleep(_LOOK_SECONDS)
         return None
 
     def log_tails(self) -> str:
         """Return the last lines of all logs, for a message about a failure."""
-        names = ["web", "control", *(f"worker-{number}" for number in range(1, self._workers + 1))]
+        names = ["web", "control", *self._worker_names]
         return "\n".join(f"  {self._log(name)}:{self._supervisor.tail(name)}" for name in names)
+
+    def _is_without_workers(self) -> bool:
+        """Whether every worker has ended for good; False when none was wanted."""
+        return bool(self._worker_names) and set(self._worker_names) <= set(self._supervisor.given_up)
+
+    def _say_if_no_worker_is_left(self) -> None:
+        if self._is_without_workers() and not self._has_said_no_worker:
+            self._has_said_no_worker = True
+            self._output.say(
+                "No worker is left: jobs are accepted and wait. Stop this and start it again for new ones.",
+                style="yellow",
+            )
 
     def _start(self) -> None:
         lock = self._exits.enter_context(FolderLock(self.settings.data_dir, holder="another 'atelier'"))
@@ -126,8 +139,7 @@ class Stack:
         scripts = Path(sys.executable).parent
         self._start_child("web", "web", [str(scripts / "atelier"), "web"])
         self._start_child("control", "control", [str(scripts / "atelier"), "control"])
-        for number in range(1, self._workers + 1):
-            name = f"worker-{number}"
+        for name in self._worker_names:
             self._start_child(name, "worker", [str(scripts / "atelier-worker"), "run", "--name", name])
         self._wait_until_ready()
 
@@ -148,7 +160,9 @@ class Stack:
             log=log,
             stage=_STAGES[kind],
             grace_seconds=_GRACE_SECONDS[kind],
-            final_codes=frozenset({_WRONG_SETTINGS, _NO_WEIGHTS}) if kind == "worker" else frozenset(),
+            final_codes=frozenset({_DRAINED, _WRONG_SETTINGS, _NO_WEIGHTS})
+            if kind == "worker"
+            else frozenset(),
             required=kind != "worker",
         )
 

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from time import monotonic, sleep
 
 from shared.errors import RedisUnavailable
+from shared.restart import Ending, decide_restart, describe_code
 from web.cli.child import Child, log_tail
 from web.cli.errors import StartFailed
 from web.cli.guard import Guard
 from web.cli.log_view import shorten
-from web.cli.restart import Ending, decide_restart, describe_code
 
 _LOOK_SECONDS = 0.05
 _RETRY_SECONDS = 5.0
@@ -102,7 +102,9 @@ class Supervisor:
             raise StartFailed(f"{what}. The end of {child.program.log}:{self.tail(name)}")
         if decision.delay_seconds is None:
             self._given_up[name] = code
-            self._say(f"{what}; it is not started again. It said:{self.tail(name)}")
+            # With 0 it did as it was asked, and has nothing to explain.
+            why = f" It said:{self.tail(name)}" if code else ""
+            self._say(f"{what}; it is not started again.{why}")
             return
         self._due[name] = monotonic() + decision.delay_seconds
         self._say(

@@ -24,6 +24,7 @@ _TAGS = {
     "assets": "Pictures that are uploaded once and used in many jobs.",
     "jobs": "A job makes one picture of a content and a style.",
     "pictures": "What a job leaves: previews, checkpoints and the result.",
+    "workers": "Who does the work, and how much of it waits.",
     "health": "For operators.",
 }
 _ALWAYS = {"X-Request-Id": "The request's id, also in the service's log"}

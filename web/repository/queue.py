@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import Integer, cast, func, select
 from sqlalchemy.orm import Session
 
 from shared.status import JobStatus
 from web.models import Job
+
+
+@dataclass(frozen=True)
+class QueueCounts:
+    """How many jobs there are of each kind that has not ended; `oldest` is when the first of `depth` came.
+
+    Followers are not in `depth`: no worker has anything to do for them.
+    """
+
+    depth: int = 0
+    followers: int = 0
+    running: int = 0
+    paused: int = 0
+    oldest: datetime | None = None
 
 
 def queue_positions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
@@ -37,3 +53,25 @@ def count_with_workers(session: Session) -> int:
     """Return how many jobs workers are busy with."""
     busy = [JobStatus.RUNNING.value, JobStatus.CANCELING.value]
     return session.scalar(select(func.count()).select_from(Job).where(Job.status.in_(busy))) or 0
+
+
+def count_queue(session: Session) -> QueueCounts:
+    """Count the jobs that have not ended, by what they wait for."""
+    follows = cast(Job.leader_id.is_not(None), Integer).label("follows")
+    query = select(Job.status, follows, func.count().label("jobs"), func.min(Job.queued_at).label("oldest"))
+    unfinished = [status.value for status in JobStatus if not status.is_final]
+    rows = session.execute(query.where(Job.status.in_(unfinished)).group_by(Job.status, follows)).all()
+    found = {(JobStatus(row.status), bool(row.follows)): row for row in rows}
+
+    def jobs(status: JobStatus, *kinds: bool) -> int:
+        return sum(found[status, kind].jobs for kind in kinds if (status, kind) in found)
+
+    both = (False, True)
+    line = found.get((JobStatus.QUEUED, False))
+    return QueueCounts(
+        depth=jobs(JobStatus.QUEUED, False),
+        followers=jobs(JobStatus.QUEUED, True),
+        running=jobs(JobStatus.RUNNING, *both) + jobs(JobStatus.CANCELING, *both),
+        paused=jobs(JobStatus.PAUSED, *both),
+        oldest=line.oldest if line else None,
+    )

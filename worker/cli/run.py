@@ -18,29 +18,30 @@ from shared.settings import Settings, load_settings
 if TYPE_CHECKING:
     from worker.runner import Engine
 
-NO_WEIGHTS = 3
+WRONG_SETTINGS, NO_WEIGHTS = 2, 3
 
 
 @click.command(short_help="Take jobs from the queue and carry them out.")
 @click.option("--name", help="Name of this node; default: the machine's name. Must be unique among workers.")
+@click.option("--fleet-pid", type=int, hidden=True, help="The process that started one node for each GPU.")
 @click.option(
     "--gpus",
     default="auto",
     show_default=True,
     help="auto (all GPUs, else the CPU), all, none, or numbers such as 0,2. One node is started for each.",
 )
-def run(name: str | None, gpus: str) -> None:
-    """Take jobs from the queue and carry them out, until SIGTERM or Ctrl-C.
+def run(name: str | None, gpus: str, fleet_pid: int | None) -> None:
+    """Take jobs from the queue and carry them out, until SIGTERM, Ctrl-C or 'atelier drain'.
 
     A stopped worker saves a checkpoint and hands its job back; another one goes on from there.
 
     Settings are ATELIER_… variables; a worker needs ATELIER_REDIS_URL, ATELIER_STORAGE_URL and
-    ATELIER_VGG19_WEIGHTS. Exit codes: 0 stopped, 2 wrong usage or settings, 3 no usable weights.
+    ATELIER_VGG19_WEIGHTS. Exit codes: 0 stopped as asked, 2 wrong usage or settings, 3 no usable weights.
     """
     try:
         settings = load_settings(os.environ)
         configure_logs(settings)
-        sys.exit(_run(settings, name or socket.gethostname(), gpus))
+        sys.exit(_run(settings, name or socket.gethostname(), gpus, fleet_pid))
     except InvalidSettings as error:
         raise click.UsageError(error.detail) from None
     except WeightsError as error:
@@ -50,7 +51,7 @@ def run(name: str | None, gpus: str) -> None:
         sys.exit(NO_WEIGHTS)
 
 
-def _run(settings: Settings, name: str, gpus: str) -> int:
+def _run(settings: Settings, name: str, gpus: str, fleet_pid: int | None) -> int:
     from worker.devices import choose_devices, find_gpus  # here: --help needs none of this
     from worker.engine.quiet import native_messages_held
     from worker.engine.weights.source import ImagenetSource, check_weights, resolve_weights
@@ -68,9 +69,12 @@ def _run(settings: Settings, name: str, gpus: str) -> int:
                     f"{name}-gpu{device.number}",
                     "--gpus",
                     device.visible,
+                    "--fleet-pid",
+                    str(os.getpid()),
                 ]
                 for device in devices
-            }
+            },
+            final_codes=frozenset({WRONG_SETTINGS, NO_WEIGHTS}),
         )
     source = ImagenetSource(
         url=settings.vgg19_weights_url,
@@ -90,7 +94,14 @@ def _run(settings: Settings, name: str, gpus: str) -> int:
 
         return StyleEngine(load_weights(choice, settings.cache_dir))
 
-    Node(settings, name=name, device=devices[0], weights=choice.kind, load_engine=load_engine).run()
+    Node(
+        settings,
+        name=name,
+        device=devices[0],
+        weights=choice.kind,
+        load_engine=load_engine,
+        fleet_pid=fleet_pid,
+    ).run()
     return 0
 
 

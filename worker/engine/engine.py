@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from shared.errors import LossNotFinite, OutOfMemory
 from shared.options import StyleOptions
 from worker.engine.decode import decode_picture
+from worker.engine.gpu_memory import forget_gpu_peak, gpu_peak_bytes
 from worker.engine.methods.classic import Classic
 from worker.engine.methods.method import Method, Optimisation, State
 from worker.engine.methods.untrained import Untrained
@@ -71,6 +72,7 @@ class StyleEngine:
         """
         content_picture = decode_picture(content, size=options.size, name="content")
         style_picture = decode_picture(style, size=options.size, name="style")
+        forget_gpu_peak()
         with memory_errors(options):
             optimisation = self._method.prepare(content_picture, style_picture, options)
             state = optimisation.start()
@@ -98,6 +100,7 @@ def _record(optimisation: Optimisation, state: State, step: int, steps: int, *, 
         seconds=seconds,
         _image=partial(_to_uint8, optimisation, state, step),
         _state=partial(_to_host, state, step),
+        gpu_peak_bytes=gpu_peak_bytes(),
     )
 
 

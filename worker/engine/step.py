@@ -34,6 +34,8 @@ class Step:
     seconds: float
     _image: Callable[[], NDArray[np.uint8]] = field(repr=False, compare=False)
     _state: Callable[[], EngineState] = field(repr=False, compare=False)
+    #: The most GPU memory that the job has needed until now, in bytes; None on a CPU.
+    gpu_peak_bytes: int | None = None
 
     def image(self) -> NDArray[np.uint8]:
         """Return the picture as of this step, sRGB, shape [H, W, 3]; fetched from the device on each call."""

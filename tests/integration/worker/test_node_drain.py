@@ -1,0 +1,182 @@
+"""Real nodes, each a process of its own, watched and drained over HTTP."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from shared.errors import ServiceError
+from shared.settings import Settings
+from tests.node_process import start_node
+from web.app import create_app
+from web.control.process import Control
+from web.services import services_of
+
+_PATIENCE_SECONDS = 30
+API = "/api/v1"
+Starter = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[FlaskClient]:
+    """The app, and control in a thread beside it."""
+    app = create_app(settings)
+    control, stopping = Control(settings), threading.Event()
+
+    def run() -> None:
+        while not stopping.is_set():
+            try:
+                control.round()
+            except ServiceError:
+                stopping.wait(0.1)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    yield app.test_client()
+    stopping.set()
+    thread.join()
+    control.close()
+    services_of(app).close()
+
+
+@pytest.fixture
+def start(settings: Settings) -> Iterator[Starter]:
+    """A starter of nodes; none is left at the end."""
+    nodes: list[subprocess.Popen[str]] = []
+
+    def start_one(name: str, **more: object) -> subprocess.Popen[str]:
+        nodes.append(start_node(settings, name, **more))
+        return nodes[-1]
+
+    yield start_one
+    for node in nodes:
+        if node.poll() is None:
+            os.killpg(node.pid, signal.SIGKILL)
+        node.communicate()
+
+
+def submit(client: FlaskClient, make_picture: Callable[..., bytes], *, steps: int) -> dict[str, Any]:
+    data = {
+        name: (BytesIO(make_picture(seed=seed)), "a.png") for seed, name in enumerate(("content", "style"))
+    }
+    response = client.post(f"{API}/jobs", data={**data, "options": f'{{"steps": {steps}}}'})
+    assert response.status_code == 202, response.text
+    return response.json
+
+
+def worker(client: FlaskClient, name: str) -> dict[str, Any] | None:
+    found = [one for one in client.get(f"{API}/workers").json["workers"] if one["id"] == name]
+    return found[0] if found else None
+
+
+def wait_for(condition: Callable[[], Any]) -> Any:
+    deadline = monotonic() + _PATIENCE_SECONDS
+    while not (found := condition()):
+        assert monotonic() < deadline
+        sleep(0.02)
+    return found
+
+
+def is_in(client: FlaskClient, name: str, *states: str) -> Callable[[], Any]:
+    def look() -> Any:
+        found = worker(client, name)
+        return found if found and found["state"] in states else None
+
+    return look
+
+
+def test_a_drained_node_checks_in_ends_with_0_and_another_one_goes_on(client, start, make_picture):
+    first = start("first", step_seconds=0.1)
+    idle = wait_for(is_in(client, "first", "idle"))
+    assert (idle["device"], idle["notice"], idle["job"]) == ("cpu", "no weights at all", None)
+    assert idle["memory"]["total_bytes"] > idle["memory"]["used_bytes"] > 0
+    job = submit(client, make_picture, steps=400)
+    busy = wait_for(is_in(client, "first", "busy"))
+    assert (busy["job"]["id"], busy["job"]["steps"]) == (job["id"], 400)
+    wait_for(lambda: worker(client, "first")["job"]["step"] > 2)
+
+    assert client.post(busy["urls"]["drain"]).json["state"] == "draining"
+    assert first.wait(_PATIENCE_SECONDS) == 0
+    assert worker(client, "first") is None
+    released = wait_for(lambda: (one := client.get(job["urls"]["self"]).json)["status"] == "queued" and one)
+    assert released["progress"]["step"] > 2
+    checkpoints = client.get(job["urls"]["checkpoints"]).json["checkpoints"]
+    assert checkpoints[-1]["step"] == released["progress"]["step"]
+    assert client.get(f"{API}/queue").json["depth"] == 1
+
+    start("second", step_seconds=0.001)
+    done = wait_for(lambda: (one := client.get(job["urls"]["self"]).json)["status"] == "succeeded" and one)
+    assert done["attempt"]["worker_id"] == "second"
+    assert done["attempt"]["resumed_from_step"] == checkpoints[-1]["step"]
+    wait_for(is_in(client, "second", "idle"))
+
+
+def test_after_a_killed_child_the_worker_tells_what_its_next_one_does(client, start, make_picture):
+    node = start("node", step_seconds=0.1)
+    wait_for(is_in(client, "node", "idle"))
+    submit(client, make_picture, steps=400)
+    first = wait_for(is_in(client, "node", "busy"))["job"]
+    (child,) = children(node.pid)
+    os.kill(child, signal.SIGKILL)
+
+    def taken_again() -> Any:
+        found = worker(client, "node")["job"]
+        return found and found["since"] > first["since"]
+
+    wait_for(taken_again)
+    assert worker(client, "node")["job"]["id"] == first["id"]
+
+
+def test_a_drained_node_that_is_started_again_works(client, start):
+    node = start("node")
+    found = wait_for(is_in(client, "node", "idle"))
+    client.post(found["urls"]["drain"])
+    assert node.wait(_PATIENCE_SECONDS) == 0
+    again = start("node")
+    wait_for(is_in(client, "node", "idle"))
+    assert again.poll() is None
+
+
+def test_a_node_whose_fleet_was_killed_drains(client, settings, start):
+    fleet = subprocess.Popen(
+        [sys.executable, "-c", _FLEET, settings.model_dump_json()], stdout=subprocess.PIPE, text=True
+    )
+    pid = int(fleet.stdout.readline())
+    wait_for(is_in(client, "node", "idle"))
+    fleet.kill()
+    fleet.communicate()
+    wait_for(lambda: worker(client, "node") is None)
+    wait_for(lambda: not is_alive(pid))
+
+
+#: A process that starts a node as a fleet does, says its id, and waits.
+_FLEET = """
+import os, signal, sys
+from shared.settings import Settings
+from tests.node_process import start_node
+node = start_node(Settings.model_validate_json(sys.argv[1]), "node", fleet_pid=os.getpid())
+print(node.pid, flush=True)
+signal.pause()
+"""
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,67 @@
+"""What parent and child of a node tell each other."""
+
+from __future__ import annotations
+
+import multiprocessing
+
+import pytest
+
+from shared.clock import utc_now
+from shared.coordination.workers import WorkerState
+from shared.messages import InputPicture, JobMessage
+from shared.options import StyleOptions
+from worker.slate import ChildNote, Slate
+
+PICTURE = InputPicture(key="assets/aa/aa", sha256="aa")
+MESSAGE = JobMessage(job_id="j", attempt=2, content=PICTURE, style=PICTURE, options=StyleOptions(steps=20))
+
+
+def test_a_child_tells_its_parent_what_it_does():
+    slate = Slate()
+    assert slate.read() == ChildNote(state=WorkerState.STARTING)
+    fork = multiprocessing.get_context("fork")
+    told, go_on = fork.Event(), fork.Event()
+
+    def child() -> None:
+        slate.be_ready("never trained")
+        with slate.busy_with(MESSAGE, now=utc_now()):
+            slate.stepped(7)
+            told.set()
+            assert go_on.wait(20)
+            assert slate.is_draining
+
+    process = fork.Process(target=child)
+    process.start()
+    assert told.wait(20)
+    note = slate.read()
+    assert (note.state, note.notice) == (WorkerState.BUSY, "never trained")
+    assert (note.job.job_id, note.job.attempt, note.job.step, note.job.steps) == ("j", 2, 7, 20)
+    slate.drain()
+    go_on.set()
+    process.join(20)
+    assert process.exitcode == 0
+    assert slate.read() == ChildNote(state=WorkerState.IDLE, notice="never trained")
+
+
+def test_after_a_killed_child_the_next_one_begins_anew():
+    slate = Slate()
+    slate.be_ready("a notice")
+    with pytest.raises(KeyboardInterrupt), slate.busy_with(MESSAGE, now=utc_now()):
+        raise KeyboardInterrupt
+    assert slate.read().job is None
+    slate.begin()
+    assert slate.read() == ChildNote(state=WorkerState.STARTING)
+
+
+def test_a_text_that_is_half_written_is_not_read():
+    slate = Slate()
+    slate.be_ready(None)
+    before = slate.read()
+    slate._text[20] = b"?"
+    assert slate.read() == before
+
+
+def test_a_long_notice_fits():
+    slate = Slate()
+    slate.be_ready("ü" * 100_000)
+    assert slate.read().notice == "ü" * 1000

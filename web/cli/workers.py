@@ -1,0 +1,62 @@
+"""`atelier workers`: the workers that are connected, as a table or as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from shared.terminal import format_seconds
+from web.cli.arguments import json_option, open_client, url_option
+from web.cli.output import Output
+
+_COLOURS = {"busy": "cyan", "idle": "green", "draining": "yellow"}
+_GIGABYTE = 1e9
+
+
+@click.command
+@url_option
+@json_option
+@click.pass_obj
+def command(output: Output, *, url: str | None) -> None:
+    """List the workers that are connected: device, memory, state, and the job each of them has."""
+    with open_client(url) as client:
+        document = client.workers()
+    if output.as_json:
+        output.answer(document, "")
+        return
+    if document.get("workers"):
+        output.out.print(_table(document["workers"]))
+    if document.get("message"):
+        output.say(str(document["message"]), style="yellow")
+
+
+def _table(workers: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for title in ("id", "state", "device", "memory", "weights", "heard", "job"):
+        table.add_column(title, no_wrap=title in ("state", "memory", "heard"), overflow="fold")
+    for worker in workers:
+        state = str(worker.get("state", ""))
+        table.add_row(
+            escape(str(worker["id"])),
+            f"[{_COLOURS.get(state, 'default')}]{escape(state)}[/]",
+            escape(str(worker.get("device", ""))),
+            _memory(worker.get("memory") or {}),
+            escape(str(worker.get("weights", ""))),
+            f"{format_seconds(worker.get('heartbeat_age_seconds') or 0)} ago",
+            _job(worker.get("job")),
+        )
+    return table
+
+
+def _memory(memory: dict[str, Any]) -> str:
+    total, used = memory.get("total_bytes"), memory.get("used_bytes")
+    if total is None:
+        return "–"
+    return f"{'–' if used is None else f'{used / _GIGABYTE:.1f}'} of {total / _GIGABYTE:.1f} GB"
+
+
+def _job(job: dict[str, Any] | None) -> str:
+    return "–" if not job else f"{escape(str(job['id']))} {job.get('step')}/{job.get('steps')}"
