@@ -25,7 +25,7 @@ DISTURBING = {
     "kill_control", "restart_redis", "wipe_redis", "flush_redis", "slow_redis", "full_redis",
     "disturb_reports", "lose_success", "full_disk", "read_only_disk",
 }  # fmt: skip
-_SETTLE_SECONDS = 4.0
+_SETTLE_SECONDS = 2.0
 
 
 @dataclass
@@ -35,13 +35,15 @@ class Evidence:
     settings: Settings
     pace: Pace
     engine: str
-    submitted: list[Submitted]
-    injections: list[Injection]
     damaged: set[str]
+    submitted: list[Submitted] = field(default_factory=list)
+    injections: list[Injection] = field(default_factory=list)
     #: Event streams as they were replayed over HTTP, by job.
-    streams: dict[str, str]
+    streams: dict[str, str] = field(default_factory=dict)
     #: What Redis still held when all was over, in words.
-    left_in_redis: list[str]
+    left_in_redis: list[str] = field(default_factory=list)
+    #: Nodes that gave up because Redis refused to write, and that were started again.
+    restarted: list[str] = field(default_factory=list)
     jobs: dict[str, Job] = field(default_factory=dict)
     events: dict[str, list[JobEvent]] = field(default_factory=dict)
     checkpoints: dict[str, list[JobCheckpoint]] = field(default_factory=dict)

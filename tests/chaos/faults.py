@@ -30,6 +30,16 @@ def kill_node(scene: Scene) -> list[Loss]:
     return losses
 
 
+def drain_node(scene: Scene) -> list[Loss]:
+    """End a node as a shutdown does; it hands its job back, so that nothing is lost by that."""
+    node = scene.busy_node()
+    node.wanted = False
+    send(node.pid, signal.SIGTERM)
+    wait_until(lambda: not node.is_running(), seconds=30, what=f"{node.name} ends at SIGTERM")
+    node.start()
+    return []
+
+
 def make_zombie(scene: Scene) -> list[Loss]:
     """Stop a node until its job is another's, then let it go on."""
     cluster, node = scene.cluster, scene.busy_node()
@@ -133,7 +143,7 @@ def _restart(process: Process, after_seconds: float) -> None:
 
 
 _ALL: tuple[Fault, ...] = (
-    kill_child, kill_node, make_zombie, kill_control, kill_web, *map(_kill_web_at, POINTS),
+    kill_child, kill_node, drain_node, make_zombie, kill_control, kill_web, *map(_kill_web_at, POINTS),
     broker_faults.restart_redis, broker_faults.wipe_redis, broker_faults.flush_redis,
     broker_faults.slow_redis, broker_faults.full_redis, broker_faults.repeat_messages,
     broker_faults.lose_messages, broker_faults.disturb_reports, broker_faults.lose_success,

@@ -53,6 +53,7 @@ def _summary(evidence: Evidence, judged: Judgement, breaches: list[str]) -> list
         "wishes granted": wishes + (f" ({unheard} asked again, unheard)" if unheard else ""),
         "outputs compared with lone runs": f"{judged.compared}, by {judged.lone_runs} lone runs",
         "event streams replayed": len(evidence.streams),
+        "workers that gave up while Redis refused, started again": len(evidence.restarted),
         "steps computed": judged.steps.made,
         "steps computed twice": judged.steps.again,
         "most made again by one resumed run": judged.steps.again_at_most,

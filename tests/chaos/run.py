@@ -9,12 +9,8 @@ from random import Random
 from threading import Thread
 from time import monotonic, sleep, time
 
-import redis
-
-from shared.broker import QUEUE
-from shared.coordination.stream import GROUP, STREAM
+from tests.chaos.aftermath import deliver_late, is_quiet, left_in_redis, replay
 from tests.chaos.asking import Asking
-from tests.chaos.broker_faults import envelope
 from tests.chaos.cluster import Cluster
 from tests.chaos.evidence import Evidence
 from tests.chaos.faults import FAULTS
@@ -24,8 +20,10 @@ from tests.chaos.process import wait_until
 from tests.chaos.scene import Injection, Scene
 from tests.chaos.wishes import FINAL, Wishes
 
-_QUEUES = [QUEUE, *(f"{QUEUE}:{step}" for step in (3, 6, 9))]
-_STREAMS_REPLAYED = 300
+#: After so many of the faults that take leases away nothing else happens until these are seen to.
+_QUIET_SHARE = 0.5
+#: For so long after Redis refused to write a node may give up, to be started again by its supervisor.
+_GIVEN_UP_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -59,144 +57,107 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> tuple[Evidence,
         folder, workers=plan.workers, engine=plan.engine, step_seconds=plan.step_seconds, pace=plan.pace,
         plant=plan.plant,
     )  # fmt: skip
-    breaches: list[str] = []
     with cluster:
         say("all processes are up")
-        asking = Asking(cluster.url)
-        load = Load(asking, seed=plan.seed, steps=plan.steps, share=plan.wishes)
+        load = Load(Asking(cluster.url), seed=plan.seed, steps=plan.steps, share=plan.wishes)
         scene = Scene(cluster, load, Random(plan.seed))
-        injections: list[Injection] = []
-        evidence = Evidence(
-            cluster.settings, plan.pace, plan.engine, [], injections, scene.damaged, {}, []
-        )  # fmt: skip
-        wishes = Wishes(load, cluster.statuses, seed=plan.seed)
+        evidence = Evidence(cluster.settings, plan.pace, plan.engine, damaged=scene.damaged)
+        course = _Course(plan, scene, evidence, say)
         try:
-            _carry_out(plan, scene, wishes, injections, breaches, say)
+            course.run()
             say("all jobs are over")
-            _deliver_late(cluster)
-            evidence.left_in_redis += _left(cluster)
-            _replay(cluster, asking, evidence, Random(plan.seed))
+            deliver_late(cluster)
+            evidence.left_in_redis += left_in_redis(cluster)
+            evidence.streams |= replay(cluster, load.asking, Random(plan.seed))
         except TimeoutError as error:
-            breaches.append(f"stuck: {error}; open: {_open(cluster)[:10]}")
+            course.breaches.append(f"stuck: {error}; open: {_open(cluster)[:10]}")
         finally:
-            wishes.close()
+            course.wishes.close()
             evidence.submitted = list(load.submitted.values())
-    breaches += [f"{name} did not end at SIGTERM" for name in cluster.disobedient]
     evidence.read(folder)
-    return evidence, breaches
+    return evidence, course.breaches + [f"{name} did not end at SIGTERM" for name in cluster.disobedient]
 
 
-def _carry_out(
-    plan: Plan, scene: Scene, wishes: Wishes, injections: list[Injection], breaches: list[str],
-    say: Callable[[str], None],
-) -> None:  # fmt: skip
-    cluster, ends = scene.cluster, monotonic() + plan.minutes * 60
-    is_over = [False]
-    failed: list[BaseException] = []
+class _Course:
+    """The course of a run: what is handed in, and what is done to it meanwhile."""
 
-    def hand_in() -> None:
+    def __init__(self, plan: Plan, scene: Scene, evidence: Evidence, say: Callable[[str], None]) -> None:
+        self.wishes = Wishes(scene.load, scene.cluster.statuses, seed=plan.seed)
+        self.breaches: list[str] = []
+        self._plan = plan
+        self._scene = scene
+        self._cluster = scene.cluster
+        self._evidence = evidence
+        self._say = say
+        self._ends = monotonic() + plan.minutes * 60
+        self._all_injected = False
+
+    def run(self) -> None:
+        """Run until every job is over; TimeoutError when that takes longer than it may."""
+        thread = Thread(target=self._hand_in, daemon=True)
+        thread.start()
+        first = min(8, self._plan.jobs)
+        wait_until(lambda: self._scene.load.accepted >= first, seconds=60, what="the first jobs are taken")
         try:
-            scene.load.run(
-                is_enough=lambda count: (count >= plan.jobs and is_over[0]) or monotonic() > ends,
-                has_room=lambda: len(_open(cluster)) < plan.backlog,
-                wish=wishes.begin,
+            self._inject()
+        finally:
+            self._all_injected = True
+        wait_until(lambda: not thread.is_alive(), seconds=self._left(), what="all jobs are taken")
+        wait_until(self._is_over, seconds=self._left(), what="all jobs are over")
+
+    def _hand_in(self) -> None:
+        try:
+            self._scene.load.run(
+                is_enough=lambda count: (self._all_injected and count >= self._plan.jobs) or not self._left(),
+                has_room=lambda: len(_open(self._cluster)) < self._plan.backlog,
+                wish=self.wishes.begin,
             )
-        except BaseException as error:
-            failed.append(error)
-            raise
+        except Exception as error:  # noqa: BLE001 - it would be lost with its thread
+            self.breaches.append(f"handing in failed: {error!r}")
 
-    thread = Thread(target=hand_in, daemon=True)
-    thread.start()
-    try:
-        wait_until(
-            lambda: scene.load.accepted >= min(8, plan.jobs), seconds=60, what="the first jobs are taken"
+    def _inject(self) -> None:
+        plan, chance = self._plan, self._scene.chance
+        kinds = list(plan.kinds)
+        chance.shuffle(kinds)
+        due = (
+            kinds[: plan.faults] + chance.choices(kinds, k=max(0, plan.faults - len(kinds))) if kinds else []
         )
-        _inject(plan, scene, injections, breaches, say, ends)
-    finally:
-        is_over[0] = True
-    left = max(1.0, ends - monotonic())
-    wait_until(lambda: not thread.is_alive(), seconds=left, what="all jobs taken")
-    breaches += [f"handing in failed: {error!r}" for error in failed]
-    _wait_for_the_end(cluster, wishes, breaches, max(1.0, ends - monotonic()))
+        has_middle = plan.wipe_in_the_middle
+        while (due or has_middle) and self._left():
+            sleep(chance.uniform(*plan.gap_seconds))
+            self._restart_dead()
+            if has_middle and _done(self._cluster) >= plan.jobs / 2:
+                has_middle = False
+                self._inject_one("wipe_redis")
+            elif due:
+                self._inject_one(due.pop(0))
+        if due or has_middle:
+            raise TimeoutError(f"{len(due)} faults were not injected in {plan.minutes:g} minutes")
 
+    def _inject_one(self, kind: str) -> None:
+        done, at = _done(self._cluster), time()
+        losses = FAULTS[kind](self._scene)
+        self._evidence.injections.append(Injection(kind, at, time(), losses))
+        self._say(f"{kind} (fault {len(self._evidence.injections)}, {done} jobs done)")
+        if losses and self._scene.chance.random() < _QUIET_SHARE:
+            sleep(self._cluster.pace.lease + 2)
 
-def _inject(
-    plan: Plan, scene: Scene, injections: list[Injection], breaches: list[str], say: Callable[[str], None],
-    ends: float,
-) -> None:  # fmt: skip
-    chance, cluster = scene.chance, scene.cluster
-    kinds = list(plan.kinds)
-    chance.shuffle(kinds)
-    due = [*kinds, *chance.choices(kinds, k=max(0, plan.faults - len(kinds)))][: plan.faults] if kinds else []
-    has_middle = plan.wipe_in_the_middle
+    def _restart_dead(self) -> None:
+        """Start again what ended by itself, as a supervisor does; only a node may, for one reason."""
+        refused = [fault.until for fault in self._evidence.injections if fault.kind == "full_redis"]
+        for process in self._cluster.died_alone():
+            if process in self._cluster.nodes and time() - max(refused, default=0.0) < _GIVEN_UP_SECONDS:
+                self._evidence.restarted.append(process.name)
+            else:
+                self.breaches.append(f"{process.name} ended by itself:\n{process.tail()}")
+            process.start()
 
-    def inject(kind: str) -> None:
-        done = _done(cluster)
-        at = time()
-        losses = FAULTS[kind](scene)
-        injections.append(Injection(kind, at, time(), losses))
-        say(f"{kind} (fault {len(injections)}, {done} jobs done)")
+    def _is_over(self) -> bool:
+        self._restart_dead()
+        return not self.wishes.open and not _open(self._cluster) and is_quiet(self._cluster)
 
-    while (due or has_middle) and monotonic() < ends:
-        sleep(chance.uniform(*plan.gap_seconds))
-        breaches += _restart_dead(cluster)
-        if has_middle and _done(cluster) >= plan.jobs / 2:
-            has_middle = False
-            inject("wipe_redis")
-        elif due:
-            inject(due.pop(0))
-    if due or has_middle:
-        raise TimeoutError(f"{len(due)} faults were not injected in {plan.minutes:g} minutes")
-
-
-def _wait_for_the_end(cluster: Cluster, wishes: Wishes, breaches: list[str], seconds: float) -> None:
-    def is_over() -> bool:
-        breaches.extend(_restart_dead(cluster))
-        return not wishes.open and not _open(cluster) and _is_quiet(cluster)
-
-    wait_until(is_over, seconds=seconds, what="all jobs ended")
-
-
-def _restart_dead(cluster: Cluster) -> list[str]:
-    found = []
-    for process in cluster.died_alone():
-        found.append(f"{process.name} ended by itself:\n{process.tail()}")
-        process.start()
-    return found
-
-
-def _deliver_late(cluster: Cluster) -> None:
-    """Deliver what killed nodes had taken, as the broker does after half a day; it must do nothing."""
-    before = cluster.versions()
-    texts = cluster.client.hvals("unacked")
-    cluster.client.delete("unacked", "unacked_index")
-    for text in texts:
-        cluster.client.lpush(QUEUE, envelope(text))
-    wait_until(
-        lambda: _is_quiet(cluster) and not cluster.client.hlen("unacked"), seconds=60,
-        what="late messages are dropped",
-    )  # fmt: skip
-    if cluster.versions() != before:
-        raise TimeoutError("a job changed because of a message that came half a day late")
-
-
-def _left(cluster: Cluster) -> list[str]:
-    """Return in words what Redis holds that should be gone."""
-    client = cluster.client
-    left = [f"{count} messages in {name}" for name in _QUEUES if (count := client.llen(name))]
-    left += [f"{count} unacknowledged messages" for count in [client.hlen("unacked")] if count]
-    left += [f"{count} entries in the stream" for count in [client.xlen(STREAM)] if count]
-    try:
-        pending = client.xpending(STREAM, GROUP)["pending"]
-    except redis.ResponseError:
-        pending = 0  # there is no group yet in a Redis that was wiped
-    return left + ([f"{pending} pending entries of the stream"] if pending else [])
-
-
-def _replay(cluster: Cluster, asking: Asking, evidence: Evidence, chance: Random) -> None:
-    ids = sorted(cluster.statuses())
-    for job_id in chance.sample(ids, min(_STREAMS_REPLAYED, len(ids))):
-        evidence.streams[job_id] = asking.events(job_id)
+    def _left(self) -> float:
+        return max(0.0, self._ends - monotonic())
 
 
 def _open(cluster: Cluster) -> list[str]:
@@ -205,7 +166,3 @@ def _open(cluster: Cluster) -> list[str]:
 
 def _done(cluster: Cluster) -> int:
     return sum(status in FINAL for status in cluster.statuses().values())
-
-
-def _is_quiet(cluster: Cluster) -> bool:
-    return not any(cluster.client.llen(name) for name in _QUEUES) and not cluster.client.xlen(STREAM)
