@@ -35,7 +35,10 @@ class Settings(BaseModel):
     cache_dir: Path = Field(
         Path("~/.cache/atelier"), description="Folder for weights, shared by a machine's processes"
     )
-    url: str = Field("http://127.0.0.1:8000", description="Where the command line finds the service")
+    url: str = Field(
+        "http://127.0.0.1:8000",
+        description="Where people find the service: the command line, and browsers behind a proxy",
+    )
     host: str = Field("127.0.0.1", description="Address the web process listens on")
     port: int = Field(8000, ge=1, le=65535, description="Port the web process listens on")
     web_threads: int = Field(
