@@ -46,6 +46,12 @@ def new(site: Site) -> str:
     return "/new"
 
 
+def new_from_job(site: Site) -> str:
+    job = site.submit(name="Harbour", options={"steps": 150}, labels={"series": "town"})
+    site.workshop.run_through(job["id"], every=50)
+    return f"/new?from={job['id']}"
+
+
 def job_queued(site: Site) -> str:
     return f"/jobs/{site.submit(name='Harbour')['id']}"
 
@@ -92,6 +98,7 @@ PAGES: dict[str, Callable[[Site], str]] = {
     "jobs-empty": jobs_empty,
     "jobs": jobs,
     "new": new,
+    "new-from-job": new_from_job,
     "job-queued": job_queued,
     "job-running": job_running,
     "job-succeeded": job_succeeded,

@@ -58,7 +58,7 @@ def test_the_same_job_again_takes_as_long(client, connect, finish):
     estimate = client.get(ESTIMATE, query_string=query).json
     assert (estimate["seconds"], estimate["count"]) == (12.5, 1)
     assert estimate["low"] < 12.5 < estimate["high"]
-    assert estimate["message"].startswith("about 12 s")
+    assert estimate["message"].startswith("about 13 s")
     assert estimate["queue"]["message"] == "a worker is free: it starts at once"
     twice = client.get(ESTIMATE, query_string={**query, "steps": 200}).json
     assert twice["seconds"] == pytest.approx(25, rel=0.02)

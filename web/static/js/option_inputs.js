@@ -11,12 +11,14 @@ export class Scale {
     this.first = fromZero ? 1 : 0;
   }
 
-  /** @returns {number} The number at a place of 0 to 200, with two digits. */
+  /** @returns {number} The number at a place of 0 to 200, rounded to what is easily read: 100, 105, 110. */
   numberAt(place) {
     if (place < this.first) return 0;
     const share = (place - this.first) / (STEPS - this.first);
     const number = this.inRatios ? this.low * (this.high / this.low) ** share : this.low + (this.high - this.low) * share;
-    return place === STEPS ? this.high : Number(number.toPrecision(2));
+    if (place === STEPS || number === 0) return number;
+    const unit = 5 * 10 ** (Math.floor(Math.log10(number)) - 2);
+    return Number((Math.round(number / unit) * unit).toPrecision(3));
   }
 
   /** @returns {number} The place nearest to a number. */
@@ -81,7 +83,7 @@ export class OptionInputs extends EventTarget {
     slider.hidden = false;
     slider.addEventListener("input", () => {
       const preset = this.#preset[root.dataset.option];
-      // The preset's own number is met exactly, also when it has more than two digits.
+      // The preset's own number is met exactly, however it is rounded elsewhere.
       const isPreset = field.scale.placeOf(Number(preset)) === slider.valueAsNumber;
       const number = field.scale.numberAt(slider.valueAsNumber);
       input.value = isPreset ? preset : root.dataset.kind === "integer" ? Math.round(number) : number;

@@ -1,0 +1,162 @@
+"""The page 'New job' in a browser: pictures by every way, presets, options and the estimate."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from shared.options import StyleOptions
+from tests.browser.new_job_form import CONTENT, STYLE, bring, choose, choose_both, fold, job_on, start, well
+from tests.browser.visitor import Visitor
+from tests.browser.website import Site
+from tests.browser.workshop import Workshop
+
+
+@pytest.fixture
+def new(visitor: Visitor, site: Site) -> Page:
+    page = visitor.open(f"{site.url}/new")
+    expect(page.get_by_role("heading", name="New job")).to_be_visible()
+    return page
+
+
+def test_a_job_with_all_that_can_be_said(new: Page, site: Site):
+    choose_both(new)
+    new.get_by_role("radio", name="Bold").check()
+    fold(new, "Options")
+    new.get_by_label("Steps", exact=True).fill("12")
+    new.get_by_label("Size (px)").fill("128")
+    fold(new, "More")
+    new.get_by_label("Name").fill("Harbour")
+    new.get_by_label("Label's key").fill("series")
+    new.get_by_label("Label's value").fill("town")
+    new.get_by_role("button", name="Add a label").click()
+    new.get_by_label("Label's key").last.fill("year")
+    new.get_by_label("Label's value").last.fill("2026")
+    new.get_by_label("Start within").fill("600")
+    new.get_by_label("Run at most").fill("90")
+    new.get_by_label("Reuse an earlier result").uncheck()
+    start(new)
+    job = job_on(new, site)
+    assert job["options"] == StyleOptions(preset="bold", steps=12, size=128).model_dump()
+    assert (job["name"], job["labels"]) == ("Harbour", {"series": "town", "year": "2026"})
+    assert job["run_timeout_seconds"] == 90
+    assert job["queue_deadline"]
+    assert job["input"]["content"]["filename"] == "content.png"
+    assert (job["input"]["style"]["width"], job["input"]["style"]["height"]) == (640, 512)
+
+
+def test_pictures_are_dropped_on_a_half_or_anywhere(new: Page):
+    bring(new, "drop", '[data-part="style"] .well-face', CONTENT)
+    expect(well(new, "Style")).to_contain_text("content.png")
+    bring(new, "drop", "h1", STYLE)  # the half that is still empty
+    expect(well(new, "Content")).to_contain_text("style.png")
+    bring(new, "drop", "h1", CONTENT, STYLE)  # both at once
+    expect(well(new, "Content")).to_contain_text("content.png")
+    expect(well(new, "Style")).to_contain_text("style.png")
+    expect(well(new, "Style").get_by_role("img", name="style: style.png")).to_be_visible()
+    expect(new.locator(".is-target, .is-dragging")).to_have_count(0)
+
+
+def test_pictures_are_pasted_into_the_half_with_the_focus_or_an_empty_one(new: Page):
+    bring(new, "paste", "body", CONTENT)
+    expect(well(new, "Content")).to_contain_text("content.png")
+    bring(new, "paste", "body", CONTENT)
+    expect(well(new, "Style")).to_contain_text("content.png")
+    well(new, "Style").get_by_role("button", name="Replace").focus()
+    bring(new, "paste", "body", STYLE)
+    expect(well(new, "Style")).to_contain_text("style.png")
+    expect(well(new, "Content")).to_contain_text("content.png")
+
+
+def test_pictures_are_swapped_replaced_and_removed(new: Page, site: Site):
+    choose_both(new)
+    new.get_by_role("button", name="Swap content and style").click()
+    expect(well(new, "Content")).to_contain_text("640 × 512 px")
+    expect(well(new, "Style")).to_contain_text("768 × 512 px")
+    with new.expect_file_chooser() as chooser:
+        well(new, "Style").get_by_role("button", name="Replace").click()
+    chooser.value.set_files(STYLE)
+    expect(well(new, "Style")).to_contain_text("style.png")
+    well(new, "Style").get_by_role("button", name="Remove").click()
+    expect(well(new, "Style")).to_contain_text("Drop, paste or choose")
+    expect(well(new, "Style").get_by_label("Style picture")).to_be_focused()
+    choose(new, "Style", CONTENT)
+    start(new)
+    job = job_on(new, site)
+    assert (job["input"]["content"]["filename"], job["input"]["style"]["filename"]) == (
+        "style.png",
+        "content.png",
+    )
+
+
+def test_nothing_jumps_while_pictures_come(new: Page):
+    choose_both(new)
+    new.get_by_role("radio", name="Fine").check()
+    new.wait_for_load_state("networkidle")
+    assert new.evaluate("window.layoutShift") < 0.01
+
+
+def test_a_preset_changes_what_nobody_has_touched(new: Page, site: Site):
+    steps, size = new.get_by_label("Steps", exact=True), new.get_by_label("Size (px)")
+    fold(new, "Options")
+    expect(steps).to_have_value("100")
+    new.get_by_role("radio", name="Draft").check()
+    expect(steps).to_have_value("40")
+    expect(size).to_have_value("256")
+    steps.fill("33")
+    new.get_by_role("radio", name="Fine").check()
+    expect(steps).to_have_value("33")
+    expect(size).to_have_value("1024")
+    expect(new.locator("[data-said]")).to_have_text("steps 33")
+    new.get_by_role("button", name="as the preset has Steps").click()
+    expect(steps).to_have_value("200")
+    expect(new.locator("[data-said]")).to_have_text("as the preset has them")
+
+
+def test_sliders_go_along_with_numbers(new: Page):
+    fold(new, "Options")
+    slider, number = new.get_by_label("Style weight, by slider"), new.get_by_label("Style weight", exact=True)
+    slider.focus()
+    new.keyboard.press("Home")
+    expect(number).to_have_value("0")
+    new.keyboard.press("End")
+    expect(number).to_have_value("10")
+    number.fill("0.01")
+    at_default = slider.input_value()
+    number.fill("0.1")
+    assert int(slider.input_value()) > int(at_default)
+    steps = new.get_by_label("Steps, by slider")
+    steps.focus()
+    new.keyboard.press("ArrowRight")
+    assert int(new.get_by_label("Steps", exact=True).input_value()) in range(101, 110)
+    new.keyboard.press("ArrowLeft")
+    expect(new.get_by_label("Steps", exact=True)).to_have_value("100")
+
+
+def test_the_estimate_follows(new: Page, site: Site, workshop: Workshop):
+    run, wait = new.locator("[data-run]"), new.locator("[data-wait]")
+    expect(run).to_contain_text("nothing measured yet")
+    expect(wait).to_contain_text("no worker is connected")
+    workshop.connect()
+    job = site.submit(options={"size": 512})
+    workshop.claim(job["id"])
+    workshop.succeed(job["id"])
+    choose_both(new)
+    expect(run).to_have_text("about 13 s (9 s to 16 s, from 1 job on this service)")
+    expect(wait).to_have_text("a worker is free: it starts at once")
+    fold(new, "Options")
+    new.get_by_label("Steps", exact=True).fill("200")
+    expect(run).to_contain_text("about 25 s")
+
+
+def test_what_cannot_be_estimated_is_said_at_its_field_as_it_is_typed(new: Page, visitor: Visitor):
+    visitor.expects("422.*/api/v1/estimate")
+    fold(new, "Options")
+    field = new.get_by_label("Size (px)")
+    field.fill("5000")
+    expect(field).to_have_accessible_description(re.compile("size is 5000; allowed is 32 to 4096"))
+    expect(field).to_be_focused()
+    field.fill("500")
+    expect(field).not_to_have_attribute("aria-invalid", "true")
