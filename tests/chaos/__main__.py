@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import random
 import shutil
+import signal
 import sys
 import tempfile
 from dataclasses import replace
@@ -25,6 +26,9 @@ _NUMBERS = ("jobs", "workers", "faults", "steps", "minutes")
 def main() -> int:
     """Run, judge, report."""
     given = _parser().parse_args()
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(143)
+    )  # so that no process of the cluster is left behind
     seed = random.SystemRandom().randrange(10**6) if given.seed is None else given.seed
     plan = _plan(given, seed)
     command = " ".join(["python -m tests.chaos", *_words(given, seed)])

@@ -18,6 +18,7 @@ from shared.coordination.connection import connect_redis
 from shared.coordination.workers import WorkerRegistry
 from shared.redis_server import RedisServer
 from shared.settings import PREFIX, Settings
+from shared.status import FINAL_STATUSES
 from tests.chaos.disk import Disk, set_disk
 from tests.chaos.jumping_clock import set_shift
 from tests.chaos.pace import Pace
@@ -108,6 +109,12 @@ class Cluster:
         """Return the status of every job, as the database has it now."""
         return dict(self._select("SELECT id, status FROM jobs"))
 
+    def count(self, *, final: bool) -> int:
+        """Return how many jobs have ended, or have not, as the database has it now."""
+        ends = ", ".join(f"'{status}'" for status in sorted(FINAL_STATUSES))
+        word = "IN" if final else "NOT IN"
+        return int(self._select(f"SELECT count(*) FROM jobs WHERE status {word} ({ends})")[0][0])
+
     def versions(self) -> dict[str, int]:
         """Return the version of every job."""
         return dict(self._select("SELECT id, version FROM jobs"))
@@ -122,7 +129,7 @@ class Cluster:
         """The processes that ended although nobody killed them."""
         return [process for process in self.processes if process.wanted and not process.is_running()]
 
-    def _select(self, query: str) -> list[tuple[Any, Any]]:
+    def _select(self, query: str) -> list[Any]:
         with closing(sqlite3.connect(self.settings.data_dir / "atelier.db", timeout=30)) as database:
             return database.execute(query).fetchall()
 

@@ -61,12 +61,8 @@ class Load:
         self._pictures = [_picture(index) for index in range(PICTURES)]
         self._assets = [self._upload(data) for data in self._pictures]
         self.submitted: dict[int, Submitted] = {}
-
-    @property
-    def accepted(self) -> int:
-        """How many jobs were taken."""
-        with self._lock:
-            return sum(bool(job.ids) for job in self.submitted.values())
+        #: How many jobs were taken.
+        self.accepted = 0
 
     def run(
         self,
@@ -100,6 +96,8 @@ class Load:
             return job
         if answer.is_done:
             job.ids.add(answer.data["id"])
+            with self._lock:
+                self.accepted += 1
             if answer.unheard or job.number % 10 == 0:
                 # Whoever asks again, for whatever reason, must be told of the same job.
                 job.ids.add(self.asking.post("/jobs", key=key, **content).data.get("id", "refused"))

@@ -109,7 +109,7 @@ class _Course:
         try:
             self._scene.load.run(
                 is_enough=lambda count: (self._all_injected and count >= self._plan.jobs) or not self._left(),
-                has_room=lambda: len(_open(self._cluster)) < self._plan.backlog,
+                has_room=lambda: self._cluster.count(final=False) < self._plan.backlog,
                 wish=self.wishes.begin,
             )
         except Exception as error:  # noqa: BLE001 - it would be lost with its thread
@@ -126,7 +126,7 @@ class _Course:
         while (due or has_middle) and self._left():
             sleep(chance.uniform(*plan.gap_seconds))
             self._restart_dead()
-            if has_middle and _done(self._cluster) >= plan.jobs / 2:
+            if has_middle and self._cluster.count(final=True) >= plan.jobs / 2:
                 has_middle = False
                 self._inject_one("wipe_redis")
             elif due:
@@ -135,7 +135,7 @@ class _Course:
             raise TimeoutError(f"{len(due)} faults were not injected in {plan.minutes:g} minutes")
 
     def _inject_one(self, kind: str) -> None:
-        done, at = _done(self._cluster), time()
+        done, at = self._cluster.count(final=True), time()
         losses = FAULTS[kind](self._scene)
         self._evidence.injections.append(Injection(kind, at, time(), losses))
         self._say(f"{kind} (fault {len(self._evidence.injections)}, {done} jobs done)")
@@ -154,7 +154,7 @@ class _Course:
 
     def _is_over(self) -> bool:
         self._restart_dead()
-        return not self.wishes.open and not _open(self._cluster) and is_quiet(self._cluster)
+        return not self.wishes.open and not self._cluster.count(final=False) and is_quiet(self._cluster)
 
     def _left(self) -> float:
         return max(0.0, self._ends - monotonic())
@@ -162,7 +162,3 @@ class _Course:
 
 def _open(cluster: Cluster) -> list[str]:
     return [f"{job_id} {status}" for job_id, status in cluster.statuses().items() if status not in FINAL]
-
-
-def _done(cluster: Cluster) -> int:
-    return sum(status in FINAL for status in cluster.statuses().values())
