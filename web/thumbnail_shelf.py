@@ -1,7 +1,8 @@
 """The thumbnails of jobs: of the result, else of the newest preview, else of the content.
 
-Those of results and of uploaded pictures are made when they are first asked for, and stored beside what they
-show, so that they go when it goes. That of a preview is made each time: the preview itself is small.
+Those of results, checkpoints and uploaded pictures are made when they are first asked for, and stored beside
+what they show, so that they go when it goes. That of a preview is made each time: the preview itself is
+small.
 """
 
 from __future__ import annotations
@@ -9,9 +10,15 @@ from __future__ import annotations
 from contextlib import suppress
 
 from shared.errors import ArtifactExists, ArtifactMissing
-from shared.storage.layout import asset_key, asset_thumbnail_key, preview_key, result_thumbnail_key
+from shared.storage.layout import (
+    asset_key,
+    asset_thumbnail_key,
+    checkpoint_thumbnail_key,
+    preview_key,
+    result_thumbnail_key,
+)
 from shared.storage.store import ArtifactStore
-from web.models import Asset, Job
+from web.models import Asset, Job, JobCheckpoint
 from web.services import Services
 from web.thumbnail import make_thumbnail
 
@@ -39,6 +46,12 @@ def read_thumbnail(services: Services, job: Job) -> bytes:
 def read_asset_thumbnail(services: Services, asset: Asset) -> bytes:
     """Return an uploaded picture in small; raises what `read_thumbnail` does."""
     return _stored(services, asset_thumbnail_key(asset.sha256), source=asset_key(asset.sha256))
+
+
+def read_checkpoint_thumbnail(services: Services, checkpoint: JobCheckpoint) -> bytes:
+    """Return a checkpoint's picture in small; raises what `read_thumbnail` does."""
+    key = checkpoint_thumbnail_key(checkpoint.picture_key)
+    return _stored(services, key, source=checkpoint.picture_key)
 
 
 def newest_preview(storage: ArtifactStore, job: Job) -> bytes | None:

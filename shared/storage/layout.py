@@ -33,6 +33,11 @@ def checkpoint_picture_key(job_id: str, attempt: int, step: int) -> str:
     return f"{attempt_folder(job_id, attempt)}/checkpoint-{step:05d}.png"
 
 
+def checkpoint_thumbnail_key(picture_key: str) -> str:
+    """Return the key of a checkpoint's picture in small: beside it, made when it is first shown."""
+    return f"{picture_key}.thumbnail.jpg"
+
+
 def origin_key(job_id: str) -> str:
     """Return the key of the checkpoint that a forked job begins with: a copy of its own."""
     return f"{job_folder(job_id)}/origin.safetensors"

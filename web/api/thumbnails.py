@@ -1,4 +1,4 @@
-"""The views of thumbnails: a job, or an uploaded picture, in small."""
+"""The views of thumbnails: a job, a checkpoint, or an uploaded picture, in small."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from web.api.job_json import live_part
 from web.caller import current_caller
 from web.docs.operation import IF_NONE_MATCH, NOT_MODIFIED, PARTIAL, RANGE, Answer, Operation, Parameter
 from web.repository.assets import get_asset
+from web.repository.history import get_checkpoint
 from web.repository.jobs import get_job
 from web.services import get_services
 from web.thumbnail import thumbnail_version
-from web.thumbnail_shelf import read_asset_thumbnail, read_thumbnail
+from web.thumbnail_shelf import read_asset_thumbnail, read_checkpoint_thumbnail, read_thumbnail
 
 _ANSWERS = {
     200: Answer("A JPEG of at most 384 px a side", media_types=("image/jpeg",)),
     206: PARTIAL,
     304: NOT_MODIFIED,
 }
+#: Of a SHA-256: enough that another checkpoint of the step has others.
+_VERSION_CHARS = 16
 _REFUSALS = (NotFound, ArtifactMissing, PictureInvalid, StorageUnavailable)
 thumbnails = Blueprint("thumbnails", __name__, url_prefix=API_PATH)
 
@@ -51,6 +54,31 @@ def read_job_thumbnail(job_id: str) -> Response:
         job, live_part(job, services.live.progress([job.id]).get(job.id))
     )
     return _send(read_thumbnail(services, job), is_lasting=is_newest)
+
+
+@thumbnails.get("/jobs/<job_id>/checkpoints/<int:step>/thumbnail")
+@Operation(
+    "See a checkpoint in small",
+    "pictures",
+    answers=_ANSWERS,
+    refusals=_REFUSALS,
+    parameters=(
+        Parameter("v", "The beginning of the checkpoint's `sha256`: then the answer may be kept for ever"),
+        IF_NONE_MATCH,
+        RANGE,
+    ),
+)
+def read_step_thumbnail(job_id: str, step: int) -> Response:
+    """Give the picture at a step that has a checkpoint, in small."""
+    services = get_services()
+    with services.database.read() as session:
+        job = get_job(session, job_id, caller=current_caller())
+        if step > job.options["steps"]:
+            raise NotFound(f"the job has {job.options['steps']} steps; there is no checkpoint at {step}")
+        checkpoint = get_checkpoint(session, job.id, step)
+    version = request.args.get("v", "")
+    is_same = len(version) >= _VERSION_CHARS and checkpoint.sha256.startswith(version)
+    return _send(read_checkpoint_thumbnail(services, checkpoint), is_lasting=is_same)
 
 
 @thumbnails.get("/assets/<asset_id>/thumbnail")

@@ -32,3 +32,8 @@ export async function send(method, url, { json, form, headers = {}, signal } = {
   if (!answer.ok) throw new Refused(data ?? { code: "unknown", title: "Refused", detail: `The service answered ${answer.status}.`, errors: [] });
   return data;
 }
+
+/** A key for `Idempotency-Key`; pages on plain HTTP of another machine have no randomUUID. */
+export function newKey() {
+  return crypto.randomUUID?.() ?? [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}

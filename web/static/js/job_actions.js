@@ -1,0 +1,136 @@
+// What is asked of a job: the page's own forms, sent to the API without leaving the page.
+import { announce } from "./announcer.js";
+import { Refused, newKey, send } from "./request.js";
+
+const DONE = { cancel: "Cancel asked for", pause: "Pause asked for", resume: "Resumed", retry: "Queued again", extend: "Extended" };
+
+const BODIES = {
+  retry: (form) => ({ from: form.elements.from.value }),
+  extend: (form) => ({ steps: number(form.elements.steps) }),
+  fork: forkBody,
+};
+
+export class JobActions {
+  #url;
+  #refusal;
+  #onDone;
+  #keys = new Map(); // what was sent → its idempotency key, until it is answered
+
+  /** @param {() => void} onDone Is told when the job may be another than it was. */
+  constructor(root, onDone) {
+    this.#url = root.dataset.job;
+    this.#refusal = root.querySelector("[data-refusal]");
+    this.#onDone = onDone;
+    root.addEventListener("submit", (event) => {
+      const form = event.target.closest("form[data-action]");
+      if (!form) return;
+      event.preventDefault();
+      this.#send(form);
+    });
+    // Menus close as menus do.
+    root.addEventListener("keydown", (event) => {
+      const menu = event.target.closest(".menu[open]");
+      if (!menu || event.key !== "Escape") return;
+      menu.open = false;
+      menu.querySelector("summary").focus();
+    });
+    document.addEventListener("pointerdown", (event) => {
+      for (const menu of root.querySelectorAll(".menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+    });
+  }
+
+  async #send(form) {
+    if (form.getAttribute("aria-busy")) return;
+    const { action } = form.dataset;
+    this.#clear(form);
+    form.setAttribute("aria-busy", "true");
+    try {
+      const json = BODIES[action]?.(form);
+      const answer = await this.#ask(action, json);
+      if (action === "delete") location.assign("/?note=deleted");
+      else if (action === "fork") location.assign(`/jobs/${answer.id}`);
+      else this.#done(form, action);
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      this.#refuse(form, error.problem);
+    } finally {
+      form.removeAttribute("aria-busy");
+    }
+  }
+
+  async #ask(action, json) {
+    if (action === "delete") return send("DELETE", this.#url);
+    const url = `${this.#url}/${action}`;
+    if (action !== "fork" && action !== "extend") return send("POST", url, { json });
+    // The same asked again after a lost answer must not be done twice.
+    const wish = action + JSON.stringify(json);
+    const key = this.#keys.get(wish) ?? newKey();
+    this.#keys.set(wish, key);
+    const answer = await send("POST", url, { json, headers: { "Idempotency-Key": key } });
+    this.#keys.delete(wish);
+    return answer;
+  }
+
+  #done(form, action) {
+    announce(DONE[action]);
+    const menu = form.closest("details.menu");
+    if (menu) menu.open = false;
+    this.#onDone();
+  }
+
+  /** Faults go to their fields, as far as these are there; the rest is said above. */
+  #refuse(form, problem) {
+    const elsewhere = [];
+    let first = null;
+    for (const { pointer, detail } of problem.errors ?? []) {
+      const place = form.querySelector(`[data-fault="${CSS.escape(pointer)}"]`);
+      if (!place) {
+        elsewhere.push(detail);
+        continue;
+      }
+      place.textContent = detail;
+      place.hidden = false;
+      const input = form.querySelector(`[aria-describedby~="${place.id}"]`);
+      input?.setAttribute("aria-invalid", "true");
+      first ??= input;
+    }
+    if (first) first.focus();
+    if (first && !elsewhere.length) return;
+    const title = Object.assign(document.createElement("b"), { textContent: problem.title });
+    const lines = [[title, ` ${elsewhere.join("; ") || problem.detail}`], ...(problem.suggestion ? [[problem.suggestion]] : [])];
+    this.#refusal.replaceChildren(...lines.map((words) => {
+      const line = document.createElement("p");
+      line.append(...words);
+      return line;
+    }));
+    this.#refusal.hidden = false;
+    this.#refusal.scrollIntoView({ block: "nearest" });
+    this.#onDone(); // most refusals are of a job that has gone on meanwhile
+  }
+
+  #clear(form) {
+    this.#refusal.hidden = true;
+    for (const place of form.querySelectorAll("[data-fault]")) place.hidden = true;
+    for (const input of form.querySelectorAll("[aria-invalid]")) input.removeAttribute("aria-invalid");
+  }
+}
+
+/** What differs from the parent; the rest is not said. */
+function forkBody(form) {
+  const options = {};
+  for (const field of form.querySelectorAll("[data-option]")) {
+    const input = field.querySelector("input, select");
+    const { option, kind, parent } = field.dataset;
+    const value = kind === "integer" || kind === "number" ? number(input) : input.value;
+    const isSame = typeof value === "number" ? value === Number(parent) : value === parent;
+    if (value !== "" && !isSame) options[option] = value;
+  }
+  const name = form.elements.name.value.trim();
+  return { step: number(form.elements.step), options, ...(name && { name }) };
+}
+
+/** A number, or the text that is none: the service says what is wrong with it. */
+function number(input) {
+  const text = input.value.trim();
+  return text === "" || Number.isNaN(Number(text)) ? text : Number(text);
+}
