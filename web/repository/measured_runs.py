@@ -15,7 +15,7 @@ def measured_runs(session: Session, *, limit: int = 200) -> list[MeasuredRun]:
     """Return the last runs that were measured as a whole, those of the newest jobs first.
 
     What was reused, forked, extended, resumed or begun again is left out: its seconds are not those of its
-    steps. Newest by id, whose index needs no sorting.
+    steps. Newest by `created_at`, which is in the index of the status: nothing is sorted.
     """
     content, style = aliased(Asset), aliased(Asset)
     query = (
@@ -29,7 +29,7 @@ def measured_runs(session: Session, *, limit: int = 200) -> list[MeasuredRun]:
             Job.resumed_from_step.is_(None),
             Job.origin.is_(None),
         )
-        .order_by(Job.id.desc())
+        .order_by(Job.created_at.desc())
         .limit(limit)
     )
     runs = []
