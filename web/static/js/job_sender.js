@@ -25,10 +25,10 @@ export class JobSender {
    * @param {object} fields Everything else, as the API's JSON body has it.
    */
   async send(pictures, fields) {
-    this.#key ??= crypto.randomUUID?.() ?? randomKey();
+    const key = (this.#key ??= crypto.randomUUID?.() ?? randomKey());
     for (let attempt = 0; ; attempt += 1) {
       try {
-        const job = await this.#sendOnce(pictures, fields);
+        const job = await this.#sendOnce(pictures, fields, { "Idempotency-Key": key });
         this.#key = null;
         return job;
       } catch (error) {
@@ -40,8 +40,7 @@ export class JobSender {
     }
   }
 
-  async #sendOnce(pictures, fields) {
-    const headers = { "Idempotency-Key": this.#key };
+  async #sendOnce(pictures, fields, headers) {
     const parts = Object.entries(pictures);
     if (parts.every(([, picture]) => picture.file)) {
       const form = new FormData();

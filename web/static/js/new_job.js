@@ -30,7 +30,10 @@ for (const well of wells) {
     estimate.ask();
   });
 }
-options.addEventListener("change", () => estimate.ask());
+options.addEventListener("change", () => {
+  sender.renew();
+  estimate.ask();
+});
 form.addEventListener("input", (event) => {
   sender.renew();
   const pointer = event.target.getAttribute("aria-describedby") && form.querySelector(`#${CSS.escape(event.target.id)}-fault`)?.dataset.fault;
@@ -40,9 +43,12 @@ form.addEventListener("submit", (event) => {
   event.preventDefault();
   submit();
 });
-// Whoever comes back with the browser's button finds the form as it was, ready to be sent again.
-addEventListener("pageshow", (event) => event.persisted && setBusy(false));
-estimate.ask();
+// Whoever comes back with the browser's button finds the form ready to be sent again; a browser may have
+// chosen another preset by then than the one the page came with.
+addEventListener("pageshow", () => {
+  setBusy(false);
+  options.follow();
+});
 
 function question() {
   const given = options.values();
@@ -93,7 +99,9 @@ function setBusy(busy) {
   button.disabled = busy;
   sending.hidden = !busy;
   estimateRoot.hidden = busy;
-  if (busy) showProgress(0, "Sending the pictures");
+  if (!busy) return;
+  showProgress(0, "Sending the pictures");
+  announce("Sending the pictures");
 }
 
 function showProgress(share, words) {

@@ -41,9 +41,20 @@ export class OptionInputs extends EventTarget {
     this.#form = form;
     for (const root of form.querySelectorAll("[data-option]")) this.#adopt(root);
     for (const radio of form.querySelectorAll('input[name="preset"]')) {
-      radio.addEventListener("change", () => this.#follow());
+      radio.addEventListener("change", () => this.follow());
     }
-    this.#follow();
+    this.follow();
+  }
+
+  /** Fill in what the chosen preset says, where nobody has said something else. */
+  follow() {
+    const chosen = this.#form.querySelector('input[name="preset"]:checked');
+    this.#preset = JSON.parse(chosen?.dataset.values ?? "{}");
+    for (const field of this.#fields.values()) {
+      if (field.touched) this.#dress(field);
+      else this.#fill(field);
+    }
+    this.#changed();
   }
 
   /** The options as the API takes them; what is empty is for the preset to say. */
@@ -94,16 +105,6 @@ export class OptionInputs extends EventTarget {
   #touch(field) {
     field.touched = field.input.value !== "" && field.input.value !== this.#preset[field.root.dataset.option];
     this.#dress(field);
-    this.#changed();
-  }
-
-  #follow() {
-    const chosen = this.#form.querySelector('input[name="preset"]:checked');
-    this.#preset = JSON.parse(chosen?.dataset.values ?? "{}");
-    for (const field of this.#fields.values()) {
-      if (field.touched) this.#dress(field);
-      else this.#fill(field);
-    }
     this.#changed();
   }
 
