@@ -42,7 +42,7 @@ up: $(STAMP)  ## Keep the service running on http://127.0.0.1:8000 until Ctrl-C
 test: lint system  ## Run all checks and all tests
 	@$(BIN)/pytest
 
-chaos: $(STAMP)  ## Prove that nothing is lost: planted bugs, 10 000 jobs, 200 faults on the real engine (40 min)
+chaos: $(STAMP)  ## Prove that nothing is lost: planted bugs, 10 000 jobs, 200 faults on the real engine (an hour)
 	@mkdir -p build
 	@$(BIN)/python -m tests.chaos.planted
 	@$(BIN)/python -m tests.chaos volume --report build/chaos-volume.md
