@@ -20,6 +20,8 @@ class Job(Base):
     __table_args__ = (
         Index("ix_jobs_status_created_at", "status", "created_at"),
         Index("ix_jobs_caller_id", "caller", "id"),
+        # The gallery: one status in order, and counts of all.
+        Index("ix_jobs_caller_status_id", "caller", "status", "id"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)

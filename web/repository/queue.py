@@ -37,10 +37,12 @@ def queue_positions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
     place = func.row_number().over(order_by=(Job.created_at, Job.id)).label("place")
     queued = Job.status == JobStatus.QUEUED.value
     queue = select(Job.id, place).where(queued, Job.leader_id.is_(None)).subquery()
-    in_line = func.coalesce(Job.leader_id, Job.id)
-    found = select(Job.id, queue.c.place).join(queue, queue.c.id == in_line)
-    rows = session.execute(found.where(queued, Job.id.in_(job_ids)))
-    return {row.id: row.place for row in rows}
+    in_line = select(Job.id, func.coalesce(Job.leader_id, Job.id)).where(queued, Job.id.in_(job_ids))
+    stands_for = dict(session.execute(in_line).tuples().all())
+    # Not joined: SQLite would number the whole queue again for each of the jobs.
+    places = select(queue.c.id, queue.c.place).where(queue.c.id.in_(set(stands_for.values())))
+    found = dict(session.execute(places).tuples().all())
+    return {job_id: found[line_id] for job_id, line_id in stands_for.items() if line_id in found}
 
 
 def count_queued(session: Session) -> int:
@@ -75,3 +77,9 @@ def count_queue(session: Session) -> QueueCounts:
         paused=jobs(JobStatus.PAUSED, *both),
         oldest=line.oldest if line else None,
     )
+
+
+def names_of_jobs(session: Session, job_ids: Sequence[str], *, caller: str) -> dict[str, str]:
+    """Return what people call those of the jobs that are the caller's: their name, else their pictures."""
+    jobs = session.scalars(select(Job).where(Job.id.in_(job_ids), Job.caller == caller))
+    return {job.id: job.name or f"{job.content.filename} × {job.style.filename}" for job in jobs}

@@ -1,4 +1,4 @@
-"""Pictures in small: every kind that is taken in, upright, on white, and without what others need not know."""
+"""Pictures in small: every kind that is taken in, upright, on white, and no word of the camera."""
 
 from __future__ import annotations
 
