@@ -41,12 +41,15 @@ def drain_node(scene: Scene) -> list[Loss]:
 
 
 def make_zombie(scene: Scene) -> list[Loss]:
-    """Stop a node until its job is another's, then let it go on."""
+    """Stop a node, or only its child, until its job is another's, then let it go on."""
     cluster, node = scene.cluster, scene.busy_node()
     losses = scene.losses_of([node])
-    node.signal_all(signal.SIGSTOP)
+    stopped = node.children() if scene.chance.random() < 0.5 else [node.pid, *node.children()]
+    for pid in stopped:
+        send(pid, signal.SIGSTOP)
     sleep(cluster.pace.lease + cluster.pace.rescue + scene.chance.uniform(1, 2))
-    node.signal_all(signal.SIGCONT)
+    for pid in stopped:
+        send(pid, signal.SIGCONT)
     return losses
 
 
