@@ -37,12 +37,13 @@ def queue_positions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
     place = func.row_number().over(order_by=(Job.created_at, Job.id)).label("place")
     queued = Job.status == JobStatus.QUEUED.value
     queue = select(Job.id, place).where(queued, Job.leader_id.is_(None)).subquery()
-    in_line = select(Job.id, func.coalesce(Job.leader_id, Job.id)).where(queued, Job.id.in_(job_ids))
-    stands_for = dict(session.execute(in_line).tuples().all())
+    line_id = func.coalesce(Job.leader_id, Job.id).label("line_id")
+    in_line = session.execute(select(Job.id, line_id).where(queued, Job.id.in_(job_ids)))
+    stands_for = {row.id: row.line_id for row in in_line}
     # Not joined: SQLite would number the whole queue again for each of the jobs.
     places = select(queue.c.id, queue.c.place).where(queue.c.id.in_(set(stands_for.values())))
-    found = dict(session.execute(places).tuples().all())
-    return {job_id: found[line_id] for job_id, line_id in stands_for.items() if line_id in found}
+    found = {row.id: row.place for row in session.execute(places)}
+    return {job_id: found[leader] for job_id, leader in stands_for.items() if leader in found}
 
 
 def count_queued(session: Session) -> int:
