@@ -71,7 +71,7 @@ class Settings(BaseModel):
         3, ge=1, description="Deliveries of one attempt before it is a worker_crash_loop"
     )
     dispatch_seconds: float = Field(0.2, gt=0, description="Seconds between two looks for jobs to dispatch")
-    rescue_seconds: float = Field(5, gt=0, description="Seconds between two looks for lost leases")
+    rescue_seconds: float = Field(3, gt=0, description="Seconds between two looks for lost leases")
     prune_seconds: float = Field(60, gt=0, description="Seconds between two looks for what can be removed")
     retention_days: float = Field(
         0, ge=0, description="Days that a finished job is kept; 0 keeps it for ever"

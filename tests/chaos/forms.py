@@ -49,6 +49,15 @@ def _real(seed: int) -> Plan:
     )  # fmt: skip
 
 
+def _defaults(seed: int) -> Plan:
+    """Lost workers only, with the leases that the settings have by default: this is slow."""
+    return Plan(
+        seed=seed, jobs=12, workers=6, faults=16, kinds=("kill_child", "kill_node", "make_zombie"),
+        gap_seconds=(1, 6), engine="sleeping", steps=120, step_seconds=0.25, backlog=6,
+        pace=Pace(lease=30, renew=5, rescue=3, dispatch=0.2, stall=120, worker=30), minutes=30, wishes=0,
+    )  # fmt: skip
+
+
 def _planted(seed: int) -> Plan:
     """A few jobs, and the faults that bring out the planted bug."""
     return Plan(
@@ -58,5 +67,5 @@ def _planted(seed: int) -> Plan:
 
 
 FORMS: dict[str, Callable[[int], Plan]] = {
-    "short": _short, "volume": _volume, "real": _real, "planted": _planted,
+    "short": _short, "volume": _volume, "real": _real, "defaults": _defaults, "planted": _planted,
 }  # fmt: skip

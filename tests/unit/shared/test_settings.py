@@ -35,3 +35,12 @@ def test_a_wrong_setting_is_named(environ: dict[str, str], words: str):
 def test_settings_survive_the_environment(tmp_path: Path):
     settings = Settings(data_dir=tmp_path, port=1234, lease_seconds=2.5)
     assert load_settings(settings.to_environ()) == settings
+
+
+def test_a_lost_worker_is_seen_to_within_a_lease_and_five_seconds():
+    """What docs/reliability.md promises; the round of control in which it happens needs a moment, too."""
+    settings = Settings()
+    round_seconds = settings.dispatch_seconds + 1
+    assert settings.rescue_seconds + round_seconds < 5
+    # Two renewals may fail before a lease is lost.
+    assert settings.lease_seconds > 3 * settings.renew_seconds
