@@ -22,6 +22,8 @@ class Job(Base):
         Index("ix_jobs_caller_id", "caller", "id"),
         # The gallery: one status in order, and counts of all.
         Index("ix_jobs_caller_status_id", "caller", "status", "id"),
+        # The last ones that succeeded, for every estimate; those that ended long ago, for the pruner.
+        Index("ix_jobs_status_completed_at", "status", "completed_at"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
