@@ -118,9 +118,12 @@ jobs.post("")(
 @Operation(
     "List jobs",
     "jobs",
-    answers={200: Answer("A page of jobs, newest first", (JobListOut,))},
+    answers={
+        200: Answer("A page of jobs, newest first", (JobListOut,), headers={"ETag": "For If-None-Match"}),
+        304: NOT_MODIFIED,
+    },
     refusals=(MalformedRequest,),
-    parameters=PARAMETERS,
+    parameters=(*PARAMETERS, IF_NONE_MATCH),
 )
 def index() -> Response:
     """List your jobs, newest first, as each is now. Go on with `next_page_token` and the same filters."""
@@ -143,7 +146,10 @@ def index() -> Response:
         "next_page_token": make_token(last_id, only) if last_id else None,
         "counts": counts,
     }
-    return json_answer(page)
+    response = json_answer(page)
+    response.add_etag()
+    response.make_conditional(request)
+    return response
 
 
 @jobs.get("/<job_id>")

@@ -313,6 +313,23 @@ def test_list_in_pages(client, submit, problem_of):
     assert rest["next_page_token"] is None
 
 
+def test_a_list_that_shows_nothing_new_is_not_sent_again(client, submit, workshop):
+    job_id = submit()["id"]
+    first = client.get(f"{JOBS}?counts=true")
+    again = {"If-None-Match": first.headers["ETag"]}
+    answer = client.get(f"{JOBS}?counts=true", headers=again)
+    assert (answer.status_code, answer.data) == (304, b"")
+    workshop.claim(job_id)
+    answer = client.get(f"{JOBS}?counts=true", headers=again)
+    assert (answer.status_code, answer.json["counts"]) == (200, {"running": 1})
+
+
+@pytest.mark.parametrize("text", ["1", "yes", "TRUE"])
+def test_counts_are_asked_for_plainly(client, problem_of, text):
+    assert client.get(JOBS).json["counts"] is None
+    problem_of(client.get(f"{JOBS}?counts={text}"), 400, "invalid_request")
+
+
 def test_list_filters(client, submit, workshop):
     first, second, third = (submit() for _ in range(3))
     workshop.claim(second["id"])

@@ -40,7 +40,7 @@ class Gallery {
     clearTimeout(this.#timer);
     let wait = POLL_MS;
     try {
-      const answer = await fetch(this.#list.dataset.list, { headers: { Accept: "application/json" }, cache: "no-store" });
+      const answer = await fetch(this.#list.dataset.list, { cache: "no-cache" }); // 304 as long as nothing is new
       if (!answer.ok) throw new Error(`the service answered ${answer.status}`);
       const { jobs, counts } = await answer.json();
       this.#away.hidden = true;
