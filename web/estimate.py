@@ -78,17 +78,18 @@ def estimate_run(
     ordered = sorted(fitting, key=lambda run: abs(_distance(run.work, work)))
     reach = abs(_distance(ordered[0].work, work)) + math.log(_FURTHER)
     nearest = [run for run in ordered[:_NEAREST] if abs(_distance(run.work, work)) <= reach]
-    seconds = sorted(run.run_seconds * work.amount / run.work.amount for run in nearest)
-    middle, count = median(seconds), len(nearest)
-    spread = _LEAST_SPREAD + _SPREAD_OF_ONE / count
-    low = min(_quantile(seconds, _TAIL), middle * (1 - spread))
-    high = max(_quantile(seconds, 1 - _TAIL), middle * (1 + spread))
-    # Part of a run's time does not grow with its work. So, far from what was measured, a larger job may well
-    # take less than in proportion, and a smaller one more.
-    beyond = median(_distance(run.work, work) for run in nearest)
-    low *= math.exp(-max(0.0, beyond) / 2)
-    high *= math.exp(max(0.0, -beyond) / 2)
-    return Estimate(seconds=round(middle, 1), low=round(low, 1), high=round(high, 1), count=count)
+    scaled = [(run.run_seconds, work.amount / run.work.amount) for run in nearest]
+    seconds = sorted(took * ratio for took, ratio in scaled)
+    # Part of a run's time does not grow with its work: a larger job may well take less than in proportion, and
+    # a smaller one more, the further off the more so.
+    lows = sorted(took * min(ratio, ratio**0.5) for took, ratio in scaled)
+    highs = sorted(took * max(ratio, ratio**0.5) for took, ratio in scaled)
+    spread = _LEAST_SPREAD + _SPREAD_OF_ONE / len(nearest)
+    low = min(_quantile(lows, _TAIL), median(lows) * (1 - spread))
+    high = max(_quantile(highs, 1 - _TAIL), median(highs) * (1 + spread))
+    return Estimate(
+        seconds=round(median(seconds), 1), low=round(low, 1), high=round(high, 1), count=len(nearest)
+    )
 
 
 def _distance(measured: Work, work: Work) -> float:
