@@ -80,8 +80,8 @@ def estimate_run(
     nearest = [run for run in ordered[:_NEAREST] if abs(_distance(run.work, work)) <= reach]
     scaled = [(run.run_seconds, work.amount / run.work.amount) for run in nearest]
     seconds = sorted(took * ratio for took, ratio in scaled)
-    # Part of a run's time does not grow with its work: a larger job may well take less than in proportion, and
-    # a smaller one more, the further off the more so.
+    # Part of a run's time does not grow with its work: a larger job may well take less than in proportion,
+    # and a smaller one more, the further off the more so.
     lows = sorted(took * min(ratio, ratio**0.5) for took, ratio in scaled)
     highs = sorted(took * max(ratio, ratio**0.5) for took, ratio in scaled)
     spread = _LEAST_SPREAD + _SPREAD_OF_ONE / len(nearest)
