@@ -25,7 +25,7 @@ _ANSWERS = {
     304: NOT_MODIFIED,
 }
 #: Of a SHA-256: enough that another checkpoint of the step has others.
-_VERSION_CHARS = 16
+_VERSION_CHARS = 8
 _REFUSALS = (NotFound, ArtifactMissing, PictureInvalid, StorageUnavailable)
 thumbnails = Blueprint("thumbnails", __name__, url_prefix=API_PATH)
 

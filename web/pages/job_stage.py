@@ -18,8 +18,8 @@ _SHOWN_TYPES = {"image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp
 #: The frame's long side is at most as long, and a small picture at most so many times as large as it is.
 _FRAME_PX = 1600
 _LARGEST_FACTOR = 5
-_MOST_THUMBNAILS = 40
-_MOST_CHOICES = 60
+_MOST_THUMBNAILS = 24
+_MOST_CHOICES = 40
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def chosen_view(word: str | None) -> View:
 
 def stop_of(job_id: str, step: int, losses: Mapping[str, float | None], sha256: str) -> Stop:
     """Return the stop of a checkpoint; `sha256` is that of its state."""
-    return Stop(step, job_url(job_id, "checkpoints", step), losses, sha256[:16])
+    return Stop(step, job_url(job_id, "checkpoints", step), losses, sha256[:8])
 
 
 def spread(stops: Sequence[Stop], *, most: int = _MOST_THUMBNAILS) -> list[Stop]:

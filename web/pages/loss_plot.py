@@ -17,7 +17,8 @@ LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 44, 350, 10, 192
 _MOST_DECADES = 6
 _COLUMN_PX = 2
 _FEW_POINTS = 150
-_MOST_ROWS = 25
+_MOST_ROWS = 12
+_ENOUGH_TICKS = 3
 
 #: step, total, content, style
 Point = Sequence[float]
@@ -66,7 +67,7 @@ def plot_losses(points: Sequence[Point], *, steps: int) -> LossPlot:
 
 
 def table_rows(points: Sequence[Point]) -> list[tuple[int, list[str]]]:
-    """Return the losses at up to 25 steps in words, the first and the last among them."""
+    """Return the losses at up to 12 steps in words, the first and the last among them."""
     gap = max(1, math.ceil((len(points) - 1) / (_MOST_ROWS - 1)))
     chosen = [*points[:-1:gap], *points[-1:]]
     return [(int(point[0]), [loss_words(loss) for loss in point[1:4]]) for point in chosen]
@@ -97,25 +98,20 @@ def y_px(loss: float, low: float, high: float) -> float | None:
 
 def step_ticks(steps: int) -> list[int]:
     """Return up to six round steps from 0 on."""
-    gap = next(
-        width
-        for exponent in range(5)
-        for width in (10**exponent, 2 * 10**exponent, 5 * 10**exponent)
-        if steps / width <= 5
-    )
-    return list(range(0, steps + 1, gap))
+    return list(range(0, steps + 1, max(1, round(_round_gap(steps)))))
 
 
 def loss_ticks(low: float, high: float) -> list[float]:
-    """Return round losses of a range: whole decades if it has three, else 1, 2, 5 of each."""
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    whole = [10.0**exponent for exponent in decades if low <= 10.0**exponent <= high]
-    if len(whole) > 2:
-        return whole
-    return [
-        loss for exponent in decades for loss in (10.0**exponent, 2 * 10.0**exponent, 5 * 10.0**exponent)
-        if low <= loss <= high
-    ]  # fmt: skip
+    """Return round losses of a range: whole decades, or 1, 2, 5 of each, or evenly; the first with enough."""
+    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    whole = [10.0**exponent for exponent in exponents]
+    halves = [digit * loss for loss in whole for digit in (1, 2, 5)]
+    for ticks in (whole, halves):
+        inside = [loss for loss in ticks if low <= loss <= high]
+        if len(inside) >= _ENOUGH_TICKS:
+            return inside
+    gap = _round_gap(high - low)
+    return [place * gap for place in range(math.ceil(low / gap), math.floor(high / gap) + 1)]
 
 
 def loss_words(loss: float | None) -> str:
@@ -134,8 +130,15 @@ def tick_words(loss: float) -> str:
     """Return a round loss: '0.02', '500', '1e-5'."""
     exponent = math.floor(math.log10(loss) + 1e-9)
     if -3 <= exponent < 4:
-        return f"{loss:.{max(0, -exponent)}f}"
-    return f"{loss / 10.0**exponent:.0f}e{exponent}"
+        return f"{loss:.4g}"
+    return f"{loss / 10.0**exponent:.3g}e{exponent}"
+
+
+def _round_gap(width: float) -> float:
+    """Return the least of 1, 2, 5, 10, ... or 0.5, 0.2, ... that goes at most five times into a width."""
+    exponent = math.floor(math.log10(width)) - 1
+    gaps = [digit * 10.0 ** (exponent + more) for more in range(3) for digit in (1, 2, 5)]
+    return next(gap for gap in gaps if width / gap <= 5 + 1e-9)
 
 
 def _path(places: Iterable[tuple[float, float | None]]) -> str:

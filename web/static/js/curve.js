@@ -6,6 +6,7 @@ export const BOX = { width: 360, height: 220, left: 44, right: 350, top: 10, bot
 const MOST_DECADES = 6;
 const COLUMN_PX = 2;
 const FEW_POINTS = 150;
+const ENOUGH_TICKS = 3;
 
 const isShown = (loss) => Number.isFinite(loss) && loss > 0;
 
@@ -35,19 +36,27 @@ export function yOf(loss, [low, high]) {
 }
 
 export function stepTicks(steps) {
-  const gaps = [0, 1, 2, 3, 4].flatMap((exponent) => [1, 2, 5].map((digit) => digit * 10 ** exponent));
-  const gap = gaps.find((width) => steps / width <= 5);
+  const gap = Math.max(1, Math.round(roundGap(steps)));
   return Array.from({ length: Math.floor(steps / gap) + 1 }, (_, place) => place * gap);
 }
 
 export function lossTicks([low, high]) {
   const first = Math.floor(Math.log10(low));
   const last = Math.ceil(Math.log10(high));
-  const decades = Array.from({ length: last - first + 1 }, (_, place) => first + place);
-  const isIn = (loss) => loss >= low && loss <= high;
-  const whole = decades.map((exponent) => 10 ** exponent).filter(isIn);
-  if (whole.length > 2) return whole;
-  return decades.flatMap((exponent) => [1, 2, 5].map((digit) => digit * 10 ** exponent)).filter(isIn);
+  const whole = Array.from({ length: last - first + 1 }, (_, place) => 10 ** (first + place));
+  for (const ticks of [whole, whole.flatMap((loss) => [loss, 2 * loss, 5 * loss])]) {
+    const inside = ticks.filter((loss) => loss >= low && loss <= high);
+    if (inside.length >= ENOUGH_TICKS) return inside;
+  }
+  const gap = roundGap(high - low);
+  const begin = Math.ceil(low / gap);
+  return Array.from({ length: Math.floor(high / gap) - begin + 1 }, (_, place) => (begin + place) * gap);
+}
+
+function roundGap(width) {
+  const exponent = Math.floor(Math.log10(width)) - 1;
+  const gaps = [0, 1, 2].flatMap((more) => [1, 2, 5].map((digit) => digit * 10 ** (exponent + more)));
+  return gaps.find((gap) => width / gap <= 5 + 1e-9);
 }
 
 /** A loss in three digits: "0.172", "12.3", "1.20e-5", and "–" for none. */
@@ -61,8 +70,8 @@ export function lossWords(loss) {
 
 export function tickWords(loss) {
   const exponent = Math.floor(Math.log10(loss) + 1e-9);
-  if (exponent >= -3 && exponent < 4) return loss.toFixed(Math.max(0, -exponent));
-  return `${(loss / 10 ** exponent).toFixed(0)}e${exponent}`;
+  if (exponent >= -3 && exponent < 4) return String(Number(loss.toPrecision(4)));
+  return `${Number((loss / 10 ** exponent).toPrecision(3))}e${exponent}`;
 }
 
 /** The path of one part; `place` is where in a point it stands. */

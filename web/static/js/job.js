@@ -1,5 +1,5 @@
 // The page of one job: what is live on it, wired together.
-import { JobActions } from "./job_actions.js";
+import { closeMenus } from "./menus.js";
 import { lossWords } from "./curve.js";
 import { LiveJob, isFinal } from "./live.js";
 import { LossPlot } from "./plot.js";
@@ -31,9 +31,13 @@ const notifier = new Notifier(find("notify"), { id: root.dataset.job.split("/").
 let job = null;
 let preview = null; // the newest one that this page was told of
 let checkpointsAt = null;
+let actions = null;
+// Of a job that has ended the curves are many bytes, which are read when somebody wants to look closer.
+let wantsCheckpoints = asked.has("step");
 
 localize(root);
-new JobActions(root, () => live.refresh());
+closeMenus(root);
+root.addEventListener("submit", sendForm);
 
 live.addEventListener("job", ({ detail }) => {
   const before = job;
@@ -45,6 +49,7 @@ live.addEventListener("job", ({ detail }) => {
   notifier.offer(isFinal(job));
   if (isFinal(job) && !wasFinal) notifier.tell(job, job.urls.thumbnail);
   document.getElementById("fork").hidden = !job.urls.fork;
+  if (!isFinal(job)) wantsCheckpoints = true;
   if (!before || before.version !== job.version) readCheckpoints();
   if (before ? before.version !== job.version : String(job.version) !== root.dataset.version) parts.refresh();
   else if (job.status === "queued") parts.refresh();
@@ -100,11 +105,19 @@ find("fork-here").addEventListener("click", (event) => {
   fork.scrollIntoView({ block: "start" });
   fork.querySelector("select").focus({ preventScroll: true });
 });
+for (const kind of ["pointerover", "focusin"]) {
+  root.addEventListener(kind, (event) => {
+    if (wantsCheckpoints || !event.target.closest("[data-reel], [data-plot]")) return;
+    wantsCheckpoints = true;
+    readCheckpoints();
+  });
+}
 setInterval(() => job?.status === "queued" && !document.hidden && live.refresh(), QUEUE_MS);
 live.start();
 
 /** Read the checkpoints, at most once a second. */
 function readCheckpoints() {
+  if (!wantsCheckpoints || !job) return;
   checkpointsAt ??= setTimeout(async () => {
     try {
       const { checkpoints } = await send("GET", job.urls.checkpoints);
@@ -150,6 +163,21 @@ async function show() {
     find("fork-here").hidden = picture.kind !== "checkpoint" || !reel.selected || !job.urls.fork;
   }
   reel.arrived();
+}
+
+/** Send a form of the page without leaving it; what does that is fetched when the first one is sent. */
+async function sendForm(event) {
+  const form = event.target.closest("form[data-action]");
+  if (!form) return;
+  event.preventDefault();
+  try {
+    const { JobActions } = await import("./job_actions.js");
+    actions ??= new JobActions(root, () => live.refresh());
+  } catch {
+    form.submit(); // as without scripts
+    return;
+  }
+  actions.send(form);
 }
 
 /** Let the fork begin at a step. */

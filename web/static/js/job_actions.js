@@ -21,25 +21,10 @@ export class JobActions {
     this.#url = root.dataset.job;
     this.#refusal = root.querySelector("[data-refusal]");
     this.#onDone = onDone;
-    root.addEventListener("submit", (event) => {
-      const form = event.target.closest("form[data-action]");
-      if (!form) return;
-      event.preventDefault();
-      this.#send(form);
-    });
-    // Menus close as menus do.
-    root.addEventListener("keydown", (event) => {
-      const menu = event.target.closest(".menu[open]");
-      if (!menu || event.key !== "Escape") return;
-      menu.open = false;
-      menu.querySelector("summary").focus();
-    });
-    document.addEventListener("pointerdown", (event) => {
-      for (const menu of root.querySelectorAll(".menu[open]")) if (!menu.contains(event.target)) menu.open = false;
-    });
   }
 
-  async #send(form) {
+  /** Send a form of the page. */
+  async send(form) {
     if (form.getAttribute("aria-busy")) return;
     const { action } = form.dataset;
     this.#clear(form);

@@ -61,8 +61,8 @@ function fetchDocument(url) {
 
 /** A form that somebody is filling in stays; it is judged by the service anyway. */
 function isTypedIn(part) {
-  const inputs = [...part.querySelectorAll("form input:not([type=hidden])")];
-  return inputs.some((input) => input.value !== input.defaultValue) && part.contains(document.activeElement);
+  const inputs = [...part.querySelectorAll("form input:not([type=hidden])")].filter((input) => input.checkVisibility());
+  return inputs.some((input) => input === document.activeElement || input.value !== input.defaultValue);
 }
 
 /** The focus goes on where it was, or to what took its place. */

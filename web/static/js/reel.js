@@ -1,5 +1,5 @@
 // The checkpoints as a film: a slider to scrub, a strip to choose from, and a button to play.
-const MOST_THUMBNAILS = 40;
+const MOST_THUMBNAILS = 24;
 const PLAY_MS = 220;
 const CALM_MS = 1000;
 
@@ -10,6 +10,7 @@ export class Reel extends EventTarget {
   #range;
   #button;
   #checkpoints = [];
+  #count; // as the page says, until the checkpoints are there
   #step = null; // null follows the newest picture
   #steps = 0;
   #latest = "newest";
@@ -23,6 +24,9 @@ export class Reel extends EventTarget {
     this.#range = root.querySelector("[data-scrub]");
     this.#button = root.querySelector("[data-play]");
     this.#step = step;
+    this.#count = Number(this.#range.max);
+    this.#range.hidden = this.#button.hidden = !this.#count;
+    this.#rest();
     this.#range.addEventListener("input", () => {
       this.stop();
       this.#go(this.#range.valueAsNumber);
@@ -49,11 +53,13 @@ export class Reel extends EventTarget {
   /** Take all checkpoints; `latest` is what the stop behind the last one is called. */
   set(checkpoints, steps, latest) {
     this.#checkpoints = checkpoints;
+    this.#count = checkpoints.length;
     this.#steps = steps;
     this.#latest = latest;
     if (this.#step !== null && !this.selected) this.select(null);
     this.#hang();
     this.#dress();
+    this.#rest();
   }
 
   /** Show the checkpoint of a step, or with null follow the newest picture. */
@@ -83,7 +89,7 @@ export class Reel extends EventTarget {
     // Whoever asked for less motion gets slides, not a film.
     const pause = matchMedia("(prefers-reduced-motion: reduce)").matches ? CALM_MS : PLAY_MS;
     this.#playing = setTimeout(() => {
-      if (this.#place() >= this.#checkpoints.length) this.stop();
+      if (this.#place() >= this.#count) this.stop();
       else this.#go(this.#place() + 1);
     }, pause);
   }
@@ -96,7 +102,7 @@ export class Reel extends EventTarget {
 
   #place() {
     const found = this.#checkpoints.findIndex(({ step }) => step === this.#step);
-    return found < 0 ? this.#checkpoints.length : found;
+    return found < 0 ? this.#count : found;
   }
 
   #go(place) {
@@ -104,11 +110,10 @@ export class Reel extends EventTarget {
   }
 
   #dress() {
-    const count = this.#checkpoints.length;
-    const isThere = count > 0;
+    const isThere = this.#count > 0;
     this.#root.querySelector("[data-reel-empty]").hidden = isThere;
     this.#range.hidden = this.#button.hidden = !isThere;
-    this.#range.max = count;
+    this.#range.max = this.#count;
     this.#range.value = this.#place();
     const words = this.#step === null ? this.#latest : `step ${this.#step} of ${this.#steps}`;
     this.#range.setAttribute("aria-valuetext", words);
@@ -119,6 +124,11 @@ export class Reel extends EventTarget {
       if (isShown) link.setAttribute("aria-current", "true");
       else link.removeAttribute("aria-current");
     }
+  }
+
+  /** The newest ones are in sight as long as none is chosen, unless somebody looks around in the strip. */
+  #rest() {
+    if (this.#step === null && !this.#strip.matches(":hover, :focus-within")) this.#strip.scrollLeft = this.#strip.scrollWidth;
   }
 
   /** Scroll the strip alone; scrollIntoView would move the page too. */
@@ -133,7 +143,7 @@ export class Reel extends EventTarget {
   #hang() {
     const hanging = new Map([...this.#strip.children].map((item) => [item.querySelector("img").getAttribute("src"), item]));
     const items = spread(this.#checkpoints).map((checkpoint) => {
-      const url = `${checkpoint.url}/thumbnail?v=${checkpoint.sha256.slice(0, 16)}`;
+      const url = `${checkpoint.url}/thumbnail?v=${checkpoint.sha256.slice(0, 8)}`;
       return hanging.get(url) ?? this.#item(checkpoint, url);
     });
     // In reverse, each before the one behind it: an item that is in its place is not touched, nor its focus.
@@ -147,11 +157,9 @@ export class Reel extends EventTarget {
   #item({ step }, url) {
     const { width, height } = document.querySelector("[data-shown] img");
     const image = Object.assign(new Image(width, height), { alt: "", loading: "lazy", src: url });
-    const words = Object.assign(document.createElement("span"), { className: "number" });
-    words.append(Object.assign(document.createElement("span"), { className: "visually-hidden", textContent: "Step " }), String(step));
-    const link = Object.assign(document.createElement("a"), { href: `?step=${step}#stage` });
+    const link = Object.assign(document.createElement("a"), { href: `?step=${step}#stage`, ariaLabel: `Step ${step}` });
     link.dataset.step = step;
-    link.append(image, words);
+    link.append(image, String(step));
     const item = document.createElement("li");
     item.append(link);
     return item;
