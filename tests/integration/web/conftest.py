@@ -25,6 +25,8 @@ from shared.storage.layout import (
     preview_key,
     result_picture_key,
 )
+from tests.integration.web.bench import Bench
+from tests.integration.web.seen_job import SeenJob
 from web.app import create_app
 from web.control.projector import Projector
 from web.services import Services, services_of
@@ -83,6 +85,36 @@ def submit(client: FlaskClient, parts: Callable[..., dict[str, object]]) -> Call
 @pytest.fixture
 def workshop(services: Services) -> Workshop:
     return Workshop(services)
+
+
+@pytest.fixture
+def bench(settings: Settings, client: FlaskClient) -> Iterator[Bench]:
+    """A real worker and a real control."""
+    bench = Bench(settings, client)
+    yield bench
+    bench.close()
+
+
+@pytest.fixture
+def see(client: FlaskClient) -> Callable[..., SeenJob]:
+    """Look at the page of a job."""
+
+    def do(job_id: str, query: str = "") -> SeenJob:
+        answer = client.get(f"/jobs/{job_id}{query}", headers={"Accept": "text/html"})
+        assert answer.status_code == 200, answer.text
+        return SeenJob(answer.text)
+
+    return do
+
+
+@pytest.fixture
+def press(client: FlaskClient) -> Callable[..., TestResponse]:
+    """Send a form of the page of a job."""
+
+    def do(job_id: str, action: str, **fields: str) -> TestResponse:
+        return client.post(f"/jobs/{job_id}/{action}", data=fields, headers={"Accept": "text/html"})
+
+    return do
 
 
 @pytest.fixture
