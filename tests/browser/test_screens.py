@@ -139,7 +139,7 @@ def test_first_load_is_small(site: Site, visitor: Visitor, name: str):
     page.on("response", lambda answer: answers.append(answer))
     page.goto(site.url + path)
     sizes = {
-        answer.url.removeprefix(site.url): len(answer.body())
+        answer.url.removeprefix(site.url): answer.request.sizes()["responseBodySize"]  # as it is sent
         for answer in answers
         if answer.request.resource_type not in _PICTURES
     }
