@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx2
 
+from shared.errors import ArtifactMissing, StorageUnavailable
 from shared.settings import Settings
 from tests.browser.workshop import Workshop
 from web.models import Base
@@ -27,6 +28,7 @@ from web.server import run_web
 run_web(load_settings(os.environ))
 """
 _START_SECONDS = 60
+_TRIES = 20
 
 
 class Site:
@@ -88,8 +90,18 @@ class Site:
                 session.execute(table.delete())
         self.services.redis.flushall()
         for folder in ("assets", "jobs"):
-            self.services.storage.delete_tree(folder)
+            self._empty_folder(folder)
         self.log.clear()
+
+    def _empty_folder(self, folder: str) -> None:
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                self.services.storage.delete_tree(folder)
+                return
+            except (ArtifactMissing, StorageUnavailable):
+                # The server still makes a thumbnail for a page that has been left.
+                if not tries_left:
+                    raise
 
     def close(self) -> None:
         """End everything."""

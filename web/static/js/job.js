@@ -43,7 +43,9 @@ live.addEventListener("job", ({ detail }) => {
   const before = job;
   job = detail;
   const wasFinal = before ? isFinal(before) : true;
-  if (before && before.attempt.number !== job.attempt.number) plot.rewind();
+  // What an attempt did after its last checkpoint is undone when it ends before the job does.
+  const isAnother = before && before.attempt.number !== job.attempt.number;
+  if (isAnother || (job.status !== "running" && job.status !== "canceling")) plot.rewind(job.progress.step);
   if (preview && preview.attempt !== job.attempt.number) preview = null;
   progress.take(job);
   notifier.offer(isFinal(job));

@@ -53,10 +53,11 @@ export class LossPlot extends EventTarget {
     this.#plan();
   }
 
-  /** Forget what was only seen live: another attempt begins at its checkpoint. */
-  rewind() {
-    for (const [step, point] of this.#points) if (point.isLive) this.#points.delete(step);
-    this.#plan();
+  /** Forget what was only seen live after a step, with which the job goes on. */
+  rewind(last) {
+    const gone = [...this.#points].filter(([step, point]) => point.isLive && step > last);
+    for (const [step] of gone) this.#points.delete(step);
+    if (gone.length) this.#plan();
   }
 
   /** Take the losses of a step as it is now. */
