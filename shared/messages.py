@@ -50,7 +50,12 @@ class JobMessage(BaseModel):
     @property
     def message_id(self) -> str:
         """The broker's id for it: the same attempt always has the same."""
-        return f"{self.job_id}:{self.attempt}"
+        return message_id(self.job_id, self.attempt)
+
+
+def message_id(job_id: str, attempt: int) -> str:
+    """Return the broker's id for the message of an attempt."""
+    return f"{job_id}:{attempt}"
 
 
 def read_message(values: dict[str, Any]) -> JobMessage:

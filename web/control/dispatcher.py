@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 
 from shared.broker import Dispatch
 from shared.coordination.claims import Claims
-from shared.errors import StaleJob
 from shared.logs import get_logger
 from shared.messages import InputPicture, JobMessage, Origin
 from shared.options import StyleOptions
@@ -15,8 +14,8 @@ from shared.storage.layout import asset_key
 from web.control.projector import Projector
 from web.database import Database
 from web.models import Job
-from web.repository.jobs import get_job, jobs_dispatched_before, jobs_to_dispatch
-from web.repository.transitions import write_changes
+from web.repository.dispatches import QueuedAttempt, dispatched_before, mark_dispatched
+from web.repository.jobs import jobs_to_dispatch
 
 _log = get_logger(__name__)
 _BATCH = 200
@@ -69,11 +68,11 @@ class Dispatcher:
         """
         with self._database.read() as session:
             due = jobs_to_dispatch(session, limit=_BATCH)
-        sent: list[Job] = []
+        sent: list[QueuedAttempt] = []
         try:
             for job in due:
                 self._dispatch.send(message_for(job))
-                sent.append(job)
+                sent.append(QueuedAttempt.of(job))
         finally:
             self._mark(sent, self._clock())
         return len(sent)
@@ -86,28 +85,20 @@ class Dispatcher:
         """
         with self._database.read() as session:
             now = self._clock()
-            sent = jobs_dispatched_before(session, now - _GRACE, now=now)
+            sent = dispatched_before(session, now - _GRACE, now=now)
         if not sent:
             return 0
         waiting = self._dispatch.waiting_ids(held_since=self._clock() - self._taken_for)
-        missing = [job for job in sent if message_for(job).message_id not in waiting]
-        unheld = set(self._claims.without_lease(job.id for job in missing))
+        missing = [attempt for attempt in sent if attempt.message_id not in waiting]
+        unheld = set(self._claims.without_lease(attempt.job_id for attempt in missing))
         projector.drain()
-        lost = [job for job in missing if job.id in unheld]
+        lost = [attempt for attempt in missing if attempt.job_id in unheld]
         if lost:
-            _log.warning("messages_lost", count=len(lost), job_ids=[job.id for job in lost[:10]])
+            _log.warning("messages_lost", count=len(lost), job_ids=[attempt.job_id for attempt in lost[:10]])
         self._mark(lost, None)
         return len(lost)
 
-    def _mark(self, jobs: list[Job], dispatched_at: datetime | None) -> None:
-        if not jobs:
-            return
-        with self._database.write() as session:
-            for job in jobs:
-                current = get_job(session, job.id)
-                if (current.version, current.dispatched_at) != (job.version, job.dispatched_at):
-                    continue  # it was canceled, claimed or sent meanwhile
-                try:
-                    write_changes(session, current, {"dispatched_at": dispatched_at}, now=self._clock())
-                except StaleJob as error:
-                    _log.info("mark_stale", job_id=job.id, reason=error.detail)
+    def _mark(self, attempts: list[QueuedAttempt], moment: datetime | None) -> None:
+        if attempts:
+            with self._database.write() as session:
+                mark_dispatched(session, attempts, moment)

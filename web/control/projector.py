@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
+
+from sqlalchemy.orm import Session
 
 from shared.coordination.flags import Flag, Flags
 from shared.coordination.progress import ProgressBoard
@@ -19,6 +22,17 @@ from web.states import PAUSING
 
 _log = get_logger(__name__)
 _BATCH = 100
+#: Reports to a transaction: many to one wait for the disk, and few enough that others come to write, too.
+_TRANSACTION = 20
+
+
+@dataclass(frozen=True)
+class _Applied:
+    """A report that was dealt with: the attempt its job was at, and why it was ignored, if it was."""
+
+    event: WorkerEvent
+    attempt: int
+    ignored: str | None
 
 
 class Projector:
@@ -53,53 +67,62 @@ class Projector:
             deliveries = self._stream.fresh(count=_BATCH, block_ms=block_ms)
         if deliveries:
             self._has_pending = True
-            for delivery in deliveries:
-                self._apply_delivery(delivery)
+            self._apply_all([event for delivery in deliveries if (event := _event(delivery))])
             self._stream.acknowledge(deliveries)
             self._has_pending = False
         return len(deliveries)
 
     def drain(self) -> None:
-        """Apply everything that is in the stream now."""
-        while self.step(block_ms=None):
-            pass
+        """Apply everything that is in the stream now, however much is added meanwhile."""
+        left = self._stream.length()
+        while left > 0 and (count := self.step(block_ms=None)):
+            left -= count
 
     def apply(self, event: WorkerEvent) -> None:
         """Apply one report, unless it was applied before; then wake those who watch the job."""
-        with self._database.write() as session:
-            now = self._clock()
-            if not enter_inbox(session, event.event_id, now=now):
-                _log.info("report_repeated", event_id=event.event_id)
-                return
-            try:
-                job = get_job(session, event.job_id)
-            except NotFound:
-                _log.warning("report_of_unknown_job", event_id=event.event_id)
-                job = None
-            if job is not None:
-                status, attempt = job.job_status, job.attempt
-                pausing = job.status_reason == PAUSING
-                projection = decide_projection(status, attempt, event, pausing=pausing)
-                write_projection(session, job, event, projection, now=now)
-        if job is None:
-            if event.type is EventType.CLAIMED:
-                # It was deleted, and its message had still been about: nobody wants the work.
-                self._flags.raise_flag(event.job_id, event.attempt, Flag.CANCEL)
-            return
+        self._apply_all([event])
+
+    def _apply_all(self, events: list[WorkerEvent]) -> None:
+        for start in range(0, len(events), _TRANSACTION):
+            group = events[start : start + _TRANSACTION]
+            with self._database.write() as session:
+                applied = [self._write(session, event) for event in group]
+            for told in applied:
+                if told is not None:
+                    self._tell(told)
+
+    def _write(self, session: Session, event: WorkerEvent) -> _Applied | None:
+        now = self._clock()
+        if not enter_inbox(session, event.event_id, now=now):
+            _log.info("report_repeated", event_id=event.event_id)
+            return None
+        try:
+            job = get_job(session, event.job_id)
+        except NotFound:
+            _log.warning("report_of_unknown_job", event_id=event.event_id)
+            return None
+        attempt, pausing = job.attempt, job.status_reason == PAUSING
+        projection = decide_projection(job.job_status, attempt, event, pausing=pausing)
+        write_projection(session, job, event, projection, now=now)
+        return _Applied(event, attempt, projection.ignored)
+
+    def _tell(self, applied: _Applied) -> None:
+        """Log what is committed, and tell those whom it concerns."""
+        event = applied.event
         _log.info(
-            "report_applied" if projection.ignored is None else "report_ignored",
-            job_id=event.job_id, attempt=event.attempt, type=event.type, reason=projection.ignored,
+            "report_applied" if applied.ignored is None else "report_ignored",
+            job_id=event.job_id, attempt=event.attempt, type=event.type, reason=applied.ignored,
         )  # fmt: skip
-        if event.type is EventType.CLAIMED and projection.ignored and event.attempt <= attempt:
+        if event.type is EventType.CLAIMED and applied.ignored and event.attempt <= applied.attempt:
             # It was claimed in the very moment it was canceled, paused or expired; or Redis lost its fences,
             # and one who had lost the job took its lease again, away from the next attempt: tell the worker.
             self._flags.raise_flag(event.job_id, event.attempt, Flag.CANCEL)
         self._board.notify(event.job_id)
 
-    def _apply_delivery(self, delivery: Delivery) -> None:
-        try:
-            event = read_event(delivery.text)
-        except UnreadableMessage as error:
-            _log.error("report_unreadable", entry_id=delivery.entry_id, reason=error.detail)
-            return
-        self.apply(event)
+
+def _event(delivery: Delivery) -> WorkerEvent | None:
+    try:
+        return read_event(delivery.text)
+    except UnreadableMessage as error:
+        _log.error("report_unreadable", entry_id=delivery.entry_id, reason=error.detail)
+        return None

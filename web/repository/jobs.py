@@ -8,7 +8,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, TypeVarTuple
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, aliased
 
 from shared.errors import NotFound
@@ -133,16 +133,6 @@ def jobs_to_dispatch(session: Session, *, limit: int) -> list[Job]:
         Job.status == JobStatus.QUEUED.value, Job.dispatched_at.is_(None), Job.leader_id.is_(None)
     )
     return list(session.scalars(query.order_by(Job.created_at, Job.id).limit(limit)))
-
-
-def jobs_dispatched_before(session: Session, moment: datetime, *, now: datetime) -> list[Job]:
-    """Return queued jobs whose message was put into the broker before a moment.
-
-    Also those that were sent in what is now the future: the clock was wrong, and may have been by hours.
-    """
-    sent_long_ago = or_(Job.dispatched_at < moment, Job.dispatched_at > now)
-    query = select(Job).where(Job.status == JobStatus.QUEUED.value, sent_long_ago)
-    return list(session.scalars(query.order_by(Job.created_at, Job.id)))
 
 
 def jobs_to_expire(session: Session, now: datetime) -> list[Job]:

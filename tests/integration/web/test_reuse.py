@@ -14,7 +14,8 @@ from sqlalchemy import event
 from shared.clock import to_rfc3339, utc_now
 from shared.errors import StorageUnavailable
 from shared.storage.local import LocalStore
-from web.repository.jobs import get_job, jobs_dispatched_before, jobs_to_dispatch
+from web.repository.dispatches import dispatched_before
+from web.repository.jobs import get_job, jobs_to_dispatch
 from web.services import hold_services
 
 JOBS = "/api/v1/jobs"
@@ -187,7 +188,7 @@ def test_a_job_waits_for_one_that_does_the_same_and_is_in_nobodys_way(
     with services.database.read() as session:
         due = [job.id for job in jobs_to_dispatch(session, limit=10)]
         later = utc_now() + timedelta(days=1)
-        sent = jobs_dispatched_before(session, later, now=later)
+        sent = dispatched_before(session, later, now=later)
     assert due == [first["id"], leader["id"], last["id"]]
     assert sent == []
     workshop.claim(leader["id"])
