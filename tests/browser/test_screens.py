@@ -6,11 +6,14 @@ A page of yours is one line in PAGES: its name, and a function which brings it a
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, Response
 
+from shared.clock import utc_now
+from shared.coordination.workers import WorkerJob, WorkerState
 from tests.browser.accessibility import find_faults, find_keyboard_faults
 from tests.browser.visitor import DESKTOP, PHONE, Theme, Visitor
 from tests.browser.website import Site
@@ -81,8 +84,24 @@ def job_failed(site: Site) -> str:
 
 
 def workers(site: Site) -> str:
-    site.workshop.connect("gpu-a", "cuda:0")
-    site.workshop.connect("gpu-b", "cuda:1")
+    job_id = site.submit(name="Harbour in the evening")["id"]
+    site.submit(name="Old town")
+    work = site.workshop
+    work.claim(job_id)
+    work.progress(job_id, 47)
+    job = WorkerJob(job_id=job_id, attempt=1, step=47, steps=100, since=utc_now() - timedelta(seconds=42))
+    memory = {"host": "studio", "memory_total_bytes": 150_754_820_096, "version": "0.1.0"}
+    notice = "The network behind this picture was never trained."
+    busy = {**memory, "memory_used_bytes": 31_457_280_000, "notice": notice, "job": job}
+    work.connect("studio-gpu0", "cuda:0 (NVIDIA H200)", state=WorkerState.BUSY, **busy)
+    work.connect("studio-gpu1", "cuda:1 (NVIDIA H200)", memory_used_bytes=1_200_000_000, **memory)
+    work.connect("studio-gpu2", "cuda:2 (NVIDIA H200)", state=WorkerState.DRAINING, **memory)
+    work.connect("attic", "cpu", state=WorkerState.STARTING, host="attic", version="0.1.0")
+    return "/workers"
+
+
+def workers_empty(site: Site) -> str:
+    site.submit()
     return "/workers"
 
 
@@ -104,6 +123,7 @@ PAGES: dict[str, Callable[[Site], str]] = {
     "job-succeeded": job_succeeded,
     "job-failed": job_failed,
     "workers": workers,
+    "workers-empty": workers_empty,
     "docs": docs,
     "problem": problem,
 }

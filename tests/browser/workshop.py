@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from datetime import datetime
+from typing import Any
 
 from PIL import Image
 
@@ -40,12 +41,16 @@ class Workshop:
             services.database, self._stream, services.board, services.flags, clock=utc_now
         )
 
-    def connect(self, worker_id: str = "gpu-a", device: str = "cuda:0") -> None:
-        """Let a worker be known as alive, for an hour."""
+    def connect(self, worker_id: str = "gpu-a", device: str = "cuda:0", **facts: Any) -> None:
+        """Let a worker be known as alive, for an hour; `facts` are what else its beat tells."""
         now = utc_now()
         registry = WorkerRegistry(self._services.redis, worker_seconds=3600)
         registry.beat(
-            WorkerBeat(worker_id=worker_id, device=device, weights="untrained", started_at=now, at=now)
+            WorkerBeat(
+                worker_id=worker_id,
+                device=device,
+                **{"weights": "untrained", "started_at": now, "at": now, **facts},
+            )
         )
 
     def claim(self, job_id: str, *, worker_id: str = "gpu-a", resumed_from_step: int | None = None) -> None:
@@ -86,7 +91,8 @@ class Workshop:
         picture_key = checkpoint_picture_key(job.id, job.attempt, step)
         self._services.storage.write(picture_key, encode(self.paint(job, step)))
         state_key = checkpoint_key(job.id, job.attempt, step)
-        self._services.storage.write(state_key, b"state")
+        state = f"state of step {step}".encode()
+        self._services.storage.write(state_key, state)
         self._report(
             job_id,
             EventType.CHECKPOINTED,
@@ -94,7 +100,7 @@ class Workshop:
             steps=job.options["steps"],
             key=state_key,
             picture_key=picture_key,
-            sha256=f"{step:064d}",
+            sha256=hashlib.sha256(state).hexdigest(),
             losses=losses(step),
             curve=[[at, *losses(at).values()] for at in range(after + 1, step + 1)],
         )

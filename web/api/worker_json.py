@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -21,16 +22,22 @@ from web.api.worker_shapes import (
 from web.queue_outlook import QueueState, backlog_seconds, no_start_reason
 from web.repository.queue import QueueCounts
 
-
-def worker_to_json(beat: WorkerBeat, *, now: datetime) -> dict[str, Any]:
-    """Return a worker as the API shows it."""
-    return _worker(beat, now).model_dump(mode="json")
+_NO_NAMES: Mapping[str, str] = MappingProxyType({})
 
 
-def workers_to_json(beats: Sequence[WorkerBeat] | None, *, now: datetime) -> dict[str, Any]:
+def worker_to_json(
+    beat: WorkerBeat, *, now: datetime, names: Mapping[str, str] = _NO_NAMES
+) -> dict[str, Any]:
+    """Return a worker as the API shows it; `names` are those of jobs, by id."""
+    return _worker(beat, names, now).model_dump(mode="json")
+
+
+def workers_to_json(
+    beats: Sequence[WorkerBeat] | None, *, now: datetime, names: Mapping[str, str] = _NO_NAMES
+) -> dict[str, Any]:
     """Return the workers as the API shows them; None while Redis cannot be asked."""
     return WorkersOut(
-        workers=None if beats is None else [_worker(beat, now) for beat in beats],
+        workers=None if beats is None else [_worker(beat, names, now) for beat in beats],
         message=message_of(beats),
     ).model_dump(mode="json")
 
@@ -65,11 +72,12 @@ def message_of(beats: Sequence[WorkerBeat] | None) -> str | None:
     return no_start_reason(eligible, draining=len(beats) - eligible)
 
 
-def _worker(beat: WorkerBeat, now: datetime) -> WorkerOut:
+def _worker(beat: WorkerBeat, names: Mapping[str, str], now: datetime) -> WorkerOut:
     job = None
     if beat.job is not None:
         job = WorkerJobOut(
             id=beat.job.job_id,
+            name=names.get(beat.job.job_id),
             attempt=beat.job.attempt,
             step=beat.job.step,
             steps=beat.job.steps,

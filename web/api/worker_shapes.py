@@ -19,6 +19,9 @@ class WorkerJobOut(BaseModel):
     """The job that a worker is busy with."""
 
     id: str
+    name: str | None = Field(
+        description="What people call it: its name, else its pictures; null if it is gone"
+    )
     attempt: int
     step: int = Field(description="As of the last beat, about a second ago")
     steps: int

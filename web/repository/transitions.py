@@ -44,6 +44,8 @@ def apply_trigger(
     changes = {**(values or {}), "status": status.value, "status_reason": reason}
     if status.is_final and not job.job_status.is_final:
         changes.setdefault("completed_at", now)
+    if status is JobStatus.QUEUED and job.job_status is not JobStatus.QUEUED:
+        changes.setdefault("queued_at", now)
     written = list(entries)
     if (job.status, job.status_reason) != (status.value, reason):
         written.append(_status_entry(status, reason, changes.get("attempt", job.attempt)))

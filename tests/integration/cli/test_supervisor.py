@@ -27,6 +27,8 @@ if mode == "ends":
     sys.exit(7)
 if mode == "refuses":
     sys.exit(3)
+if mode == "drained":
+    sys.exit(0)
 line = socket.create_connection(("127.0.0.1", int(port)))
 os.set_inheritable(line.fileno(), True)
 def stop(*_):
@@ -177,6 +179,12 @@ def test_one_with_a_final_code_is_not_started_again(supervisor, nursery, said):
     tick_until(supervisor, lambda: supervisor.given_up)
     assert supervisor.given_up == {"worker-1": 3}
     assert "it is not started again" in said[0]
+
+
+def test_one_that_was_drained_is_not_started_again(supervisor, nursery, said):
+    supervisor.start(nursery.child("worker-1", "drained", final_codes=frozenset({0, 3})))
+    tick_until(supervisor, lambda: supervisor.given_up)
+    assert said == ["worker-1 ended with exit code 0; it is not started again."]
 
 
 def test_a_required_one_that_ends_during_the_start_ends_the_start(supervisor, nursery):

@@ -51,6 +51,18 @@ def test_a_job_is_followed_to_its_end(control: Control, desk: Desk, job: Job):
     assert (attempt.outcome, attempt.worker_id) == ("succeeded", "node-a")
 
 
+def test_a_job_that_was_handed_back_waits_anew(control: Control, desk: Desk, job: Job, clock: Clock):
+    report(desk, job, EventType.CLAIMED)
+    control.round()
+    assert read(control, job).queued_at == job.queued_at
+    clock.seconds += 60
+    report(desk, job, EventType.RELEASED)
+    control.round()
+    after = read(control, job)
+    assert (after.status, after.created_at) == ("queued", job.created_at)
+    assert after.queued_at == clock.now()
+
+
 def test_a_failure_keeps_its_cause(control: Control, desk: Desk, job: Job):
     work(desk, job, DivergingEngine())
     control.round()

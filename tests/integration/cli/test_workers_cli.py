@@ -1,0 +1,63 @@
+"""`atelier workers`, `queue` and `drain` against the real app."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from shared.clock import utc_now
+from shared.coordination.workers import WorkerBeat, WorkerJob, WorkerRegistry, WorkerState
+
+
+@pytest.fixture
+def registry(redis_client) -> WorkerRegistry:
+    return WorkerRegistry(redis_client)
+
+
+def beat(worker_id: str, **changes: object) -> WorkerBeat:
+    now = utc_now()
+    facts = {"device": "cuda:0 [x]", "weights": "untrained", "started_at": now, "at": now}
+    return WorkerBeat(worker_id=worker_id, **{**facts, **changes})
+
+
+def test_without_a_worker_they_say_so(atelier):
+    for command in ("workers", "queue"):
+        result = atelier(command)
+        assert (result.exit_code, "start one with: atelier-worker run" in result.stderr) == (0, True)
+    assert json.loads(atelier("workers", "--json").stdout)["workers"] == []
+
+
+def test_workers_are_shown_in_a_table(atelier, registry):
+    job = WorkerJob(job_id="j", attempt=1, step=5, steps=20, since=utc_now())
+    registry.beat(beat("[bold]a[/]", state=WorkerState.BUSY, job=job, memory_total_bytes=2 * 10**9))
+    registry.beat(beat("b", memory_total_bytes=2 * 10**9, memory_used_bytes=10**9))
+    lines = atelier("workers").stdout.splitlines()
+    assert lines[0].split() == ["id", "state", "device", "memory", "weights", "heard", "job"]
+    assert lines[1].split()[:2] == ["[bold]a[/]", "busy"]
+    assert "cuda:0 [x]" in lines[1]
+    assert lines[1].rstrip().endswith("j 5/20")
+    assert "1.0 of 2.0 GB" in lines[2]
+
+
+def test_the_queue_is_one_line_a_figure(atelier, pictures):
+    atelier("submit", *pictures)
+    shown = dict(
+        line.rsplit(maxsplit=1) for line in atelier("queue").stdout.splitlines() if "oldest" not in line
+    )
+    assert shown == {
+        "depth": "1", "for others": "0", "running": "0", "paused": "0", "backlog": "–", "workers": "0",
+    }  # fmt: skip
+    assert json.loads(atelier("queue", "--json").stdout)["depth"] == 1
+
+
+def test_drain_asks_and_an_unknown_worker_is_refused(atelier, registry):
+    first = beat("a")
+    registry.beat(first)
+    result = atelier("drain", "a")
+    assert (result.exit_code, result.stdout) == (0, "draining\n")
+    assert registry.is_drain_asked(first)
+    assert json.loads(atelier("drain", "a", "--json").stdout)["state"] == "draining"
+    refused = atelier("drain", "no/body")
+    assert refused.exit_code == 2
+    assert refused.stderr
