@@ -20,7 +20,8 @@ from tests.browser.website import Site
 from tests.browser.workshop import Workshop
 from web.cli.port import free_port
 
-_SWITCHES = (
+CHROMIUM = shutil.which("chromium")
+SWITCHES = (
     "--no-sandbox",  # it runs in containers, and sees our own pages only
     "--disable-gpu",
     "--disable-quic",
@@ -40,13 +41,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """One Chromium for the whole run."""
-    path = shutil.which("chromium")
-    if path is None:
+    if CHROMIUM is None:
         assert not os.environ.get("CI"), "there is no chromium: the pages cannot be tested"
         pytest.skip("there is no chromium; with CI set this is a failure")
     expect.set_options(timeout=20_000)
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=list(_SWITCHES))
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(SWITCHES))
         yield chromium
         chromium.close()
 
