@@ -29,7 +29,7 @@ from web.pages.job_forms import (
 from web.pages.job_sheet import option_lines, read_sheet
 from web.pages.job_stage import fork_steps, frame_size, spread, working_frame
 from web.pages.job_words import attempt_lines, history, lead, page_title, speed_words
-from web.pages.loss_plot import loss_words, merge_curves, plot_losses, table_rows
+from web.pages.loss_plot import loss_words, merge_curves, plot_losses, px, table_rows
 from web.pages.shell import page
 from web.repository.jobs import get_job
 from web.services import Services, get_services
@@ -98,6 +98,7 @@ def _show(job_id: str, refusal: RefusedForm | None = None, *, status: int = 200)
         plot=plot_losses(points, steps=steps),
         rows=table_rows(points),
         loss_words=loss_words,
+        px=px,
         options=option_lines(job["options"]),
         attempts=attempt_lines(sheet.attempts),
         happenings=history(sheet.events),

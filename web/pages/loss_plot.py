@@ -83,6 +83,11 @@ def loss_range(points: Iterable[Point]) -> tuple[float, float]:
     return (low, high) if high / low > 1.5 else (low / 1.5, high * 1.5)
 
 
+def px(place: float) -> str:
+    """Return a place in px with one digit; halves go up, as in scripts."""
+    return f"{math.floor(place * 10 + 0.5) / 10:.1f}"
+
+
 def x_px(step: float, steps: int) -> float:
     """Return where a step lies, from left to right."""
     return LEFT_PX + (RIGHT_PX - LEFT_PX) * step / steps
@@ -149,7 +154,7 @@ def _path(places: Iterable[tuple[float, float | None]]) -> str:
         if y is None:
             joined = False
             continue
-        words.append(f"{'L' if joined else 'M'}{x:.1f} {y:.1f}")
+        words.append(f"{'L' if joined else 'M'}{px(x)} {px(y)}")
         joined = True
     return "".join(words)
 

@@ -26,6 +26,9 @@ export function lossRange(points) {
   return high / low > 1.5 ? [low, high] : [low / 1.5, high * 1.5];
 }
 
+/** A place in px with one digit; rounded as the server does. */
+export const px = (place) => (Math.floor(place * 10 + 0.5) / 10).toFixed(1);
+
 export const xOf = (step, steps) => BOX.left + ((BOX.right - BOX.left) * step) / steps;
 
 /** Where a loss lies; null is nowhere. */
@@ -79,7 +82,7 @@ export function pathOf(points, place, steps, range) {
   let joined = false;
   let path = "";
   for (const [x, y] of thin(points.map((point) => [xOf(point[0], steps), yOf(point[place], range)]))) {
-    if (y !== null) path += `${joined ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`;
+    if (y !== null) path += `${joined ? "L" : "M"}${px(x)} ${px(y)}`;
     joined = y !== null;
   }
   return path;

@@ -1,5 +1,5 @@
 // The loss plot: grows with each step, and tells the losses of the step one points at or goes to by keys.
-import { BOX, PARTS, lossRange, lossTicks, lossWords, pathOf, stepTicks, tickWords, xOf, yOf } from "./curve.js";
+import { BOX, PARTS, lossRange, lossTicks, lossWords, pathOf, px, stepTicks, tickWords, xOf, yOf } from "./curve.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -93,11 +93,11 @@ export class LossPlot extends EventTarget {
     const ticks = make("g", { class: "ticks" });
     for (const loss of lossTicks(this.#range)) {
       const y = yOf(loss, this.#range);
-      grid.append(make("path", { d: `M${BOX.left} ${y.toFixed(1)}H${BOX.right}` }));
-      ticks.append(make("text", { x: BOX.left - 6, y: (y + 4).toFixed(1), "text-anchor": "end" }, tickWords(loss)));
+      grid.append(make("path", { d: `M${BOX.left} ${px(y)}H${BOX.right}` }));
+      ticks.append(make("text", { x: BOX.left - 6, y: px(y + 4), "text-anchor": "end" }, tickWords(loss)));
     }
     for (const step of stepTicks(steps)) {
-      const x = xOf(step, steps).toFixed(1);
+      const x = px(xOf(step, steps));
       grid.append(make("path", { d: `M${x} ${BOX.bottom}v4` }));
       ticks.append(make("text", { x, y: BOX.bottom + 17, "text-anchor": "middle" }, step));
     }
@@ -114,11 +114,11 @@ export class LossPlot extends EventTarget {
     if (this.#shown !== null) marks.push(this.#line(this.#shown, "shown-step"));
     const point = this.#pointed === null ? null : this.#points.get(this.#pointed);
     if (point) {
-      const x = xOf(point[0], this.#steps).toFixed(1);
+      const x = px(xOf(point[0], this.#steps));
       marks.push(this.#line(point[0], "cursor"));
       PARTS.forEach((part, place) => {
         const y = yOf(point[place + 1], this.#range);
-        if (y !== null) marks.push(make("circle", { class: `dot ${part}`, cx: x, cy: y.toFixed(1), r: 4 }));
+        if (y !== null) marks.push(make("circle", { class: `dot ${part}`, cx: x, cy: px(y), r: 4 }));
       });
     }
     this.#marks.replaceChildren(...marks);
@@ -126,7 +126,7 @@ export class LossPlot extends EventTarget {
   }
 
   #line(step, name) {
-    return make("path", { class: name, d: `M${xOf(step, this.#steps).toFixed(1)} ${BOX.top}V${BOX.bottom}` });
+    return make("path", { class: name, d: `M${px(xOf(step, this.#steps))} ${BOX.top}V${BOX.bottom}` });
   }
 
   #readout() {

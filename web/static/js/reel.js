@@ -11,6 +11,8 @@ export class Reel extends EventTarget {
   #button;
   #checkpoints = [];
   #count; // as the page says, until the checkpoints are there
+  #isLoaded = false;
+  #wantedPlace = null; // where somebody went before they were
   #step = null; // null follows the newest picture
   #steps = 0;
   #latest = "newest";
@@ -56,17 +58,22 @@ export class Reel extends EventTarget {
     this.#count = checkpoints.length;
     this.#steps = steps;
     this.#latest = latest;
-    if (this.#step !== null && !this.selected) this.select(null);
+    const isFirst = !this.#isLoaded;
+    this.#isLoaded = true;
+    if (isFirst && this.#wantedPlace !== null) this.#step = checkpoints[this.#wantedPlace]?.step ?? null;
+    const isGone = this.#step !== null && !this.selected;
+    if (isGone) this.#step = null;
     this.#hang();
     this.#dress();
     this.#rest();
+    if (isGone || (isFirst && this.#step !== null)) this.#tell();
   }
 
   /** Show the checkpoint of a step, or with null follow the newest picture. */
   select(step) {
     this.#step = step;
     this.#dress();
-    this.dispatchEvent(new CustomEvent("select", { detail: this.selected }));
+    if (this.#isLoaded) this.#tell();
   }
 
   /** Show the checkpoint nearest to a step. */
@@ -105,8 +112,13 @@ export class Reel extends EventTarget {
     return found < 0 ? this.#count : found;
   }
 
+  #tell() {
+    this.dispatchEvent(new CustomEvent("select", { detail: this.selected }));
+  }
+
   #go(place) {
-    this.select(this.#checkpoints[place]?.step ?? null);
+    this.#wantedPlace = place;
+    if (this.#isLoaded) this.select(this.#checkpoints[place]?.step ?? null);
   }
 
   #dress() {
