@@ -30,7 +30,7 @@ def find_breaches(evidence: Evidence) -> list[str]:
     for job_id, job in evidence.jobs.items():
         events, asked = evidence.events[job_id], by_id.get(job_id)
         faults = [*_of_events(job, events), *_of_ends(job, events, asked), *_of_wishes(job, asked)]
-        if not _is_excused(evidence, job):
+        if not is_excused(evidence, job):
             faults += _of_status(job, asked)
         breaches += [f"job {job_id} ({asked.kind if asked else 'fork'}): {fault}" for fault in faults]
     for job_id, text in evidence.streams.items():
@@ -75,7 +75,7 @@ def _of_status(job: Job, asked: Submitted | None) -> list[str]:
     return [] if job.status in allowed else [f"it ended {job.status}: {job.error}"]
 
 
-def _is_excused(evidence: Evidence, job: Job) -> bool:
+def is_excused(evidence: Evidence, job: Job) -> bool:
     """Whether a job failed because the very checkpoint that it was to begin with was damaged on purpose."""
     if job.status != "failed" or job.origin is None:
         return False

@@ -9,6 +9,7 @@ from statistics import median
 
 from tests.chaos.evidence import Evidence
 from tests.chaos.oracle import Judgement
+from tests.chaos.oracle_history import is_excused
 from tests.chaos.recovery import MARGIN_SECONDS, Recovery
 from tests.chaos.run import Plan
 
@@ -50,6 +51,9 @@ def _summary(evidence: Evidence, judged: Judgement, breaches: list[str]) -> list
         "jobs lost": sum(job_id not in evidence.jobs for job_id in accepted),
         "jobs doubled": sum(job_id not in accepted for job_id in evidence.jobs),
         "jobs by their end": ", ".join(f"{status} {count}" for status, count in sorted(ends.items())),
+        "failed because the checkpoint they were to begin with was damaged": sum(
+            is_excused(evidence, job) for job in evidence.jobs.values()
+        ),
         "wishes granted": wishes + (f" ({unheard} asked again, unheard)" if unheard else ""),
         "outputs compared with lone runs": f"{judged.compared}, by {judged.lone_runs} lone runs",
         "event streams replayed": len(evidence.streams),
