@@ -99,8 +99,8 @@ class Projector:
         try:
             job = get_job(session, event.job_id)
         except NotFound:
-            _log.warning("report_of_unknown_job", event_id=event.event_id)
-            return None
+            # It was deleted while its message was still about: nobody wants the work.
+            return _Applied(event, event.attempt, "there is no such job")
         attempt, pausing = job.attempt, job.status_reason == PAUSING
         projection = decide_projection(job.job_status, attempt, event, pausing=pausing)
         write_projection(session, job, event, projection, now=now)
@@ -114,8 +114,8 @@ class Projector:
             job_id=event.job_id, attempt=event.attempt, type=event.type, reason=applied.ignored,
         )  # fmt: skip
         if event.type is EventType.CLAIMED and applied.ignored and event.attempt <= applied.attempt:
-            # It was claimed in the very moment it was canceled, paused or expired; or Redis lost its fences,
-            # and one who had lost the job took its lease again, away from the next attempt: tell the worker.
+            # It was claimed in the very moment it was canceled, paused, expired or deleted; or Redis lost its
+            # fences, and who had lost the job took its lease again, away from the next attempt: tell the worker.
             self._flags.raise_flag(event.job_id, event.attempt, Flag.CANCEL)
         self._board.notify(event.job_id)
 
