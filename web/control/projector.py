@@ -114,8 +114,8 @@ class Projector:
             job_id=event.job_id, attempt=event.attempt, type=event.type, reason=applied.ignored,
         )  # fmt: skip
         if event.type is EventType.CLAIMED and applied.ignored and event.attempt <= applied.attempt:
-            # It was claimed in the very moment it was canceled, paused, expired or deleted; or Redis lost its
-            # fences, and who had lost the job took its lease again, away from the next attempt: tell the worker.
+            # It was claimed in the very moment it was canceled, paused, expired or deleted. Or Redis lost its
+            # fences, and who had lost the job took its lease again, away from the next attempt.
             self._flags.raise_flag(event.job_id, event.attempt, Flag.CANCEL)
         self._board.notify(event.job_id)
 
