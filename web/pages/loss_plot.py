@@ -61,7 +61,10 @@ def plot_losses(points: Sequence[Point], *, steps: int) -> LossPlot:
     return LossPlot(
         paths=paths,
         x_ticks=[Tick(x_px(step, steps), str(step)) for step in step_ticks(steps)],
-        y_ticks=[Tick(y_px(loss, low, high) or 0, tick_words(loss)) for loss in loss_ticks(low, high)],
+        y_ticks=[
+            Tick(y_px(loss, low, high) or 0, tick_words(loss))
+            for loss in (loss_ticks(low, high) if points else ())
+        ],
         last=points[-1] if points else None,
     )
 

@@ -68,7 +68,6 @@ def test_a_checkpoint_is_shown_by_its_step_and_forked_from_there(succeeded, see,
     assert seen.pictures[checkpoint] == "Checkpoint of Harbour, step 10"
     assert "Checkpoint of step 10 · total" in seen.words
     assert "Fork from here" in seen.words
-    assert "open" in seen.ids["fork"]
     fields = seen.fields("fork")
     assert (fields["step"], fields["options.steps"], fields["name"]) == ("10", "20", "")
     assert "options.size" not in fields

@@ -25,7 +25,11 @@ const parts = new PageParts(root.dataset.page);
 const progress = new ProgressLine(find("progress"), root.dataset);
 const plot = new LossPlot(find("plot"));
 const asked = new URLSearchParams(location.search);
-const reel = new Reel(find("reel"), asked.has("step") ? Number(asked.get("step")) : null);
+const reel = new Reel(find("reel"), {
+  step: asked.has("step") ? Number(asked.get("step")) : null,
+  steps: Number(find("plot").dataset.steps),
+  latest: newest(root.dataset),
+});
 const stage = new Stage(document.getElementById("stage"), remember);
 const notifier = new Notifier(find("notify"), { id: root.dataset.job.split("/").at(-1), name: root.dataset.name });
 let job = null;
@@ -97,7 +101,7 @@ find("to-latest").addEventListener("click", (event) => {
 });
 root.addEventListener("click", (event) => {
   // A closed form cannot be gone to.
-  if (event.target.closest('a[href$="#fork"]')) document.getElementById("fork").open = true;
+  if (event.target.closest('a[href$="#fork-form"]')) document.getElementById("fork").open = true;
 });
 find("fork-here").addEventListener("click", (event) => {
   event.preventDefault();
@@ -124,7 +128,7 @@ function readCheckpoints() {
     try {
       const { checkpoints } = await send("GET", job.urls.checkpoints);
       plot.set(checkpoints, job.progress.steps);
-      reel.set(checkpoints, job.progress.steps, job.status === "succeeded" ? "result" : "newest");
+      reel.set(checkpoints, job.progress.steps, newest(job));
       if (job.progress.loss && !isFinal(job)) plot.add(job.progress.step, job.progress.loss);
       show();
     } catch {
@@ -132,6 +136,11 @@ function readCheckpoints() {
     }
     checkpointsAt = null;
   }, reel.checkpoints.length ? CHECKPOINTS_MS : 0);
+}
+
+/** What the stop behind the last checkpoint is called. */
+function newest({ status }) {
+  return status === "succeeded" ? "result" : "newest";
 }
 
 /** What shows how far the job is; `web/pages/job_stage.py` decides the same on the server. */

@@ -91,7 +91,7 @@ export class LossPlot extends EventTarget {
     const svg = make("svg", { viewBox: `0 0 ${BOX.width} ${BOX.height}`, "aria-hidden": "true" });
     const grid = make("g", { class: "grid" });
     const ticks = make("g", { class: "ticks" });
-    for (const loss of lossTicks(this.#range)) {
+    for (const loss of points.length ? lossTicks(this.#range) : []) {
       const y = yOf(loss, this.#range);
       grid.append(make("path", { d: `M${BOX.left} ${px(y)}H${BOX.right}` }));
       ticks.append(make("text", { x: BOX.left - 6, y: px(y + 4), "text-anchor": "end" }, tickWords(loss)));
@@ -105,7 +105,7 @@ export class LossPlot extends EventTarget {
     const curves = PARTS.map((part, place) => make("path", { class: `curve ${part}`, d: pathOf(points, place + 1, steps, this.#range) }));
     svg.append(grid, ticks, ...curves, this.#marks);
     this.#field.querySelector("svg").replaceWith(svg);
-    this.#field.querySelector(".plot-empty")?.remove();
+    if (points.length) this.#field.querySelector(".plot-empty")?.remove();
     this.#mark();
   }
 

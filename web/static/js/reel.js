@@ -14,20 +14,23 @@ export class Reel extends EventTarget {
   #isLoaded = false;
   #wantedPlace = null; // where somebody went before they were
   #step = null; // null follows the newest picture
-  #steps = 0;
-  #latest = "newest";
+  #steps;
+  #latest;
   #playing = null;
   #size;
 
-  constructor(root, step) {
+  /** @param {{step: number|null, steps: number, latest: string}} at What is shown, as the page has it. */
+  constructor(root, { step, steps, latest }) {
     super();
     this.#root = root;
     this.#strip = root.querySelector("[data-strip]");
     this.#range = root.querySelector("[data-scrub]");
     this.#button = root.querySelector("[data-play]");
     this.#step = step;
+    this.#steps = steps;
+    this.#latest = latest;
     this.#count = Number(this.#range.max);
-    this.#range.hidden = this.#button.hidden = !this.#count;
+    this.#dress();
     this.#rest();
     this.#range.addEventListener("input", () => {
       this.stop();
@@ -129,7 +132,7 @@ export class Reel extends EventTarget {
     this.#range.value = this.#place();
     const words = this.#step === null ? this.#latest : `step ${this.#step} of ${this.#steps}`;
     this.#range.setAttribute("aria-valuetext", words);
-    this.#root.querySelector("[data-scrub-words]").textContent = isThere ? words : "none yet";
+    this.#root.querySelector("[data-scrub-words]").textContent = isThere ? words : "";
     for (const link of this.#strip.querySelectorAll("a")) {
       const isShown = Number(link.dataset.step) === this.#step;
       if (isShown) this.#reveal(link);
