@@ -5,11 +5,13 @@ from __future__ import annotations
 from html.parser import HTMLParser
 
 import pytest
+from sqlalchemy import update
 
 from shared.clock import utc_now
 from shared.coordination.workers import WorkerBeat, WorkerJob, WorkerRegistry, WorkerState
 from shared.settings import Settings
 from web.app import create_app
+from web.models import Job
 from web.services import services_of
 
 BROWSER = {"Accept": "text/html"}
@@ -102,6 +104,16 @@ def test_a_busy_worker_leads_to_its_job(client, submit, workshop, registry):
     assert seen.figures["running"] == "1"
     listed = client.get("/api/v1/workers").json["workers"]
     assert listed[0]["job"]["name"] == "<b>Harbour</b>"
+
+
+def test_the_name_of_someone_elses_job_is_not_told(client, submit, workshop, registry, services):
+    job = submit(name="Harbour")
+    doing = WorkerJob(job_id=job["id"], attempt=1, step=5, steps=20, since=utc_now())
+    registry.beat(beat(state=WorkerState.BUSY, job=doing))
+    with services.database.write() as session:
+        session.execute(update(Job).values(caller="someone else"))
+    assert client.get("/api/v1/workers").json["workers"][0]["job"]["name"] is None
+    assert "Harbour" not in look(client).links
 
 
 def test_the_form_drains_and_leads_back(client, registry):

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
+_PATIENCE_SECONDS = 30
 FLEET = """
 import sys
 from worker.fleet import run_fleet
@@ -12,20 +19,34 @@ nodes = {name: [sys.executable, "-c", code] for name, code in zip("ab", sys.argv
 sys.exit(run_fleet(nodes, final_codes=frozenset({3})))
 """
 WAITS = (
-    "import signal, sys; signal.signal(15, lambda *_: sys.exit(0)); print('up', flush=True); signal.pause()"
+    "import os, signal, sys; signal.signal(15, lambda *_: sys.exit(0)); os.write(1, b'up\\n'); signal.pause()"
 )
-#: Says that it is up, and ends with the code that the next byte names.
-OBEYS = "import os, sys; print('up', flush=True); sys.exit(int(os.read(0, 1)))"
+#: Both say in one write that they are up; this one ends with the code that the next byte names.
+OBEYS = "import os, sys; os.write(1, b'up\\n'); sys.exit(int(os.read(0, 1)))"
 
 
-def start(*codes: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@contextmanager
+def start(*codes: str) -> Iterator[subprocess.Popen[str]]:
+    """A fleet of these nodes; one that does not do as a test waits for is killed, and the test fails."""
+    fleet = subprocess.Popen(
         [sys.executable, "-c", FLEET, *codes],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+    def kill() -> None:
+        for node in Path(f"/proc/{fleet.pid}/task/{fleet.pid}/children").read_text().split():
+            os.kill(int(node), signal.SIGKILL)
+        fleet.kill()
+
+    patience = threading.Timer(_PATIENCE_SECONDS, kill)
+    patience.start()
+    with fleet:
+        yield fleet
+        fleet.wait()
+    patience.cancel()
 
 
 def up(fleet: subprocess.Popen[str], *, nodes: int) -> None:

@@ -7,6 +7,7 @@ import io
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -21,6 +22,7 @@ from shared.settings import Settings
 from shared.storage import layout
 from tests.engines import DivergingEngine, RaisingEngine, SteadyEngine
 from worker.desk import Desk, open_desk
+from worker.engine.step import Step
 from worker.runner import Outcome, Runner
 
 Stylist = Callable[..., Outcome]
@@ -82,6 +84,15 @@ def test_a_job_from_claim_to_commit(desk: Desk, message: JobMessage):
     assert Image.open(io.BytesIO(desk.store.read(layout.preview_key("job", 1)))).format == "JPEG"
     assert desk.board.read(["job"])["job"].step == 20
     assert desk.claims.without_lease(["job"]) == ["job"]
+
+
+def test_the_marker_tells_how_much_gpu_memory_the_job_needed(desk: Desk, message: JobMessage):
+    class OnGpu(SteadyEngine):
+        def _record(self, *given: Any) -> Step:
+            return replace(super()._record(*given), gpu_peak_bytes=given[0] * 1000)
+
+    run(desk, message, OnGpu())
+    assert reported(desk)[-1].data["gpu_peak_bytes"] == 20_000
 
 
 def test_a_duplicate_message_does_nothing(desk: Desk, message: JobMessage):
