@@ -168,7 +168,7 @@ def test_losses_are_read_by_step_with_keys_and_pointer(job_page: Page):
     expect(plot).to_have_attribute("aria-valuetext", re.compile(r"^step 2: total [\d.e]+, content "))
     box = plot.bounding_box()
     assert box
-    page.mouse.move(box["x"] + box["width"] * (44 + (350 - 44) * 0.5) / 360, box["y"] + 60)
+    page.mouse.move(box["x"] + box["width"] * (44 + (344 - 44) * 0.5) / 360, box["y"] + 60)
     expect(page.locator("[data-readout]")).to_have_text("step 20")
     page.mouse.down()
     page.mouse.up()

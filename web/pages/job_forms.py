@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -109,6 +110,7 @@ def usual_fork_steps(steps: int, step: int) -> int:
     return steps if steps > step else min(step + steps, _most_steps())
 
 
+@cache
 def _most_steps() -> int:
     return next(int(entry.maximum) for entry in option_fields() if entry.name == "steps")
 

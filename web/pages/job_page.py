@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from flask import Blueprint, Response, request
@@ -26,7 +26,7 @@ from web.pages.job_forms import (
     usual_extension,
     usual_fork_steps,
 )
-from web.pages.job_sheet import option_lines, read_sheet
+from web.pages.job_sheet import OptionLine, option_lines, read_sheet
 from web.pages.job_stage import fork_steps, frame_size, spread, working_frame
 from web.pages.job_words import attempt_lines, history, lead, page_title, speed_words
 from web.pages.loss_plot import loss_words, merge_curves, plot_losses, px, table_rows
@@ -80,6 +80,7 @@ def _show(job_id: str, refusal: RefusedForm | None = None, *, status: int = 200)
     job, points = sheet.data, merge_curves(sheet.checkpoints)
     frame, steps = working_frame(job), int(job["progress"]["steps"])
     fork_step = sheet.chosen.step if sheet.chosen else (sheet.stops[-1].step if sheet.stops else None)
+    options = option_lines(job["options"])
     return page(
         "job.html",
         status=status,
@@ -99,7 +100,7 @@ def _show(job_id: str, refusal: RefusedForm | None = None, *, status: int = 200)
         rows=table_rows(points),
         loss_words=loss_words,
         px=px,
-        options=option_lines(job["options"]),
+        options=options,
         attempts=attempt_lines(sheet.attempts),
         happenings=history(sheet.events),
         room=extension_room(steps),
@@ -107,12 +108,12 @@ def _show(job_id: str, refusal: RefusedForm | None = None, *, status: int = 200)
         fork_fields=fork_fields(),
         fork_steps=fork_steps(sheet.stops, fork_step),
         fork_step=fork_step,
-        fork_values=_fork_values(job["options"], steps, fork_step),
+        fork_values=_fork_values(options, steps, fork_step),
     )
 
 
-def _fork_values(options: Mapping[str, object], steps: int, step: int | None) -> dict[str, str]:
-    values = {line.field.name: line.value for line in option_lines(options)}
+def _fork_values(options: Iterable[OptionLine], steps: int, step: int | None) -> dict[str, str]:
+    values = {line.field.name: line.value for line in options}
     return values | {"steps": str(usual_fork_steps(steps, step or 0))}
 
 

@@ -12,7 +12,7 @@ from web.models import JobCheckpoint
 PARTS = ("total", "content", "style")
 #: The drawing, in px of its own coordinates, and where in it the curves lie.
 WIDTH_PX, HEIGHT_PX = 360, 220
-LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 44, 350, 10, 192
+LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 44, 344, 10, 192
 #: A loss that starts near 0 must not squeeze all the others into one line.
 _MOST_DECADES = 6
 _COLUMN_PX = 2

@@ -2,7 +2,7 @@
 
 export const PARTS = ["total", "content", "style"];
 /** The drawing in px of its own coordinates, and where in it the curves lie. */
-export const BOX = { width: 360, height: 220, left: 44, right: 350, top: 10, bottom: 192 };
+export const BOX = { width: 360, height: 220, left: 44, right: 344, top: 10, bottom: 192 };
 const MOST_DECADES = 6;
 const COLUMN_PX = 2;
 const FEW_POINTS = 150;
