@@ -67,10 +67,10 @@ def test_content_and_result_are_compared_by_keys_and_by_hand(job_page: Page):
 
 @pytest.mark.parametrize("width", [DESKTOP, PHONE])
 def test_pictures_of_other_pixels_meet_exactly(visitor: Visitor, site: Site, workshop: Workshop, width: int):
-    """301 × 200 px become 96 × 64: no shape of its own may move one picture against the other."""
-    content = Image.new("RGB", (301, 200), "white")
-    content.paste("black", (150, 0, 301, 200))
-    job_id = site.submit(content=encode(content), options={"size": 96, "steps": 2})["id"]
+    """1000 × 255 px become 64 × 16: no shape of its own may move one picture against the other."""
+    job_id = site.submit(
+        content=encode(Image.new("RGB", (1000, 255), "red")), options={"size": 64, "steps": 2}
+    )["id"]
     workshop.run_through(job_id, every=1)
     page = visitor.open(f"{site.url}/jobs/{job_id}?view=compare", width=width)
     expect(page.locator(".split")).to_be_visible()
@@ -79,8 +79,13 @@ def test_pictures_of_other_pixels_meet_exactly(visitor: Visitor, site: Site, wor
     ]
     assert boxes[0] == boxes[1] == boxes[2]
     assert boxes[0]
-    assert boxes[0]["width"] / boxes[0]["height"] == pytest.approx(96 / 64, rel=0.005)
+    assert boxes[0]["width"] / boxes[0]["height"] == pytest.approx(64 / 16, rel=0.005)
     assert boxes[0]["width"] <= width
+    page.get_by_role("link", name="Content", exact=True).click()
+    expect(page.locator(".split")).to_be_hidden()
+    shot = Image.open(io.BytesIO(page.locator(".frame").screenshot())).convert("RGB")
+    corners = [(2, 2), (shot.width - 3, 2), (2, shot.height - 3), (shot.width - 3, shot.height - 3)]
+    assert [shot.getpixel(corner) for corner in corners] == [(255, 0, 0)] * 4
 
 
 def test_content_and_style_are_shown_and_loaded_only_then(job_page: Page):
