@@ -70,6 +70,7 @@ class Expected:
     origin_step: int | None = None
     output_attempt: int | None = None
     is_dispatched: bool = False
+    is_started: bool = False
     worker: str | None = None
     seen: set[str] = field(default_factory=set)
     history: list[str] = field(default_factory=lambda: ["queued"])
@@ -96,6 +97,7 @@ class Expected:
             kind = "paused"
         if (self.status, kind) not in TABLE:
             return False
+        self.is_started |= kind == "claimed"
         if kind == "claimed" and (self.status == "queued" or worker != self.worker):
             self.worker = worker
             self.history.append("attempt")
@@ -135,8 +137,9 @@ class Expected:
                 self._next_attempt()
 
     def expire(self, now: datetime) -> None:
-        """Take it that control looks at the clock."""
-        if self.status == "queued" and self.deadline is not None and self.deadline <= now:
+        """Take it that control looks at the clock; a job that was started has kept its deadline."""
+        is_over = self.deadline is not None and self.deadline <= now
+        if self.status == "queued" and not self.is_started and is_over:
             self._move("expire", None)
 
     def _move(self, trigger: str, reason: str | None) -> None:
