@@ -12,6 +12,8 @@ from tests.browser.visitor import Visitor
 from tests.browser.website import Site
 from tests.browser.workshop import Workshop
 
+_THREE = (("first", 40), ("second", 41), ("third", 42))
+
 
 @pytest.fixture
 def job_id(site: Site) -> str:
@@ -148,11 +150,12 @@ def test_a_restart_of_the_web_process_is_healed(
 
 def test_a_place_in_the_queue_is_followed(visitor: Visitor, site: Site, workshop: Workshop):
     workshop.connect()
-    first = site.submit(name="first")["id"]
-    second = site.submit(name="second", options={"steps": 41})["id"]
-    page = visitor.open(f"{site.url}/jobs/{second}")
+    jobs = [site.submit(name=name, options={"steps": steps})["id"] for name, steps in _THREE]
+    page = visitor.open(f"{site.url}/jobs/{jobs[2]}")
     standing = page.locator("[data-part=standing]")
+    expect(standing).to_contain_text("2 jobs ahead")
+    # No event of this job tells of it: the page asks by itself, again and again.
+    workshop.claim(jobs[0])
     expect(standing).to_contain_text("1 job ahead")
-    workshop.claim(first)
-    # No event of this job tells of it: the page asks by itself.
+    workshop.claim(jobs[1])
     expect(standing).to_contain_text("Next in line")

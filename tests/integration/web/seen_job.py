@@ -48,6 +48,7 @@ class SeenJob(HTMLParser):
             self.invalid.add(given["name"])
         if tag == "img" and "src" in given:
             self.pictures[given["src"]] = given["alt"]
+        if tag == "img":
             assert int(given["width"]) > 0, "a picture without a size moves all below it"
             assert int(given["height"]) > 0
         if tag == "path" and given.get("class", "").startswith("curve") and len(given["d"]) > 10:
