@@ -131,10 +131,14 @@ def test_a_thumbnail_is_chosen_and_compared_and_the_address_leads_back_to_it(
     expect(picture(page)).to_have_attribute("src", re.compile(r"/checkpoints/20$"))
     page.get_by_role("link", name="Compare").click()
     expect(page.locator("[data-corner]")).to_have_text("checkpoint")
-    again = visitor.open(page.url)
+    again = visitor.open("about:blank")
+    with again.expect_response(lambda answer: answer.request.resource_type == "xhr"):
+        again.goto(page.url)
     expect(picture(again)).to_have_attribute("src", re.compile(r"/checkpoints/20$"))
     expect(again.locator(".split")).to_be_visible()
     expect(again.get_by_role("link", name="Step 20")).to_have_attribute("aria-current", "true")
+    expect(again.locator("[data-part=facts] time").first).not_to_contain_text("UTC")
+    expect(again.locator("#fork-step")).to_have_value("20")
 
 
 @pytest.mark.parametrize("motion", [True, False])

@@ -21,7 +21,7 @@ const CONNECTIONS = {
 const root = document.querySelector("[data-job]");
 const find = (name) => root.querySelector(`[data-${name}]`);
 const live = new LiveJob(root.dataset.job);
-const parts = new PageParts(root.dataset.page);
+const parts = new PageParts(() => root.dataset.page + location.search);
 const progress = new ProgressLine(find("progress"), root.dataset);
 const plot = new LossPlot(find("plot"));
 const asked = new URLSearchParams(location.search);

@@ -9,7 +9,7 @@ export class PageParts {
   #isFetching = false;
   #isStale = false;
 
-  /** @param {string} url Where the page is. Parts are elements with `data-part`; their order does not matter. */
+  /** @param {() => string} url Where the page is, as it is shown now. Parts are elements with `data-part`; their order does not matter. */
   constructor(url) {
     this.#url = url;
   }
@@ -25,7 +25,7 @@ export class PageParts {
     this.#isFetching = true;
     this.#isStale = false;
     try {
-      const page = await fetchDocument(this.#url);
+      const page = await fetchDocument(this.#url());
       if (page) this.#take(page);
     } catch {
       this.#isStale = true; // the service is away; what follows its return asks again
