@@ -1,4 +1,4 @@
-"""What is asked of a job on its page: without leaving it, and by plain forms where no scripts run."""
+"""What is asked of a job on its page, without leaving it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,9 @@ def job_id(site: Site, workshop: Workshop) -> str:
     return made
 
 
-def see(visitor: Visitor, site: Site, job_id: str, *, scripts: bool = True) -> Page:
-    page = visitor.open(f"{site.url}/jobs/{job_id}", scripts=scripts)
-    if scripts:
-        expect(page.locator(".badge").first).to_be_visible()
-        page.evaluate("window.isTheSame = true")
+def see(visitor: Visitor, site: Site, job_id: str) -> Page:
+    page = visitor.open(f"{site.url}/jobs/{job_id}")
+    page.evaluate("window.isTheSame = true")
     return page
 
 
@@ -131,6 +129,19 @@ def test_a_fork_from_the_checkpoint_that_is_shown(
     expect(page.get_by_role("heading", level=1)).to_have_text("Harbour")
 
 
+def test_the_checkpoint_that_is_shown_stays_the_one_to_fork(
+    visitor: Visitor, site: Site, job_id: str, workshop: Workshop
+):
+    workshop.claim(job_id)
+    workshop.checkpoint(job_id, 10)
+    page = see(visitor, site, job_id)
+    expect(page.locator("[data-connection]")).to_have_text("live")
+    page.get_by_role("link", name="Step 10").click()
+    workshop.checkpoint(job_id, 20, after=10)
+    expect(page.locator("#fork-step option")).to_have_text(["10", "20"])
+    expect(page.locator("#fork-step")).to_have_value("10")
+
+
 def test_what_somebody_types_stays_while_the_job_goes_on(
     visitor: Visitor, site: Site, job_id: str, workshop: Workshop
 ):
@@ -213,35 +224,3 @@ def test_somebody_who_asked_for_it_is_notified_at_the_end(
     status(page, "succeeded")
     expect(button).to_be_hidden()
     assert page.evaluate("window.told") == ["Harbour: succeeded"]
-
-
-def test_everything_works_without_scripts(visitor: Visitor, site: Site, job_id: str, workshop: Workshop):
-    visitor.expects("422")
-    workshop.claim(job_id)
-    workshop.checkpoint(job_id, 10)
-    workshop.progress(job_id, 12)
-    page = see(visitor, site, job_id, scripts=False)
-    expect(page.get_by_text("step 12 of 40")).to_be_visible()
-    expect(page.locator("[data-plot-field] .curve.total")).to_be_visible()
-    page.get_by_role("link", name="Step 10").click()
-    expect(page.get_by_role("img", name="Checkpoint of Harbour, step 10")).to_be_visible()
-    page.get_by_role("link", name="Compare").click()
-    expect(page.get_by_role("img", name="Content: content.png")).to_be_visible()
-    expect(page.get_by_role("img", name="Checkpoint of Harbour, step 10")).to_be_visible()
-    page.get_by_role("button", name="Pause").click()
-    workshop.pause(job_id, 10)
-    page.get_by_role("link", name="Result", exact=True).click()
-    page.get_by_role("button", name="Resume").click()
-    status(page, "queued")
-    workshop.claim(job_id, resumed_from_step=10)
-    workshop.checkpoint(job_id, 40, after=10)
-    workshop.succeed(job_id)
-    page.reload()
-    page.locator("#extend summary").click()
-    page.get_by_label("Steps more").fill("10")
-    page.locator("#extend").get_by_role("button", name="Extend").click()
-    expect(page.get_by_text("step 40 of 50")).to_be_visible()
-    page.get_by_role("button", name="Cancel").click()
-    page.locator("#delete summary").click()
-    page.get_by_role("button", name="Delete for ever").click()
-    expect(page.get_by_text("The job is deleted")).to_be_visible()

@@ -18,8 +18,8 @@ _SHOWN_TYPES = {"image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp
 #: The frame's long side is at most as long, and a small picture at most so many times as large as it is.
 _FRAME_PX = 1600
 _LARGEST_FACTOR = 5
-_MOST_THUMBNAILS = 24
-_MOST_CHOICES = 40
+_MOST_THUMBNAILS = 20
+_MOST_CHOICES = 20
 
 
 @dataclass(frozen=True)

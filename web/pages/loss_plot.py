@@ -15,7 +15,7 @@ WIDTH_PX, HEIGHT_PX = 360, 220
 LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 44, 344, 10, 192
 #: A loss that starts near 0 must not squeeze all the others into one line.
 _MOST_DECADES = 6
-_COLUMN_PX = 2
+_COLUMN_PX = 4
 _FEW_POINTS = 150
 _MOST_ROWS = 12
 _ENOUGH_TICKS = 3
@@ -150,7 +150,7 @@ def _round_gap(width: float) -> float:
 
 
 def _path(places: Iterable[tuple[float, float | None]]) -> str:
-    """Return an SVG path; of very many points, the lowest and the highest of each 2 px."""
+    """Return an SVG path; of very many points, the lowest and the highest of each 4 px."""
     words: list[str] = []
     joined = False
     for x, y in _thin(list(places)):

@@ -4,7 +4,7 @@ export const PARTS = ["total", "content", "style"];
 /** The drawing in px of its own coordinates, and where in it the curves lie. */
 export const BOX = { width: 360, height: 220, left: 44, right: 344, top: 10, bottom: 192 };
 const MOST_DECADES = 6;
-const COLUMN_PX = 2;
+const COLUMN_PX = 4;
 const FEW_POINTS = 150;
 const ENOUGH_TICKS = 3;
 
@@ -88,7 +88,7 @@ export function pathOf(points, place, steps, range) {
   return path;
 }
 
-/** Of very many points, the lowest and the highest of each 2 px. */
+/** Of very many points, the lowest and the highest of each 4 px. */
 function thin(places) {
   if (places.length <= FEW_POINTS) return places;
   const columns = new Map();

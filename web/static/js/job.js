@@ -79,10 +79,11 @@ for (const kind of ["checkpoint", "attempt", "output"]) {
 }
 live.addEventListener("connection", ({ detail }) => {
   const place = find("connection");
+  // What was missed while nothing was heard may be more than the job itself tells.
+  if (detail === "live" && place.dataset.state) parts.refresh();
   place.dataset.state = detail;
   place.textContent = CONNECTIONS[detail];
   place.hidden = !CONNECTIONS[detail];
-  if (detail === "live") parts.refresh();
 });
 reel.addEventListener("select", () => {
   plot.mark(reel.selected?.step ?? null);

@@ -1,5 +1,5 @@
 // The checkpoints as a film: a slider to scrub, a strip to choose from, and a button to play.
-const MOST_THUMBNAILS = 24;
+const MOST_THUMBNAILS = 20;
 const PLAY_MS = 220;
 const CALM_MS = 1000;
 
