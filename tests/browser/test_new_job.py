@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from shared.options import StyleOptions
 from tests.browser.new_job_form import CONTENT, STYLE, bring, choose, choose_both, fold, job_on, start, well
@@ -45,6 +45,20 @@ def test_a_job_with_all_that_can_be_said(new: Page, site: Site):
     assert job["queue_deadline"]
     assert job["input"]["content"]["filename"] == "content.png"
     assert (job["input"]["style"]["width"], job["input"]["style"]["height"]) == (640, 512)
+
+
+def test_a_picture_that_is_chosen_before_the_scripts_come_is_kept(page: Page, site: Site):
+    held: list[Route] = []
+    page.route("**/js/picture_well.js", lambda route: held.append(route))
+    with page.expect_request("**/js/picture_well.js"):
+        page.goto(f"{site.url}/new", wait_until="commit")
+    choose(page, "Content", CONTENT)
+    with page.expect_event("load"):
+        held[0].continue_()
+    expect(well(page, "Content")).to_contain_text("768 × 512 px")
+    choose(page, "Style", STYLE)
+    start(page)
+    assert job_on(page, site)["input"]["content"]["filename"] == "content.png"
 
 
 def test_pictures_are_dropped_on_a_half_or_anywhere(new: Page):

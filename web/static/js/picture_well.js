@@ -33,13 +33,10 @@ export class PictureWell extends EventTarget {
       this.picture = null;
       this.input.focus();
     });
-    this.input.addEventListener("change", () => {
-      const [file] = this.input.files;
-      // The same file may be chosen again later; and what counts is what is kept here.
-      this.input.value = "";
-      if (file) this.choose(file);
-    });
+    this.input.addEventListener("change", () => this.#takeOver());
     this.#show();
+    // Whoever is quick has chosen a file before the modules came: no "change" tells of that one.
+    this.#takeOver();
   }
 
   get root() {
@@ -86,6 +83,13 @@ export class PictureWell extends EventTarget {
     }
     if (file.type && !types.includes(file.type)) return `${this.part} is ${file.type}; allowed are ${KINDS}`;
     return "";
+  }
+
+  #takeOver() {
+    const [file] = this.input.files;
+    // The same file may be chosen again later; and what counts is what is kept here.
+    this.input.value = "";
+    if (file) this.choose(file);
   }
 
   #show() {
