@@ -1,5 +1,5 @@
 // Handing a job in: once, however often an answer is lost on the way.
-import { Refused, send } from "./request.js";
+import { Refused, newKey, send } from "./request.js";
 
 const RETRY_MS = [1000, 2000, 4000];
 
@@ -25,7 +25,7 @@ export class JobSender {
    * @param {object} fields Everything else, as the API's JSON body has it.
    */
   async send(pictures, fields) {
-    const key = (this.#key ??= crypto.randomUUID?.() ?? randomKey());
+    const key = (this.#key ??= newKey());
     for (let attempt = 0; ; attempt += 1) {
       try {
         const job = await this.#sendOnce(pictures, fields, { "Idempotency-Key": key });
@@ -79,11 +79,6 @@ function named(problem, part) {
   const said = (text) => text.replace(/^file\b/, part);
   const errors = (problem.errors ?? []).map((fault) => ({ ...fault, pointer: `/${part}`, detail: said(fault.detail) }));
   return { ...problem, detail: said(problem.detail), errors };
-}
-
-/** Pages on plain HTTP of another machine have no randomUUID. */
-function randomKey() {
-  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** Send a form; XMLHttpRequest, because fetch does not tell how much was sent. */

@@ -154,7 +154,7 @@ export class Reel extends EventTarget {
     if (box.right > strip.right) this.#strip.scrollLeft += box.right - strip.right + 24;
   }
 
-  /** Hang up thumbnails of up to 40 checkpoints; those that hang already stay as they are. */
+  /** Hang up thumbnails of some checkpoints; those that hang already stay as they are. */
   #hang() {
     const hanging = new Map([...this.#strip.children].map((item) => [item.querySelector("img").getAttribute("src"), item]));
     const items = spread(this.#checkpoints).map((checkpoint) => {
