@@ -1,8 +1,7 @@
-"""What keeps people out of a page: looked for in the page itself, as an accessibility checker does.
+"""What keeps people out of a page.
 
-`find_faults` reads the document: names, labels, alternatives, headings, landmarks, references, sizes of
-targets and the contrast of every text over what lies below it. `find_keyboard_faults` walks through with Tab:
-everything is reached, the focus is seen, and nothing holds it.
+`find_faults` reads the document with axe-core, and looks for what that leaves out (accessibility.js).
+`find_keyboard_faults` walks through with Tab: everything is reached, the focus is seen, and nothing holds it.
 """
 
 from __future__ import annotations
@@ -10,8 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
+_AXE = Axe()
+#: All of its rules, and the one of WCAG 2.2 that it leaves to be asked for.
+_AXE_OPTIONS = {"rules": {"target-size": {"enabled": True}}}
+#: It cannot tell the contrast of a text over a picture; whatever else it is in doubt of is a fault.
+_LEFT_IN_DOUBT = "color-contrast"
 _SCRIPT = (Path(__file__).parent / "accessibility.js").read_text()
 #: Fields of several parts, as a date is, are left after some more Tabs.
 _PARTS = 6
@@ -65,8 +70,14 @@ _MISSED = """(reached) => [...window.keyboardCheck.before.keys()]
 
 def find_faults(page: Page) -> list[str]:
     """Return what is wrong with a page as it is now, in its theme and width."""
-    faults: list[str] = page.evaluate(_SCRIPT)
-    return faults
+    found = _AXE.run(page, options=_AXE_OPTIONS).response
+    doubts = [rule for rule in found["incomplete"] if rule["id"] != _LEFT_IN_DOUBT]
+    faults = [
+        f"{rule['id']}: {rule['help']}: {node['html'][:120]}"
+        for rule in [*found["violations"], *doubts]
+        for node in rule["nodes"]
+    ]
+    return faults + list(page.evaluate(_SCRIPT))
 
 
 def find_keyboard_faults(page: Page) -> list[str]:

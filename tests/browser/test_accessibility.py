@@ -1,4 +1,4 @@
-"""The accessibility checker finds what it is to find, in small pages with one fault each."""
+"""The accessibility checks find what they are to find, in small pages with one fault each."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ GOOD = """<!doctype html><html lang="en"><head><title>A page</title>
 body { background: light-dark(#fff, #111); color: light-dark(#222, #eee); font: 16px sans-serif; }
 button, a.big, input, summary { min-height: 24px; min-width: 24px; display: inline-block;
   border: 1px solid light-dark(#777, #999); color: inherit; background: light-dark(#fff, #222); }
+.pale::placeholder { color: light-dark(#bbb, #555); }
 :focus-visible { outline: 3px solid light-dark(#00f, #9cf); }
 </style></head><body>
 <header><nav aria-label="Main"><a class="big" href="#main">To the content</a></nav></header>
@@ -32,6 +33,7 @@ button, a.big, input, summary { min-height: 24px; min-width: 24px; display: inli
 </main></body></html>"""
 
 SMALL = '<button style="min-height: 0; min-width: 0; width: 14px; height: 14px; padding: 0">x</button>'
+LONG = '<p style="width: 90px; overflow: auto; white-space: nowrap">Longer than it is wide, by a lot.</p>'
 
 
 def show(visitor: Visitor, html: str, theme: str = "light") -> Page:
@@ -50,41 +52,54 @@ def test_nothing_is_wrong_with_a_good_page(visitor: Visitor, theme: str):
 @pytest.mark.parametrize(
     ("old", "new", "found"),
     [
-        ('lang="en"', "", "names no language"),
-        ("<title>A page</title>", "", "no title"),
-        ("<h1>One</h1>", "", "exactly one h1"),
-        ("<h2>Two</h2>", "<h4>Two</h4>", "level 4 follows one of level 1"),
-        ('alt="A dot"', "", "no alt"),
-        ('<label for="name">Name</label>', "Name", "a control has no name"),
-        ("Do it", "", "a control has no name"),
-        ("Do it", '<svg aria-hidden="true"></svg>', "a control has no name"),
-        ('id="hint"', "", "aria-describedby points to #hint"),
+        ('lang="en"', "", "html-has-lang"),
+        ("<title>A page</title>", "", "document-title"),
+        ("<h1>One</h1>", "", "page-has-heading-one"),
+        ("<h2>Two</h2>", "<h4>Two</h4>", "heading-order"),
+        ('alt="A dot"', "", "image-alt"),
+        ('<label for="name">Name</label>', "Name", "label: "),
+        ("Do it", "", "button-name"),
+        ("Do it", '<svg aria-hidden="true"></svg>', "button-name"),
+        ('id="hint"', "", "aria-valid-attr-value"),
         ('id="hint"', 'id="name"', "the id is there twice"),
         ("<legend>Size</legend>", "", "a fieldset has no name"),
         ('aria-label="Progress"', "", "a progress has no name"),
-        ("<li>One</li>", "<p>One</p>", "a list holds what is no item"),
-        ("<main ", "<div ", "exactly one main"),
-        ("</main>", "</main><p>Lost</p>", "outside of all landmarks"),
-        ("<!-- here -->", '<p style="color: #999">Grey</p>', "a text has a contrast of 2"),
-        ("<!-- here -->", '<p style="opacity: .4">Faint</p>', "a text has a contrast of"),
-        ("<!-- here -->", '<p style="background: #333">Dark</p>', "a text has a contrast of"),
+        ("<li>One</li>", "<p>One</p>", "list: "),
+        ("<main ", "<div ", "landmark-one-main"),
+        ("</main>", "</main><p>Lost</p>", "region: "),
+        ("<!-- here -->", '<p style="color: #999">Grey</p>', "color-contrast"),
+        ("<!-- here -->", '<p style="opacity: .4">Faint</p>', "color-contrast"),
+        ("<!-- here -->", '<p style="background: #333">Dark</p>', "color-contrast"),
         (
             "<!-- here -->",
             '<input aria-label="x" style="border-color: #eee">',
             "a field's edge has a contrast",
         ),
-        ("<!-- here -->", SMALL + SMALL, "at least 24"),
+        ("<!-- here -->", SMALL + SMALL, "target-size"),
         ("<!-- here -->", '<a class="big" href="#nowhere">Away</a>', "#nowhere, which is not there"),
-        ("<!-- here -->", '<button tabindex="2">Early</button>', "tabindex is 2"),
+        ("<!-- here -->", '<button tabindex="2">Early</button>', "tabindex: "),
         ("<!-- here -->", '<a class="big" href="/"><button>In</button></a>', "inside of another"),
-        ("<!-- here -->", '<div aria-hidden="true"><button>x</button></div>', "can be focused"),
-        ("<!-- here -->", '<div role="buton">x</div>', "there is no role buton"),
+        ("<!-- here -->", '<div aria-hidden="true"><button>x</button></div>', "aria-hidden-focus"),
+        ("<!-- here -->", '<div role="buton">x</div>', "aria-roles"),
         (
             "<!-- here -->",
             '<div role="slider" aria-label="x" tabindex="0">x</div>',
-            "aria-valuenow is missing",
+            "aria-required-attr",
         ),
-        ("<!-- here -->", "<svg><circle r='5'/></svg>", "neither hidden from screen readers nor named"),
+        ("<!-- here -->", "<svg><circle r='5'/></svg>", "a svg has no name"),
+        (
+            "<!-- here -->",
+            '<svg><text y="20" style="fill: #999">x</text></svg>',
+            "a text has a contrast of 2",
+        ),
+        ("<!-- here -->", '<label for="nobody">Nobody</label>', "for points to #nobody"),
+        (
+            "<!-- here -->",
+            '<input aria-label="x" placeholder="y" class="pale">',
+            "a placeholder has a contrast",
+        ),
+        ("<!-- here -->", '<section aria-label="A"></section>' * 2, "landmark-unique"),
+        ("<!-- here -->", LONG, "scrollable-region-focusable"),
         ("<!-- here -->", "<table><tr><td>1</td></tr></table>", "no header cells"),
     ],
 )
