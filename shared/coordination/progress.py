@@ -57,10 +57,13 @@ class ProgressBoard:
                 continue  # written by another version during an upgrade: a hint that is not understood
         return found
 
-    def notify(self, job_id: str) -> None:
-        """Wake those who watch a job: its row has changed."""
+    def notify(self, *job_ids: str) -> None:
+        """Wake those who watch the jobs: their rows have changed."""
         with redis_errors():
-            self._client.publish(_channel(job_id), "changed")
+            pipeline = self._client.pipeline(transaction=False)
+            for job_id in job_ids:
+                pipeline.publish(_channel(job_id), "changed")
+            pipeline.execute()
 
     @contextmanager
     def watch(self, job_id: str) -> Iterator[redis.client.PubSub]:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from shared.events import EventType, WorkerEvent
 from shared.status import JobStatus
-from web.models import Job, JobCheckpoint
+from web.models import Job
 from web.repository.history import save_attempt, save_checkpoint
 from web.repository.transitions import HistoryEntry, apply_trigger, write_changes
 from web.states import PAUSING, Trigger, is_legal
@@ -71,9 +71,10 @@ def write_projection(
 
 
 def _write_checkpoint(session: Session, job: Job, data: dict[str, Any], *, now: datetime) -> None:
-    checkpoint = JobCheckpoint(
-        job_id=job.id,
-        step=data["step"],
+    save_checkpoint(
+        session,
+        job.id,
+        data["step"],
         attempt=job.attempt,
         key=data["key"],
         picture_key=data["picture_key"],
@@ -83,7 +84,6 @@ def _write_checkpoint(session: Session, job: Job, data: dict[str, Any], *, now: 
         curve=data.get("curve", []),
         created_at=now,
     )
-    save_checkpoint(session, checkpoint)
     entry = HistoryEntry("checkpoint", {key: data[key] for key in ("step", "steps", "sha256", "losses")})
     write_changes(session, job, {"step": data["step"], "losses": data["losses"]}, now=now, entries=[entry])
 

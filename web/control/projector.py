@@ -11,19 +11,20 @@ from sqlalchemy.orm import Session
 from shared.coordination.flags import Flag, Flags
 from shared.coordination.progress import ProgressBoard
 from shared.coordination.stream import Delivery, EventStream
-from shared.errors import NotFound, UnreadableMessage
+from shared.errors import UnreadableMessage
 from shared.events import EventType, WorkerEvent, read_event
 from shared.logs import get_logger
 from web.control.projection import decide_projection, write_projection
 from web.database import Database
+from web.models import Job
 from web.repository.history import enter_inbox
-from web.repository.jobs import get_job
+from web.repository.jobs import get_jobs
 from web.states import PAUSING
 
 _log = get_logger(__name__)
 _BATCH = 100
 #: Reports to a transaction: many to one wait for the disk, and few enough that others come to write, too.
-_TRANSACTION = 20
+_TRANSACTION = 50
 
 
 @dataclass(frozen=True)
@@ -84,27 +85,24 @@ class Projector:
 
     def _apply_all(self, events: list[WorkerEvent]) -> None:
         for start in range(0, len(events), _TRANSACTION):
-            group = events[start : start + _TRANSACTION]
             with self._database.write() as session:
-                applied = [self._write(session, event) for event in group]
+                applied = self._write(session, events[start : start + _TRANSACTION])
             for told in applied:
-                if told is not None:
-                    self._tell(told)
+                self._tell(told)
+            self._board.notify(*{told.event.job_id for told in applied})
 
-    def _write(self, session: Session, event: WorkerEvent) -> _Applied | None:
+    def _write(self, session: Session, events: list[WorkerEvent]) -> list[_Applied]:
         now = self._clock()
-        if not enter_inbox(session, event.event_id, now=now):
-            _log.info("report_repeated", event_id=event.event_id)
-            return None
-        try:
-            job = get_job(session, event.job_id)
-        except NotFound:
-            # It was deleted while its message was still about: nobody wants the work.
-            return _Applied(event, event.attempt, "there is no such job")
-        attempt, pausing = job.attempt, job.status_reason == PAUSING
-        projection = decide_projection(job.job_status, attempt, event, pausing=pausing)
-        write_projection(session, job, event, projection, now=now)
-        return _Applied(event, attempt, projection.ignored)
+        fresh = enter_inbox(session, [event.event_id for event in events], now=now)
+        jobs = get_jobs(session, {event.job_id for event in events})
+        applied = []
+        for event in events:
+            if event.event_id not in fresh:
+                _log.info("report_repeated", event_id=event.event_id)
+                continue
+            fresh.remove(event.event_id)  # it may come twice in one group
+            applied.append(_write_one(session, jobs.get(event.job_id), event, now=now))
+        return applied
 
     def _tell(self, applied: _Applied) -> None:
         """Log what is committed, and tell those whom it concerns."""
@@ -117,7 +115,16 @@ class Projector:
             # It was claimed in the very moment it was canceled, paused, expired or deleted. Or Redis lost its
             # fences, and who had lost the job took its lease again, away from the next attempt.
             self._flags.raise_flag(event.job_id, event.attempt, Flag.CANCEL)
-        self._board.notify(event.job_id)
+
+
+def _write_one(session: Session, job: Job | None, event: WorkerEvent, *, now: datetime) -> _Applied:
+    if job is None:
+        # It was deleted while its message was still about: nobody wants the work.
+        return _Applied(event, event.attempt, "there is no such job")
+    attempt, pausing = job.attempt, job.status_reason == PAUSING
+    projection = decide_projection(job.job_status, attempt, event, pausing=pausing)
+    write_projection(session, job, event, projection, now=now)
+    return _Applied(event, attempt, projection.ignored)
 
 
 def _event(delivery: Delivery) -> WorkerEvent | None:

@@ -23,7 +23,7 @@ from web.control.projector import Projector
 from web.database import Database
 from web.models import Job
 from web.repository.history import save_attempt
-from web.repository.jobs import get_job, jobs_held_by_workers
+from web.repository.jobs import get_job, get_jobs, jobs_held_by_workers
 from web.repository.requests import next_attempt
 from web.repository.transitions import apply_trigger
 from web.states import PAUSING, Trigger
@@ -89,9 +89,12 @@ class Rescuer:
         if not lost:
             return 0
         projector.drain()
-        still_lost = set(self._claims.without_lease(lost))
-        suspects = [job for job in held if job.id in still_lost]
-        return sum(self._rescue_one(job, projector) for job in suspects)
+        with self._database.read() as session:
+            rows = get_jobs(session, lost)
+        # A job that ended with that, or was begun anew, is not lost.
+        suspects = [job for job in held if job.id in lost and _is_as_seen(rows.get(job.id), job)]
+        still_lost = set(self._claims.without_lease(job.id for job in suspects))
+        return sum(self._rescue_one(job, projector) for job in suspects if job.id in still_lost)
 
     def _rescue_one(self, seen: Job, projector: Projector) -> bool:
         marker = self._marker(seen.id, seen.attempt)
@@ -102,8 +105,7 @@ class Rescuer:
         try:
             with self._database.write() as session:
                 job = get_job(session, seen.id)
-                held = job.job_status in (JobStatus.RUNNING, JobStatus.CANCELING)
-                if not held or (job.attempt, job.worker_id) != (seen.attempt, seen.worker_id):
+                if not _is_as_seen(job, seen):
                     return False
                 rescue = decide_rescue(
                     job.job_status, job.attempt, lost_workers=job.lost_workers,
@@ -132,6 +134,13 @@ class Rescuer:
         except ArtifactCorrupt as error:
             _log.error("marker_unreadable", job_id=job_id, attempt=attempt, reason=error.detail)
             return None
+
+
+def _is_as_seen(job: Job | None, seen: Job) -> bool:
+    """Whether a job is still with the worker that it was seen with."""
+    if job is None or job.job_status not in (JobStatus.RUNNING, JobStatus.CANCELING):
+        return False
+    return (job.attempt, job.worker_id) == (seen.attempt, seen.worker_id)
 
 
 def _values(job: Job, rescue: Rescue) -> dict[str, Any]:

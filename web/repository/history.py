@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from shared.errors import NotFound
-from web.models import InboxEntry, JobAttempt, JobCheckpoint, JobEvent
+from web.models import Base, InboxEntry, JobAttempt, JobCheckpoint, JobEvent
 
 
 def events_after(session: Session, job_id: str, sequence: int, *, limit: int = 500) -> list[JobEvent]:
@@ -45,26 +45,27 @@ def get_checkpoint(session: Session, job_id: str, step: int) -> JobCheckpoint:
 
 def save_attempt(session: Session, job_id: str, number: int, **values: Any) -> None:  # noqa: ANN401 - columns
     """Add an attempt, or change what is known of it."""
-    attempt = session.get(JobAttempt, (job_id, number))
-    if attempt is None:
-        attempt = JobAttempt(job_id=job_id, number=number)
-        session.add(attempt)
-    for name, value in values.items():
-        setattr(attempt, name, value)
-    session.flush()
+    _save(session, JobAttempt, {"job_id": job_id, "number": number}, values)
 
 
-def save_checkpoint(session: Session, checkpoint: JobCheckpoint) -> None:
+def save_checkpoint(session: Session, job_id: str, step: int, **values: Any) -> None:  # noqa: ANN401 - columns
     """Add a checkpoint; the same step of a later attempt takes its place."""
-    session.merge(checkpoint)
-    session.flush()
+    _save(session, JobCheckpoint, {"job_id": job_id, "step": step}, values)
 
 
-def enter_inbox(session: Session, event_id: str, *, now: datetime) -> bool:
-    """Note that a report is being applied; False when it was applied before."""
-    try:
-        with session.begin_nested():
-            session.add(InboxEntry(event_id=event_id, received_at=now))
-    except IntegrityError:
-        return False
-    return True
+def enter_inbox(session: Session, event_ids: Sequence[str], *, now: datetime) -> set[str]:
+    """Note that reports are being applied; return those that were not applied before."""
+    query = select(InboxEntry.event_id).where(InboxEntry.event_id.in_(event_ids))
+    fresh = set(event_ids) - set(session.scalars(query))
+    if fresh:
+        session.execute(
+            insert(InboxEntry), [{"event_id": event_id, "received_at": now} for event_id in fresh]
+        )
+    return fresh
+
+
+def _save(session: Session, table: type[Base], key: dict[str, Any], values: dict[str, Any]) -> None:
+    columns = [getattr(table, name) == value for name, value in key.items()]
+    changed = update(table).where(*columns).values(**values).execution_options(synchronize_session=False)
+    if session.execute(changed).rowcount == 0:  # type: ignore[attr-defined]
+        session.execute(insert(table), [{**key, **values}])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
@@ -85,6 +85,11 @@ def get_job(session: Session, job_id: str, *, caller: str | None = None) -> Job:
     if job is None:
         raise NotFound(f"there is no job with the id '{job_id}'")
     return job
+
+
+def get_jobs(session: Session, job_ids: Collection[str]) -> dict[str, Job]:
+    """Return those of the jobs that are there, by their ids."""
+    return {job.id: job for job in session.scalars(select(Job).where(Job.id.in_(job_ids)))}
 
 
 def get_version(session: Session, job_id: str) -> int | None:

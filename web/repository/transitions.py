@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import insert, update
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
 
 from shared.errors import StaleJob
 from shared.status import JobStatus
@@ -80,7 +81,8 @@ def write_changes(
     if session.execute(guarded).rowcount != 1:  # type: ignore[attr-defined]
         raise StaleJob(f"job {job.id} is no longer {job.status} at attempt {job.attempt}")
     add_history(session, job.id, after=job.version, entries=entries, now=now)
-    session.refresh(job)
+    for name, value in {**changes, "version": version}.items():
+        set_committed_value(job, name, value)
 
 
 def add_history(

@@ -142,6 +142,14 @@ def test_a_lost_success_is_repaired_from_the_marker(control: Control, desk: Desk
     assert desk.store.read(after.outputs[0]["key"])
 
 
+def test_a_success_that_is_still_in_the_stream_is_nothing_to_repair(control: Control, desk: Desk, job: Job):
+    report(desk, job, EventType.CLAIMED)
+    control.round()
+    work(desk, job)
+    assert control.rescuer.rescue(control.projector) == 0
+    assert read(control, job).status == "succeeded"
+
+
 def test_rescues_wait_after_redis_lost_its_data(control: Control, desk: Desk, clock: Clock, job: Job):
     rounds(control, clock)
     desk.claims.claim(job.id, 1, token="node-a")
