@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, Select, select
 from sqlalchemy.orm import Session
 
 from shared.errors import ArtifactCorrupt
@@ -40,15 +40,17 @@ def work_sha256(
 
 
 def find_finished(session: Session, work: str, *, caller: str) -> Job | None:
-    """Return a caller's succeeded job with this work, if it was done as it would be done now.
+    """Return a caller's succeeded job with this work, if it was done as it would be done now: the newest.
 
     Weights and engine version are compared with those of the job that was started last: the web side sees
     no others.
     """
-    query = select(Job).where(
-        Job.work_sha256 == work, Job.caller == caller, Job.status == JobStatus.SUCCEEDED.value
-    )
-    return _done_as_now(session, session.scalars(query.order_by(Job.id.desc())).all())
+    finished = _same_work(work, caller).where(Job.status == JobStatus.SUCCEEDED.value)
+    now = _done_now(session)
+    for row in session.execute(finished.order_by(Job.id.desc())):
+        if row.weights and _done_with(row) == now:
+            return session.get(Job, row.id)
+    return None
 
 
 def find_under_way(session: Session, work: str, *, caller: str) -> Job | None:
@@ -56,15 +58,12 @@ def find_under_way(session: Session, work: str, *, caller: str) -> Job | None:
 
     One that was started with other weights, or by another engine version, than would be used now is none.
     """
-    query = select(Job).where(
-        Job.work_sha256 == work,
-        Job.caller == caller,
-        Job.leader_id.is_(None),
-        Job.status.in_(_UNDER_WAY),
-    )
-    found = session.scalars(query.order_by(Job.id)).all()
-    fresh = next((job for job in found if job.weights is None), None)
-    return _done_as_now(session, found) or fresh
+    under_way = _same_work(work, caller).where(Job.leader_id.is_(None), Job.status.in_(_UNDER_WAY))
+    rows, now = session.execute(under_way.order_by(Job.id)).all(), _done_now(session)
+    begun = next((row.id for row in rows if row.weights and _done_with(row) == now), None)
+    fresh = next((row.id for row in rows if not row.weights), None)
+    found = begun or fresh
+    return session.get(Job, found) if found else None
 
 
 def copy_outputs(store: ArtifactStore, leader: Job, job_id: str, attempt: int) -> list[dict[str, Any]]:
@@ -107,17 +106,19 @@ def give_result(
     apply_trigger(session, job, Trigger.SUCCEEDED, now=now, reason=REUSED, values=values, entries=entries)
 
 
-def _done_as_now(session: Session, jobs: Sequence[Job]) -> Job | None:
-    if not jobs:
-        return None
-    latest = session.scalar(
-        select(Job).where(Job.started_at.is_not(None)).order_by(Job.started_at.desc()).limit(1)
-    )
-    if latest is None:
-        return None
-    return next((job for job in jobs if job.weights and _done_with(job) == _done_with(latest)), None)
+def _same_work(work: str, caller: str) -> Select[str, dict[str, Any] | None, str | None]:
+    """Select what is compared of the jobs with this work: there may be thousands of them."""
+    columns = select(Job.id, Job.weights, Job.engine_version)
+    return columns.where(Job.work_sha256 == work, Job.caller == caller)
 
 
-def _done_with(job: Job) -> tuple[object, object]:
-    weights = job.weights or {}
-    return weights.get("sha256") or weights.get("name"), job.engine_version
+def _done_now(session: Session) -> tuple[object, object] | None:
+    """Return weights and engine version of the job that was started last; nothing before the first."""
+    columns = select(Job.weights, Job.engine_version).where(Job.started_at.is_not(None))
+    latest = session.execute(columns.order_by(Job.started_at.desc()).limit(1)).first()
+    return _done_with(latest) if latest else None
+
+
+def _done_with(row: Row[Any]) -> tuple[object, object]:
+    weights = row.weights or {}
+    return weights.get("sha256") or weights.get("name"), row.engine_version

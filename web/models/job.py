@@ -24,6 +24,8 @@ class Job(Base):
         Index("ix_jobs_caller_status_id", "caller", "status", "id"),
         # The last ones that succeeded, for every estimate; those that ended long ago, for the pruner.
         Index("ix_jobs_status_completed_at", "status", "completed_at"),
+        # The one that was started last, whose weights and engine tell what may be reused.
+        Index("ix_jobs_started_at", "started_at"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
