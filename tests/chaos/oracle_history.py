@@ -103,7 +103,9 @@ def _of_wishes(job: Job, asked: Submitted | None) -> list[str]:
     cancel = granted.get("cancel")
     if cancel is None and job.status == "canceled":
         return ["nobody asked to cancel it"]
-    if cancel is not None and "retry" not in granted:
+    # A retry may have been granted although that was not heard, and refused when asked again.
+    retried = any(what == "retry" and (answer.is_done or answer.unheard) for what, answer in asked.asked)
+    if cancel is not None and not retried:
         allowed = {"canceled"} if cancel.data["status"] == "canceled" else {"canceled", "succeeded"}
         if job.status not in allowed:
             return [f"it was {cancel.data['status']}, and ended {job.status}"]
