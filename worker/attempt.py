@@ -93,7 +93,9 @@ class Attempt:
         if now - self._previewed >= self._desk.settings.preview_seconds or last:
             self._previewed = now
             preview = encode_jpeg(step.image(), quality=85, max_side_px=_PREVIEW_SIDE_PX)
-            self._desk.store.write(layout.preview_key(self._message.job_id, self._message.attempt), preview)
+            key = layout.preview_key(self._message.job_id, self._message.attempt)
+            # The next one comes in a moment; sixty workers' syncs would hold up the database's.
+            self._desk.store.write_volatile(key, preview)
             self._preview_step = step.step
         elif now - self._talked < _TALK_SECONDS:
             return

@@ -34,6 +34,12 @@ class LocalStore:
             partial.replace(path)
             _sync_folder(path.parent)
 
+    def write_volatile(self, key: str, data: bytes) -> None:
+        """See `ArtifactStore.write_volatile`."""
+        path = self._path(key)
+        with _storage_errors(key), self._partial(path, data, synced=False) as partial:
+            partial.replace(path)
+
     def create(self, key: str, data: bytes) -> None:
         """See `ArtifactStore.create`."""
         path = self._path(key)
@@ -164,7 +170,7 @@ class LocalStore:
         return path
 
     @contextmanager
-    def _partial(self, path: Path, data: bytes | BinaryIO) -> Iterator[Path]:
+    def _partial(self, path: Path, data: bytes | BinaryIO, *, synced: bool = True) -> Iterator[Path]:
         """Write `data` beside its place under a hidden name, which is gone afterwards whatever happens."""
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=_PARTIAL, dir=path.parent)
@@ -177,7 +183,8 @@ class LocalStore:
                     shutil.copyfileobj(data, file, _COPY_BYTES)
                 file.flush()
                 os.fchmod(file.fileno(), 0o644)  # mkstemp's 0600 would shut out a worker under another user
-                os.fsync(file.fileno())
+                if synced:
+                    os.fsync(file.fileno())
             yield partial
         finally:
             partial.unlink(missing_ok=True)

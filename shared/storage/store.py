@@ -35,6 +35,9 @@ class ArtifactStore(Protocol):
     def write(self, key: str, data: bytes) -> None:
         """Store `data`, replacing what was there; readers see the old file or the new one."""
 
+    def write_volatile(self, key: str, data: bytes) -> None:
+        """Store `data` as `write` does, but do not wait for the disk: a power cut may lose or spoil it."""
+
     def create(self, key: str, data: bytes) -> None:
         """Store `data` if nothing has this key yet; raise `ArtifactExists` otherwise. Atomic."""
 

@@ -39,16 +39,16 @@ def install_store_disk(path: Path) -> None:
     write_partial = local.LocalStore._partial
 
     @contextmanager
-    def partial(self: local.LocalStore, target: Path, data: Any) -> Iterator[Path]:
+    def partial(self: local.LocalStore, target: Path, data: Any, **how: Any) -> Iterator[Path]:
         state = _read(path)
         if state is Disk.READ_ONLY:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(target))
         if state is Disk.FULL:
             # What fits is written, and lies there when the writer dies of it.
             half = data[: len(data) // 2] if isinstance(data, bytes) else b""
-            with write_partial(self, target, half):
+            with write_partial(self, target, half, **how):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
-        with write_partial(self, target, data) as written:
+        with write_partial(self, target, data, **how) as written:
             yield written
 
     local.LocalStore._partial = partial  # type: ignore[method-assign]

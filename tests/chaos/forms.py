@@ -34,7 +34,7 @@ def _volume(seed: int) -> Plan:
     """Ten thousand jobs on sixty workers, and Redis wiped when half of them are done."""
     return Plan(
         seed=seed, jobs=10_000, workers=60, faults=60, kinds=_EVERY, gap_seconds=(8, 18),
-        engine="sleeping", steps=8, step_seconds=0.7, backlog=600,
+        engine="sleeping", steps=8, step_seconds=0.6, backlog=600,
         pace=Pace(lease=10, renew=2, rescue=1, dispatch=0.2, worker=60), minutes=90, wishes=0.3,
         wipe_in_the_middle=True,
     )  # fmt: skip

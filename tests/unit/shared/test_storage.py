@@ -32,6 +32,20 @@ def test_write_read_list_delete(store: LocalStore):
     assert list(store.list("jobs")) == []
 
 
+def test_only_what_must_outlive_a_power_cut_waits_for_the_disk(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+):
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    store.write_volatile("jobs/a/preview.jpg", b"1")
+    store.write_volatile("jobs/a/preview.jpg", b"2")
+    assert synced == []
+    assert store.read("jobs/a/preview.jpg") == b"2"
+    assert [file.key for file in store.inventory("jobs")] == ["jobs/a/preview.jpg"]
+    store.write("jobs/a/checkpoint", b"3")
+    assert len(synced) == 2  # the file, and the folder with its name
+
+
 def test_create_never_replaces(store: LocalStore):
     store.create("jobs/a/result.json", b"first")
     with pytest.raises(ArtifactExists):
