@@ -77,7 +77,7 @@ class Control:
             ServiceError: when Redis, database or storage failed; the next round takes up where it stopped.
         """
         try:
-            self.projector.step(block_ms=int(self._settings.dispatch_seconds * 1000))
+            self._apply_reports()
             self.deadlines.expire()
             self.coalescer.follow()
             self.dispatcher.send_due()
@@ -97,6 +97,13 @@ class Control:
         except ServiceError:
             self.hold_rescues()
             raise
+
+    def _apply_reports(self) -> None:
+        """Apply what is reported, at once, until it is time to look for what is due."""
+        looks_at = self._clock_seconds() + self._settings.dispatch_seconds
+        left_seconds = self._settings.dispatch_seconds
+        while left_seconds > 0 and self.projector.step(block_ms=max(1, int(left_seconds * 1000))):
+            left_seconds = looks_at - self._clock_seconds()
 
     def hold_rescues(self) -> None:
         """Give the workers time to renew their leases after Redis was away or lost its data."""
