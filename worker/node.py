@@ -21,6 +21,7 @@ from shared.logs import configure_logs, get_logger
 from shared.settings import Settings
 from worker.desk import open_desk
 from worker.devices import Device
+from worker.inherited import let_go_of_connections
 from worker.memory import MemoryMeter
 from worker.pulse import Pulse
 from worker.runner import Engine, Runner
@@ -131,6 +132,7 @@ class Node:
             raise RuntimeError("TensorFlow is loaded in the parent of a pool: its children would hang")
 
     def _load(self, **_: object) -> None:
+        let_go_of_connections()
         # Both are read by TensorFlow when it is loaded, so before the engine is.
         os.environ["CUDA_VISIBLE_DEVICES"] = self.device.visible or "-1"
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
