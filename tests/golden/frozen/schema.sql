@@ -1,0 +1,117 @@
+CREATE TABLE alembic_version (
+	version_num VARCHAR(32) NOT NULL, 
+	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+);
+CREATE TABLE assets (
+	id VARCHAR NOT NULL, 
+	caller VARCHAR NOT NULL, 
+	sha256 VARCHAR NOT NULL, 
+	filename VARCHAR NOT NULL, 
+	content_type VARCHAR NOT NULL, 
+	size_bytes INTEGER NOT NULL, 
+	width INTEGER NOT NULL, 
+	height INTEGER NOT NULL, 
+	created_at DATETIME NOT NULL, 
+	CONSTRAINT pk_assets PRIMARY KEY (id), 
+	CONSTRAINT uq_assets_caller UNIQUE (caller, sha256)
+);
+CREATE TABLE idempotency_keys (
+	caller VARCHAR NOT NULL, 
+	"key" VARCHAR NOT NULL, 
+	request_sha256 VARCHAR NOT NULL, 
+	answer JSON, 
+	created_at DATETIME NOT NULL, 
+	CONSTRAINT pk_idempotency_keys PRIMARY KEY (caller, "key")
+);
+CREATE TABLE inbox (
+	event_id VARCHAR NOT NULL, 
+	received_at DATETIME NOT NULL, 
+	CONSTRAINT pk_inbox PRIMARY KEY (event_id)
+);
+CREATE TABLE job_attempts (
+	job_id VARCHAR NOT NULL, 
+	number INTEGER NOT NULL, 
+	worker_id VARCHAR, 
+	device VARCHAR, 
+	resumed_from_step INTEGER, 
+	started_at DATETIME, 
+	ended_at DATETIME, 
+	outcome VARCHAR, 
+	CONSTRAINT pk_job_attempts PRIMARY KEY (job_id, number), 
+	CONSTRAINT fk_job_attempts_job_id_jobs FOREIGN KEY(job_id) REFERENCES jobs (id) ON DELETE CASCADE
+);
+CREATE TABLE job_checkpoints (
+	job_id VARCHAR NOT NULL, 
+	step INTEGER NOT NULL, 
+	attempt INTEGER NOT NULL, 
+	"key" VARCHAR NOT NULL, 
+	picture_key VARCHAR NOT NULL, 
+	sha256 VARCHAR NOT NULL, 
+	losses JSON NOT NULL, 
+	created_at DATETIME NOT NULL, curve JSON DEFAULT '[]' NOT NULL, 
+	CONSTRAINT pk_job_checkpoints PRIMARY KEY (job_id, step), 
+	CONSTRAINT fk_job_checkpoints_job_id_jobs FOREIGN KEY(job_id) REFERENCES jobs (id) ON DELETE CASCADE
+);
+CREATE TABLE job_events (
+	job_id VARCHAR NOT NULL, 
+	sequence INTEGER NOT NULL, 
+	type VARCHAR NOT NULL, 
+	data JSON NOT NULL, 
+	created_at DATETIME NOT NULL, 
+	CONSTRAINT pk_job_events PRIMARY KEY (job_id, sequence), 
+	CONSTRAINT fk_job_events_job_id_jobs FOREIGN KEY(job_id) REFERENCES jobs (id) ON DELETE CASCADE
+);
+CREATE TABLE job_labels (
+	job_id VARCHAR NOT NULL, 
+	"key" VARCHAR NOT NULL, 
+	value VARCHAR NOT NULL, 
+	CONSTRAINT pk_job_labels PRIMARY KEY (job_id, "key"), 
+	CONSTRAINT fk_job_labels_job_id_jobs FOREIGN KEY(job_id) REFERENCES jobs (id) ON DELETE CASCADE
+);
+CREATE TABLE jobs (
+	id VARCHAR NOT NULL, 
+	caller VARCHAR NOT NULL, 
+	name VARCHAR NOT NULL, 
+	status VARCHAR NOT NULL, 
+	status_reason VARCHAR, 
+	version INTEGER NOT NULL, 
+	attempt INTEGER NOT NULL, 
+	max_attempts INTEGER NOT NULL, 
+	priority INTEGER NOT NULL, 
+	batch_id VARCHAR, 
+	content_asset_id VARCHAR NOT NULL, 
+	style_asset_id VARCHAR NOT NULL, 
+	options JSON NOT NULL, 
+	weights JSON, 
+	engine_version VARCHAR, 
+	created_at DATETIME NOT NULL, 
+	queued_at DATETIME NOT NULL, 
+	dispatched_at DATETIME, 
+	started_at DATETIME, 
+	completed_at DATETIME, 
+	worker_id VARCHAR, 
+	device VARCHAR, 
+	resumed_from_step INTEGER, 
+	step INTEGER NOT NULL, 
+	losses JSON, 
+	outputs JSON NOT NULL, 
+	error JSON, 
+	metrics JSON NOT NULL, lost_workers INTEGER DEFAULT '0' NOT NULL, checkpoints_since INTEGER DEFAULT '1' NOT NULL, origin JSON, work_sha256 VARCHAR, leader_id VARCHAR, queue_deadline DATETIME, run_timeout_seconds DOUBLE, 
+	CONSTRAINT pk_jobs PRIMARY KEY (id), 
+	CONSTRAINT fk_jobs_content_asset_id_assets FOREIGN KEY(content_asset_id) REFERENCES assets (id), 
+	CONSTRAINT fk_jobs_style_asset_id_assets FOREIGN KEY(style_asset_id) REFERENCES assets (id)
+);
+CREATE INDEX ix_assets_sha256 ON assets (sha256);
+CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at);
+CREATE INDEX ix_inbox_received_at ON inbox (received_at);
+CREATE INDEX ix_job_labels_key_value ON job_labels ("key", value);
+CREATE INDEX ix_jobs_batch_id ON jobs (batch_id);
+CREATE INDEX ix_jobs_caller_id ON jobs (caller, id);
+CREATE INDEX ix_jobs_caller_status_id ON jobs (caller, status, id);
+CREATE INDEX ix_jobs_content_asset_id ON jobs (content_asset_id);
+CREATE INDEX ix_jobs_leader_id ON jobs (leader_id);
+CREATE INDEX ix_jobs_started_at ON jobs (started_at);
+CREATE INDEX ix_jobs_status_completed_at ON jobs (status, completed_at);
+CREATE INDEX ix_jobs_status_created_at ON jobs (status, created_at);
+CREATE INDEX ix_jobs_style_asset_id ON jobs (style_asset_id);
+CREATE INDEX ix_jobs_work_sha256 ON jobs (work_sha256);
