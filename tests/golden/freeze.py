@@ -1,4 +1,4 @@
-"""Freezes what the program shows of itself: ``python -m tests.golden.freeze`` writes the golden files anew."""
+"""Freezes what the program shows of itself: ``python -m tests.golden.freeze`` writes the files anew."""
 
 from __future__ import annotations
 

@@ -241,7 +241,7 @@ def _problems(client: FlaskClient) -> str:
         (
             "POST",
             "/api/v1/jobs",
-            {"data": _form(options='{"steps": "many", "style_weight": -1}', colour="1")},
+            {"data": _form(options='{"steps": "m", "style_weight": -1}', colour="1")},
         ),
         ("POST", "/api/v1/jobs", {"data": {"options": "{}"}}),
         ("POST", "/api/v1/jobs", {"data": picture}),
