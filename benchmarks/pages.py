@@ -19,15 +19,15 @@ from flask.testing import FlaskClient
 from sqlalchemy import insert
 
 from shared.clock import utc_now
-from shared.ids import new_id
 from shared.logs import configure_logs
 from shared.options import StyleOptions
-from shared.redis_server import RedisServer
+from shared.protocol import new_id
 from shared.settings import Settings
 from shared.status import FINAL_STATUSES, JobStatus
 from web.app import create_app
-from web.models import Asset, Job, JobEvent, JobLabel
-from web.repository.transitions import first_entry
+from web.cli.local.redis_server import RedisServer
+from web.db.models import Asset, Job, JobEvent, JobLabel
+from web.jobs.transitions import first_entry
 from web.services import Services, services_of
 
 #: How many of a hundred jobs are of which status.

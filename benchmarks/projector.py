@@ -10,20 +10,19 @@ from time import perf_counter, process_time
 import click
 
 from shared.clock import utc_now
-from shared.coordination.connection import connect_redis
-from shared.coordination.flags import Flags
-from shared.coordination.progress import ProgressBoard
-from shared.coordination.stream import EventStream
-from shared.events import EventType, WorkerEvent
 from shared.logs import configure_logs
 from shared.options import StyleOptions
 from shared.picture import PictureFacts
-from shared.redis_server import RedisServer
+from shared.protocol import EventType, WorkerEvent
+from shared.redis.connection import connect_redis
+from shared.redis.live import Flags, ProgressBoard
+from shared.redis.stream import EventStream
 from shared.settings import Settings
+from web.assets.uploads import add_asset
+from web.cli.local.redis_server import RedisServer
 from web.control.projector import Projector
-from web.database import Database
-from web.repository.assets import add_asset
-from web.repository.jobs import add_job
+from web.db.database import Database
+from web.jobs.queries import add_job
 
 STEPS = (5, 8)
 LOSSES = {"total": 1.0, "content": 0.5, "style": 0.5}

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from shared.presets import PRESETS
+from shared.options import PRESETS
 
 EXAMPLES = Path(__file__).parent
 OUT = EXAMPLES.parent / "web" / "static" / "presets"
-#: As `web.pages.new_view` announces it.
+#: As `web.pages.new_job` announces it.
 SIZE_PX = (320, 213)
 #: Left, top, right, bottom as shares: a boat and houses, near enough to see how they are painted.
 DETAIL = (0.26, 0.34, 0.8, 0.88)

@@ -11,9 +11,9 @@ from celery import Celery
 from kombu import Queue
 from kombu.exceptions import OperationalError
 
-from shared.coordination.connection import redis_errors
 from shared.errors import RedisUnavailable
-from shared.messages import JobMessage
+from shared.protocol import JobMessage
+from shared.redis.connection import redis_errors
 from shared.settings import Settings
 
 TASK_NAME = "atelier.stylize"

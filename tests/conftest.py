@@ -11,10 +11,10 @@ import pytest
 import redis
 from PIL import Image
 
-from shared.coordination.connection import connect_redis
-from shared.redis_server import RedisServer
+from shared.redis.connection import connect_redis
 from shared.settings import Settings
 from tests.running_service import Service, run_service
+from web.cli.local.redis_server import RedisServer
 
 # A busy machine is no failure: hypothesis times nothing.
 hypothesis.settings.register_profile(

@@ -9,8 +9,7 @@ import numpy as np
 
 from shared.errors import LossNotFinite
 from shared.options import StyleOptions
-from worker.engine.state import EngineState
-from worker.engine.step import Losses, Step
+from worker.engine.state import EngineState, Losses, Step
 from worker.engine.weights.weights import Weights
 
 WEIGHTS = Weights(name="untrained", sha256="0" * 64, convolutions={}, notice="no weights at all")

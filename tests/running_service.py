@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx2
 
 from shared.settings import PREFIX
-from web.cli.port import free_port
+from web.cli.local.host import free_port
 
 SCRIPTS = Path(sys.executable).parent
 

@@ -1,30 +1,47 @@
-"""The factory of the web app: wiring, and nothing else."""
+"""What makes a page is compressed on the way: documents, styles, modules. Nothing else is."""
 
 from __future__ import annotations
 
-from flask import Flask
+from flask import Flask, Response, request
+from flask_compress import Compress
 
 from shared.settings import Settings
 from web.api.assets import assets
+from web.api.documentation import docs
 from web.api.estimates import estimates
 from web.api.events import events
 from web.api.health import health
 from web.api.job_actions import job_actions
-from web.api.job_files import job_files
+from web.api.job_files import job_files, thumbnails
 from web.api.jobs import jobs
 from web.api.problems import handle_problems
-from web.api.thumbnails import thumbnails
-from web.api.traffic import handle_traffic
 from web.api.workers import workers
-from web.compression import compress_pages
-from web.docs.pages import docs
-from web.gate import guard_requests
-from web.pages.job_page import job_page
-from web.pages.jobs_page import jobs_page
-from web.pages.new_page import new_page
-from web.pages.shell import dress_pages
-from web.pages.workers_page import workers_page
+from web.pages.gallery import jobs_page
+from web.pages.job import job_page
+from web.pages.layout import dress_pages
+from web.pages.new_job import new_page
+from web.pages.workers import workers_page
+from web.security import guard_requests, handle_traffic
 from web.services import hold_services, open_services
+
+#: An event stream must not wait for a full block, a job's ETag is its own, and pictures are compressed.
+_MEDIA_TYPES = ["text/html", "text/css", "text/javascript", "image/svg+xml"]
+
+
+def compress_pages(app: Flask) -> None:
+    """Let an app compress its pages and their files for browsers that say they can read it."""
+    app.config.update(COMPRESS_MIMETYPES=_MEDIA_TYPES, COMPRESS_STREAMS=False)
+    Compress(app)
+    app.after_request(_read_static)  # runs before the compression, as the later one
+
+
+def _read_static(response: Response) -> Response:
+    # Files are streamed, and a stream is not compressed (above): ours are a few kB, read whole.
+    if request.endpoint == "static" and response.mimetype in _MEDIA_TYPES and response.status_code == 200:
+        response.direct_passthrough = False
+        response.make_sequence()
+    return response
+
 
 #: For every request that does not say otherwise; uploads do.
 _MAX_BODY_BYTES = 1_000_000

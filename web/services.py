@@ -1,4 +1,4 @@
-"""What the views work with: one container, made by the factory, held by the app."""
+"""Places for requests that take long: a fixed number of them, and nobody queues for one."""
 
 from __future__ import annotations
 
@@ -8,18 +8,33 @@ from dataclasses import dataclass, field
 import redis
 from flask import Flask, current_app
 
-from shared.coordination.connection import connect_redis
-from shared.coordination.flags import Flags
-from shared.coordination.progress import ProgressBoard
-from shared.coordination.workers import WorkerRegistry
+from shared.redis.connection import connect_redis
+from shared.redis.live import Flags, ProgressBoard
+from shared.redis.workers import WorkerRegistry
 from shared.settings import Settings
-from shared.storage.store import ArtifactStore, open_store
-from web.asset_shelf import AssetShelf
-from web.database import Database
-from web.keys_in_flight import KeysInFlight
-from web.live import LiveReader
-from web.repository.assets import is_picture_used
-from web.slots import Slots
+from shared.storage import open_store
+from shared.storage.store import ArtifactStore
+from web.assets.uploads import AssetShelf, is_picture_used
+from web.backend import LiveReader
+from web.db.database import Database
+from web.jobs.idempotency import KeysInFlight
+
+
+class Slots:
+    """Counts places; `count` may be 0, then there is never a free one."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._free = threading.Semaphore(count)
+
+    def take(self) -> bool:
+        """Take a place if one is free."""
+        return self._free.acquire(blocking=False)
+
+    def give_back(self) -> None:
+        """Give a place back that was taken."""
+        self._free.release()
+
 
 _KEY = "atelier"
 #: Pictures decoded at once: one of 40 megapixels takes up to 160 MB.

@@ -16,7 +16,7 @@ from safetensors.numpy import load, save
 
 from shared.errors import ArtifactMissing, CheckpointInvalid
 from shared.logs import get_logger
-from shared.messages import JobMessage, Origin
+from shared.protocol import JobMessage, Origin
 from shared.storage.layout import job_folder
 from shared.storage.store import ArtifactStore
 from worker.engine.state import EngineState

@@ -11,7 +11,7 @@ from time import monotonic, sleep
 from types import FrameType
 
 from shared.logs import get_logger
-from shared.restart import Ending, decide_restart, describe_code
+from shared.processes import Ending, decide_restart, describe_code
 
 _log = get_logger(__name__)
 _LOOK_SECONDS = 0.1

@@ -7,10 +7,10 @@ from threading import Event, Thread
 from time import monotonic
 from types import TracebackType
 
-from shared.coordination.claims import Claims, Verdict
 from shared.errors import LeaseLost, RedisUnavailable
 from shared.logs import get_logger
-from shared.messages import JobMessage
+from shared.protocol import JobMessage
+from shared.redis.claims import Claims, Verdict
 
 _log = get_logger(__name__)
 

@@ -1,4 +1,9 @@
-"""The node: one Celery worker with one child process on one device. The parent never loads TensorFlow."""
+"""What a child inherits from its node's parent, and has to let go of: the connections to Redis.
+
+A child that is forked in place of one that died holds copies of them. When Redis restarts and the parent
+closes its own, epoll goes on reporting a connection that others hold open (see "epoll(7)", questions and
+answers): the parent would spin, and take a whole processor core for as long as that child lives.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +13,69 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
 from celery import Celery, bootsteps, signals
+from celery.exceptions import Reject
 
-from shared.broker import QUEUE, broker_config
+from shared.broker import QUEUE, TASK_NAME, broker_config
 from shared.clock import utc_now
-from shared.coordination.connection import connect_redis
-from shared.coordination.workers import WorkerBeat, WorkerRegistry
 from shared.logs import configure_logs, get_logger
+from shared.protocol import read_message
+from shared.redis.connection import connect_redis
+from shared.redis.workers import WorkerBeat, WorkerRegistry
 from shared.settings import Settings
-from worker.desk import open_desk
-from worker.devices import Device
-from worker.inherited import let_go_of_connections
-from worker.memory import MemoryMeter
-from worker.pulse import Pulse
-from worker.runner import Engine, Runner
-from worker.slate import Slate
-from worker.task import register_task
+from worker.context import open_desk
+from worker.devices import Device, MemoryMeter
+from worker.heartbeat import Pulse
+from worker.node_state import Slate
+from worker.runner import Engine, Outcome, Runner
+
+_OPEN_FILES = Path("/dev/fd")
+
+
+def let_go_of_connections() -> None:
+    """Put nothing in the place of every connection that this process has open to another one.
+
+    To be called before it opens any of its own. The numbers stay taken: objects of the parent that are
+    forgotten later close them once more, and must not hit what has been opened since.
+    """
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for number in [int(file.name) for file in _OPEN_FILES.iterdir()]:
+        if _is_connection(number):
+            os.dup2(nothing, number, inheritable=False)
+    os.close(nothing)
+
+
+def _is_connection(number: int) -> bool:
+    """Whether an open file is a socket whose peer has an address: those to the parent have none."""
+    try:
+        copy = os.dup(number)
+    except OSError:
+        return False  # that of the listing itself, which is closed by now
+    try:
+        connection = socket.socket(fileno=copy)
+    except OSError:
+        os.close(copy)
+        return False  # no socket
+    with connection:
+        try:
+            return bool(connection.getpeername())
+        except OSError:
+            return False  # not connected
+
+
+def register_task(app: Celery, runner: Callable[[], Runner]) -> None:
+    """Give the app its task; `runner` is called in the child that carries it out."""
+
+    @app.task(name=TASK_NAME, acks_late=True)  # type: ignore[untyped-decorator]
+    def stylize(message: dict[str, Any]) -> None:
+        outcome = runner().run(read_message(message))
+        if outcome is Outcome.RELEASED:
+            raise Reject("this node is shutting down", requeue=True)
+
 
 _log = get_logger(__name__)
 _LOOK_SECONDS = 1.0

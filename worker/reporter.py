@@ -8,11 +8,10 @@ from threading import Lock
 from time import sleep
 from typing import Any
 
-from shared.coordination.stream import EventStream
 from shared.errors import RedisUnavailable
-from shared.events import EventType, WorkerEvent
 from shared.logs import get_logger
-from shared.messages import JobMessage
+from shared.protocol import EventType, JobMessage, WorkerEvent
+from shared.redis.stream import EventStream
 
 _log = get_logger(__name__)
 _LAST_TRIES = 6

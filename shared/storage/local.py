@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from shared.errors import ArtifactExists, ArtifactMissing, StorageUnavailable
-from shared.ids import new_id
+from shared.protocol import new_id
 from shared.storage.store import StoredFile
 
 _PARTIAL = ".partial-"

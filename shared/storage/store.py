@@ -6,10 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, Protocol
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
-
-from shared.errors import InvalidSettings
 
 
 @dataclass(frozen=True)
@@ -79,17 +75,3 @@ class ArtifactStore(Protocol):
 
     def check(self) -> None:
         """Prove that a file can be written, read and removed; raise `StorageUnavailable` otherwise."""
-
-
-def open_store(url: str) -> ArtifactStore:
-    """Return the store at a URL; ``file:///path`` is a local or mounted folder.
-
-    Raises:
-        InvalidSettings: when no store knows the URL's scheme.
-    """
-    from shared.storage.local import LocalStore  # here, so that another store's client is not loaded for it
-
-    parts = urlsplit(url)
-    if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path:
-        return LocalStore(url2pathname(parts.path))
-    raise InvalidSettings(f"ATELIER_STORAGE_URL is {url!r}; it must be of the form file:///path/of/a/folder")

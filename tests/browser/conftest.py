@@ -13,12 +13,12 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from shared.redis_server import RedisServer
 from shared.settings import Settings
 from tests.browser.visitor import Visitor
 from tests.browser.website import Site
 from tests.browser.workshop import Workshop
-from web.cli.port import free_port
+from web.cli.local.host import free_port
+from web.cli.local.redis_server import RedisServer
 
 CHROMIUM = shutil.which("chromium")
 SWITCHES = (

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from shared.coordination.flags import Flag
+from shared.redis.live import Flag
 from tests.browser.visitor import Visitor
 from tests.browser.website import Site
 from tests.browser.workshop import Workshop

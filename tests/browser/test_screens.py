@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Page, Response
 
 from shared.clock import utc_now
-from shared.coordination.workers import WorkerJob, WorkerState
+from shared.redis.workers import WorkerJob, WorkerState
 from tests.browser.accessibility import find_faults, find_keyboard_faults
 from tests.browser.visitor import DESKTOP, PHONE, Theme, Visitor
 from tests.browser.website import Site

@@ -8,10 +8,10 @@ from playwright.sync_api import Page, expect
 from sqlalchemy import update
 
 from shared.clock import utc_now
-from shared.coordination.workers import WorkerJob, WorkerRegistry, WorkerState
+from shared.redis.workers import WorkerJob, WorkerRegistry, WorkerState
 from tests.browser.visitor import Visitor
 from tests.browser.website import Site
-from web.models import Job
+from web.db.models import Job
 
 
 def card(page: Page, worker_id: str):

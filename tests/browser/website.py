@@ -17,7 +17,7 @@ import httpx2
 from shared.errors import ArtifactMissing, StorageUnavailable
 from shared.settings import Settings
 from tests.browser.workshop import Workshop
-from web.models import Base
+from web.db.models import Base
 from web.services import Services, open_services
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -10,12 +10,11 @@ from typing import Any
 from PIL import Image
 
 from shared.clock import utc_now
-from shared.coordination.progress import LiveProgress
-from shared.coordination.stream import EventStream
-from shared.coordination.workers import WorkerBeat, WorkerRegistry
 from shared.errors import AtelierError, OutOfMemory
-from shared.events import EventType, WorkerEvent
-from shared.ids import new_id
+from shared.protocol import EventType, WorkerEvent, new_id
+from shared.redis.live import LiveProgress
+from shared.redis.stream import EventStream
+from shared.redis.workers import WorkerBeat, WorkerRegistry
 from shared.storage.layout import (
     asset_key,
     checkpoint_key,
@@ -24,8 +23,8 @@ from shared.storage.layout import (
     result_picture_key,
 )
 from web.control.projector import Projector
-from web.models import Job
-from web.repository.jobs import get_job
+from web.db.models import Job
+from web.jobs.queries import get_job
 from web.services import Services
 
 WEIGHTS = {"name": "untrained", "sha256": "ab" * 32, "notice": "the weights were never trained"}

@@ -7,7 +7,7 @@ from random import Random
 import redis
 
 from shared.broker import QUEUE
-from shared.coordination.stream import GROUP, STREAM
+from shared.redis.stream import GROUP, STREAM
 from tests.chaos.asking import Asking
 from tests.chaos.broker_faults import envelope
 from tests.chaos.cluster import Cluster

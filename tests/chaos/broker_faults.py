@@ -7,7 +7,7 @@ import signal
 from time import monotonic, sleep
 
 from shared.broker import QUEUE
-from shared.coordination.stream import STREAM
+from shared.redis.stream import STREAM
 from tests.chaos.scene import Loss, Scene
 
 

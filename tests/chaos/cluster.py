@@ -13,16 +13,16 @@ from pathlib import Path
 from time import sleep
 from typing import Any
 
-from shared.coordination.connection import PREFIX as KEYS
-from shared.coordination.connection import connect_redis
-from shared.coordination.workers import WorkerRegistry
-from shared.redis_server import RedisServer
+from shared.redis.connection import PREFIX as KEYS
+from shared.redis.connection import connect_redis
+from shared.redis.workers import WorkerRegistry
 from shared.settings import PREFIX, Settings
 from shared.status import FINAL_STATUSES
 from tests.chaos.disk import Disk, set_disk
 from tests.chaos.jumping_clock import set_shift
 from tests.chaos.pace import Pace
 from tests.chaos.process import Process, wait_until
+from web.cli.local.redis_server import RedisServer
 
 
 class Cluster:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 import web.server
 from shared.settings import Settings
-from web.database import Database
+from web.db.database import Database
 
 HEADER = "X-Chaos-Death"
 #: Before anything; inside and after each of the transactions that write; before the answer leaves.

@@ -58,7 +58,7 @@ def install_store_disk(path: Path) -> None:
 
 def install_database_disk(path: Path) -> None:
     """Let SQLite fail as the file says: full, it takes what still fits into its last page."""
-    from web import database
+    from web.db import database
 
     begin = database._begin_sqlite
 

@@ -17,8 +17,8 @@ from tests.chaos.pace import Pace
 from tests.chaos.rescue_log import Rescued, read_rescues
 from tests.chaos.scene import Injection
 from tests.chaos.step_log import EngineRun, read_runs
-from web.database import Database
-from web.models import Job, JobCheckpoint, JobEvent
+from web.db.database import Database
+from web.db.models import Job, JobCheckpoint, JobEvent
 
 #: After these, Redis or control has to come to itself before it can see to lost leases and flags.
 DISTURBING = {

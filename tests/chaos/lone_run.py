@@ -8,17 +8,16 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.messages import InputPicture, JobMessage, Origin
 from shared.options import StyleOptions
-from shared.redis_server import RedisServer
-from shared.result import read_marker
+from shared.protocol import InputPicture, JobMessage, Origin, read_marker
 from shared.settings import Settings
 from shared.storage.layout import asset_key, checkpoint_key, marker_key
 from tests.chaos.evidence import Evidence
 from tests.chaos.node import make_engine
-from web.models import Job
+from web.cli.local.redis_server import RedisServer
+from web.db.models import Job
 from worker.checkpoint import unpack_checkpoint
-from worker.desk import open_desk
+from worker.context import open_desk
 from worker.runner import Outcome, Runner
 
 

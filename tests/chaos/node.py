@@ -7,7 +7,7 @@ from pathlib import Path
 from shared.settings import Settings
 from tests.chaos.step_log import CountingEngine
 from worker.devices import CPU
-from worker.engine.quiet import native_messages_held
+from worker.engine.runtime import native_messages_held
 from worker.engine.weights.source import WeightsChoice
 from worker.node import Node
 from worker.runner import Engine

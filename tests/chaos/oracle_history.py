@@ -10,8 +10,8 @@ from typing import Any
 from tests.chaos.evidence import Evidence
 from tests.chaos.load import Submitted
 from tests.chaos.wishes import EXTENSION_STEPS, FINAL
-from web.models import Job, JobEvent
-from web.states import TRANSITIONS
+from web.db.models import Job, JobEvent
+from web.jobs.states import TRANSITIONS
 
 
 def find_breaches(evidence: Evidence) -> list[str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 
-from shared.result import read_marker
+from shared.protocol import read_marker
 from shared.storage.layout import marker_key
 from tests.chaos.evidence import Evidence
 from tests.chaos.lone_run import LoneRuns, state_sha256
-from web.models import Job
+from web.db.models import Job
 
 
 def find_breaches(evidence: Evidence, lone: LoneRuns) -> list[str]:

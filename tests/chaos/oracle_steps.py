@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from tests.chaos.evidence import Evidence
 from tests.chaos.load import CHECKPOINT_EVERY
 from tests.chaos.step_log import EngineRun
-from web.models import Job
+from web.db.models import Job
 
 #: What a renewal may take beside the time until it is due; and a look at a flag, which every step takes.
 _RENEWAL_SECONDS = 2.0

@@ -6,12 +6,12 @@ from collections import Counter
 from datetime import timedelta
 
 from shared.clock import utc_now
+from shared.storage import open_store
 from shared.storage.layout import asset_key, marker_key
-from shared.storage.store import open_store
 from tests.chaos.evidence import Evidence
 from web.control.pruner import Pruner
-from web.database import Database
-from web.models import Job
+from web.db.database import Database
+from web.db.models import Job
 
 _ROUNDS = 3
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from time import sleep
 from typing import Any, Literal
 
-from shared.coordination.claims import Claims, Verdict
+from shared.redis.claims import Claims, Verdict
 from shared.storage.local import LocalStore
 from shared.storage.store import ArtifactStore
 
@@ -48,7 +48,7 @@ class _HeldStore:
 
 def ack_before_commit() -> None:
     """Report success first, and store the result half a second later."""
-    from worker.attempt import Attempt
+    from worker.runner import Attempt
 
     commit = Attempt.commit
 
@@ -105,7 +105,7 @@ def forget_moments() -> None:
 
 def ignore_flags() -> None:
     """Never look whether somebody wants the job to stop."""
-    from worker.attempt import Attempt
+    from worker.runner import Attempt
 
     Attempt.flag = lambda self: None  # type: ignore[method-assign]
 

@@ -9,8 +9,7 @@ from time import sleep
 import numpy as np
 
 from shared.options import StyleOptions
-from worker.engine.state import EngineState
-from worker.engine.step import Losses, Step
+from worker.engine.state import EngineState, Losses, Step
 from worker.engine.weights.weights import Weights
 
 

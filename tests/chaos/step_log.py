@@ -11,8 +11,7 @@ from time import time
 import structlog
 
 from shared.options import StyleOptions
-from worker.engine.state import EngineState
-from worker.engine.step import Step
+from worker.engine.state import EngineState, Step
 from worker.engine.weights.weights import Weights
 from worker.runner import Engine
 

@@ -17,12 +17,12 @@ from PIL import Image
 from sqlalchemy import text
 
 from shared import errors
-from shared.redis_server import RedisServer
 from shared.settings import Settings
 from tests.browser.workshop import Workshop
 from web.app import create_app
+from web.cli.local.redis_server import RedisServer
 from web.cli.main import main as atelier
-from web.database import Database
+from web.db.database import Database
 from web.services import services_of
 from worker.cli.main import main as atelier_worker
 

@@ -17,12 +17,12 @@ from shared.clock import utc_now
 from shared.errors import DatabaseUnavailable, StaleJob
 from shared.options import StyleOptions
 from shared.picture import PictureFacts
-from web.database import Database
-from web.models import Base, Job
-from web.repository.assets import add_asset
-from web.repository.jobs import add_job, get_job
-from web.repository.transitions import apply_trigger, write_changes
-from web.states import Trigger
+from web.assets.uploads import add_asset
+from web.db.database import Database
+from web.db.models import Base, Job
+from web.jobs.queries import add_job, get_job
+from web.jobs.states import Trigger
+from web.jobs.transitions import apply_trigger, write_changes
 
 
 @pytest.fixture

@@ -19,16 +19,14 @@ from shared.errors import (
 )
 from shared.storage.layout import asset_key
 from web.api import API_PATH
-from web.api.answers import json_answer
-from web.api.body import file_part, receive_upload
-from web.api.files import FOREVER_SECONDS, send_stored
-from web.api.shapes import AssetOut
-from web.caller import current_caller
-from web.docs.operation import IF_NONE_MATCH, MULTIPART, NOT_MODIFIED, PARTIAL, RANGE, Answer, Operation
-from web.models import Asset
-from web.repository.assets import get_asset
+from web.api.http import FOREVER_SECONDS, file_part, json_answer, receive_upload, send_stored
+from web.api.openapi import IF_NONE_MATCH, MULTIPART, NOT_MODIFIED, PARTIAL, RANGE, Answer, Operation
+from web.api.schemas import AssetOut
+from web.assets.uploads import get_asset
+from web.db.models import Asset
+from web.jobs.submission import upload_asset
+from web.security import current_caller
 from web.services import get_services
-from web.submission import upload_asset
 
 assets = Blueprint("assets", __name__, url_prefix=f"{API_PATH}/assets")
 

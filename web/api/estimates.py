@@ -9,11 +9,10 @@ from flask import Blueprint, Response, request
 from shared.errors import DatabaseUnavailable, Fault, InvalidOptions, MalformedRequest
 from shared.options import StyleOptions, parse_options
 from web.api import API_PATH
-from web.api.answers import json_answer
-from web.api.body import refuse_unknown
-from web.api.forecast_shapes import EstimateOut, estimate_out
-from web.docs.operation import Answer, Operation, Parameter
-from web.forecast import make_forecast
+from web.api.http import json_answer, refuse_unknown
+from web.api.openapi import Answer, Operation, Parameter
+from web.api.schemas import EstimateOut, estimate_out
+from web.jobs.estimates import make_forecast
 from web.services import get_services
 
 _OPTIONS = ("preset", "steps", "size")

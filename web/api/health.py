@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from flask import Blueprint, Response
 
-from shared.coordination.connection import redis_errors
 from shared.errors import ArtifactMissing, ServiceError
 from shared.logs import get_logger
-from web.api.answers import json_answer
-from web.api.shapes import CheckOut, HealthOut, ReadinessOut
-from web.docs.operation import Answer, Operation
+from shared.redis.connection import redis_errors
+from web.api.http import json_answer
+from web.api.openapi import Answer, Operation
+from web.api.schemas import CheckOut, HealthOut, ReadinessOut
 from web.services import Services, get_services
 
 _log = get_logger(__name__)

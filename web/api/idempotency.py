@@ -23,17 +23,9 @@ from shared.errors import (
     MalformedRequest,
 )
 from shared.logs import get_logger
-from web.caller import current_caller
-from web.docs.operation import Parameter
-from web.repository.idempotency import (
-    FirstAnswer,
-    KeptKey,
-    NoteKey,
-    add_key,
-    complete_key,
-    find_key,
-    note_no_key,
-)
+from web.api.openapi import Parameter
+from web.jobs.idempotency import FirstAnswer, KeptKey, NoteKey, add_key, complete_key, find_key, note_no_key
+from web.security import current_caller
 from web.services import Services, get_services
 
 HEADER = "Idempotency-Key"

@@ -19,18 +19,17 @@ from shared.errors import (
     StaleJob,
     StorageUnavailable,
 )
-from web import job_actions as actions
-from web.action_bodies import ExtendBody, ForkBody, RetryBody
 from web.api import API_PATH
+from web.api.http import read_body, refuse_body
 from web.api.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADER, answer_once
-from web.api.job_answer import job_answer
-from web.api.job_shapes import JobOut
-from web.api.job_view import read_view
-from web.api.json_body import read_body, refuse_body
-from web.caller import current_caller
-from web.docs.operation import JSON, Answer, Operation
-from web.forking import fork_job
-from web.repository.idempotency import NoteKey
+from web.api.job_view import job_answer, read_view
+from web.api.openapi import JSON, Answer, Operation
+from web.api.schemas import JobOut
+from web.jobs import actions
+from web.jobs.fields import ExtendBody, ForkBody, RetryBody
+from web.jobs.forking import fork_job
+from web.jobs.idempotency import NoteKey
+from web.security import current_caller
 from web.services import get_services
 
 _RETRY_SECONDS = 1

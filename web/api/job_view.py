@@ -1,28 +1,218 @@
-"""Reading jobs as they are shown: the row, its place in the queue, and its live progress."""
+"""A job as JSON: a pure function of its row and of what is known besides."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from flask import Response
 from sqlalchemy.orm import Session
 
-from shared.coordination.progress import LiveProgress
 from shared.errors import NotFound
+from shared.redis.live import LiveProgress
 from shared.status import JobStatus
-from web.api.job_json import job_to_json
-from web.job_watch import JobWatch
-from web.models import Job
-from web.queue_outlook import QueueState
-from web.repository.jobs import get_job, get_version, recent_run_seconds
-from web.repository.queue import count_with_workers, queue_positions
+from web.api import API_PATH
+from web.api.http import json_answer
+from web.api.schemas import (
+    EtaOut,
+    InputOut,
+    InputsOut,
+    JobAttemptOut,
+    JobErrorOut,
+    JobOut,
+    LossOut,
+    MetricsOut,
+    OriginOut,
+    OutputOut,
+    ProgressOut,
+    QueueOut,
+    UrlsOut,
+    WeightsOut,
+)
+from web.assets.thumbnails import thumbnail_version
+from web.db.models import Asset, Job
+from web.jobs.estimates import QueueState, no_start_reason, seconds_ahead
+from web.jobs.queries import count_with_workers, get_job, get_version, queue_positions, recent_run_seconds
+from web.jobs.retention import expires_at
+from web.jobs.states import Trigger, is_legal
+from web.jobs.watch import JobWatch
 from web.services import Services
 
 _LIVE = {JobStatus.RUNNING, JobStatus.CANCELING}
+
+
+def job_to_json(
+    job: Job,
+    *,
+    live: LiveProgress | None,
+    position: int | None,
+    queue: QueueState | None,
+    retention_days: float = 0,
+) -> dict[str, Any]:
+    """Return the job as the API shows it.
+
+    Args:
+        job: The row.
+        live: Its live progress, of whatever attempt.
+        position: Its place in the queue, from 1; None when it is in no line.
+        queue: What the whole queue looks like; needed when the job is queued.
+        retention_days: How long a job is kept after its end; 0 is for ever.
+    """
+    live = live_part(job, live)
+    error = JobErrorOut.model_validate(job.error) if job.error else None
+    return JobOut(
+        id=job.id,
+        name=job.name or None,
+        status=job.job_status,
+        status_reason=job.status_reason,
+        version=job.version,
+        created_at=job.created_at,
+        started_at=job.started_at,
+        completed_at=job.completed_at,
+        expires_at=expires_at(job.completed_at, retention_days=retention_days),
+        queue_deadline=job.queue_deadline,
+        run_timeout_seconds=job.run_timeout_seconds,
+        leader_id=job.leader_id,
+        priority=job.priority,
+        labels={label.key: label.value for label in job.labels},
+        batch_id=job.batch_id,
+        queue=_queue(job, position, queue) if job.job_status is JobStatus.QUEUED and queue else None,
+        eta=eta_of(live) if job.job_status is JobStatus.RUNNING else None,
+        input=InputsOut(content=_input(job.content), style=_input(job.style)),
+        options=job.options,
+        origin=OriginOut.model_validate(job.origin) if job.origin else None,
+        progress=progress_of(job, live),
+        attempt=JobAttemptOut(
+            number=job.attempt,
+            max=job.max_attempts,
+            worker_id=job.worker_id,
+            device=job.device,
+            resumed_from_step=job.resumed_from_step,
+        ),
+        weights=WeightsOut.model_validate(job.weights) if job.weights else None,
+        engine_version=job.engine_version,
+        outputs=[_output(job, number) for number in range(len(job.outputs))],
+        error=error,
+        metrics=_metrics(job),
+        urls=_urls(job, live),
+    ).model_dump(mode="json")
+
+
+def live_part(job: Job, live: LiveProgress | None) -> LiveProgress | None:
+    """Return the live progress if it tells of this attempt, and more than the row does."""
+    fits = live is not None and job.job_status in _LIVE and live.attempt == job.attempt
+    return live if fits and live is not None and live.step >= job.step else None
+
+
+def progress_of(job: Job, live: LiveProgress | None) -> ProgressOut:
+    """Return how far a job is: from its live progress, else from the last checkpoint in its row."""
+    steps = int(job.options["steps"])
+    step = min(live.step if live else job.step, steps)
+    loss = None
+    if live:
+        loss = _loss({"total": live.loss_total, "content": live.loss_content, "style": live.loss_style})
+    elif job.losses:
+        loss = _loss(job.losses)
+    speed = _finite(live.steps_per_second) if live else None
+    return ProgressOut(
+        value=round(step / steps, 4), step=step, steps=steps, loss=loss, steps_per_second=speed
+    )
+
+
+def eta_of(live: LiveProgress | None) -> EtaOut | None:
+    """Return how long the remaining steps will take at the speed measured last."""
+    speed = _finite(live.steps_per_second) if live else None
+    if live is None or not speed or speed < 0:
+        return None
+    return EtaOut(seconds=round((live.steps - live.step) / speed, 1))
+
+
+def job_url(job_id: str, *parts: object) -> str:
+    """Return the path of a job, or of something below it."""
+    return "/".join([f"{API_PATH}/jobs/{job_id}", *map(str, parts)])
+
+
+def _queue(job: Job, position: int | None, queue: QueueState) -> QueueOut:
+    message = no_start_reason(queue.workers)
+    if job.leader_id is not None:
+        message = f"waits for job {job.leader_id}, which does the same work"
+    return QueueOut(
+        position=position,
+        ahead_seconds=None if position is None else seconds_ahead(position, queue),
+        eligible_workers=queue.workers,
+        message=message,
+    )
+
+
+def _input(asset: Asset) -> InputOut:
+    return InputOut(
+        asset_id=asset.id,
+        sha256=asset.sha256,
+        filename=asset.filename,
+        width=asset.width,
+        height=asset.height,
+        url=f"{API_PATH}/assets/{asset.id}/content",
+    )
+
+
+def _loss(values: Mapping[str, Any]) -> LossOut:
+    return LossOut(**{part: _finite(values.get(part)) for part in LossOut.model_fields})
+
+
+def _output(job: Job, number: int) -> OutputOut:
+    # Only the first is served for now.
+    url = job_url(job.id, "output") if number == 0 else None
+    return OutputOut.model_validate({**job.outputs[number], "url": url})
+
+
+def _metrics(job: Job) -> MetricsOut:
+    queue_seconds, run_seconds = job.metrics.get("queue_seconds"), job.metrics.get("run_seconds")
+    if queue_seconds is None and job.started_at is not None:
+        queue_seconds = round((job.started_at - job.created_at).total_seconds(), 3)
+    return MetricsOut(
+        queue_seconds=queue_seconds, run_seconds=run_seconds, gpu_peak_bytes=job.metrics.get("gpu_peak_bytes")
+    )
+
+
+def _urls(job: Job, live: LiveProgress | None) -> UrlsOut:
+    def legal(trigger: Trigger) -> str | None:
+        return job_url(job.id, trigger.value) if is_legal(job.job_status, trigger) else None
+
+    has_checkpoints = may_have_checkpoints(job)
+    return UrlsOut(
+        self=job_url(job.id),
+        events=job_url(job.id, "events"),
+        preview=job_url(job.id, "preview"),
+        thumbnail=f"{job_url(job.id, 'thumbnail')}?v={thumbnail_version(job, live)}",
+        output=job_url(job.id, "output") if job.outputs else None,
+        checkpoints=job_url(job.id, "checkpoints"),
+        attempts=job_url(job.id, "attempts"),
+        cancel=legal(Trigger.CANCEL),
+        pause=legal(Trigger.PAUSE),
+        resume=legal(Trigger.RESUME),
+        retry=legal(Trigger.RETRY),
+        extend=legal(Trigger.EXTEND) if has_checkpoints else None,
+        fork=job_url(job.id, "fork") if has_checkpoints else None,
+        delete=job_url(job.id) if job.job_status.is_final else None,
+    )
+
+
+def may_have_checkpoints(job: Job) -> bool:
+    """Whether there can be a checkpoint of the job's own: it has come further than where it began.
+
+    A job that was given the result of another one has none, for all its steps.
+    """
+    begun_at = job.origin["step"] if job.origin and job.origin["job_id"] != job.id else 0
+    return job.step > begun_at and job.status_reason != "reused"
+
+
+def _finite(value: Any) -> float | None:  # noqa: ANN401 - from a JSON column
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 @dataclass(frozen=True)
@@ -105,3 +295,10 @@ def wait_until_final(services: Services, job_id: str, *, caller: str, seconds: f
                 if view.job.job_status.is_final or left <= 0 or services.stopping.is_set():
                     return view
             watch.wait(left, only_changes=True)
+
+
+def job_answer(view: JobView, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return the response of a job."""
+    response = json_answer(view.data, status, headers=headers)
+    response.set_etag(view.etag)
+    return response

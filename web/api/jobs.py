@@ -1,9 +1,13 @@
-"""The views of jobs: handing in, listing, reading."""
+"""The filters of a list of jobs, read from a query."""
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, request
+from datetime import datetime
 
+from flask import Blueprint, Response, request
+from werkzeug.datastructures import MultiDict
+
+from shared.clock import from_rfc3339
 from shared.errors import (
     DatabaseUnavailable,
     IdempotencyKeyInUse,
@@ -17,32 +21,121 @@ from shared.errors import (
     PictureUnsupported,
     StorageUnavailable,
 )
+from shared.status import JobStatus
 from web.api import API_PATH
-from web.api.answers import json_answer
-from web.api.body import refuse_unknown
-from web.api.forecast_shapes import ValidationOut
+from web.api.http import json_answer, make_token, read_token, refuse_unknown, wait_seconds
 from web.api.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADER
-from web.api.job_answer import job_answer
-from web.api.job_query import COUNTS, PAGE_SIZE, PARAMETERS, page_size, read_filter, wants_counts
-from web.api.job_shapes import JobListOut, JobOut
-from web.api.job_view import read_view, read_views, wait_until_changed
-from web.api.page_token import make_token, read_token
-from web.api.prefer import wait_seconds
+from web.api.job_view import job_answer, read_view, read_views, wait_until_changed
+from web.api.openapi import IF_NONE_MATCH, JSON, MULTIPART, NOT_MODIFIED, WAIT, Answer, Operation, Parameter
+from web.api.schemas import JobListOut, JobOut, ValidationOut
 from web.api.submit import submit_job
-from web.caller import current_caller
-from web.docs.operation import (
-    IF_NONE_MATCH,
-    JSON,
-    MULTIPART,
-    NOT_MODIFIED,
-    WAIT,
-    Answer,
-    Operation,
-    Parameter,
-)
-from web.job_fields import MAX_TIMEOUT_SECONDS, SubmitBody
-from web.repository.jobs import count_by_status, list_jobs
+from web.jobs.fields import MAX_TIMEOUT_SECONDS, SubmitBody
+from web.jobs.queries import JobFilter, count_by_status, list_jobs
+from web.security import current_caller
 from web.services import get_services
+
+PAGE_SIZE = "page_size"
+COUNTS = "counts"
+MAX_PAGE_SIZE = 200
+DEFAULT_PAGE_SIZE = 50
+PARAMETERS = (
+    Parameter(
+        "status",
+        "Only jobs of this status; several, or separated by commas, mean any of them",
+        schema={"type": "array", "items": {"$ref": "#/components/schemas/JobStatus"}},
+    ),
+    Parameter(
+        "label",
+        "Only jobs with this label, as key:value; several mean all of them",
+        schema={"type": "array", "items": {"type": "string"}},
+    ),
+    Parameter("name", "Only jobs with this in their name; capital and small letters are alike"),
+    Parameter("batch_id", "Only jobs of this batch"),
+    Parameter(
+        "created_after",
+        "Only jobs younger than this moment (RFC 3339)",
+        schema={"type": "string", "format": "date-time"},
+    ),
+    Parameter(
+        COUNTS,
+        "true: tell as well how many jobs there are of each status, by all filters but the status",
+        schema={"type": "boolean", "default": False},
+    ),
+    Parameter(
+        PAGE_SIZE,
+        "How many jobs at most",
+        schema={"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": DEFAULT_PAGE_SIZE},
+    ),
+    Parameter("page_token", "next_page_token of the page before; goes with the same filters only"),
+)
+
+
+def read_filter(query: MultiDict[str, str]) -> JobFilter:
+    """Return the filter in a query.
+
+    Raises:
+        MalformedRequest: naming the parameter that cannot be read, and what is allowed.
+    """
+    moment = query.get("created_after")
+    return JobFilter(
+        statuses=[_status(word) for text in query.getlist("status") for word in text.split(",") if word],
+        labels=_labels(query.getlist("label")),
+        batch_id=query.get("batch_id") or None,
+        created_after=_moment(moment) if moment else None,
+        name=query.get("name", "").strip(),
+    )
+
+
+def page_size(text: str | None) -> int:
+    """Return the page size, 50 when none is asked for.
+
+    Raises:
+        MalformedRequest: when it is not a number of 1 to 200.
+    """
+    if text is None:
+        return DEFAULT_PAGE_SIZE
+    if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= MAX_PAGE_SIZE):
+        raise MalformedRequest(f"{PAGE_SIZE} is '{text}'; allowed is 1 to {MAX_PAGE_SIZE}")
+    return int(text)
+
+
+def wants_counts(text: str | None) -> bool:
+    """Return whether counts are asked for.
+
+    Raises:
+        MalformedRequest: when it is neither true nor false.
+    """
+    if text not in (None, "true", "false"):
+        raise MalformedRequest(f"{COUNTS} is '{text}'; allowed are true and false")
+    return text == "true"
+
+
+def _status(word: str) -> JobStatus:
+    try:
+        return JobStatus(word.strip())
+    except ValueError:
+        raise MalformedRequest(f"status is '{word}'; allowed are {', '.join(JobStatus)}") from None
+
+
+def _labels(texts: list[str]) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    for text in texts:
+        key, separator, value = text.partition(":")
+        if not (key and separator):
+            raise MalformedRequest(f"label is '{text}'; it must be of the form key:value")
+        if labels.setdefault(key, value) != value:
+            raise MalformedRequest(f"label {key} is asked for with two values; a job has one")
+    return labels
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return from_rfc3339(text)
+    except (ValueError, OverflowError):
+        raise MalformedRequest(
+            f"created_after is '{text}'; it must be like 2026-11-23T08:47:41Z (a + in a query is written %2B)"
+        ) from None
+
 
 _FILE = {"type": "string", "contentMediaType": "image/*"}
 _JSON_TEXT = {"type": "string", "contentMediaType": "application/json"}

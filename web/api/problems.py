@@ -30,7 +30,7 @@ from shared.errors import (
     UnknownHost,
 )
 from shared.logs import get_logger
-from web.api.answers import json_answer
+from web.api.http import json_answer
 
 MEDIA_TYPE = "application/problem+json"
 _log = get_logger(__name__)

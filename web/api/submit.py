@@ -15,27 +15,27 @@ from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 from shared.clock import utc_now
 from shared.errors import MalformedRequest
 from shared.options import StyleOptions, parse_options
-from web.api.answers import json_answer
-from web.api.body import body_faults, file_part, parse_json, receive_upload, refuse_unknown, text_part
-from web.api.forecast_shapes import SizeOut, ValidationOut, WorkingSizesOut, estimate_out
-from web.api.idempotency import answer_once
-from web.api.job_answer import job_answer
-from web.api.job_view import read_view, wait_until_final
-from web.api.prefer import wait_seconds
-from web.caller import current_caller
-from web.docs.operation import MULTIPART
-from web.forecast import make_forecast
-from web.job_fields import SubmitBody, SubmitFields
-from web.part_checks import PartChecks
-from web.repository.idempotency import NoteKey
-from web.services import Services, get_services
-from web.submission import (
-    PARTS,
-    check_assets,
-    check_pictures,
-    submit_assets,
-    submit_pictures,
+from web.api.http import (
+    body_faults,
+    file_part,
+    json_answer,
+    parse_json,
+    receive_upload,
+    refuse_unknown,
+    text_part,
+    wait_seconds,
 )
+from web.api.idempotency import answer_once
+from web.api.job_view import job_answer, read_view, wait_until_final
+from web.api.openapi import MULTIPART
+from web.api.schemas import SizeOut, ValidationOut, WorkingSizesOut, estimate_out
+from web.assets.uploads import PartChecks
+from web.jobs.estimates import make_forecast
+from web.jobs.fields import SubmitBody, SubmitFields
+from web.jobs.idempotency import NoteKey
+from web.jobs.submission import PARTS, check_assets, check_pictures, submit_assets, submit_pictures
+from web.security import current_caller
+from web.services import Services, get_services
 
 _SCALAR_PARTS = ("queue_timeout_seconds", "run_timeout_seconds", "reuse")
 _TEXT_PARTS = ("options", "name", "labels", *_SCALAR_PARTS)

@@ -1,18 +1,165 @@
-"""The views of workers and of the queue."""
+"""What people ask of a worker."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import quote
+
 from flask import Blueprint, Response
 
+from shared.clock import utc_now
 from shared.errors import DatabaseUnavailable, MalformedRequest, NotFound, RedisUnavailable
+from shared.logs import get_logger
+from shared.redis.workers import WorkerBeat, WorkerState
 from web.api import API_PATH
-from web.api.answers import json_answer
-from web.api.json_body import refuse_body
-from web.api.worker_shapes import QueueStateOut, WorkerOut, WorkersOut
-from web.api.worker_view import drain_and_read, read_queue, read_workers
-from web.caller import current_caller
-from web.docs.operation import Answer, Operation
-from web.services import get_services
+from web.api.http import json_answer, refuse_body
+from web.api.job_view import job_url
+from web.api.openapi import Answer, Operation
+from web.api.schemas import QueueStateOut, WorkerJobOut, WorkerMemoryOut, WorkerOut, WorkersOut, WorkerUrlsOut
+from web.jobs.estimates import QueueState, backlog_seconds, no_start_reason
+from web.jobs.queries import QueueCounts, count_queue, names_of_jobs, recent_run_seconds
+from web.security import current_caller
+from web.services import Services, get_services
+
+_log = get_logger(__name__)
+
+
+def drain_worker(services: Services, worker_id: str) -> WorkerBeat:
+    """Ask a worker to hand its job back and end; return it as draining. May be repeated.
+
+    Raises:
+        NotFound: when no worker of this name is connected.
+        RedisUnavailable: when it cannot be asked.
+    """
+    beat = services.registry.drain(worker_id)
+    if beat is None:
+        raise NotFound(f"there is no worker with the id '{worker_id}'; it may have ended already")
+    _log.info("drain_asked", worker_id=worker_id)
+    return beat
+
+
+_NO_NAMES: Mapping[str, str] = MappingProxyType({})
+
+
+def worker_to_json(
+    beat: WorkerBeat, *, now: datetime, names: Mapping[str, str] = _NO_NAMES
+) -> dict[str, Any]:
+    """Return a worker as the API shows it; `names` are those of jobs, by id."""
+    return _worker(beat, names, now).model_dump(mode="json")
+
+
+def workers_to_json(
+    beats: Sequence[WorkerBeat] | None, *, now: datetime, names: Mapping[str, str] = _NO_NAMES
+) -> dict[str, Any]:
+    """Return the workers as the API shows them; None while Redis cannot be asked."""
+    return WorkersOut(
+        workers=None if beats is None else [_worker(beat, names, now) for beat in beats],
+        message=message_of(beats),
+    ).model_dump(mode="json")
+
+
+def queue_to_json(
+    counts: QueueCounts,
+    beats: Sequence[WorkerBeat] | None,
+    run_seconds: Sequence[float],
+    *,
+    now: datetime,
+) -> dict[str, Any]:
+    """Return the queue as the API shows it; `run_seconds` is how long the last jobs took."""
+    eligible = None if beats is None else sum(beat.takes_jobs for beat in beats)
+    age = None if counts.oldest is None else max(0.0, (now - counts.oldest).total_seconds())
+    return QueueStateOut(
+        depth=counts.depth,
+        waiting_for_others=counts.followers,
+        running=counts.running,
+        paused=counts.paused,
+        oldest_age_seconds=None if age is None else round(age, 1),
+        backlog_seconds=backlog_seconds(counts.depth, QueueState(counts.running, eligible, run_seconds)),
+        workers=eligible,
+        message=message_of(beats),
+    ).model_dump(mode="json")
+
+
+def message_of(beats: Sequence[WorkerBeat] | None) -> str | None:
+    """Return why no job can start, in one sentence; None when one can."""
+    if beats is None:
+        return "Redis does not answer; jobs are kept, and start when it is back"
+    eligible = sum(beat.takes_jobs for beat in beats)
+    return no_start_reason(eligible, draining=len(beats) - eligible)
+
+
+def _worker(beat: WorkerBeat, names: Mapping[str, str], now: datetime) -> WorkerOut:
+    job = None
+    if beat.job is not None:
+        job = WorkerJobOut(
+            id=beat.job.job_id,
+            name=names.get(beat.job.job_id),
+            attempt=beat.job.attempt,
+            step=beat.job.step,
+            steps=beat.job.steps,
+            since=beat.job.since,
+            url=job_url(beat.job.job_id),
+        )
+    drain = f"{API_PATH}/workers/{quote(beat.worker_id, safe='')}/drain"
+    return WorkerOut(
+        id=beat.worker_id,
+        host=beat.host,
+        device=beat.device,
+        memory=WorkerMemoryOut(total_bytes=beat.memory_total_bytes, used_bytes=beat.memory_used_bytes),
+        weights=beat.weights,
+        notice=beat.notice,
+        state=beat.state,
+        job=job,
+        version=beat.version,
+        started_at=beat.started_at,
+        # Clocks of two machines may differ a little.
+        heartbeat_age_seconds=round(max(0.0, (now - beat.at).total_seconds()), 1),
+        urls=WorkerUrlsOut(drain=None if beat.state is WorkerState.DRAINING else drain),
+    )
+
+
+def read_workers(services: Services, *, caller: str) -> dict[str, Any]:
+    """Return the workers as they are now; a job's name only to its caller.
+
+    Raises:
+        DatabaseUnavailable: when it cannot be asked for the names.
+    """
+    beats = services.live.workers()
+    return workers_to_json(beats, names=_names(services, beats or (), caller=caller), now=utc_now())
+
+
+def read_queue(services: Services) -> dict[str, Any]:
+    """Return the queue as it is now, of all callers.
+
+    Raises:
+        DatabaseUnavailable: when it cannot be counted.
+    """
+    with services.database.read() as session:
+        counts, run_seconds = count_queue(session), recent_run_seconds(session)
+    return queue_to_json(counts, services.live.workers(), run_seconds, now=utc_now())
+
+
+def drain_and_read(services: Services, worker_id: str, *, caller: str) -> dict[str, Any]:
+    """Ask a worker to drain, and return it.
+
+    Raises:
+        NotFound, RedisUnavailable: as `drain_worker` does.
+        DatabaseUnavailable: when it cannot be asked for a name; the worker drains all the same.
+    """
+    beat = drain_worker(services, worker_id)
+    return worker_to_json(beat, names=_names(services, [beat], caller=caller), now=utc_now())
+
+
+def _names(services: Services, beats: Iterable[WorkerBeat], *, caller: str) -> dict[str, str]:
+    job_ids = [beat.job.job_id for beat in beats if beat.job is not None]
+    if not job_ids:
+        return {}
+    with services.database.read() as session:
+        return names_of_jobs(session, job_ids, caller=caller)
+
 
 workers = Blueprint("workers", __name__, url_prefix=API_PATH)
 

@@ -1,4 +1,4 @@
-"""The client of the HTTP interface: each method is one request; every failure is one of our errors."""
+"""A job as the service describes it, read with care: what is not there is None."""
 
 from __future__ import annotations
 
@@ -16,8 +16,125 @@ from urllib.parse import quote
 import httpx2
 
 from shared.errors import Fault, InvalidSettings
-from web.cli.errors import ConnectionLost, ServiceProblem, ServiceUnreachable
-from web.cli.job_view import JobView
+from shared.status import JobStatus
+from web.cli.output import ConnectionLost, ServiceProblem, ServiceUnreachable
+
+
+@dataclass(frozen=True)
+class JobOutput:
+    """One file that a job hands out; `url` is absolute or a path of the service."""
+
+    name: str
+    url: str
+    sha256: str
+    size_bytes: int
+    content_type: str
+
+
+@dataclass(frozen=True)
+class JobView:
+    """The job's JSON document and the few parts of it that the command line shows."""
+
+    document: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return str(self.document["id"])
+
+    @property
+    def name(self) -> str:
+        """What people call it: its name, or its id."""
+        return str(self.document.get("name") or self.id)
+
+    @property
+    def status(self) -> JobStatus:
+        """The job's status."""
+        return JobStatus(self.document["status"])
+
+    @property
+    def step(self) -> int:
+        """Steps done; 0 before the first."""
+        return int(self._part("progress").get("step") or 0)
+
+    @property
+    def steps(self) -> int:
+        """Steps asked for."""
+        return int(self._part("progress").get("steps") or self._part("options").get("steps") or 0)
+
+    @property
+    def attempt(self) -> int:
+        """The number of the attempt that counts now."""
+        return int(self._part("attempt").get("number") or 1)
+
+    @property
+    def is_pausing(self) -> bool:
+        """Whether its worker is asked to pause, and has not done so yet."""
+        return self.status is JobStatus.RUNNING and self.document.get("status_reason") == "pausing"
+
+    @property
+    def origin(self) -> tuple[str, int] | None:
+        """The job and the step whose checkpoint it begins with, if it was forked or extended."""
+        origin = self._part("origin")
+        return (str(origin["job_id"]), int(origin["step"])) if origin else None
+
+    @property
+    def loss(self) -> float | None:
+        """The total loss at the last step."""
+        loss = self._part("progress").get("loss")
+        total = loss.get("total") if isinstance(loss, dict) else None
+        return None if total is None else float(total)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long it will still take, in seconds."""
+        eta = self._part("eta").get("seconds")
+        if eta is not None:
+            return float(eta)
+        rate = self._part("progress").get("steps_per_second")
+        return (self.steps - self.step) / float(rate) if rate and self.steps else None
+
+    @property
+    def notice(self) -> str | None:
+        """What must be said of the weights it ran with."""
+        notice = self._part("weights").get("notice")
+        return str(notice) if notice else None
+
+    @property
+    def hindrance(self) -> str | None:
+        """Why it does not start, if there is a reason."""
+        message = self._part("queue").get("message")
+        return str(message) if message else None
+
+    @property
+    def leader_id(self) -> str | None:
+        """The job with the same work that it waits for, or whose result it was given."""
+        leader_id = self.document.get("leader_id")
+        return str(leader_id) if leader_id else None
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """Why it failed: code, title, detail, retryable, suggestion; empty when it did not."""
+        return self._part("error")
+
+    @property
+    def run_seconds(self) -> float | None:
+        """How long the worker worked on it, in seconds."""
+        seconds = self._part("metrics").get("run_seconds")
+        return None if seconds is None else float(seconds)
+
+    @property
+    def outputs(self) -> list[JobOutput]:
+        """The files it hands out; empty before it succeeded."""
+        return [
+            JobOutput(item["name"], item["url"], item["sha256"], item["size_bytes"], item["content_type"])
+            for item in self.document.get("outputs") or []
+        ]
+
+    def _part(self, name: str) -> dict[str, Any]:
+        part = self.document.get(name)
+        return part if isinstance(part, dict) else {}
+
 
 _BASE = "/api/v1"
 _CONNECT_SECONDS = 5.0

@@ -1,19 +1,59 @@
-"""Following a job until it ends: one bar, used by submit --wait, watch and demo; lost connections heal."""
+"""Bringing a job's final picture to a file: whole, checked, or not at all."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from time import monotonic, sleep
 
+import click
 from rich.markup import escape
 
+from shared.errors import NotReady
 from shared.status import JobStatus
 from shared.terminal import StepBar, format_seconds, show_notice
-from web.cli.client import ApiClient, JobAnswer
-from web.cli.errors import ServiceProblem, ServiceUnreachable
-from web.cli.job_view import JobView
-from web.cli.output import Output
+from web.cli.client import ApiClient, JobAnswer, JobView
+from web.cli.output import DownloadDamaged, Output, ServiceProblem, ServiceUnreachable
+
+
+def save_picture(client: ApiClient, job: JobView, out: Path | None) -> Path:
+    """Download a job's first output and return where it lies.
+
+    `out` is a file, or a folder to put ``<job id>.png`` into; None is the current folder. A file of that name
+    is replaced, in one go, once all bytes are there and have the hash that the job names.
+
+    Raises:
+        NotReady: when the job has no output.
+        DownloadDamaged: when other bytes arrive than the job made.
+    """
+    if not job.outputs:
+        raise NotReady(f"job {job.id} is {job.status.value}: it has no picture to download")
+    output = job.outputs[0]
+    target = out or Path()
+    if target.is_dir():
+        target /= f"{job.id}{Path(output.name).suffix or '.png'}"
+    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+    digest = hashlib.sha256()
+    try:
+        with partial.open("wb") as file:
+            for piece in client.download(output.url):
+                digest.update(piece)
+                file.write(piece)
+        if digest.hexdigest() != output.sha256:
+            raise DownloadDamaged(
+                f"the picture of job {job.id} arrived with SHA-256 {digest.hexdigest()}, "
+                f"the job names {output.sha256}; nothing was written to {target}"
+            )
+        partial.replace(target)
+    except OSError as error:
+        raise click.FileError(str(target), error.strerror or str(error)) from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
+
 
 _WAIT_SECONDS = 20
 _SHORTEST_ROUND_SECONDS = 0.2

@@ -7,31 +7,30 @@ from importlib import import_module
 import click
 
 from shared.errors import AtelierError
-from web.cli.errors import CliError
-from web.cli.output import Output
+from web.cli.output import CliError, Output
 
-#: Command: its module, and the one line that the list of commands shows without importing it.
+#: Command: its module and function, and the one line that the list of commands shows without importing it.
 _COMMANDS = {
-    "up": ("web.cli.up", "Start the whole service on this machine, until Ctrl-C."),
-    "demo": ("web.cli.demo", "Run one job from start to end and leave its pictures."),
-    "web": ("web.cli.web", "Run the web process: API and pages."),
-    "control": ("web.cli.control", "Run the control process: dispatching, recording, rescuing."),
-    "submit": ("web.cli.submit", "Hand in a content and a style picture."),
-    "status": ("web.cli.status", "Show a job."),
-    "watch": ("web.cli.watch", "Follow a job until it ends."),
-    "list": ("web.cli.list", "List jobs, newest first."),
-    "cancel": ("web.cli.cancel", "Cancel a job."),
-    "pause": ("web.cli.pause", "Pause a job and set its worker free."),
-    "resume": ("web.cli.resume", "Let a paused job go on."),
-    "retry": ("web.cli.retry", "Try a job again that did not succeed."),
-    "extend": ("web.cli.extend", "Let a succeeded job make more steps."),
-    "fork": ("web.cli.fork", "Begin a new job with a checkpoint of another one."),
-    "download": ("web.cli.download", "Download a job's final picture."),
-    "delete": ("web.cli.delete", "Remove a job that has ended, with its files."),
-    "workers": ("web.cli.workers", "List the workers that are connected."),
-    "queue": ("web.cli.queue", "Show how much waits, and for how long."),
-    "drain": ("web.cli.drain", "Let a worker hand its job back and end."),
-    "prune": ("web.cli.prune", "Remove what is no longer to be kept, on the web host."),
+    "up": ("web.cli.up:up", "Start the whole service on this machine, until Ctrl-C."),
+    "demo": ("web.cli.demo:demo", "Run one job from start to end and leave its pictures."),
+    "web": ("web.cli.serve:web", "Run the web process: API and pages."),
+    "control": ("web.cli.serve:control", "Run the control process: dispatching, recording, rescuing."),
+    "submit": ("web.cli.submit:submit", "Hand in a content and a style picture."),
+    "status": ("web.cli.jobs:status", "Show a job."),
+    "watch": ("web.cli.jobs:watch", "Follow a job until it ends."),
+    "list": ("web.cli.jobs:list_jobs", "List jobs, newest first."),
+    "cancel": ("web.cli.jobs:cancel", "Cancel a job."),
+    "pause": ("web.cli.jobs:pause", "Pause a job and set its worker free."),
+    "resume": ("web.cli.jobs:resume", "Let a paused job go on."),
+    "retry": ("web.cli.jobs:retry", "Try a job again that did not succeed."),
+    "extend": ("web.cli.jobs:extend", "Let a succeeded job make more steps."),
+    "fork": ("web.cli.jobs:fork", "Begin a new job with a checkpoint of another one."),
+    "download": ("web.cli.jobs:download", "Download a job's final picture."),
+    "delete": ("web.cli.jobs:delete", "Remove a job that has ended, with its files."),
+    "workers": ("web.cli.workers:workers", "List the workers that are connected."),
+    "queue": ("web.cli.workers:queue", "Show how much waits, and for how long."),
+    "drain": ("web.cli.workers:drain", "Let a worker hand its job back and end."),
+    "prune": ("web.cli.prune:prune", "Remove what is no longer to be kept, on the web host."),
 }
 
 
@@ -46,7 +45,8 @@ class LazyGroup(click.Group):
         """Import and return a command; None when there is none of this name."""
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = import_module(_COMMANDS[cmd_name][0]).command
+        module, _, function = _COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), function)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -56,14 +56,14 @@ class LazyGroup(click.Group):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the exit codes."""
-        from web.cli.exits import EXIT_HELP
+        from web.cli.output import EXIT_HELP
 
         with formatter.section("Exit codes"):
             formatter.write_dl([(line.split()[0], line.split(None, 1)[1]) for line in EXIT_HELP.splitlines()])
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; an expected error becomes a message and an exit code, never a traceback."""
-        from web.cli.exits import ExitCode, exit_code_of
+        from web.cli.output import ExitCode, exit_code_of
 
         output = ctx.ensure_object(Output)
         try:

@@ -1,14 +1,135 @@
-"""Where a command writes: its answer to standard output, everything for people to standard error."""
+"""The errors of the command line alone; those that a job or an answer can carry are in `shared.errors`."""
 
 from __future__ import annotations
 
 import json
+from enum import IntEnum
+from typing import ClassVar
 
 import click
 from rich.console import Console
 
-from shared.errors import AtelierError
-from web.cli.errors import CliError
+from shared.errors import AtelierError, Fault, InvalidSettings, Refusal
+from shared.status import JobStatus
+
+
+class CliError(Exception):
+    """A command cannot do what it was asked to."""
+
+    code: ClassVar[str] = "cli_error"
+    suggestion: ClassVar[str | None] = None
+
+    def __init__(self, detail: str, *, faults: tuple[Fault, ...] = ()) -> None:
+        self.detail = detail
+        self.faults = faults
+        super().__init__(detail)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the error as ``--json`` shows it: code, detail, suggestion."""
+        return {"code": self.code, "detail": self.detail, "suggestion": self.suggestion}
+
+
+class ServiceUnreachable(CliError):
+    """The service cannot be reached."""
+
+    code = "service_unreachable"
+    suggestion = "Start it with 'atelier up', or say where it is with --url or ATELIER_URL."
+
+
+class ConnectionLost(ServiceUnreachable):
+    """The service was reached, but no answer came: it may have done what it was asked for, or not."""
+
+    code = "connection_lost"
+    suggestion = "See with 'atelier list' what it has done."
+
+
+class ServiceProblem(CliError):
+    """The service refused the request or failed; `status` is the HTTP status, `code` the problem's."""
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        status: int,
+        code: str,
+        title: str,
+        suggestion: str | None = None,
+        faults: tuple[Fault, ...] = (),
+    ) -> None:
+        super().__init__(detail, faults=faults)
+        self.status = status
+        self.problem_code = code
+        self.problem_title = title
+        self.problem_suggestion = suggestion
+
+    def to_json(self) -> dict[str, object]:
+        """Return the problem as the service put it, with its HTTP status."""
+        return {
+            "code": self.problem_code,
+            "title": self.problem_title,
+            "detail": self.detail,
+            "status": self.status,
+            "suggestion": self.problem_suggestion,
+            "errors": [fault.to_json() for fault in self.faults],
+        }
+
+
+class DownloadDamaged(CliError):
+    """The downloaded file is not the one that the job made."""
+
+    code = "download_damaged"
+
+
+class UpRefused(CliError):
+    """The service cannot be started here."""
+
+    code = "up_refused"
+
+
+class StartFailed(CliError):
+    """A process of the service did not start."""
+
+    code = "start_failed"
+
+
+EXIT_HELP = """\
+0  all went well
+1  the job failed or expired, or the service or one of its parts failed
+2  wrong usage, or the service refused the input
+3  the job was canceled
+4  the service cannot be reached
+130  interrupted with Ctrl-C (a submitted job goes on)"""
+
+
+class ExitCode(IntEnum):
+    """What `atelier` ends with; `EXIT_HELP` says it to people."""
+
+    OK = 0
+    FAILED = 1
+    REFUSED = 2
+    CANCELED = 3
+    UNREACHABLE = 4
+    INTERRUPTED = 130
+
+
+def exit_code_of(error: AtelierError | CliError) -> ExitCode:
+    """Return the exit code for an error that ended a command."""
+    if isinstance(error, ServiceUnreachable):
+        return ExitCode.UNREACHABLE
+    if isinstance(error, ServiceProblem):
+        # 429 asks to come back later: nothing is wrong with the input.
+        refused = 400 <= error.status < 500 and error.status != 429
+        return ExitCode.REFUSED if refused else ExitCode.FAILED
+    if isinstance(error, Refusal | InvalidSettings):
+        return ExitCode.REFUSED
+    return ExitCode.FAILED
+
+
+def exit_code_for(status: JobStatus) -> ExitCode:
+    """Return the exit code for the status a followed job ended in."""
+    if status is JobStatus.SUCCEEDED:
+        return ExitCode.OK
+    return ExitCode.CANCELED if status is JobStatus.CANCELED else ExitCode.FAILED
 
 
 class Output:

@@ -13,13 +13,12 @@ from shared.clock import utc_now
 from shared.errors import InvalidSettings
 from shared.logs import configure_logs
 from shared.settings import Settings, load_settings
-from shared.storage.store import open_store
-from web.cli.arguments import json_option
-from web.cli.exits import ExitCode
-from web.cli.output import Output
+from shared.storage import open_store
+from web.cli.options import json_option
+from web.cli.output import ExitCode, Output
 from web.control.garbage import Finding
 from web.control.pruner import Pruner, Removal
-from web.database import Database
+from web.db.database import Database
 
 
 @click.command
@@ -27,7 +26,7 @@ from web.database import Database
 @click.option("--verbose", "-v", is_flag=True, help="Also list each item.")
 @json_option
 @click.pass_context
-def command(ctx: click.Context, *, dry_run: bool, verbose: bool) -> None:
+def prune(ctx: click.Context, *, dry_run: bool, verbose: bool) -> None:
     """Remove jobs past their retention, and files and rows that nothing refers to.
 
     It works on the database and the storage that the settings name, beside a running service or without one.

@@ -1,23 +1,78 @@
-"""`atelier submit`: hand in a job, and if asked to, follow it and fetch its picture."""
+"""Handing a job in once, whatever becomes of the connection meanwhile."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from time import monotonic, sleep
 from uuid import uuid4
 
 import click
 
 from shared.options import parse_assignments, parse_options
 from shared.status import JobStatus
-from web.cli.arguments import LabelType, json_option, open_client, timeout_option, url_option
-from web.cli.exits import exit_code_for
-from web.cli.follow import follow_job, report_end
-from web.cli.handing_in import hand_in
-from web.cli.output import Output
-from web.cli.picture_file import save_picture
-from web.cli.style_options import StyleCommand, style_option
-from web.job_fields import MAX_TIMEOUT_SECONDS
+from shared.terminal import format_seconds, show_notice
+from web.cli.client import Submitted
+from web.cli.follow import follow_job, report_end, save_picture
+from web.cli.options import (
+    LabelType,
+    StyleCommand,
+    json_option,
+    open_client,
+    style_option,
+    timeout_option,
+    url_option,
+)
+from web.cli.output import ConnectionLost, Output, ServiceProblem, ServiceUnreachable, exit_code_for
+from web.jobs.fields import MAX_TIMEOUT_SECONDS
+
+_FIRST_PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 5.0
+
+
+def hand_in(submit: Callable[[], Submitted], *, output: Output, timeout_seconds: float) -> Submitted:
+    """Return what `submit` makes; it sends the same Idempotency-Key whenever it is called.
+
+    When the connection is lost before the answer came, nobody knows whether there is a job. Then it is asked
+    again, for up to `timeout_seconds`, while the service is away or ill; the key sees to it that there is one
+    job. A service that cannot be reached in the first place is not waited for.
+
+    Raises:
+        ServiceUnreachable: when the service is not there, or does not come back.
+        ServiceProblem: when it refuses.
+    """
+    try:
+        return submit()
+    except ConnectionLost as error:
+        if not timeout_seconds:
+            raise
+        show_notice(
+            output.err,
+            f"{error.detail.rstrip('.')}. Asking again for up to {format_seconds(timeout_seconds)}, with the "
+            "same Idempotency-Key: whether the first request arrived or not, there will be one job.",
+        )
+    return _ask_again(submit, timeout_seconds=timeout_seconds)
+
+
+def _ask_again(submit: Callable[[], Submitted], *, timeout_seconds: float) -> Submitted:
+    since, pause = monotonic(), _FIRST_PAUSE_SECONDS
+    while True:
+        sleep(pause)
+        try:
+            return submit()
+        except (ServiceUnreachable, ServiceProblem) as error:
+            if not _may_pass(error) or monotonic() - since + pause > timeout_seconds:
+                raise
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+
+def _may_pass(error: ServiceUnreachable | ServiceProblem) -> bool:
+    """Whether asking again may help: the service is away or ill, or still busy with the first request."""
+    if isinstance(error, ServiceUnreachable):
+        return True
+    return error.status >= 500 or error.problem_code == "idempotency_key_in_use"
+
 
 _PICTURE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 _SECONDS = click.FloatRange(min=0, min_open=True, max=MAX_TIMEOUT_SECONDS)
@@ -58,7 +113,7 @@ _SECONDS = click.FloatRange(min=0, min_open=True, max=MAX_TIMEOUT_SECONDS)
 @json_option
 @click.pass_obj
 @click.pass_context
-def command(
+def submit(
     ctx: click.Context,
     output: Output,
     content: Path,
@@ -88,7 +143,7 @@ def command(
     parse_options(options)  # refuses at once what the service would refuse; only what was given is sent
     with open_client(url) as client:
         given = {"queue_timeout_seconds": queue_timeout, "run_timeout_seconds": run_timeout}
-        submit = partial(
+        send = partial(
             client.submit,
             content,
             style,
@@ -100,7 +155,7 @@ def command(
             idempotency_key=idempotency_key or str(uuid4()),
         )
         try:
-            submitted = hand_in(submit, output=output, timeout_seconds=timeout)
+            submitted = hand_in(send, output=output, timeout_seconds=timeout)
         except KeyboardInterrupt:
             output.say("The job may have been handed in: 'atelier list' tells.")
             raise

@@ -13,9 +13,9 @@ import click
 
 from shared.settings import PREFIX, Settings, load_settings
 from shared.terminal import show_notice
+from web.cli.local.host import StopRequest
+from web.cli.local.stack import Stack
 from web.cli.output import Output
-from web.cli.stack import Stack
-from web.cli.stop_request import StopRequest
 
 _TICK_SECONDS = 0.2
 _UNTRAINED = (
@@ -38,7 +38,7 @@ _UNTRAINED = (
     help="Folder for everything it keeps. [default: ATELIER_DATA_DIR, else data]",
 )
 @click.pass_obj
-def command(output: Output, *, port: int | None, workers: int, data_dir: Path | None) -> None:
+def up(output: Output, *, port: int | None, workers: int, data_dir: Path | None) -> None:
     """Start Redis, web, control and workers on this machine, and stop all of them on Ctrl-C.
 
     Redis is the server that ATELIER_REDIS_URL names, else one of our own. A process that ends by itself is

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from shared.terminal import format_seconds
-from web.cli.arguments import json_option, open_client, url_option
+from web.cli.options import json_option, open_client, url_option
 from web.cli.output import Output
 
 _COLOURS = {"busy": "cyan", "idle": "green", "draining": "yellow"}
@@ -20,7 +20,7 @@ _GIGABYTE = 1e9
 @url_option
 @json_option
 @click.pass_obj
-def command(output: Output, *, url: str | None) -> None:
+def workers(output: Output, *, url: str | None) -> None:
     """List the workers that are connected: device, memory, state, and the job each of them has."""
     with open_client(url) as client:
         document = client.workers()
@@ -60,3 +60,49 @@ def _memory(memory: dict[str, Any]) -> str:
 
 def _job(job: dict[str, Any] | None) -> str:
     return "–" if not job else f"{escape(str(job['id']))} {job.get('step')}/{job.get('steps')}"
+
+
+@click.command
+@url_option
+@json_option
+@click.pass_obj
+def queue(output: Output, *, url: str | None) -> None:
+    """Show how many jobs wait, how long the first of them has, and how long a new one is likely to."""
+    with open_client(url) as client:
+        document = client.queue()
+    output.answer(document, "\n".join(_lines(document)))
+    if document.get("message"):
+        output.say(str(document["message"]), style="yellow")
+
+
+def _lines(queue: dict[str, Any]) -> list[str]:
+    rows = [
+        ("depth", queue.get("depth")),
+        ("for others", queue.get("waiting_for_others")),
+        ("running", queue.get("running")),
+        ("paused", queue.get("paused")),
+        ("oldest", _seconds(queue.get("oldest_age_seconds"))),
+        ("backlog", _seconds(queue.get("backlog_seconds"))),
+        ("workers", "unknown" if queue.get("workers") is None else queue["workers"]),
+    ]
+    return [f"{label:<10} {value}" for label, value in rows]
+
+
+def _seconds(value: float | None) -> str:
+    return "–" if value is None else format_seconds(value)
+
+
+@click.command
+@click.argument("worker_id", metavar="WORKER_ID")
+@url_option
+@json_option
+@click.pass_obj
+def drain(output: Output, worker_id: str, *, url: str | None) -> None:
+    """Let the worker WORKER_ID save a checkpoint, hand its job back and end.
+
+    Another worker goes on with the job. The drained one stays down until somebody starts it;
+    'atelier workers' lists it until it has ended.
+    """
+    with open_client(url) as client:
+        worker = client.drain(worker_id)
+    output.answer(worker, str(worker["state"]))

@@ -6,15 +6,14 @@ from collections.abc import Callable
 from datetime import datetime
 
 from shared.clock import to_rfc3339
-from shared.coordination.flags import Flag, Flags
-from shared.coordination.progress import ProgressBoard
 from shared.errors import QueueDeadlinePassed, StaleJob
 from shared.logs import get_logger
-from web.database import Database
-from web.models import Job
-from web.repository.jobs import jobs_to_expire
-from web.repository.transitions import apply_trigger
-from web.states import Trigger
+from shared.redis.live import Flag, Flags, ProgressBoard
+from web.db.database import Database
+from web.db.models import Job
+from web.jobs.queries import jobs_to_expire
+from web.jobs.states import Trigger
+from web.jobs.transitions import apply_trigger
 
 _log = get_logger(__name__)
 

@@ -6,16 +6,15 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from shared.broker import Dispatch
-from shared.coordination.claims import Claims
 from shared.logs import get_logger
-from shared.messages import InputPicture, JobMessage, Origin
 from shared.options import StyleOptions
+from shared.protocol import InputPicture, JobMessage, Origin
+from shared.redis.claims import Claims
 from shared.storage.layout import asset_key
 from web.control.projector import Projector
-from web.database import Database
-from web.models import Job
-from web.repository.dispatches import QueuedAttempt, dispatched_before, mark_dispatched
-from web.repository.jobs import jobs_to_dispatch
+from web.db.database import Database
+from web.db.models import Job
+from web.jobs.queries import QueuedAttempt, dispatched_before, jobs_to_dispatch, mark_dispatched
 
 _log = get_logger(__name__)
 _BATCH = 200

@@ -12,23 +12,21 @@ from types import FrameType
 
 from shared.broker import Dispatch
 from shared.clock import utc_now
-from shared.coordination.claims import Claims
-from shared.coordination.connection import connect_redis
-from shared.coordination.epoch import Epoch
-from shared.coordination.flags import Flags
-from shared.coordination.progress import ProgressBoard
-from shared.coordination.stream import EventStream
 from shared.errors import ServiceError
 from shared.logs import configure_logs, get_logger
+from shared.redis.claims import Claims
+from shared.redis.connection import Epoch, connect_redis
+from shared.redis.live import Flags, ProgressBoard
+from shared.redis.stream import EventStream
 from shared.settings import Settings
-from shared.storage.store import open_store
-from web.control.coalescer import Coalescer
+from shared.storage import open_store
 from web.control.deadlines import Deadlines
 from web.control.dispatcher import Dispatcher
+from web.control.followers import Coalescer
 from web.control.projector import Projector
 from web.control.pruner import Pruner
 from web.control.rescuer import Rescuer
-from web.database import Database
+from web.db.database import Database
 
 _log = get_logger(__name__)
 _RETRY_SECONDS = 1.0

@@ -22,11 +22,10 @@ from shared.errors import ArtifactMissing, StorageUnavailable
 from shared.logs import get_logger
 from shared.storage.layout import asset_key, asset_thumbnail_key, job_folder
 from shared.storage.store import ArtifactStore
-from web.control.garbage import Cutoffs, Finding, Kind, cutoffs_at
-from web.control.survey import Survey
-from web.database import Database
-from web.models import Asset
-from web.repository import retention
+from web.control.garbage import Cutoffs, Finding, Kind, Survey, cutoffs_at
+from web.db.database import Database
+from web.db.models import Asset
+from web.jobs import retention
 
 _log = get_logger(__name__)
 _PLACES_A_ROUND = 100

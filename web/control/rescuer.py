@@ -7,26 +7,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from shared.coordination.claims import Claims
-from shared.coordination.flags import Flag, Flags
-from shared.coordination.progress import ProgressBoard
 from shared.errors import ArtifactCorrupt, ArtifactMissing, StaleJob, WorkerLost
-from shared.events import EventType, WorkerEvent
 from shared.logs import get_logger
-from shared.messages import JobMessage
-from shared.result import ResultMarker, read_marker
+from shared.protocol import EventType, JobMessage, ResultMarker, WorkerEvent, read_marker
+from shared.redis.claims import Claims
+from shared.redis.live import Flag, Flags, ProgressBoard
 from shared.status import JobStatus
 from shared.storage.layout import marker_key
 from shared.storage.store import ArtifactStore
 from web.control.dispatcher import message_for
 from web.control.projector import Projector
-from web.database import Database
-from web.models import Job
-from web.repository.history import save_attempt
-from web.repository.jobs import get_job, get_jobs, jobs_held_by_workers
-from web.repository.requests import next_attempt
-from web.repository.transitions import apply_trigger
-from web.states import PAUSING, Trigger
+from web.db.database import Database
+from web.db.models import Job
+from web.jobs.actions import next_attempt
+from web.jobs.queries import get_job, get_jobs, jobs_held_by_workers
+from web.jobs.states import PAUSING, Trigger
+from web.jobs.transitions import apply_trigger, save_attempt
 
 _log = get_logger(__name__)
 

@@ -1,13 +1,70 @@
-"""What the page of jobs shows besides the jobs: filters with counts, and the ways to other pages."""
+"""A job as a card of the gallery. `static/js/job_card.js` fills the same card when the job changes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
 from urllib.parse import urlencode
 
+from flask import Blueprint, Response, request
+from werkzeug.datastructures import MultiDict
+
+from shared.clock import from_rfc3339, utc_now
+from shared.errors import MalformedRequest
 from shared.status import JobStatus
-from web.repository.jobs import JobFilter
+from web.api import API_PATH
+from web.api.http import make_token, read_token
+from web.api.job_view import JobView, read_views
+from web.api.jobs import COUNTS, read_filter
+from web.api.jobs import PAGE_SIZE as PAGE_SIZE_NAME
+from web.jobs.queries import JobFilter, count_by_status, list_jobs
+from web.pages.job_text import job_line, job_name
+from web.pages.layout import page
+from web.security import current_caller
+from web.services import get_services
+from web.words import ago
+
+#: A card shows how far these are.
+_UNDER_WAY = {"running", "canceling", "paused"}
+
+
+@dataclass(frozen=True)
+class JobCard:
+    """What one card shows; `progress` is 0 to 1, or nothing; labels come with where they lead."""
+
+    id: str = ""
+    url: str = ""
+    name: str = ""
+    status: str = ""
+    line: str = ""
+    suggestion: str = ""
+    progress: float | None = None
+    thumbnail: str = ""
+    created_at: str = ""
+    age: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+def job_card(job: Mapping[str, Any], now: datetime) -> JobCard:
+    """Return the card of a job; `job` is as the API shows it."""
+    error = job["error"] if job["status"] in ("failed", "expired") else None
+    labels = (f"{key}:{value}" for key, value in job["labels"].items())
+    return JobCard(
+        id=job["id"],
+        url=f"/jobs/{job['id']}",
+        name=job_name(job),
+        status=job["status"],
+        line=job_line(job),
+        suggestion=(error and error["suggestion"]) or "",
+        progress=job["progress"]["value"] if job["status"] in _UNDER_WAY else None,
+        thumbnail=job["urls"]["thumbnail"],
+        created_at=job["created_at"],
+        age=ago(from_rfc3339(job["created_at"]), now),
+        labels=tuple((label, f"/?{urlencode({'label': label})}") for label in labels),
+    )
+
 
 PATH = "/"
 #: Full rows of two, three, four and six cards.
@@ -88,3 +145,94 @@ def label_choices(only: JobFilter) -> list[tuple[str, str]]:
         )
         for key, value in only.labels.items()
     ]
+
+
+jobs_page = Blueprint("jobs_page", __name__)
+
+
+@jobs_page.get("/")
+def index() -> Response:
+    """Show the page."""
+    # A form sends its empty fields, too.
+    given = MultiDict((name, text.strip()) for name, text in request.args.items(multi=True) if text.strip())
+    try:
+        only = read_filter(given)
+    except MalformedRequest as error:
+        return _refusal(given, error)
+    token, newer_than = given.get("page_token"), given.get("newer_than")
+    shown, older_than, has_older = _read_page(only, read_token(token, only) if token else None, newer_than)
+    return _show(only, shown, older_than=older_than, has_older=has_older)
+
+
+def _read_page(
+    only: JobFilter, before_id: str | None, newer_than: str | None
+) -> tuple[list[JobView], str | None, bool]:
+    """Return the jobs of a page, the job that all of them are older than, and whether there are more."""
+    if newer_than is not None:
+        views = _read(only, after_id=newer_than)
+        if len(views) > PAGE_SIZE:
+            return views[1:], views[0].job.id, True
+        # There are not that many newer ones: it is the first page, and shown whole.
+    views = _read(only, before_id=before_id if newer_than is None else None)
+    return views[:PAGE_SIZE], before_id if newer_than is None else None, len(views) > PAGE_SIZE
+
+
+def _read(only: JobFilter, *, before_id: str | None = None, after_id: str | None = None) -> list[JobView]:
+    caller = current_caller()
+    return read_views(
+        get_services(),
+        lambda session: list_jobs(
+            session, caller=caller, only=only, before_id=before_id, after_id=after_id, limit=PAGE_SIZE + 1
+        ),
+    )
+
+
+def _show(only: JobFilter, views: list[JobView], *, older_than: str | None, has_older: bool) -> Response:
+    now = utc_now()
+    with get_services().database.read() as session:
+        counts = count_by_status(session, caller=current_caller(), only=only)
+    first_id, last_id = (views[0].job.id, views[-1].job.id) if views else (None, None)
+    token = make_token(older_than, only) if older_than else None
+    query = [*filter_query(only), (PAGE_SIZE_NAME, str(PAGE_SIZE)), (COUNTS, "true")]
+    query += [("page_token", token)] if token else []
+    return page(
+        "jobs.html",
+        cards=[job_card(view.data, now) for view in views],
+        blank=JobCard(),
+        only=only,
+        is_filtered=is_filtered(only),
+        choices=status_choices(only, counts),
+        labels=label_choices(only),
+        total=sum(counts.values()),
+        is_changing=any(not view.job.job_status.is_final for view in views),
+        is_first_page=older_than is None,
+        list_url=f"{API_PATH}/jobs?{urlencode(query)}",
+        newer_url=page_url(only, newer_than=first_id) if older_than else None,
+        older_url=page_url(only, page_token=make_token(last_id, only)) if has_older and last_id else None,
+        fault=None,
+        given={},
+    )
+
+
+def _refusal(given: MultiDict[str, str], error: MalformedRequest) -> Response:
+    """Show what is wrong with a filter beside its field, with what was given."""
+    only = JobFilter()
+    field = error.detail.split(" ", 1)[0]
+    return page(
+        "jobs.html",
+        status=400,
+        cards=[],
+        blank=JobCard(),
+        only=only,
+        is_filtered=True,
+        choices=status_choices(only, {}),
+        labels=[],
+        total=0,
+        is_changing=False,
+        is_first_page=True,
+        list_url=None,
+        newer_url=None,
+        older_url=None,
+        fault={"field": field if field in ("name", "label") else "status", "detail": error.detail},
+        given=given,
+    )

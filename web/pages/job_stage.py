@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from shared.picture import scaled_size
 from shared.status import JobStatus
-from web.api.job_json import job_url
+from web.api.job_view import job_url
 
 View = Literal["result", "compare", "content", "style"]
 VIEWS: tuple[View, ...] = ("result", "compare", "content", "style")

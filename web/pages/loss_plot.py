@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from web.models import JobCheckpoint
+from web.db.models import JobCheckpoint
 
 PARTS = ("total", "content", "style")
 #: The drawing, in px of its own coordinates, and where in it the curves lie.

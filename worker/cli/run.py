@@ -53,7 +53,7 @@ def run(name: str | None, gpus: str, fleet_pid: int | None) -> None:
 
 def _run(settings: Settings, name: str, gpus: str, fleet_pid: int | None) -> int:
     from worker.devices import choose_devices, find_gpus  # here: --help needs none of this
-    from worker.engine.quiet import native_messages_held
+    from worker.engine.runtime import native_messages_held
     from worker.engine.weights.source import ImagenetSource, check_weights, resolve_weights
     from worker.fleet import run_fleet
     from worker.node import Node

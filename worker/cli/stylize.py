@@ -23,7 +23,7 @@ from shared.terminal import StepBar, format_seconds, show_notice
 
 if TYPE_CHECKING:
     from worker.engine.engine import StyleEngine
-    from worker.engine.step import Step
+    from worker.engine.state import Step
     from worker.engine.weights.weights import Weights
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -130,7 +130,7 @@ def _read(path: Path, name: str, options: StyleOptions, settings: Settings) -> b
 
 
 def _load_engine(setting: str, settings: Settings) -> StyleEngine:
-    from worker.engine.quiet import native_messages_held  # here: --help and refusals need none of this
+    from worker.engine.runtime import native_messages_held  # here: --help and refusals need none of this
     from worker.engine.weights.source import ImagenetSource, resolve_weights
     from worker.engine.weights.weights import load_weights
 
@@ -177,7 +177,7 @@ def _metadata(engine: StyleEngine, inputs: dict[str, bytes], options: StyleOptio
 
 
 def _write(output: Path, step: Step, metadata: dict[str, str]) -> None:
-    from worker.engine.encode import encode_jpeg, encode_png
+    from worker.engine.images import encode_jpeg, encode_png
 
     if output.suffix.lower() == ".png":
         data = encode_png(step.image(), metadata)

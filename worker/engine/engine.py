@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 
 from shared.errors import LossNotFinite, OutOfMemory
 from shared.options import StyleOptions
-from worker.engine.decode import decode_picture
-from worker.engine.gpu_memory import forget_gpu_peak, gpu_peak_bytes
+from worker.engine.images import decode_picture
+from worker.engine.methods.base import Method, Optimisation, State
 from worker.engine.methods.classic import Classic
-from worker.engine.methods.method import Method, Optimisation, State
 from worker.engine.methods.untrained import Untrained
-from worker.engine.state import EngineState
-from worker.engine.step import Losses, Step
+from worker.engine.runtime import forget_gpu_peak, gpu_peak_bytes
+from worker.engine.state import EngineState, Losses, Step
 from worker.engine.weights.weights import Weights
 
 #: Changes whenever the same job would end in other bytes than before.

@@ -19,9 +19,9 @@ from web.app import create_app
 from web.cli.main import main
 from web.control.dispatcher import message_for
 from web.control.process import Control
-from web.repository.jobs import get_job, jobs_to_dispatch
+from web.jobs.queries import get_job, jobs_to_dispatch
 from web.services import services_of
-from worker.desk import open_desk
+from worker.context import open_desk
 from worker.runner import Runner
 
 _PATIENCE_SECONDS = 20

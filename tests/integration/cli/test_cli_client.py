@@ -16,8 +16,8 @@ from click.testing import CliRunner
 
 from shared.status import JobStatus
 from tests.engines import DivergingEngine, SteadyEngine
+from web.cli.local.host import free_port
 from web.cli.main import main
-from web.cli.port import free_port
 
 _FEW = ("-O", "steps=20", "-O", "checkpoint_every=5")
 

@@ -14,8 +14,8 @@ from shared.clock import utc_now
 from shared.picture import PictureFacts
 from shared.settings import Settings
 from shared.storage.local import LocalStore
-from web.database import Database
-from web.repository.assets import add_asset
+from web.assets.uploads import add_asset
+from web.db.database import Database
 
 ORPHAN = f"assets/aa/{'a' * 64}"
 

@@ -10,7 +10,7 @@ import pytest
 
 from shared.status import JobStatus
 from tests.engines import SteadyEngine
-from web.cli.port import free_port
+from web.cli.local.host import free_port
 
 _FEW = ("-O", "steps=20", "-O", "checkpoint_every=5")
 

@@ -13,10 +13,10 @@ from time import monotonic
 
 import pytest
 
-from web.cli.child import ChildProcess, Program
-from web.cli.errors import StartFailed
-from web.cli.guard import Guard
-from web.cli.supervisor import Supervisor
+from shared.processes import ChildProcess, Program
+from web.cli.local.guard import Guard
+from web.cli.local.supervisor import Supervisor
+from web.cli.output import StartFailed
 
 _PATIENCE_SECONDS = 20
 _CHILD = """
@@ -196,9 +196,9 @@ def test_a_required_one_that_ends_during_the_start_ends_the_start(supervisor, nu
 _SUPERVISING = """
 import os, signal, sys
 from pathlib import Path
-from web.cli.child import ChildProcess, Program
-from web.cli.guard import Guard
-from web.cli.supervisor import Supervisor
+from shared.processes import ChildProcess, Program
+from web.cli.local.guard import Guard
+from web.cli.local.supervisor import Supervisor
 with Guard() as guard:
     supervisor = Supervisor(guard, say=print)
     for stage, name in enumerate(sys.argv[2].split(",")):

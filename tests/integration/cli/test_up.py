@@ -19,9 +19,8 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from web.cli.folder_lock import FolderLock
+from web.cli.local.host import FolderLock, free_port
 from web.cli.main import main
-from web.cli.port import free_port
 
 _PATIENCE_SECONDS = 60
 _ATELIER = str(Path(sys.executable).parent / "atelier")

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from shared.clock import utc_now
-from shared.coordination.workers import WorkerBeat, WorkerJob, WorkerRegistry, WorkerState
+from shared.redis.workers import WorkerBeat, WorkerJob, WorkerRegistry, WorkerState
 
 
 @pytest.fixture

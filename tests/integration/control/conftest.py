@@ -10,19 +10,19 @@ from datetime import datetime, timedelta
 import pytest
 
 from shared.clock import utc_now
-from shared.events import EventType, WorkerEvent
 from shared.options import StyleOptions
 from shared.picture import PictureFacts
+from shared.protocol import EventType, WorkerEvent
 from shared.settings import Settings
 from shared.storage import layout
 from tests.engines import SteadyEngine
+from web.assets.uploads import add_asset
 from web.control.dispatcher import message_for
 from web.control.process import Control
-from web.models import Job
-from web.repository.assets import add_asset
-from web.repository.history import events_after
-from web.repository.jobs import add_job, get_job
-from worker.desk import Desk, open_desk
+from web.db.models import Job
+from web.jobs.queries import add_job, get_job
+from web.jobs.transitions import events_after
+from worker.context import Desk, open_desk
 from worker.runner import Runner
 
 

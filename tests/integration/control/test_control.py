@@ -5,22 +5,20 @@ from __future__ import annotations
 import pytest
 
 from shared.clock import utc_now
-from shared.coordination.claims import Verdict
-from shared.coordination.flags import Flag
-from shared.events import EventType
-from shared.messages import JobMessage
+from shared.protocol import EventType, JobMessage
+from shared.redis.claims import Verdict
+from shared.redis.live import Flag
 from shared.status import JobStatus
 from shared.storage import layout
 from tests.engines import DivergingEngine, SteadyEngine
 from tests.integration.control.conftest import Clock, history, read, report, rounds, waiting, work
 from web.control.dispatcher import message_for
 from web.control.process import Control
-from web.models import Job
-from web.repository.history import list_attempts, list_checkpoints
-from web.repository.jobs import get_job
-from web.repository.transitions import apply_trigger
-from web.states import Trigger
-from worker.desk import Desk
+from web.db.models import Job
+from web.jobs.queries import get_job
+from web.jobs.states import Trigger
+from web.jobs.transitions import apply_trigger, list_attempts, list_checkpoints
+from worker.context import Desk
 from worker.runner import Runner
 
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from shared.clock import utc_now
-from shared.events import EventType
+from shared.protocol import EventType
 from tests.integration.control.conftest import Clock, history, read, report, work
 from web.control.process import Control
 from web.control.projector import Projector
-from web.models import Job
-from web.repository.dispatches import QueuedAttempt, dispatched_before, mark_dispatched
-from web.repository.jobs import get_job
-from web.repository.transitions import apply_trigger
-from web.states import Trigger
-from worker.desk import Desk
+from web.db.models import Job
+from web.jobs.queries import QueuedAttempt, dispatched_before, get_job, mark_dispatched
+from web.jobs.states import Trigger
+from web.jobs.transitions import apply_trigger
+from worker.context import Desk
 
 
 def mark(control: Control, attempt: QueuedAttempt, moment: datetime | None) -> None:

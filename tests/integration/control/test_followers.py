@@ -8,17 +8,16 @@ from datetime import timedelta
 import pytest
 
 from shared.errors import StorageUnavailable
-from shared.events import EventType
 from shared.options import StyleOptions
+from shared.protocol import EventType
 from shared.storage.local import LocalStore
 from tests.integration.control.conftest import Clock, history, read, report, waiting, work
-from web.control.coalescer import Coalescer
+from web.control.followers import Coalescer
 from web.control.process import Control
-from web.models import Job
-from web.repository.jobs import add_job, get_job
-from web.repository.queue import queue_positions
-from web.repository.requests import cancel_job, extend_job, pause_job, resume_job
-from worker.desk import Desk
+from web.db.models import Job
+from web.jobs.actions import write_cancel, write_extend, write_pause, write_resume
+from web.jobs.queries import add_job, get_job, queue_positions
+from worker.context import Desk
 
 _WORK = "ab" * 32
 
@@ -55,7 +54,7 @@ def test_when_the_leader_is_canceled_one_goes_on_and_the_others_follow_it(
     control: Control, desk: Desk, leader: Job, follow
 ):
     first, second, third = follow(), follow(), follow()
-    change(control, leader, cancel_job)
+    change(control, leader, write_cancel)
     control.round()
     assert read(control, first).leader_id is None
     assert read(control, second).leader_id == read(control, third).leader_id == first.id
@@ -73,10 +72,10 @@ def test_a_paused_leader_is_not_waited_for_and_takes_nothing_back(
     control: Control, desk: Desk, leader: Job, follow
 ):
     follower = follow()
-    change(control, leader, pause_job)
+    change(control, leader, write_pause)
     control.round()
     assert read(control, follower).leader_id is None
-    change(control, leader, resume_job)
+    change(control, leader, write_resume)
     control.round()
     assert waiting(desk) == 2
     assert read(control, follower).leader_id is None
@@ -118,7 +117,7 @@ def test_a_leader_that_was_extended_does_other_work(control: Control, desk: Desk
     work(desk, leader)
     control.projector.drain()
     follower = follow()
-    change(control, leader, extend_job, steps=5)
+    change(control, leader, write_extend, steps=5)
     control.round()
     assert (read(control, leader).status, read(control, follower).leader_id) == ("queued", None)
 

@@ -11,21 +11,21 @@ import pytest
 
 from shared.clock import utc_now
 from shared.errors import StorageUnavailable
-from shared.ids import new_id
 from shared.options import StyleOptions
 from shared.picture import PictureFacts
+from shared.protocol import new_id
 from shared.storage import layout
 from tests.engines import DivergingEngine, SteadyEngine
 from tests.integration.control.conftest import Clock, read, rounds, work
+from web.assets.uploads import add_asset
 from web.control.garbage import Kind
 from web.control.process import Control
 from web.control.pruner import Pruner
-from web.models import Asset, IdempotencyKey, InboxEntry, Job, JobCheckpoint, JobEvent
-from web.repository.assets import add_asset
-from web.repository.history import list_checkpoints
-from web.repository.jobs import add_job, get_job
-from web.repository.requests import extend_job, retry_job
-from worker.desk import Desk
+from web.db.models import Asset, IdempotencyKey, InboxEntry, Job, JobCheckpoint, JobEvent
+from web.jobs.actions import write_extend, write_retry
+from web.jobs.queries import add_job, get_job
+from web.jobs.transitions import list_checkpoints
+from worker.context import Desk
 
 DAY_SECONDS = 86_400
 
@@ -151,7 +151,7 @@ def test_a_job_that_is_retried_between_look_and_removal_stays(
     clock.seconds += 31 * DAY_SECONDS
     plan = pruner.plan()
     with control.database.write() as session:
-        retry_job(session, get_job(session, job.id), now=control.clock())
+        write_retry(session, get_job(session, job.id), now=control.clock())
     pruner.remove(plan)
     work(desk, read(control, job))
     control.round()
@@ -208,7 +208,7 @@ def test_a_job_that_is_extended_between_look_and_removal_ends_the_same(
     clock.seconds += 2 * DAY_SECONDS
     plan = pruner.plan()
     with control.database.write() as session:
-        extend_job(session, get_job(session, twice.id), steps=10, now=control.clock())
+        write_extend(session, get_job(session, twice.id), steps=10, now=control.clock())
     assert pruner.remove(plan).removed == []  # it is no longer final
     engine = SteadyEngine()
     work(desk, read(control, twice), engine)

@@ -6,23 +6,22 @@ from datetime import timedelta
 
 import pytest
 
-from shared.coordination.flags import Flag
 from shared.errors import InvalidState
-from shared.events import EventType
-from shared.messages import JobMessage
 from shared.options import StyleOptions, parse_options
+from shared.protocol import EventType, JobMessage
+from shared.redis.live import Flag
 from shared.status import JobStatus
 from tests.engines import SteadyEngine
 from tests.integration.control.conftest import Clock, history, read, report, rounds, work
-from web.control.coalescer import Follow, decide_follow
 from web.control.dispatcher import message_for
+from web.control.followers import Follow, decide_follow
 from web.control.process import Control
-from web.models import Job
-from web.repository.history import list_checkpoints
-from web.repository.jobs import add_job, get_job
-from web.repository.requests import cancel_job, extend_job, pause_job, resume_job, retry_job
-from web.reuse import find_finished, find_under_way, work_sha256
-from worker.desk import Desk
+from web.db.models import Job
+from web.jobs.actions import write_cancel, write_extend, write_pause, write_resume, write_retry
+from web.jobs.queries import add_job, get_job
+from web.jobs.reuse import find_finished, find_under_way, work_sha256
+from web.jobs.transitions import list_checkpoints
+from worker.context import Desk
 from worker.runner import Runner
 
 
@@ -60,7 +59,7 @@ def test_pause_frees_the_worker_and_resume_ends_in_the_same_bytes(control: Contr
     paused = read(control, job)
     assert (paused.status, paused.step) == ("paused", 7)
     assert desk.claims.without_lease([job.id]) == [job.id]
-    resumed = ask(control, job, resume_job)
+    resumed = ask(control, job, write_resume)
     assert (resumed.status, resumed.attempt) == ("queued", 2)
     engine = SteadyEngine()
     work(desk, resumed, engine)
@@ -78,7 +77,7 @@ def test_a_pause_is_asked_of_the_worker_and_may_be_repeated(
     report(desk, job, EventType.CLAIMED)
     control.round()
     for _ in range(2):
-        asked = ask(control, job, pause_job)
+        asked = ask(control, job, write_pause)
         assert (asked.status, asked.status_reason) == ("running", "pausing")
     rounds(control, clock)
     assert desk.flags.read(job.id, 1) is Flag.PAUSE
@@ -92,12 +91,12 @@ def test_a_pausing_job_whose_worker_is_lost_is_paused(control: Control, desk: De
     control.round()
     report(desk, job, EventType.CLAIMED)
     control.round()
-    ask(control, job, pause_job)
+    ask(control, job, write_pause)
     rounds(control, clock)
     assert read(control, job).status == "paused"
 
 
-@pytest.mark.parametrize(("request_", "status"), [(pause_job, "paused"), (cancel_job, "canceled")])
+@pytest.mark.parametrize(("request_", "status"), [(write_pause, "paused"), (write_cancel, "canceled")])
 def test_who_asks_again_does_not_change_why(
     control: Control, clock: Clock, desk: Desk, job: Job, request_: object, status: str
 ):
@@ -114,13 +113,13 @@ def test_who_asks_again_does_not_change_why(
 
 def test_a_queued_job_is_paused_at_once_and_its_message_is_harmless(control: Control, desk: Desk, job: Job):
     control.round()
-    ask(control, job, pause_job)
+    ask(control, job, write_pause)
     desk.flags.raise_flag(job.id, 1, Flag.PAUSE)
     engine = SteadyEngine()
     work(desk, job, engine)
     control.round()
     assert (engine.steps_made, read(control, job).status) == (0, "paused")
-    again = ask(control, job, resume_job)
+    again = ask(control, job, write_resume)
     work(desk, again)
     control.round()
     assert read(control, job).status == "succeeded"
@@ -133,7 +132,7 @@ def test_a_canceled_job_keeps_its_picture_and_is_retried_from_it(control: Contro
     )
     report(desk, job, EventType.CLAIMED)
     control.round()
-    ask(control, job, cancel_job)
+    ask(control, job, write_cancel)
     work(desk, job, engine)
     control.round()
     canceled = read(control, job)
@@ -141,7 +140,7 @@ def test_a_canceled_job_keeps_its_picture_and_is_retried_from_it(control: Contro
     with control.database.read() as session:
         kept = list_checkpoints(session, job.id)[-1]
     assert desk.store.read(kept.picture_key).startswith(b"\x89PNG")
-    again = ask(control, job, retry_job)
+    again = ask(control, job, write_retry)
     assert (again.status, again.attempt, again.completed_at) == ("queued", 2, None)
     engine = SteadyEngine()
     work(desk, again, engine)
@@ -154,7 +153,7 @@ def test_a_retry_from_zero_uses_no_checkpoint(control: Control, desk: Desk, job:
     work(desk, job, SteadyEngine(lambda number: 1 / (number - 12)))
     control.round()
     assert read(control, job).status == "failed"
-    again = ask(control, job, retry_job, from_zero=True)
+    again = ask(control, job, write_retry, from_zero=True)
     assert (again.error, again.step) == (None, 0)
     engine = SteadyEngine()
     work(desk, again, engine)
@@ -166,7 +165,7 @@ def test_a_succeeded_job_can_be_extended(control: Control, desk: Desk, job: Job)
     work(desk, job)
     control.round()
     before = read(control, job)
-    longer = ask(control, job, extend_job, steps=10)
+    longer = ask(control, job, write_extend, steps=10)
     assert (longer.status, longer.options["steps"], longer.outputs) == ("queued", 30, before.outputs)
     engine = SteadyEngine()
     work(desk, longer, engine)
@@ -183,7 +182,7 @@ def test_a_person_starts_the_count_of_lost_workers_anew(control: Control, desk: 
         report(desk, read(control, job), EventType.CLAIMED)
         rounds(control, clock)
     assert read(control, job).status == "failed"
-    again = ask(control, job, retry_job)
+    again = ask(control, job, write_retry)
     assert (again.status, again.attempt, again.lost_workers) == ("queued", 4, 0)
     report(desk, again, EventType.CLAIMED)
     rounds(control, clock)
@@ -209,8 +208,8 @@ def test_a_job_that_waits_too_long_expires(control: Control, desk: Desk, clock: 
     assert (expired.status, expired.error["code"]) == ("expired", "queue_deadline_passed")
     assert desk.flags.read(job.id, 1) is Flag.CANCEL
     with pytest.raises(InvalidState):
-        ask(control, job, cancel_job)
-    assert ask(control, job, retry_job).status == "queued"
+        ask(control, job, write_cancel)
+    assert ask(control, job, write_retry).status == "queued"
 
 
 @pytest.mark.parametrize(
@@ -256,7 +255,7 @@ def test_a_follower_is_given_the_result(control: Control, desk: Desk, job: Job):
 
 def test_a_follower_goes_on_alone_when_its_leader_is_canceled(control: Control, desk: Desk, job: Job):
     follower = follower_of(control, job)
-    ask(control, job, cancel_job)
+    ask(control, job, write_cancel)
     control.round()
     alone = read(control, follower)
     assert (alone.status, alone.leader_id) == ("queued", None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import redis
 
-from shared.coordination.claims import Claims, Verdict
+from shared.redis.claims import Claims, Verdict
 
 
 def test_one_holder_at_a_time(redis_client: redis.Redis):

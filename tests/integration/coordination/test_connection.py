@@ -8,13 +8,12 @@ from datetime import UTC, datetime
 import pytest
 import redis
 
-from shared.coordination.claims import Claims
-from shared.coordination.connection import redis_errors
-from shared.coordination.flags import Flag, Flags
-from shared.coordination.progress import LiveProgress, ProgressBoard
-from shared.coordination.stream import EventStream
 from shared.errors import RedisUnavailable
-from shared.events import EventType, WorkerEvent
+from shared.protocol import EventType, WorkerEvent
+from shared.redis.claims import Claims
+from shared.redis.connection import redis_errors
+from shared.redis.live import Flag, Flags, LiveProgress, ProgressBoard
+from shared.redis.stream import EventStream
 
 _PROGRESS = LiveProgress(
     attempt=1, step=1, steps=2, loss_total=1, loss_content=1, loss_style=0, steps_per_second=None

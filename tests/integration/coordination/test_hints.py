@@ -9,16 +9,13 @@ import redis
 
 from shared.broker import QUEUE, Dispatch
 from shared.clock import utc_now
-from shared.coordination.connection import connect_redis
-from shared.coordination.epoch import Epoch
-from shared.coordination.flags import Flag, Flags
-from shared.coordination.progress import LiveProgress, ProgressBoard
-from shared.coordination.stream import STREAM, EventStream
-from shared.coordination.workers import WorkerBeat, WorkerRegistry
 from shared.errors import RedisUnavailable
-from shared.events import EventType, WorkerEvent, read_event
-from shared.messages import InputPicture, JobMessage
 from shared.options import StyleOptions
+from shared.protocol import EventType, InputPicture, JobMessage, WorkerEvent, read_event
+from shared.redis.connection import Epoch, connect_redis
+from shared.redis.live import Flag, Flags, LiveProgress, ProgressBoard
+from shared.redis.stream import STREAM, EventStream
+from shared.redis.workers import WorkerBeat, WorkerRegistry
 from shared.settings import Settings
 
 PICTURE = InputPicture(key="assets/aa/aa", sha256="aa")

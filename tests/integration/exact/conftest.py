@@ -9,14 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from shared.events import EventType, WorkerEvent, read_event
-from shared.messages import InputPicture, JobMessage
 from shared.options import StyleOptions
-from shared.result import read_marker
+from shared.protocol import EventType, InputPicture, JobMessage, WorkerEvent, read_event, read_marker
 from shared.settings import Settings
 from shared.storage import layout
 from tests.integration.exact.real_engine import METHODS, Killed, Watched, killed_after, load_engine
-from worker.desk import Desk, open_desk
+from worker.context import Desk, open_desk
 from worker.engine.engine import StyleEngine
 from worker.runner import Outcome, Runner
 

@@ -9,10 +9,10 @@ import json
 import sys
 from pathlib import Path
 
-from shared.messages import read_message
+from shared.protocol import read_message
 from shared.settings import Settings
 from tests.integration.exact.real_engine import load_engine
-from worker.desk import open_desk
+from worker.context import open_desk
 from worker.runner import Outcome, Runner
 
 

@@ -9,8 +9,7 @@ import numpy as np
 
 from shared.options import StyleOptions
 from worker.engine.engine import StyleEngine
-from worker.engine.state import EngineState
-from worker.engine.step import Step
+from worker.engine.state import EngineState, Step
 from worker.engine.vgg19 import CONVOLUTIONS, kernel_shape
 from worker.engine.weights.untrained import untrained_convolutions
 from worker.engine.weights.weights import Weights

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from shared.messages import JobMessage, Origin
+from shared.protocol import JobMessage, Origin
 from shared.storage import layout
 from tests.integration.exact.conftest import STEPS, Bench
 from worker.runner import Outcome

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.coordination.flags import Flag
-from shared.events import EventType
-from shared.presets import PRESETS
+from shared.options import PRESETS
+from shared.protocol import EventType
+from shared.redis.live import Flag
 from shared.settings import Settings
 from shared.storage import layout
 from tests.integration.exact.conftest import CHECKPOINT_EVERY, STEPS, Bench

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from shared.events import EventType, WorkerEvent
-from shared.result import Output, ResultMarker
+from shared.protocol import EventType, Output, ResultMarker, WorkerEvent
 from shared.storage.layout import checkpoint_key, checkpoint_picture_key
 
 WORKERS = ("node-a", "node-b")

@@ -18,11 +18,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from shared.events import WorkerEvent
+from shared.protocol import WorkerEvent
 from tests.integration.model.expected import HELD, REPORTS, REQUESTS, TABLE
 from tests.integration.model.reports import STEPS, WORKERS
 from tests.integration.model.world import World
-from web.models import Job
+from web.db.models import Job
 
 KINDS = st.sampled_from([*REPORTS, "checkpointed", "checkpointed"])
 #: Most reports are of the attempt that is current; some of one before, which was taken for lost.

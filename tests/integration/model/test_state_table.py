@@ -7,7 +7,7 @@ import pytest
 from shared.status import FINAL_STATUSES, JobStatus
 from tests.integration.model.expected import CONTROL, FINAL, REPORTS, REQUESTS, STATUSES, TABLE
 from tests.integration.model.world import World
-from web.states import TRANSITIONS, Trigger
+from web.jobs.states import TRANSITIONS, Trigger
 
 #: How a new job comes into a status: requests, reports, and what control does.
 WAYS = {

@@ -8,33 +8,33 @@ from typing import Any
 
 from sqlalchemy import delete, inspect
 
-from shared.coordination.claims import Claims, Verdict
-from shared.coordination.stream import EventStream
 from shared.errors import InvalidState, NotReady, StaleJob
-from shared.events import WorkerEvent
 from shared.options import StyleOptions
 from shared.picture import PictureFacts
+from shared.protocol import WorkerEvent
+from shared.redis.claims import Claims, Verdict
+from shared.redis.stream import EventStream
 from shared.settings import Settings
+from shared.storage import open_store
 from shared.storage.layout import marker_key
-from shared.storage.store import open_store
 from tests.integration.control.conftest import Clock
 from tests.integration.model import reports
 from tests.integration.model.expected import FINAL, HELD, Expected, NotKept, Refused
 from tests.integration.model.expected_claims import ExpectedClaims
 from tests.integration.model.reports import STEPS
+from web.assets.uploads import add_asset
 from web.control.process import Control
-from web.models import InboxEntry, Job
-from web.repository import requests
-from web.repository.assets import add_asset
-from web.repository.history import events_after, list_attempts, list_checkpoints
-from web.repository.jobs import add_job, get_job
+from web.db.models import InboxEntry, Job
+from web.jobs.actions import write_cancel, write_extend, write_pause, write_resume, write_retry
+from web.jobs.queries import add_job, get_job
+from web.jobs.transitions import events_after, list_attempts, list_checkpoints
 
 REQUEST_FUNCTIONS = {
-    "cancel": requests.cancel_job,
-    "pause": requests.pause_job,
-    "resume": requests.resume_job,
-    "retry": requests.retry_job,
-    "extend": requests.extend_job,
+    "cancel": write_cancel,
+    "pause": write_pause,
+    "resume": write_resume,
+    "retry": write_retry,
+    "extend": write_extend,
 }
 
 

@@ -14,9 +14,9 @@ from shared.storage.layout import job_folder
 from tests.engines import SteadyEngine, WeighingEngine
 from web.control.dispatcher import message_for
 from web.control.process import Control
-from web.models import Job
-from web.repository.jobs import get_job
-from worker.desk import open_desk
+from web.db.models import Job
+from web.jobs.queries import get_job
+from worker.context import open_desk
 from worker.runner import Runner
 
 JOBS = "/api/v1/jobs"

@@ -14,10 +14,9 @@ from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from shared.clock import utc_now
-from shared.coordination.progress import LiveProgress
-from shared.coordination.stream import EventStream
-from shared.events import EventType, WorkerEvent
-from shared.ids import new_id
+from shared.protocol import EventType, WorkerEvent, new_id
+from shared.redis.live import LiveProgress
+from shared.redis.stream import EventStream
 from shared.settings import Settings
 from shared.storage.layout import (
     checkpoint_key,

@@ -9,14 +9,13 @@ import threading
 import pytest
 
 from shared.clock import utc_now
-from shared.coordination.flags import Flag
-from shared.coordination.workers import WorkerBeat, WorkerRegistry
+from shared.redis.live import Flag
+from shared.redis.workers import WorkerBeat, WorkerRegistry
 from shared.status import JobStatus
-from web import job_watch
 from web.app import create_app
-from web.repository.jobs import JobFilter, count_by_status, list_jobs
-from web.services import hold_services, services_of
-from web.slots import Slots
+from web.jobs import watch as job_watch
+from web.jobs.queries import JobFilter, count_by_status, list_jobs
+from web.services import Slots, hold_services, services_of
 
 JOBS = "/api/v1/jobs"
 ASSETS = "/api/v1/assets"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from shared.clock import utc_now
-from shared.coordination.workers import WorkerBeat, WorkerRegistry, WorkerState
+from shared.redis.workers import WorkerBeat, WorkerRegistry, WorkerState
 from shared.settings import Settings
 from web.app import create_app
 from web.services import services_of

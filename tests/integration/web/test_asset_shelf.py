@@ -9,7 +9,7 @@ import pytest
 from shared.errors import ArtifactMissing, DatabaseUnavailable
 from shared.storage.layout import asset_key
 from shared.storage.local import LocalStore
-from web.asset_shelf import AssetShelf
+from web.assets.uploads import AssetShelf
 
 DATA = b"a picture"
 SHA256 = hashlib.sha256(DATA).hexdigest()

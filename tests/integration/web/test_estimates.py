@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from shared.clock import utc_now
-from shared.coordination.workers import WorkerBeat, WorkerRegistry
-from web.models import Job
-from web.repository.measured_runs import measured_runs
+from shared.redis.workers import WorkerBeat, WorkerRegistry
+from web.db.models import Job
+from web.jobs.estimates import measured_runs
 
 ESTIMATE = "/api/v1/estimate"
 JOBS = "/api/v1/jobs"

@@ -8,9 +8,9 @@ import threading
 import pytest
 from sqlalchemy import text
 
-from shared.coordination.flags import Flag
 from shared.errors import StorageUnavailable
-from shared.events import EventType
+from shared.protocol import EventType
+from shared.redis.live import Flag
 from shared.storage.layout import job_folder, origin_key
 from shared.storage.local import LocalStore
 from tests.engines import DivergingEngine

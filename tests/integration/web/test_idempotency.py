@@ -20,8 +20,8 @@ from shared.clock import utc_now
 from shared.errors import DatabaseUnavailable
 from shared.storage.layout import checkpoint_key
 from web.app import create_app
-from web.models import IdempotencyKey, Job, JobCheckpoint
-from web.repository.jobs import get_job
+from web.db.models import IdempotencyKey, Job, JobCheckpoint
+from web.jobs.queries import get_job
 from web.services import hold_services, services_of
 
 JOBS = "/api/v1/jobs"

@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from shared.coordination.flags import Flag
+from shared.redis.live import Flag
 from tests.engines import DivergingEngine, SteadyEngine
 from tests.integration.web.bench import Bench
 from web.app import create_app
-from web.repository.jobs import get_job
+from web.jobs.queries import get_job
 from web.services import services_of
 
 JOBS = "/api/v1/jobs"

@@ -10,7 +10,7 @@ import pytest
 from pydantic import Field
 from werkzeug.datastructures import MultiDict
 
-import web.pages.new_page
+import web.pages.new_job
 from shared.options import StyleOptions
 from web.pages.option_fields import option_fields
 
@@ -111,7 +111,7 @@ def test_an_option_that_is_added_to_the_definition_is_on_the_page(client, monkey
     class MoreOptions(StyleOptions):
         grain: float = Field(0.5, ge=0, le=1, title="Grain", description="How coarse it is.")
 
-    monkeypatch.setattr(web.pages.new_page, "option_fields", lambda: option_fields(MoreOptions))
+    monkeypatch.setattr(web.pages.new_job, "option_fields", lambda: option_fields(MoreOptions))
     answer = client.get("/new")
     assert Form(answer.text).inputs["options.grain"][-1]["max"] == "1"
     assert "How coarse it is." in answer.text

@@ -14,8 +14,7 @@ from sqlalchemy import event
 from shared.clock import to_rfc3339, utc_now
 from shared.errors import StorageUnavailable
 from shared.storage.local import LocalStore
-from web.repository.dispatches import dispatched_before
-from web.repository.jobs import get_job, jobs_to_dispatch
+from web.jobs.queries import dispatched_before, get_job, jobs_to_dispatch
 from web.services import hold_services
 
 JOBS = "/api/v1/jobs"

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from tests.integration.web.conftest import Workshop
-from web.repository.history import events_after
+from web.jobs.transitions import events_after
 from web.services import open_services
 
 START = """

@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import update
 
 from shared.clock import utc_now
-from shared.coordination.workers import WorkerBeat, WorkerJob, WorkerRegistry, WorkerState
+from shared.redis.workers import WorkerBeat, WorkerJob, WorkerRegistry, WorkerState
 from shared.settings import Settings
 from web.app import create_app
-from web.models import Job
+from web.db.models import Job
 from web.services import services_of
 
 BROWSER = {"Accept": "text/html"}

@@ -17,7 +17,7 @@ from tests.node_process import start_node
 
 _PROGRAM = """
 import os, stat, sys
-from worker.inherited import let_go_of_connections
+from worker.node import let_go_of_connections
 let_go_of_connections()
 for number in map(int, sys.argv[1:]):
     mode = os.fstat(number).st_mode

@@ -10,17 +10,15 @@ from pathlib import Path
 import pytest
 import redis
 
-from shared.coordination.claims import Claims
 from shared.errors import ArtifactMissing, StorageUnavailable
-from shared.events import read_event
-from shared.messages import InputPicture, JobMessage
 from shared.options import StyleOptions
+from shared.protocol import InputPicture, JobMessage, read_event
+from shared.redis.claims import Claims
 from shared.settings import Settings
 from shared.storage import layout
 from shared.storage.local import LocalStore
 from tests.engines import SteadyEngine
-from worker.desk import Desk, open_desk
-from worker.patient_store import be_patient
+from worker.context import Desk, be_patient, open_desk
 from worker.runner import Outcome, Runner
 
 JOB_ID = "job"

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from shared.clock import utc_now
-from shared.coordination.connection import connect_redis
-from shared.coordination.stream import EventStream
-from shared.events import EventType, read_event
-from shared.messages import InputPicture, JobMessage
 from shared.options import StyleOptions
-from shared.redis_server import RedisServer
+from shared.protocol import EventType, InputPicture, JobMessage, read_event
+from shared.redis.connection import connect_redis
+from shared.redis.stream import EventStream
 from shared.settings import Settings
+from web.cli.local.redis_server import RedisServer
 from worker.reporter import Reporter
 
 PICTURE = InputPicture(key="assets/aa/aa", sha256="aa")

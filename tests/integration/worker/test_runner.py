@@ -12,17 +12,15 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from shared.coordination.flags import Flag
 from shared.errors import ArtifactMissing, StorageUnavailable
-from shared.events import EventType, WorkerEvent, read_event
-from shared.messages import InputPicture, JobMessage
 from shared.options import StyleOptions
-from shared.result import read_marker
+from shared.protocol import EventType, InputPicture, JobMessage, WorkerEvent, read_event, read_marker
+from shared.redis.live import Flag
 from shared.settings import Settings
 from shared.storage import layout
 from tests.engines import DivergingEngine, RaisingEngine, SteadyEngine
-from worker.desk import Desk, open_desk
-from worker.engine.step import Step
+from worker.context import Desk, open_desk
+from worker.engine.state import Step
 from worker.runner import Outcome, Runner
 
 Stylist = Callable[..., Outcome]

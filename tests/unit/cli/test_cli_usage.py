@@ -12,9 +12,8 @@ from click.testing import CliRunner
 from shared.errors import InvalidOptions, InvalidSettings, StorageUnavailable
 from shared.options import StyleOptions
 from shared.status import JobStatus
-from web.cli.errors import ServiceProblem, ServiceUnreachable
-from web.cli.exits import exit_code_for, exit_code_of
 from web.cli.main import main
+from web.cli.output import ServiceProblem, ServiceUnreachable, exit_code_for, exit_code_of
 
 _COMMANDS = (
     *("up", "demo", "web", "control", "submit", "status", "watch", "list", "cancel", "pause", "resume"),

@@ -7,9 +7,8 @@ import socket
 
 import pytest
 
-from web.cli.errors import UpRefused
-from web.cli.folder_lock import FolderLock
-from web.cli.port import free_port, require_free_port
+from web.cli.local.host import FolderLock, free_port, require_free_port
+from web.cli.output import UpRefused
 
 
 def test_a_second_holder_is_refused_and_told_who_holds_it(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from web.cli.log_view import LogView, is_worth_showing, shorten
+from web.cli.local.logs import LogView, is_worth_showing, shorten
 
 
 def _line(**values):

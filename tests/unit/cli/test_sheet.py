@@ -6,7 +6,7 @@ import io
 
 from PIL import Image
 
-from web.cli.sheet import make_sheet
+from web.cli.demo import make_sheet
 
 
 def _save(path, size, colour, **arguments):

@@ -6,11 +6,11 @@ import pytest
 
 from shared.clock import utc_now
 from shared.errors import InvalidState
-from shared.events import EventType, WorkerEvent
+from shared.protocol import EventType, WorkerEvent
 from shared.status import FINAL_STATUSES, JobStatus
-from web.control.projection import decide_projection
+from web.control.projector import decide_projection
 from web.control.rescuer import Rescue, decide_rescue
-from web.states import TRANSITIONS, Trigger, next_status
+from web.jobs.states import TRANSITIONS, Trigger, next_status
 
 
 def event(kind: EventType, attempt: int = 1) -> WorkerEvent:

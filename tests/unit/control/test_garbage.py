@@ -20,7 +20,7 @@ from web.control.garbage import (
     decide_job_folder,
     decide_unused_asset,
 )
-from web.repository.retention import JobRow, UnusedAsset
+from web.jobs.retention import JobRow, UnusedAsset
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 BEFORE = NOW - timedelta(hours=24)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from shared.errors import PictureInvalid
-from worker.engine.decode import decode_picture
+from worker.engine.images import decode_picture
 
 
 def _decode(data: bytes, size: int = 512) -> np.ndarray:

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from worker.engine.decode import decode_picture
-from worker.engine.encode import encode_jpeg, encode_png
+from worker.engine.images import decode_picture, encode_jpeg, encode_png
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (20, 33, 3), dtype=np.uint8)
 

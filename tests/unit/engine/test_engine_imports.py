@@ -18,7 +18,7 @@ def _loaded_by(statement: str) -> set[str]:
     "statement",
     [
         "import worker.engine",
-        "import worker.engine.engine, worker.engine.encode",
+        "import worker.engine.engine, worker.engine.images",
         "import worker.cli.stylize",
     ],
 )
@@ -34,7 +34,7 @@ def test_the_engine_knows_no_queue_and_no_database(statement):
         "import worker.engine.weights.source",
         "from worker.engine.weights.source import *; resolve_weights('untrained', None)",
         "import worker.engine.weights.weights, worker.engine.weights.keras_file",
-        "import worker.engine.step, worker.engine.state, worker.engine.encode, worker.engine.decode",
+        "import worker.engine.state, worker.engine.state, worker.engine.images, worker.engine.images",
         "import worker.cli.main, worker.cli.stylize",
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from worker.engine.gpu_memory import forget_gpu_peak, gpu_peak_bytes
+from worker.engine.runtime import forget_gpu_peak, gpu_peak_bytes
 
 
 def test_without_a_gpu_there_is_no_peak_and_nothing_to_forget():

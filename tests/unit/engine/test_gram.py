@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from worker.engine.gram import gram_matrix
+from worker.engine.losses import gram_matrix
 
 
 def test_worked_example():

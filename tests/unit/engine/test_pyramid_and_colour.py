@@ -5,8 +5,14 @@ import pytest
 import tensorflow as tf
 
 from worker.engine.adam import Adam
-from worker.engine.colour import matched_colours, palette_root
-from worker.engine.pyramid import LEVELS, enlarged, laplacian_bands, pooled
+from worker.engine.methods.palette import (
+    LEVELS,
+    enlarged,
+    laplacian_bands,
+    matched_colours,
+    palette_root,
+    pooled,
+)
 
 
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (17, 40), (48, 64)])

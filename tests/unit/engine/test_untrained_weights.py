@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from worker.engine.vgg19 import kernel_shape, layers_up_to
-from worker.engine.weights.dead_leaves import dead_leaves
 from worker.engine.weights.source import WeightsChoice
-from worker.engine.weights.untrained import build_convolutions, untrained_convolutions
+from worker.engine.weights.untrained import build_convolutions, dead_leaves, untrained_convolutions
 from worker.engine.weights.weights import Weights, load_weights
 
 

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import InvalidOptions
-from shared.options import StyleOptions, option_help, parse_assignments, parse_options
-from shared.presets import PRESETS
+from shared.options import PRESETS, StyleOptions, option_help, parse_assignments, parse_options
 
 
 def refusal(values: object) -> dict[str, str]:

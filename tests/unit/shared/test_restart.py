@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.restart import Ending, decide_restart, describe_code
+from shared.processes import Ending, decide_restart, describe_code
 
 
 def test_delays_double_up_to_half_a_minute():

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from shared.errors import ArtifactExists, ArtifactMissing, InvalidSettings, StorageUnavailable
+from shared.storage import open_store
 from shared.storage.local import LocalStore
-from shared.storage.store import open_store
 
 
 @pytest.fixture

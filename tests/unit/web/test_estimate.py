@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from web.estimate import MeasuredRun, Work, estimate_run
+from web.jobs.estimates import MeasuredRun, Work, estimate_run
 
 WORK = Work(steps=100, content_px=100_000, style_px=100_000)
 

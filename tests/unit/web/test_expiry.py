@@ -8,10 +8,10 @@ import pytest
 
 from shared.status import JobStatus
 from tests.unit.web.test_job_json import NOW, job
-from web.api.job_json import job_to_json
+from web.api.job_view import job_to_json
 from web.control.garbage import cutoffs_at
-from web.expiry import expires_at
-from web.queue_outlook import QueueState
+from web.jobs.estimates import QueueState
+from web.jobs.retention import expires_at
 
 ENDED = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from web.estimate import Estimate
-from web.forecast import Forecast, run_message, wait_message
+from web.jobs.estimates import Estimate, Forecast, run_message, wait_message
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,7 @@ import pytest
 
 from shared.errors import InvalidOptions
 from shared.options import StyleOptions
-from web.forking import fork_options
-from web.kept_checkpoint import name_steps
+from web.jobs.forking import fork_options, name_steps
 
 PARENT = StyleOptions(steps=50, size=64, style_weight=0.5).model_dump()
 

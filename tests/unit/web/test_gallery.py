@@ -10,11 +10,10 @@ import pytest
 from werkzeug.datastructures import MultiDict
 
 from shared.status import JobStatus
-from web.api.job_query import read_filter
-from web.pages.gallery import filter_query, is_filtered, label_choices, page_url, status_choices
-from web.pages.job_card import job_card, job_name
-from web.pages.job_line import job_line
-from web.repository.jobs import JobFilter
+from web.api.jobs import read_filter
+from web.jobs.queries import JobFilter
+from web.pages.gallery import filter_query, is_filtered, job_card, label_choices, page_url, status_choices
+from web.pages.job_text import job_line, job_name
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 EVERYTHING = JobFilter(

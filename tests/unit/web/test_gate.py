@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.errors import CrossSiteRequest, UnknownHost
-from web.gate import allowed_hosts, check_host, check_origin
+from web.security import allowed_hosts, check_host, check_origin
 
 HOST = "127.0.0.1:8000"
 

@@ -6,9 +6,10 @@ import pytest
 
 from shared.errors import Fault, InvalidOptions, MalformedRequest, MissingPart, StorageUnavailable
 from shared.options import StyleOptions
-from web.pages.job_forms import (
+from web.pages.job import (
     extension_room,
     fork_fields,
+    option_lines,
     read_extend,
     read_fork,
     read_retry,
@@ -16,7 +17,6 @@ from web.pages.job_forms import (
     usual_extension,
     usual_fork_steps,
 )
-from web.pages.job_sheet import option_lines
 from web.pages.option_fields import option_texts
 
 PARENT = StyleOptions(preset="bold", steps=60, size=256, learning_rate=0.03).model_dump()

@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.coordination.progress import LiveProgress
 from shared.options import StyleOptions
+from shared.redis.live import LiveProgress
 from shared.status import JobStatus
-from web.api.job_json import job_to_json, live_part
-from web.models import Asset, Job, JobLabel
-from web.queue_outlook import QueueState, seconds_ahead
-from web.states import allowed_requests
+from web.api.job_view import job_to_json, live_part
+from web.db.models import Asset, Job, JobLabel
+from web.jobs.estimates import QueueState, seconds_ahead
+from web.jobs.states import allowed_requests
 
 NOW = datetime(2026, 11, 23, 8, 47, 41, 120_000, tzinfo=UTC)
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from web.models import JobAttempt, JobEvent
-from web.pages.job_words import attempt_lines, history, lead, page_title, speed_words
+from web.db.models import JobAttempt, JobEvent
+from web.pages.job_text import attempt_lines, history, lead, page_title, speed_words
 
 NOW = datetime(2026, 11, 23, 8, 47, 41, 120_000, tzinfo=UTC)
 

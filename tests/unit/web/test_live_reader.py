@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.errors import RedisUnavailable
-from web.live import LiveReader
+from web.backend import LiveReader
 
 
 class Away:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from web.models import JobCheckpoint
+from web.db.models import JobCheckpoint
 from web.pages.loss_plot import (
     BOTTOM_PX,
     LEFT_PX,

@@ -10,16 +10,19 @@ from PIL import Image
 from werkzeug.datastructures import MultiDict
 
 from shared.errors import Fault
-from shared.options import StyleOptions
-from shared.presets import PRESETS
+from shared.options import PRESETS, StyleOptions
 from tests.unit.web.test_job_json import NOW, job
-from web.models import JobLabel
-from web.pages.new_form import NewForm, field_values, form_of_job, label_faults, read_form
-from web.pages.new_view import (
+from web.db.models import JobLabel
+from web.pages.new_job import (
     PRESET_PICTURE_PX,
+    NewForm,
+    field_values,
+    form_of_job,
+    label_faults,
     label_rows,
     place_faults,
     preset_cards,
+    read_form,
     said_options,
 )
 from web.pages.option_fields import option_fields, option_values

@@ -11,12 +11,11 @@ import pytest
 from shared import errors
 from shared.errors import AtelierError, MalformedRequest
 from shared.status import JobStatus
-from web.api.page_token import make_token, read_token
-from web.api.prefer import wait_seconds
+from web.api.http import make_token, read_token, wait_seconds
 from web.api.problems import status_of
-from web.display_name import clean_filename, is_printable
-from web.repository.jobs import JobFilter
-from web.slots import Slots
+from web.assets.uploads import clean_filename, is_printable
+from web.jobs.queries import JobFilter
+from web.services import Slots
 
 
 @pytest.mark.parametrize(

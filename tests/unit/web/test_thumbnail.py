@@ -7,10 +7,10 @@ import io
 import pytest
 from PIL import Image
 
-from shared.coordination.progress import LiveProgress
 from shared.errors import PictureInvalid
-from web.models import Job
-from web.thumbnail import SIDE_PX, make_thumbnail, thumbnail_version
+from shared.redis.live import LiveProgress
+from web.assets.thumbnails import SIDE_PX, make_thumbnail, thumbnail_version
+from web.db.models import Job
 
 ORIENTATION, MAKER = 0x0112, 0x010F
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from web.pages.words import ago, file_size, span
+from web.words import ago, file_size, span
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

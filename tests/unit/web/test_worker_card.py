@@ -7,11 +7,10 @@ from datetime import timedelta
 import pytest
 
 from shared.clock import utc_now
-from shared.coordination.workers import WorkerBeat, WorkerJob, WorkerState
-from web.api.worker_json import queue_to_json, worker_to_json
-from web.pages.queue_figures import backlog_words, queue_figures, wait_words
-from web.pages.worker_card import heard_words, memory_words, worker_card
-from web.repository.queue import QueueCounts
+from shared.redis.workers import WorkerBeat, WorkerJob, WorkerState
+from web.api.workers import queue_to_json, worker_to_json
+from web.jobs.queries import QueueCounts
+from web.pages.workers import backlog_words, heard_words, memory_words, queue_figures, wait_words, worker_card
 
 NOW = utc_now()
 

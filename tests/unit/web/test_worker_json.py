@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 
 from shared.clock import utc_now
-from shared.coordination.workers import WorkerBeat, WorkerJob, WorkerState
-from web.api.worker_json import message_of, queue_to_json, worker_to_json, workers_to_json
-from web.repository.queue import QueueCounts
+from shared.redis.workers import WorkerBeat, WorkerJob, WorkerState
+from web.api.workers import message_of, queue_to_json, worker_to_json, workers_to_json
+from web.jobs.queries import QueueCounts
 
 NOW = utc_now()
 

@@ -6,8 +6,7 @@ import os
 
 import pytest
 
-from worker.devices import CPU, Device
-from worker.memory import Memory, MemoryMeter, parse_gpu_memory, parse_meminfo
+from worker.devices import CPU, Device, Memory, MemoryMeter, parse_gpu_memory, parse_meminfo
 
 MEMINFO = """MemTotal:       1000 kB
 MemFree:         100 kB

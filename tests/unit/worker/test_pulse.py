@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from shared.clock import utc_now
-from shared.coordination.workers import WorkerBeat, WorkerState
-from worker.pulse import is_due
+from shared.redis.workers import WorkerBeat, WorkerState
+from worker.heartbeat import is_due
 
 NOW = utc_now()
 BEAT = WorkerBeat(worker_id="a", device="cpu", weights="untrained", started_at=NOW, at=NOW)

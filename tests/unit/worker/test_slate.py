@@ -7,10 +7,10 @@ import multiprocessing
 import pytest
 
 from shared.clock import utc_now
-from shared.coordination.workers import WorkerState
-from shared.messages import InputPicture, JobMessage
 from shared.options import StyleOptions
-from worker.slate import ChildNote, Slate
+from shared.protocol import InputPicture, JobMessage
+from shared.redis.workers import WorkerState
+from worker.node_state import ChildNote, Slate
 
 PICTURE = InputPicture(key="assets/aa/aa", sha256="aa")
 MESSAGE = JobMessage(job_id="j", attempt=2, content=PICTURE, style=PICTURE, options=StyleOptions(steps=20))

@@ -1,4 +1,4 @@
-// A job as a card of the gallery; `web/pages/job_card.py` and `parts/job_card.html` make the same on the server.
+// A job as a card of the gallery; `web/pages/gallery.py` and `parts/job_card.html` make the same on the server.
 import { jobLine } from "./job_line.js";
 import { ago } from "./words.js";
 

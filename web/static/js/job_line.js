@@ -1,4 +1,4 @@
-// What is to be said of a job in one line; `web/pages/job_line.py` says the same on the server.
+// What is to be said of a job in one line; `web/pages/job_text.py` says the same on the server.
 import { span } from "./words.js";
 
 /** How far a job is, why it waits, or what came of it; `job` is as the API shows it. */

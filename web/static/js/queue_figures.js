@@ -1,4 +1,4 @@
-// The queue in figures; `web/pages/queue_figures.py` says the same on the server.
+// The queue in figures; `web/pages/workers.py` says the same on the server.
 import { span } from "./words.js";
 
 const WORDS = {

@@ -1,4 +1,4 @@
-// Numbers in people's words; `web/pages/words.py` says the same on the server.
+// Numbers in people's words; `web/words.py` says the same on the server.
 
 const UNITS = ["bytes", "kB", "MB", "GB", "TB"];
 

@@ -1,4 +1,4 @@
-// A worker as a card; `web/pages/worker_card.py` and `parts/worker_card.html` make the same on the server.
+// A worker as a card; `web/pages/workers.py` and `parts/worker_card.html` make the same on the server.
 import { Refused, send } from "./request.js";
 import { ago, fileSize, span } from "./words.js";
 

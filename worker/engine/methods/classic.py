@@ -9,9 +9,8 @@ import tensorflow as tf
 
 from shared.options import StyleOptions
 from worker.engine.adam import Adam
-from worker.engine.gram import gram_matrix
-from worker.engine.losses import gram_loss, mean_squared
-from worker.engine.methods.method import Picture, State
+from worker.engine.losses import gram_loss, gram_matrix, mean_squared
+from worker.engine.methods.base import Picture, State
 from worker.engine.network import Convolutions, caffe_input, convolution_specs, convolution_tensors, features
 from worker.engine.weights.weights import Weights
 

@@ -16,12 +16,17 @@ import tensorflow as tf
 
 from shared.options import StyleOptions
 from worker.engine.adam import Adam
-from worker.engine.colour import matched_colours, palette_root
-from worker.engine.gram import gram_matrix
-from worker.engine.losses import instance_normalised, mean_squared, relative_statistics_error
-from worker.engine.methods.method import Picture, State
+from worker.engine.losses import gram_matrix, instance_normalised, mean_squared, relative_statistics_error
+from worker.engine.methods.base import Picture, State
+from worker.engine.methods.palette import (
+    LEVELS,
+    enlarged,
+    laplacian_bands,
+    matched_colours,
+    palette_root,
+    pooled,
+)
 from worker.engine.network import Convolutions, convolution_specs, convolution_tensors, features
-from worker.engine.pyramid import LEVELS, enlarged, laplacian_bands, pooled
 from worker.engine.vgg19 import CONVOLUTIONS
 from worker.engine.weights.untrained import DEEPEST_LAYER, INPUT_OFFSET
 from worker.engine.weights.weights import Weights

@@ -1,0 +1,169 @@
+"""Whether a process that ended by itself is started again, and when: decided without touching anything."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Protocol
+
+_FIRST_DELAY_SECONDS = 0.5
+_LONGEST_DELAY_SECONDS = 30.0
+_STEADY_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a process ended: exit code (negative: a signal), seconds it ran, endings in a row before."""
+
+    code: int
+    ran_seconds: float
+    earlier: int
+
+
+@dataclass(frozen=True)
+class RestartDecision:
+    """What follows: start again after `delay_seconds`, never when None; `earlier` for the next ending."""
+
+    delay_seconds: float | None
+    earlier: int
+
+
+def decide_restart(ending: Ending, *, final_codes: frozenset[int] = frozenset()) -> RestartDecision:
+    """Decide about a process that ended without being asked to.
+
+    The delay doubles from 0.5 s to 30 s, and starts anew after a minute without an ending. `final_codes` are
+    exit codes by which a program says that starting it again would change nothing.
+    """
+    if ending.code in final_codes:
+        return RestartDecision(None, ending.earlier)
+    earlier = 0 if ending.ran_seconds >= _STEADY_SECONDS else ending.earlier
+    delay = min(_LONGEST_DELAY_SECONDS, _FIRST_DELAY_SECONDS * 2 ** min(earlier, 16))
+    return RestartDecision(delay, earlier + 1)
+
+
+def describe_code(code: int) -> str:
+    """Return an exit code as people say it: ``exit code 1``, ``signal SIGKILL``."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"signal {signal.Signals(-code).name}"
+    except ValueError:
+        return f"signal {-code}"
+
+
+_TAIL_BYTES = 8192
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to run, where its log goes, and how it is stopped.
+
+    A higher `stage` is started later and stopped earlier. `grace_seconds` pass between SIGTERM and SIGKILL.
+    With one of the `final_codes` it says that starting it again would change nothing. The service does not
+    start without those that are `required`.
+    """
+
+    name: str
+    words: Sequence[str]
+    environ: Mapping[str, str]
+    log: Path
+    stage: int
+    grace_seconds: float
+    final_codes: frozenset[int] = frozenset()
+    required: bool = False
+
+
+class Child(Protocol):
+    """A process as the supervisor sees it."""
+
+    program: Program
+
+    @property
+    def pid(self) -> int | None:
+        """The id of the running process; None when there is none."""
+
+    @property
+    def ran_seconds(self) -> float:
+        """Seconds since it was started."""
+
+    def start(self) -> None:
+        """Start it."""
+
+    def ended(self) -> int | None:
+        """Return the exit code once it has ended and all that it left behind is gone; None while it runs."""
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal; SIGKILL goes to its whole group."""
+
+
+class ChildProcess:
+    """A child in a session of its own, so that Ctrl-C reaches only the supervisor."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started = 0.0
+
+    @property
+    def pid(self) -> int | None:
+        """The id of the running process; None when there is none."""
+        return self._process.pid if self._process else None
+
+    @property
+    def ran_seconds(self) -> float:
+        """Seconds since it was started."""
+        return monotonic() - self._started
+
+    def start(self) -> None:
+        """Start it, with both outputs appended to its log."""
+        self.program.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.program.log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own programs
+                list(self.program.words),
+                env=dict(self.program.environ),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._started = monotonic()
+
+    def ended(self) -> int | None:
+        """Return the exit code once it has ended and all that it left behind is gone; None while it runs."""
+        if self._process is None:
+            return None
+        code = self._process.poll()
+        if code is not None:
+            # The pool of a killed node, the workers of a killed web server.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process = None
+        return code
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal; SIGKILL goes to its whole group."""
+        if self._process is None:
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if number is signal.SIGKILL:
+                os.killpg(self._process.pid, number)
+            else:
+                self._process.send_signal(number)
+
+
+def log_tail(path: Path, lines: int) -> list[str]:
+    """Return the last lines of a log, without empty ones; none when there is no log."""
+    try:
+        with path.open("rb") as log:
+            log.seek(0, os.SEEK_END)
+            log.seek(max(0, log.tell() - _TAIL_BYTES))
+            text = log.read().decode(errors="replace")
+    except OSError:
+        return []
+    return [line for line in text.splitlines() if line.strip()][-lines:]

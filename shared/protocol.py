@@ -1,0 +1,168 @@
+"""Identifiers: UUIDs of version 7, so that ids sort by the time they were made and cannot be guessed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+import uuid6
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from shared.errors import ArtifactCorrupt, UnreadableMessage
+from shared.options import StyleOptions
+
+
+def new_id() -> str:
+    """Return a new id, 36 characters."""
+    return str(uuid6.uuid7())
+
+
+class InputPicture(BaseModel):
+    """One input of a job: where it is stored, and the SHA-256 its bytes must have."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str
+    sha256: str
+
+
+class Origin(BaseModel):
+    """The checkpoint that a forked or extended job begins with, whatever options it was made with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str
+    sha256: str
+    step: int
+
+
+class JobMessage(BaseModel):
+    """What a worker is told: which attempt of which job, on what, and how.
+
+    `checkpoints_since` is the first attempt whose checkpoints count: a retry from zero counts none before it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = 1
+    job_id: str
+    attempt: int
+    content: InputPicture
+    style: InputPicture
+    options: StyleOptions
+    checkpoints_since: int = 1
+    origin: Origin | None = None
+    run_timeout_seconds: float | None = None
+
+    @property
+    def message_id(self) -> str:
+        """The broker's id for it: the same attempt always has the same."""
+        return message_id(self.job_id, self.attempt)
+
+
+def message_id(job_id: str, attempt: int) -> str:
+    """Return the broker's id for the message of an attempt."""
+    return f"{job_id}:{attempt}"
+
+
+def read_message(values: dict[str, Any]) -> JobMessage:
+    """Return the message in a JSON object.
+
+    Raises:
+        UnreadableMessage: when it is of another version or damaged.
+    """
+    try:
+        return JobMessage.model_validate(values)
+    except ValidationError as error:
+        raise UnreadableMessage(f"job message cannot be read: {error}") from error
+
+
+class EventType(StrEnum):
+    """What a worker can report."""
+
+    #: data: worker_id, device, weights {name, sha256, notice}, engine_version, resumed_from_step
+    CLAIMED = "claimed"
+    #: data: step, steps, key, picture_key, sha256, losses {total, content, style}, and the curve: one list
+    #: [step, total, content, style] for each step since the checkpoint before
+    CHECKPOINTED = "checkpointed"
+    #: data: the result marker (see shared.protocol)
+    SUCCEEDED = "succeeded"
+    #: data: error {code, title, detail, retryable, suggestion}
+    FAILED = "failed"
+    #: data: step
+    CANCELED = "canceled"
+    #: Checkpointed, and the device given free. data: step
+    PAUSED = "paused"
+    #: The worker is shutting down and gave the attempt back. data: step
+    RELEASED = "released"
+
+
+class WorkerEvent(BaseModel):
+    """One report. `event_id` is derived from what happened, so that a repeated report is known as one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = 1
+    event_id: str
+    type: EventType
+    job_id: str
+    attempt: int
+    at: datetime
+    data: dict[str, Any]
+
+
+def read_event(text: str) -> WorkerEvent:
+    """Return the event in a JSON text.
+
+    Raises:
+        UnreadableMessage: when it is of another version or damaged.
+    """
+    try:
+        return WorkerEvent.model_validate_json(text)
+    except ValidationError as error:
+        raise UnreadableMessage(f"worker event cannot be read: {error}") from error
+
+
+class Output(BaseModel):
+    """One file that a job hands out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    key: str
+    content_type: str
+    size_bytes: int
+    sha256: str
+    width: int
+    height: int
+
+
+class ResultMarker(BaseModel):
+    """All that is to be known of a successful attempt, so that a lost report can be repaired from it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = 1
+    job_id: str
+    attempt: int
+    completed_at: datetime
+    step: int
+    losses: dict[str, float]
+    outputs: list[Output]
+    weights: dict[str, Any]
+    engine_version: str
+    run_seconds: float
+    gpu_peak_bytes: int | None = None
+
+
+def read_marker(data: bytes) -> ResultMarker:
+    """Return the marker in a file's bytes.
+
+    Raises:
+        ArtifactCorrupt: when it is of another version or damaged.
+    """
+    try:
+        return ResultMarker.model_validate_json(data)
+    except ValidationError as error:
+        raise ArtifactCorrupt(f"result.json cannot be read: {error}") from error

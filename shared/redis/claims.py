@@ -1,0 +1,124 @@
+"""Claim, lease and fence: which node may work on which attempt of a job.
+
+A claim's token is the node's name: a node whose child process died can take its own job again at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+import redis
+
+from shared.redis.connection import PREFIX, redis_errors
+
+_FENCE_SECONDS = 30 * 24 * 3600
+
+_CLAIM = """
+local attempt = redis.call('HGET', KEYS[1], 'attempt')
+if attempt and tonumber(attempt) > tonumber(ARGV[1]) then return 'stale' end
+local owner = redis.call('GET', KEYS[2])
+if owner and owner ~= ARGV[2] then return 'held' end
+redis.call('HSET', KEYS[1], 'attempt', ARGV[1])
+redis.call('EXPIRE', KEYS[1], ARGV[5])
+local deliveries = redis.call('HINCRBY', KEYS[1], 'deliveries:' .. ARGV[1], 1)
+if deliveries > tonumber(ARGV[4]) then return 'poison' end
+redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+return 'ok'
+"""
+
+_RENEW = """
+local attempt = redis.call('HGET', KEYS[1], 'attempt')
+if attempt and tonumber(attempt) > tonumber(ARGV[1]) then return 'stale' end
+local owner = redis.call('GET', KEYS[2])
+if owner and owner ~= ARGV[2] then return 'held' end
+redis.call('HSET', KEYS[1], 'attempt', ARGV[1])
+redis.call('EXPIRE', KEYS[1], ARGV[4])
+redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+if owner then return 'ok' end
+return 'restored'
+"""
+
+_RELEASE = """
+if redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end
+redis.call('DEL', KEYS[2])
+redis.call('HDEL', KEYS[1], 'deliveries:' .. ARGV[1])
+if ARGV[3] == 'ended' then redis.call('HSET', KEYS[1], 'attempt', ARGV[1] + 1) end
+return 1
+"""
+
+_FENCE = """
+local attempt = redis.call('HGET', KEYS[1], 'attempt')
+if not attempt or tonumber(attempt) < tonumber(ARGV[1]) then
+  redis.call('HSET', KEYS[1], 'attempt', ARGV[1])
+  redis.call('EXPIRE', KEYS[1], ARGV[2])
+end
+return 1
+"""
+
+
+class Verdict(StrEnum):
+    """The answer to a claim or a renewal."""
+
+    #: The lease is ours.
+    OK = "ok"
+    #: It is ours again after Redis had lost it.
+    RESTORED = "restored"
+    #: A higher attempt exists: this one must not go on.
+    STALE = "stale"
+    #: Another node holds the lease.
+    HELD = "held"
+    #: This attempt was delivered too often; its worker keeps dying.
+    POISON = "poison"
+
+
+class Claims:
+    """The leases of all jobs; each call is one atomic script.
+
+    Every method raises `RedisUnavailable` when Redis does not answer.
+    """
+
+    def __init__(self, client: redis.Redis, *, lease_seconds: float = 30, max_deliveries: int = 3) -> None:
+        self._client = client
+        self._lease_ms = int(lease_seconds * 1000)
+        self._max_deliveries = max_deliveries
+        self._claim = client.register_script(_CLAIM)
+        self._renew = client.register_script(_RENEW)
+        self._release = client.register_script(_RELEASE)
+        self._fence = client.register_script(_FENCE)
+
+    def claim(self, job_id: str, attempt: int, *, token: str) -> Verdict:
+        """Try to take the lease on an attempt, and count the delivery."""
+        arguments: list[str | int] = [attempt, token, self._lease_ms, self._max_deliveries, _FENCE_SECONDS]
+        with redis_errors():
+            return Verdict(self._claim(keys=_keys(job_id), args=arguments))
+
+    def renew(self, job_id: str, attempt: int, *, token: str) -> Verdict:
+        """Extend the lease; one that Redis lost is taken again unless someone else has it."""
+        with redis_errors():
+            return Verdict(
+                self._renew(keys=_keys(job_id), args=[attempt, token, self._lease_ms, _FENCE_SECONDS])
+            )
+
+    def release(self, job_id: str, attempt: int, *, token: str, ended: bool) -> None:
+        """Give the lease back, if it is ours; once an attempt has ended, a late duplicate of it is stale."""
+        with redis_errors():
+            self._release(keys=_keys(job_id), args=[attempt, token, "ended" if ended else "open"])
+
+    def fence(self, job_id: str, attempt: int) -> None:
+        """Make every lower attempt stale from now on."""
+        with redis_errors():
+            self._fence(keys=[_keys(job_id)[0]], args=[attempt, _FENCE_SECONDS])
+
+    def without_lease(self, job_ids: Iterable[str]) -> list[str]:
+        """Return those of the jobs that nobody holds a lease on."""
+        ids = list(job_ids)
+        if not ids:
+            return []
+        with redis_errors():
+            owners = self._client.mget([_keys(job_id)[1] for job_id in ids])
+        return [job_id for job_id, owner in zip(ids, owners, strict=True) if owner is None]
+
+
+def _keys(job_id: str) -> list[str]:
+    return [f"{PREFIX}job:{job_id}", f"{PREFIX}lease:{job_id}"]

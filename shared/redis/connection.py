@@ -1,0 +1,57 @@
+"""The connection to Redis, and its faults as ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis
+
+from shared.errors import RedisUnavailable
+from shared.protocol import new_id
+from shared.settings import Settings
+
+PREFIX = "atelier:"
+#: Its disk is full, or its replicas are gone: any command that writes is refused, however right it is.
+_REFUSED_FOR_NOW = re.compile(r"(?:^|caused error: )(?:MISCONF|NOREPLICAS)\b")
+
+
+def connect_redis(settings: Settings) -> redis.Redis:
+    """Return a client that decodes answers to text; it connects when first used."""
+    client: redis.Redis = redis.Redis.from_url(
+        settings.redis_url,
+        decode_responses=True,
+        socket_connect_timeout=2,
+        socket_timeout=10,
+        socket_keepalive=True,
+        health_check_interval=25,
+    )
+    return client
+
+
+@contextmanager
+def redis_errors() -> Iterator[None]:
+    """Turn the faults of connection and server into `RedisUnavailable`; wrong commands stay what they are."""
+    try:
+        yield
+    except (redis.ConnectionError, redis.TimeoutError) as error:
+        raise RedisUnavailable(f"Redis does not answer: {error}") from error
+    except (redis.ReadOnlyError, redis.OutOfMemoryError) as error:
+        raise RedisUnavailable(f"Redis refuses to write: {error}") from error
+    except redis.ResponseError as error:
+        if not _REFUSED_FOR_NOW.search(str(error)):
+            raise
+        raise RedisUnavailable(f"Redis refuses to write: {error}") from error
+
+
+class Epoch:
+    """Raises `RedisUnavailable` when Redis does not answer."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    def is_new(self) -> bool:
+        """Whether the mark was missing; it is set then, so that the next answer is no."""
+        with redis_errors():
+            return bool(self._client.set(f"{PREFIX}epoch", new_id(), nx=True))

@@ -1,0 +1,112 @@
+"""Live progress: where a running attempt is, kept in Redis only and merged in when a job is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+
+import redis
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from shared.redis.connection import PREFIX, redis_errors
+
+_KEEP_SECONDS = 24 * 3600
+
+
+class LiveProgress(BaseModel):
+    """Where an attempt is; losses by part; `preview_step` is 0 while there is no preview."""
+
+    model_config = ConfigDict(frozen=True)
+
+    attempt: int
+    step: int
+    steps: int
+    loss_total: float
+    loss_content: float
+    loss_style: float
+    steps_per_second: float | None
+    preview_step: int = 0
+
+
+class ProgressBoard:
+    """The live progress of all jobs. Every method raises `RedisUnavailable` when Redis does not answer."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    def publish(self, job_id: str, progress: LiveProgress) -> None:
+        """Replace a job's progress and wake those who watch it."""
+        with redis_errors():
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.set(_progress_key(job_id), progress.model_dump_json(), ex=_KEEP_SECONDS)
+            pipeline.publish(_channel(job_id), "progress")
+            pipeline.execute()
+
+    def read(self, job_ids: list[str]) -> dict[str, LiveProgress]:
+        """Return the progress of those of the jobs that have some."""
+        if not job_ids:
+            return {}
+        with redis_errors():
+            texts = self._client.mget([_progress_key(job_id) for job_id in job_ids])
+        found = {}
+        for job_id, text in zip(job_ids, texts, strict=True):
+            try:
+                if text is not None:
+                    found[job_id] = LiveProgress.model_validate_json(text)
+            except ValidationError:
+                continue  # written by another version during an upgrade: a hint that is not understood
+        return found
+
+    def notify(self, *job_ids: str) -> None:
+        """Wake those who watch the jobs: their rows have changed."""
+        with redis_errors():
+            pipeline = self._client.pipeline(transaction=False)
+            for job_id in job_ids:
+                pipeline.publish(_channel(job_id), "changed")
+            pipeline.execute()
+
+    @contextmanager
+    def watch(self, job_id: str) -> Iterator[redis.client.PubSub]:
+        """Subscribe to a job's channel; ``get_message(timeout=seconds)`` then waits for the next change."""
+        pubsub: redis.client.PubSub = self._client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+        with redis_errors(), pubsub:
+            pubsub.subscribe(_channel(job_id))
+            yield pubsub
+
+
+def _progress_key(job_id: str) -> str:
+    return f"{PREFIX}progress:{job_id}"
+
+
+def _channel(job_id: str) -> str:
+    return f"{PREFIX}watch:{job_id}"
+
+
+class Flag(StrEnum):
+    """A request to the worker of a running job."""
+
+    CANCEL = "cancel"
+    PAUSE = "pause"
+
+
+class Flags:
+    """The flags of all jobs. Every method raises `RedisUnavailable` when Redis does not answer."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    def raise_flag(self, job_id: str, attempt: int, flag: Flag) -> None:
+        """Ask the worker of an attempt for something; the last word counts, and no later attempt hears it."""
+        with redis_errors():
+            self._client.set(_flag_key(job_id, attempt), flag.value, ex=_KEEP_SECONDS)
+
+    def read(self, job_id: str, attempt: int) -> Flag | None:
+        """Return what the worker of an attempt is asked for."""
+        with redis_errors():
+            value = self._client.get(_flag_key(job_id, attempt))
+        return Flag(value) if value in list(Flag) else None
+
+
+def _flag_key(job_id: str, attempt: int) -> str:
+    return f"{PREFIX}flag:{job_id}:{attempt}"

@@ -1,0 +1,83 @@
+"""The event stream: what workers report, kept by Redis until the projector has written it to the database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from shared.protocol import WorkerEvent
+from shared.redis.connection import PREFIX, redis_errors
+
+STREAM = PREFIX + "events"
+GROUP = "projector"
+_CONSUMER = "control"
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One entry of the stream: its id there, and the event's JSON text."""
+
+    entry_id: str
+    text: str
+
+
+class EventStream:
+    """A Redis stream with one consumer group. Every method raises `RedisUnavailable` when Redis is away."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    def report(self, event: WorkerEvent) -> None:
+        """Append an event. Nothing is ever trimmed here: an unread entry must not get lost."""
+        with redis_errors():
+            self._client.xadd(STREAM, {"event": event.model_dump_json()})
+
+    def pending(self, *, count: int) -> list[Delivery]:
+        """Return entries that were delivered before but never acknowledged, oldest first."""
+        return self._read("0", count=count, block_ms=None)
+
+    def fresh(self, *, count: int, block_ms: int | None = None) -> list[Delivery]:
+        """Return entries never delivered before; wait up to `block_ms` milliseconds for the first."""
+        return self._read(">", count=count, block_ms=block_ms)
+
+    def acknowledge(self, deliveries: list[Delivery]) -> None:
+        """Drop entries that are safe in the database."""
+        if not deliveries:
+            return
+        ids = [delivery.entry_id for delivery in deliveries]
+        with redis_errors():
+            pipeline = self._client.pipeline(transaction=True)
+            pipeline.xack(STREAM, GROUP, *ids)
+            pipeline.xdel(STREAM, *ids)
+            pipeline.execute()
+
+    def length(self) -> int:
+        """Return how many entries are not yet acknowledged or not yet read."""
+        with redis_errors():
+            return int(self._client.xlen(STREAM))
+
+    def _read(self, start: str, *, count: int, block_ms: int | None) -> list[Delivery]:
+        with redis_errors():
+            try:
+                answer = self._group_read(start, count, block_ms)
+            except redis.ResponseError as error:
+                if "NOGROUP" not in str(error):
+                    raise
+                # Redis came back without its data, or this is the first start.
+                self._create_group()
+                answer = self._group_read(start, count, block_ms)
+        entries = answer[0][1] if answer else []
+        return [Delivery(entry_id, fields.get("event", "")) for entry_id, fields in entries if fields]
+
+    def _group_read(self, start: str, count: int, block_ms: int | None) -> list[Any]:
+        answer: Any = self._client.xreadgroup(GROUP, _CONSUMER, {STREAM: start}, count=count, block=block_ms)
+        return list(answer.items()) if isinstance(answer, dict) else list(answer or [])
+
+    def _create_group(self) -> None:
+        try:
+            self._client.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
+        except redis.ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise

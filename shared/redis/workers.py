@@ -1,0 +1,134 @@
+"""The workers that are alive: each node says so every few seconds, and is gone when it stops saying so."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+import redis
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from shared.redis.connection import PREFIX, redis_errors
+
+#: Long enough for a node that Redis does not reach for a while; it names one run of a node, so it can wait.
+_DRAIN_SECONDS = 3600
+
+
+class WorkerState(StrEnum):
+    """What a node is doing."""
+
+    #: Its engine is being loaded.
+    STARTING = "starting"
+    IDLE = "idle"
+    BUSY = "busy"
+    #: It takes no job any more, hands back the one it has, and ends.
+    DRAINING = "draining"
+
+
+class WorkerJob(BaseModel):
+    """The attempt that a node is busy with; `step` is the last one made, `since` when it was claimed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    job_id: str
+    attempt: int
+    step: int
+    steps: int
+    since: datetime
+
+
+class WorkerBeat(BaseModel):
+    """What a node says of itself.
+
+    The memory is the GPU's, or the machine's for a node on the CPU; None where it cannot be measured.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    worker_id: str
+    host: str = ""
+    device: str
+    memory_total_bytes: int | None = None
+    memory_used_bytes: int | None = None
+    weights: str
+    notice: str | None = None
+    state: WorkerState = WorkerState.IDLE
+    job: WorkerJob | None = None
+    version: str = ""
+    started_at: datetime
+    at: datetime
+
+    @property
+    def takes_jobs(self) -> bool:
+        """Whether a job that is queued now may come to this node."""
+        return self.state is not WorkerState.DRAINING
+
+
+class WorkerRegistry:
+    """All nodes that are alive. Every method raises `RedisUnavailable` when Redis does not answer."""
+
+    def __init__(self, client: redis.Redis, *, worker_seconds: float = 30) -> None:
+        self._client = client
+        self._keep_ms = int(worker_seconds * 1000)
+
+    def beat(self, beat: WorkerBeat) -> None:
+        """Say that a node is alive."""
+        with redis_errors():
+            self._client.set(_key(beat.worker_id), beat.model_dump_json(), px=self._keep_ms)
+
+    def leave(self, worker_id: str) -> None:
+        """Say that a node is going."""
+        with redis_errors():
+            self._client.delete(_key(worker_id), _drain_key(worker_id))
+
+    def alive(self) -> list[WorkerBeat]:
+        """Return the nodes that are alive, sorted by id."""
+        with redis_errors():
+            keys = sorted(self._client.scan_iter(match=_key("*"), count=500))
+        return self._read([key.removeprefix(_key("")) for key in keys])
+
+    def drain(self, worker_id: str) -> WorkerBeat | None:
+        """Ask a node to hand its job back and end; return it as draining, or None when it is not alive.
+
+        The request is for this run of the node: one that is started under the same name does not hear it.
+        """
+        for beat in self._read([worker_id]):
+            with redis_errors():
+                self._client.set(_drain_key(worker_id), _run_of(beat), ex=_DRAIN_SECONDS)
+            return beat.model_copy(update={"state": WorkerState.DRAINING})
+        return None
+
+    def is_drain_asked(self, beat: WorkerBeat) -> bool:
+        """Whether somebody has asked this run of a node to drain."""
+        with redis_errors():
+            return self._client.get(_drain_key(beat.worker_id)) == _run_of(beat)
+
+    def _read(self, worker_ids: list[str]) -> list[WorkerBeat]:
+        """Return those of the nodes that are alive; one that was asked to drain is draining from then on."""
+        if not worker_ids:
+            return []
+        with redis_errors():
+            texts = self._client.mget([_key(worker_id) for worker_id in worker_ids])
+            drains = self._client.mget([_drain_key(worker_id) for worker_id in worker_ids])
+        beats = []
+        for text, drain in zip(texts, drains, strict=True):
+            try:
+                beat = WorkerBeat.model_validate_json(text) if text is not None else None
+            except ValidationError:
+                continue  # a node of another version during an upgrade
+            if beat is not None:
+                asked = drain == _run_of(beat)
+                beats.append(beat.model_copy(update={"state": WorkerState.DRAINING}) if asked else beat)
+        return beats
+
+
+def _run_of(beat: WorkerBeat) -> str:
+    return beat.started_at.isoformat()
+
+
+def _key(worker_id: str) -> str:
+    return f"{PREFIX}worker:{worker_id}"
+
+
+def _drain_key(worker_id: str) -> str:
+    return f"{PREFIX}drain:{worker_id}"

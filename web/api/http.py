@@ -1,0 +1,288 @@
+"""JSON answers: readable by people, valid for machines, not kept by caches."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import difflib
+import hashlib
+import io
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, BinaryIO, TypeVar
+from urllib.parse import quote
+
+from flask import Response, request
+from pydantic import BaseModel, ValidationError
+from werkzeug.datastructures import FileStorage
+from werkzeug.exceptions import RequestedRangeNotSatisfiable, RequestEntityTooLarge, UnsupportedMediaType
+from werkzeug.http import dump_options_header
+from werkzeug.wsgi import FileWrapper
+
+from shared.errors import Fault, MalformedRequest, MissingPart
+from shared.picture import PictureLimits
+from web.assets.uploads import max_body_bytes, too_heavy
+from web.jobs.queries import JobFilter
+
+
+def json_answer(
+    data: Mapping[str, object],
+    status: int = 200,
+    *,
+    headers: Mapping[str, str] | None = None,
+    media_type: str = "application/json",
+) -> Response:
+    """Return a response of `data`; what cannot be written as UTF-8 becomes a question mark."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False)
+    response = Response(text.encode("utf-8", "replace") + b"\n", status=status, content_type=media_type)
+    response.headers["Cache-Control"] = "no-cache"
+    response.headers.update(headers or {})
+    return response
+
+
+MAX_WAIT_SECONDS = 60
+_WAIT = re.compile(r'\s*wait\s*=\s*"?([0-9]{1,9})"?\s*(?:;.*)?', re.IGNORECASE)
+
+
+def wait_seconds(header: str | None) -> int:
+    """Return how long a client wants to wait, 0 to 60 s; a preference that is not understood is none."""
+    for part in (header or "").split(","):
+        match = _WAIT.fullmatch(part)
+        if match:
+            return min(int(match[1]), MAX_WAIT_SECONDS)
+    return 0
+
+
+_MAX_TEXT_BYTES = 500_000
+
+
+def parse_json(text: str | bytes, *, name: str) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the value of a JSON text; `name` is what messages call it.
+
+    Raises:
+        MalformedRequest: saying where it is not well formed.
+    """
+    try:
+        value = json.loads(text)
+        # Half a surrogate pair is JSON, but no text that could be stored or shown.
+        json.dumps(value, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        raise MalformedRequest(
+            f"{name} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+        ) from None
+    except (ValueError, RecursionError):
+        raise MalformedRequest(f"{name} is not JSON that can be read") from None
+    return value
+
+
+def refuse_unknown(kind: str, given: Iterable[str], *, known: Iterable[str]) -> None:
+    """Refuse names that mean nothing here: a misspelt one must not be passed over.
+
+    Raises:
+        MalformedRequest: naming them, and what they may have been meant to be.
+    """
+    names = sorted(known)
+    faults = []
+    for name in sorted(set(given) - set(names)):
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names) or 'none'}"
+        faults.append(Fault(f"/{name}", f"unknown_{kind}", f"{name} is not a {kind} here; {hint}"))
+    if faults:
+        raise MalformedRequest("; ".join(fault.detail for fault in faults), faults=tuple(faults))
+
+
+def file_part(name: str) -> FileStorage:
+    """Return the one file of this name in a multipart request.
+
+    Raises:
+        MissingPart: when there is none.
+        MalformedRequest: when there are several.
+    """
+    files = [file for file in request.files.getlist(name) if file.filename]
+    if not files:
+        hint = f"{name} was sent as text; send it as a file" if name in request.form else f"{name} is missing"
+        raise MissingPart(
+            f"{hint} (with curl: -F {name}=@picture.jpg)", faults=(Fault(f"/{name}", "missing_part", hint),)
+        )
+    if len(files) > 1:
+        raise MalformedRequest(f"{name} was sent {len(files)} times; send it once")
+    return files[0]
+
+
+def text_part(name: str) -> str | None:
+    """Return a part that is text, also when it was sent as a file; None when it is not there.
+
+    Raises:
+        MalformedRequest: when it is not UTF-8, or larger than 500 kB.
+    """
+    file = request.files.get(name)
+    if file is None:
+        return request.form.get(name)
+    data = file.stream.read(_MAX_TEXT_BYTES + 1)
+    if len(data) > _MAX_TEXT_BYTES:
+        raise MalformedRequest(f"{name} has more than {_MAX_TEXT_BYTES // 1000} kB")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise MalformedRequest(f"{name} is not UTF-8 text") from None
+
+
+def receive_upload(limits: PictureLimits, *, known: Iterable[str]) -> None:
+    """Receive a multipart request with pictures; its files lie on disk until they are read.
+
+    Raises:
+        PictureTooHeavy: when the whole has more bytes than two pictures may have.
+        MalformedRequest: for parts that mean nothing here.
+    """
+    request.max_content_length = max_body_bytes(limits)
+    try:
+        refuse_unknown("part", [*request.files, *request.form], known=known)
+    except RequestEntityTooLarge:
+        size = request.content_length
+        if size is not None and size <= request.max_content_length:
+            raise MalformedRequest(
+                "a part that is text has more than 500 kB, or there are too many"
+            ) from None
+        raise too_heavy("the request", size, limits) from None
+
+
+def body_faults(error: ValidationError) -> MalformedRequest | MissingPart:
+    """Return the refusal of a body that a model does not accept."""
+    faults = tuple(_fault(dict(item)) for item in error.errors())
+    detail = "; ".join(fault.detail for fault in faults)
+    only_missing = all(fault.code == "missing_part" for fault in faults)
+    return (MissingPart if only_missing else MalformedRequest)(detail, faults=faults)
+
+
+def _fault(item: dict[str, Any]) -> Fault:
+    parts = [str(part) for part in item["loc"] if part != "[key]"]
+    pointer = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
+    name = ".".join(parts) or "the body"
+    if item["type"] == "missing":
+        return Fault(pointer, "missing_part", f"{name} is missing")
+    if item["type"] == "extra_forbidden":
+        return Fault(pointer, "unknown_field", f"{name} is not a field here")
+    return Fault(pointer, "invalid_value", f"{name}: {item['msg'].removeprefix('Value error, ')}")
+
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+def read_body(kind: type[Body]) -> Body:
+    """Return the body of this kind that was sent; nothing sent is as good as an empty object.
+
+    Raises:
+        MalformedRequest, MissingPart: naming each field that is unknown, missing or not valid.
+        UnsupportedMediaType: when something else than JSON was sent.
+    """
+    values = _read_object()
+    fields = [field.alias or name for name, field in kind.model_fields.items()]
+    refuse_unknown("field", values, known=fields)
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise body_faults(error) from None
+
+
+def refuse_body() -> None:
+    """Refuse a body with something in it, where there is nothing to say.
+
+    Raises:
+        MalformedRequest, UnsupportedMediaType: as `read_body` does.
+    """
+    refuse_unknown("field", _read_object(), known=())
+
+
+def _read_object() -> dict[str, object]:
+    refuse_unknown("parameter", request.args, known=())
+    data = request.get_data(cache=False)
+    if not data.strip():
+        return {}
+    if not request.is_json:
+        raise UnsupportedMediaType(f"send application/json, not {request.mimetype or 'nothing'}")
+    values = parse_json(data, name="the body")
+    if not isinstance(values, dict):
+        raise MalformedRequest("the body must be a JSON object")
+    return values
+
+
+#: For what never changes: a year, the most that caches care for.
+FOREVER_SECONDS = 31_536_000
+
+
+def send_stored(
+    file: BinaryIO, *, content_type: str, etag: str, download_name: str | None = None, max_age: int = 0
+) -> Response:
+    """Return a response of a seekable file, which is closed with it; `max_age` is in seconds.
+
+    A file that never changes has a `max_age`; any other is asked for again with its ETag each time.
+
+    Raises:
+        RequestedRangeNotSatisfiable: when the range asked for lies outside.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    response = Response(FileWrapper(file), content_type=content_type, direct_passthrough=True)
+    response.call_on_close(file.close)
+    response.content_length = size
+    response.set_etag(etag)
+    response.headers["Cache-Control"] = f"private, max-age={max_age}, immutable" if max_age else "no-cache"
+    if download_name is not None:
+        response.headers["Content-Disposition"] = _disposition(download_name)
+    try:
+        response.make_conditional(request, accept_ranges=True, complete_length=size)
+    except RequestedRangeNotSatisfiable:
+        file.close()
+        raise
+    return response
+
+
+def send_bytes(data: bytes, *, content_type: str, etag: str, max_age: int = 0) -> Response:
+    """Return a response of bytes; without a `max_age` they may be others the next time."""
+    return send_stored(io.BytesIO(data), content_type=content_type, etag=etag, max_age=max_age)
+
+
+def _disposition(name: str) -> str:
+    """Name the file for browsers old and new; quotes and separators would end the name or make it a path."""
+    safe = "".join("_" if letter in '/\\"' else letter for letter in name)
+    plain = safe.encode("ascii", "replace").decode().replace("?", "_")
+    header = dump_options_header("inline", {"filename": plain})
+    if plain != safe:
+        header += f"; filename*=UTF-8''{quote(safe, safe='')}"
+    return header
+
+
+def make_token(last_id: str, only: JobFilter) -> str:
+    """Return the token of the page after the job `last_id`."""
+    text = json.dumps({"before": last_id, "filters": _digest(only)})
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def read_token(token: str, only: JobFilter) -> str:
+    """Return the id of the job that the page before ended with.
+
+    Raises:
+        MalformedRequest: when it is not one of ours, or was made for other filters.
+    """
+    try:
+        padded = token.encode("ascii") + b"=" * (-len(token) % 4)
+        values = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        before, filters = str(values["before"]), values["filters"]
+    except (binascii.Error, ValueError, KeyError, TypeError, RecursionError):
+        raise MalformedRequest("page_token is damaged; take it from next_page_token as it is") from None
+    if filters != _digest(only):
+        raise MalformedRequest("page_token belongs to a list with other filters; begin again without it")
+    return before
+
+
+def _digest(only: JobFilter) -> str:
+    values = {
+        "statuses": sorted(only.statuses),
+        "labels": sorted(only.labels.items()),
+        "batch_id": only.batch_id,
+        "created_after": only.created_after.isoformat() if only.created_after else None,
+        "name": only.name.lower(),
+    }
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]

@@ -1,0 +1,225 @@
+"""What a view says of itself: the OpenAPI document is made from it, and lacks no view."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from flask import Flask
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+from werkzeug.routing import Rule
+
+from shared.errors import AtelierError
+from shared.options import StyleOptions
+from web.api import API_PATH
+from web.api.problems import MEDIA_TYPE, status_of
+from web.api.schemas import ProblemOut
+
+_V = TypeVar("_V", bound=Callable[..., Any])
+_KEY = "operation"
+JSON = "application/json"
+MULTIPART = "multipart/form-data"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One way a view answers: one of some models in JSON, other media types, or nothing but headers."""
+
+    description: str
+    models: tuple[type[BaseModel], ...] = ()
+    media_types: tuple[str, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter in the query or a header; those in the path are read from it."""
+
+    name: str
+    description: str
+    place: str = "query"
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What one method of one path does."""
+
+    summary: str
+    tag: str
+    answers: Mapping[int, Answer]
+    refusals: tuple[type[AtelierError], ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    #: Media type → model, or a schema for what no model describes.
+    bodies: Mapping[str, type[BaseModel] | Mapping[str, Any]] = field(default_factory=dict)
+    needs_body: bool = True
+
+    def __call__(self, view: _V) -> _V:
+        """Describe a view, as its decorator; the view's docstring is the long description."""
+        vars(view)[_KEY] = self
+        return view
+
+
+def operation_of(view: Callable[..., Any]) -> Operation | None:
+    """Return what a view says of itself."""
+    found = vars(view).get(_KEY)
+    return found if isinstance(found, Operation) else None
+
+
+WAIT = Parameter(
+    "Prefer",
+    "wait=N waits up to N seconds, at most 60",
+    "header",
+    {"type": "string", "examples": ["wait=30"]},
+)
+IF_NONE_MATCH = Parameter("If-None-Match", "An ETag: answers 304 when it is still the same", "header")
+RANGE = Parameter("Range", "bytes=first-last: answers 206 with that part", "header")
+NOT_MODIFIED = Answer("Not changed since the ETag")
+PARTIAL = Answer("The part asked for", media_types=("application/octet-stream",))
+
+
+_REF = "#/components/schemas/{model}"
+_TAGS = {
+    "assets": "Pictures that are uploaded once and used in many jobs.",
+    "jobs": "A job makes one picture of a content and a style.",
+    "pictures": "What a job leaves: previews, checkpoints and the result.",
+    "workers": "Who does the work, and how much of it waits.",
+    "health": "For operators.",
+}
+_ALWAYS = {"X-Request-Id": "The request's id, also in the service's log"}
+
+
+def build_document(app: Flask, *, version: str) -> dict[str, Any]:
+    """Return the document of all views of an app.
+
+    Raises:
+        LookupError: when a view does not say what it does.
+    """
+    paths: dict[str, dict[str, Any]] = {}
+    operations: list[Operation] = []
+    for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
+        view = app.view_functions[rule.endpoint]
+        operation = operation_of(view)
+        if operation is None and not rule.rule.startswith(API_PATH):
+            continue  # a page, for people
+        if operation is None:
+            raise LookupError(f"the view {rule.endpoint} does not say what it does")
+        operations.append(operation)
+        path = re.sub(r"<(?:[^:<>]+:)?([^<>]+)>", r"{\1}", rule.rule)
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+            text = inspect.getdoc(view) or ""
+            paths.setdefault(path, {})[method.lower()] = _describe(operation, rule, text)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Atelier",
+            "version": version,
+            "summary": "Neural style transfer as a job service",
+            "description": "Hand in a content and a style picture, watch the job, take the result.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
+        "paths": paths,
+        "components": {"schemas": _schemas(operations)},
+    }
+
+
+def _describe(operation: Operation, rule: Rule, text: str) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": rule.endpoint.replace(".", "_"),
+        "summary": operation.summary,
+        "description": text,
+        "tags": [operation.tag],
+        "parameters": [*_path_parameters(rule), *map(_parameter, operation.parameters)],
+        "responses": _responses(operation),
+    }
+    if operation.bodies:
+        content = {kind: {"schema": _schema_or_ref(body)} for kind, body in operation.bodies.items()}
+        described["requestBody"] = {"required": operation.needs_body, "content": content}
+    return described
+
+
+def _responses(operation: Operation) -> dict[str, Any]:
+    responses = {str(status): _answer(answer) for status, answer in sorted(operation.answers.items())}
+    by_status: dict[int, list[type[AtelierError]]] = {}
+    for refusal in operation.refusals:
+        # An abstract kind never occurs itself.
+        for kind in refusal.__subclasses__() or [refusal]:
+            known = by_status.setdefault(status_of(kind), [])
+            if kind not in known:
+                known.append(kind)
+    for status, refusals in sorted(by_status.items()):
+        codes = "; ".join(f"`{refusal.code}`: {refusal.title().rstrip('.')}" for refusal in refusals)
+        responses[str(status)] = _problem(codes)
+    responses["default"] = _problem("Any other problem")
+    return responses
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    headers = {
+        name: {"description": text, "schema": {"type": "string"}}
+        for name, text in {**_ALWAYS, **answer.headers}.items()
+    }
+    described: dict[str, Any] = {"description": answer.description, "headers": headers}
+    if answer.models:
+        schemas = [_schema_or_ref(model) for model in answer.models]
+        described["content"] = {JSON: {"schema": schemas[0] if len(schemas) == 1 else {"oneOf": schemas}}}
+    elif answer.media_types:
+        described["content"] = {kind: {} for kind in answer.media_types}
+    return described
+
+
+def _problem(description: str) -> dict[str, Any]:
+    return {"description": description, "content": {MEDIA_TYPE: {"schema": _schema_or_ref(ProblemOut)}}}
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    return {
+        "name": parameter.name,
+        "in": parameter.place,
+        "description": parameter.description,
+        "required": False,
+        "schema": dict(parameter.schema),
+    }
+
+
+def _path_parameters(rule: Rule) -> Iterable[dict[str, Any]]:
+    for name in sorted(rule.arguments):
+        kind = "integer" if f"<int:{name}>" in rule.rule else "string"
+        yield {"name": name, "in": "path", "required": True, "schema": {"type": kind}}
+
+
+def _schema_or_ref(body: Any) -> dict[str, Any]:  # noqa: ANN401 - a model, or a schema
+    if isinstance(body, type) and issubclass(body, BaseModel):
+        return {"$ref": _REF.format(model=body.__name__)}
+    return dict(body)
+
+
+def _schemas(operations: Iterable[Operation]) -> dict[str, Any]:
+    """Return the schemas of all models: those of answers as they are written, those of bodies as read."""
+    modes: dict[type[BaseModel], JsonSchemaMode] = {ProblemOut: "serialization", StyleOptions: "validation"}
+    for operation in operations:
+        for answer in operation.answers.values():
+            modes.update(dict.fromkeys(answer.models, "serialization"))
+        for body in operation.bodies.values():
+            if isinstance(body, type):
+                modes[body] = "validation"
+    inputs = sorted(modes.items(), key=lambda item: item[0].__name__)
+    schemas: dict[str, Any] = models_json_schema(inputs, ref_template=_REF)[1]["$defs"]
+    return {name: _with_references(schema) for name, schema in schemas.items()}
+
+
+def _with_references(schema: Any) -> Any:  # noqa: ANN401 - any part of a JSON schema
+    """Turn ``x-ref``, which pydantic leaves alone, into a reference to a model that it does not know of."""
+    if isinstance(schema, list):
+        return [_with_references(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "x-ref" in schema:
+        return {"$ref": _REF.format(model=schema["x-ref"])}
+    return {name: _with_references(part) for name, part in schema.items()}

@@ -1,0 +1,417 @@
+"""The shapes of the answers, other than jobs; the OpenAPI document is made from them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, PlainSerializer, WithJsonSchema
+
+from shared.clock import to_rfc3339
+from shared.redis.workers import WorkerState
+from shared.status import JobStatus
+from web.jobs.estimates import Forecast, run_message, wait_message
+
+Moment = Annotated[
+    datetime,
+    PlainSerializer(to_rfc3339, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-23T08:47:41.120Z"]}),
+]
+#: Every option; `web.api.openapi` turns x-ref into a reference.
+Options = Annotated[dict[str, Any], WithJsonSchema({"x-ref": "StyleOptions"})]
+
+
+class AssetOut(BaseModel):
+    """An uploaded picture."""
+
+    id: str
+    sha256: str
+    filename: str
+    content_type: str
+    size_bytes: int
+    width: int = Field(description="Pixels, as people see the picture (EXIF orientation applied)")
+    height: int = Field(description="Pixels")
+    created_at: Moment
+    url: str = Field(description="Where its bytes are")
+
+
+class CheckpointOut(BaseModel):
+    """A checkpoint."""
+
+    step: int
+    attempt: int
+    losses: dict[str, float | None]
+    curve: list[list[float]] = Field(
+        description="[step, total, content, style] of each step since the checkpoint before"
+    )
+    sha256: str = Field(description="Of its state, from which a job resumes")
+    created_at: Moment
+    url: str = Field(description="Where its picture is")
+
+
+class CheckpointsOut(BaseModel):
+    """All checkpoints of a job, by step."""
+
+    checkpoints: list[CheckpointOut]
+
+
+class AttemptOut(BaseModel):
+    """One attempt of a job."""
+
+    number: int
+    worker_id: str | None
+    device: str | None
+    resumed_from_step: int | None
+    started_at: Moment | None
+    ended_at: Moment | None
+    outcome: str | None = Field(description="null while it is under way")
+
+
+class AttemptsOut(BaseModel):
+    """All attempts of a job, first to last."""
+
+    attempts: list[AttemptOut]
+
+
+class FaultOut(BaseModel):
+    """One fault in a request."""
+
+    pointer: str = Field(description="JSON pointer to it, such as /options/steps")
+    code: str
+    detail: str
+
+
+class ProblemOut(BaseModel):
+    """A problem as RFC 9457 has it, with a stable code."""
+
+    type: str
+    title: str
+    status: int
+    detail: str = Field(description="What was measured and what is allowed")
+    instance: str
+    code: str
+    errors: list[FaultOut]
+    suggestion: str | None = None
+
+
+class HealthOut(BaseModel):
+    """A sign of life."""
+
+    status: str
+
+
+class CheckOut(BaseModel):
+    """One part of the service."""
+
+    ok: bool
+    detail: str | None = None
+
+
+class ReadinessOut(BaseModel):
+    """Whether jobs are taken; degraded means that they are, but do not start for now."""
+
+    ready: bool
+    degraded: bool
+    checks: dict[str, CheckOut]
+
+
+class EstimateOut(BaseModel):
+    """How long a job would run, from what the last jobs took on this service, and what it would wait for."""
+
+    seconds: float | None = Field(
+        description="From its first step to its result; null: nothing is measured yet"
+    )
+    low: float | None = Field(description="Few jobs take less")
+    high: float | None = Field(description="Few jobs take more")
+    count: int = Field(description="How many jobs this was measured at")
+    message: str = Field(description="The same in words")
+    queue: QueueOut
+
+
+class SizeOut(BaseModel):
+    """A size in pixels."""
+
+    width: int
+    height: int
+
+
+class WorkingSizesOut(BaseModel):
+    """The sizes both pictures are worked on at."""
+
+    content: SizeOut
+    style: SizeOut
+
+
+class ValidationOut(BaseModel):
+    """What a job would be carried out with; nothing of it is stored."""
+
+    options: Options
+    working_size: WorkingSizesOut
+    estimate: EstimateOut
+
+
+def estimate_out(forecast: Forecast) -> EstimateOut:
+    """Return a forecast as the API shows it."""
+    run = forecast.run
+    return EstimateOut(
+        seconds=run and run.seconds,
+        low=run and run.low,
+        high=run and run.high,
+        count=run.count if run else 0,
+        message=run_message(run),
+        queue=QueueOut(
+            position=forecast.position,
+            ahead_seconds=forecast.ahead_seconds,
+            eligible_workers=forecast.workers,
+            message=wait_message(forecast),
+        ),
+    )
+
+
+class WorkerMemoryOut(BaseModel):
+    """The memory of a worker's device: the GPU's, or the machine's for a worker on the CPU."""
+
+    total_bytes: int | None = Field(description="null where it cannot be measured")
+    used_bytes: int | None = Field(description="By whatever program; null where it cannot be measured")
+
+
+class WorkerJobOut(BaseModel):
+    """The job that a worker is busy with."""
+
+    id: str
+    name: str | None = Field(
+        description="What people call it: its name, else its pictures; null if it is gone"
+    )
+    attempt: int
+    step: int = Field(description="As of the last beat, about a second ago")
+    steps: int
+    since: Moment = Field(description="When the worker took it")
+    url: str
+
+
+class WorkerUrlsOut(BaseModel):
+    """Where to go from here."""
+
+    drain: str | None = Field(description="For POST; null once it is draining")
+
+
+class WorkerOut(BaseModel):
+    """A worker: one node, on one device."""
+
+    id: str
+    host: str
+    device: str
+    memory: WorkerMemoryOut
+    weights: str
+    notice: str | None = Field(description="Something one should know of the weights")
+    state: WorkerState = Field(
+        description="starting: its engine is being loaded; draining: it hands its job back and ends"
+    )
+    job: WorkerJobOut | None
+    version: str
+    started_at: Moment
+    heartbeat_age_seconds: float = Field(
+        ge=0, description="It says so every 5 s, and at once when something changes"
+    )
+    urls: WorkerUrlsOut
+
+
+class WorkersOut(BaseModel):
+    """The workers that are connected."""
+
+    workers: list[WorkerOut] | None = Field(description="By id; null while Redis cannot be asked")
+    message: str | None = Field(description="Why no job can start, if there is a reason")
+
+
+class QueueStateOut(BaseModel):
+    """The queue of all jobs."""
+
+    depth: int = Field(description="Jobs that wait for a worker")
+    waiting_for_others: int = Field(
+        description="Jobs that wait for the result of another one with the same work; not in `depth`"
+    )
+    running: int = Field(description="Jobs that workers have, those being canceled included")
+    paused: int
+    oldest_age_seconds: float | None = Field(
+        description="How long the first of `depth` has waited; null when none waits"
+    )
+    backlog_seconds: float | None = Field(
+        description="Likely wait of a job handed in now; null without a worker, or while nothing is measured"
+    )
+    workers: int | None = Field(description="Workers that take jobs; null while Redis cannot be asked")
+    message: str | None = Field(description="Why no job can start, if there is a reason")
+
+
+class QueueOut(BaseModel):
+    """The job's place in the queue."""
+
+    position: int | None = Field(
+        description="1 is the next to be taken; a job that waits for another one has its place, "
+        "and null once that one is being worked on"
+    )
+    ahead_seconds: float | None = Field(description="Likely wait; null while nothing is measured yet")
+    eligible_workers: int | None = Field(description="Workers connected; null while Redis is away")
+    message: str | None = Field(description="Why the job does not start, if there is a reason")
+
+
+class EtaOut(BaseModel):
+    """When the job is likely to be done."""
+
+    seconds: float
+
+
+class InputOut(BaseModel):
+    """One picture that the job works with."""
+
+    asset_id: str
+    sha256: str
+    filename: str
+    width: int
+    height: int
+    url: str
+
+
+class InputsOut(BaseModel):
+    """Both pictures."""
+
+    content: InputOut
+    style: InputOut
+
+
+class LossOut(BaseModel):
+    """The loss and its parts."""
+
+    total: float | None
+    content: float | None
+    style: float | None
+
+
+class ProgressOut(BaseModel):
+    """How far the job is."""
+
+    value: float = Field(ge=0, le=1, description="step / steps")
+    step: int
+    steps: int
+    loss: LossOut | None
+    steps_per_second: float | None
+
+
+class JobAttemptOut(BaseModel):
+    """The attempt that counts now."""
+
+    number: int
+    max: int
+    worker_id: str | None
+    device: str | None
+    resumed_from_step: int | None
+
+
+class WeightsOut(BaseModel):
+    """The network's weights in use."""
+
+    name: str
+    sha256: str | None = None
+    notice: str | None = Field(None, description="Something one should know of them")
+
+
+class OutputOut(BaseModel):
+    """A picture that the job hands out."""
+
+    name: str
+    content_type: str
+    size_bytes: int
+    sha256: str
+    width: int
+    height: int
+    url: str | None
+
+
+class JobErrorOut(BaseModel):
+    """Why the job failed."""
+
+    code: str
+    title: str
+    detail: str
+    retryable: bool
+    suggestion: str | None = None
+
+
+class MetricsOut(BaseModel):
+    """What was measured."""
+
+    queue_seconds: float | None
+    run_seconds: float | None
+    gpu_peak_bytes: int | None
+
+
+class UrlsOut(BaseModel):
+    """Where to go from here; null is a transition not legal now, or an output not there yet."""
+
+    self: str
+    events: str
+    preview: str
+    thumbnail: str = Field(
+        description="Another address whenever it may be another picture: keep it as long as you like"
+    )
+    output: str | None
+    checkpoints: str
+    attempts: str
+    cancel: str | None
+    pause: str | None
+    resume: str | None
+    retry: str | None
+    extend: str | None
+    fork: str | None = Field(description="null as well while no checkpoint can exist")
+    delete: str | None = Field(description="For DELETE: the job itself, once it has ended")
+
+
+class OriginOut(BaseModel):
+    """The checkpoint that a job begins with: of the job it was forked from, or its own if it was extended."""
+
+    job_id: str
+    step: int
+
+
+class JobOut(BaseModel):
+    """A job."""
+
+    id: str
+    name: str | None
+    status: JobStatus
+    status_reason: str | None
+    version: int = Field(description="The number of its last durable event")
+    created_at: Moment
+    started_at: Moment | None
+    completed_at: Moment | None
+    expires_at: Moment | None = Field(
+        description="When it may be removed; null while it has not ended, or when jobs are kept for ever"
+    )
+    queue_deadline: Moment | None = Field(description="If it has not been started by then, it expires")
+    run_timeout_seconds: float | None = Field(description="An attempt that runs for longer fails")
+    leader_id: str | None = Field(
+        description="The job with the same work that this one waits for, or whose result it was given"
+    )
+    priority: int
+    labels: dict[str, str]
+    batch_id: str | None
+    queue: QueueOut | None = Field(description="Only while it is queued")
+    eta: EtaOut | None = Field(description="Only while it is running and its speed is known")
+    input: InputsOut
+    options: Options
+    origin: OriginOut | None = Field(description="Only of a job that was forked or extended")
+    progress: ProgressOut
+    attempt: JobAttemptOut
+    weights: WeightsOut | None = Field(description="Known from the first claim on")
+    engine_version: str | None
+    outputs: list[OutputOut]
+    error: JobErrorOut | None
+    metrics: MetricsOut
+    urls: UrlsOut
+
+
+class JobListOut(BaseModel):
+    """A page of jobs, newest first."""
+
+    jobs: list[JobOut]
+    next_page_token: str | None
+    counts: dict[str, int] | None = Field(description="By status, only if they were asked for")

@@ -1,0 +1,132 @@
+"""A picture in small, and the word by which one tells whether it is still the one to show."""
+
+from __future__ import annotations
+
+import io
+from contextlib import suppress
+
+from PIL import Image, ImageOps
+
+from shared.errors import ArtifactExists, ArtifactMissing, PictureInvalid
+from shared.picture import CONTENT_TYPES
+from shared.redis.live import LiveProgress
+from shared.storage.layout import (
+    asset_key,
+    asset_thumbnail_key,
+    checkpoint_thumbnail_key,
+    preview_key,
+    result_thumbnail_key,
+)
+from shared.storage.store import ArtifactStore
+from web.db.models import Asset, Job, JobCheckpoint
+from web.services import Services
+
+#: The longer side; twice what a card in the gallery needs on a phone.
+SIDE_PX = 384
+_QUALITY = 82
+_DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+
+
+def make_thumbnail(data: bytes) -> bytes:
+    """Return a picture as a JPEG of at most 384 px a side, upright and laid on white.
+
+    A JPEG is decoded at about that size only; the limits of `shared.picture.inspect_picture` are taken as
+    checked.
+
+    Raises:
+        PictureInvalid: when it cannot be decoded.
+    """
+    try:
+        with Image.open(
+            io.BytesIO(data), formats=[kind for kind in CONTENT_TYPES if kind != "MPO"]
+        ) as opened:
+            opened.draft("RGB", (SIDE_PX, SIDE_PX))
+            picture = _in_colour(opened)
+            picture.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS, reducing_gap=2.0)
+            # Turned when it is small: turning 40 megapixels takes as long as decoding them.
+            picture.info["exif"] = opened.getexif().tobytes()
+            picture = ImageOps.exif_transpose(picture)
+            buffer = io.BytesIO()
+            profile = opened.info.get("icc_profile") if opened.mode == "RGB" else None
+            picture.save(buffer, format="JPEG", quality=_QUALITY, optimize=True, icc_profile=profile)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise PictureInvalid(f"the picture is damaged or cut off: {error}") from error
+    return buffer.getvalue()
+
+
+def thumbnail_version(job: Job, live: LiveProgress | None) -> str:
+    """Return a word that is another one when a job's thumbnail may be another one.
+
+    Args:
+        job: The row.
+        live: Its live progress, if that tells more than the row does.
+    """
+    if job.outputs:
+        return str(job.outputs[0]["sha256"][:16])
+    step = live.preview_step if live is not None else job.step
+    return f"{job.attempt}-{step}"
+
+
+def _in_colour(picture: Image.Image) -> Image.Image:
+    if picture.mode == "F":
+        return picture.point(lambda value: value * 255).convert("L").convert("RGB")
+    if picture.mode in _DEEP_MODES:
+        return picture.point(lambda value: value / 256, "L").convert("RGB")
+    if not picture.has_transparency_data:
+        return picture if picture.mode == "RGB" else picture.convert("RGB")
+    layered = picture.convert("RGBA")
+    paper = Image.new("RGBA", layered.size, "white")
+    return Image.alpha_composite(paper, layered).convert("RGB")
+
+
+def read_thumbnail(services: Services, job: Job) -> bytes:
+    """Return the JPEG that stands for a job as it is now.
+
+    Raises:
+        ArtifactMissing: when not even the content is there.
+        PictureInvalid: when a picture cannot be decoded.
+        StorageUnavailable: when the storage fails.
+    """
+    storage = services.storage
+    if job.outputs:
+        output = job.outputs[0]
+        key = result_thumbnail_key(job.id, output["sha256"])
+        with suppress(ArtifactMissing):
+            return _stored(services, key, source=output["key"])
+    preview = newest_preview(storage, job)
+    if preview is not None:
+        return make_thumbnail(preview)
+    return read_asset_thumbnail(services, job.content)
+
+
+def read_asset_thumbnail(services: Services, asset: Asset) -> bytes:
+    """Return an uploaded picture in small; raises what `read_thumbnail` does."""
+    return _stored(services, asset_thumbnail_key(asset.sha256), source=asset_key(asset.sha256))
+
+
+def read_checkpoint_thumbnail(services: Services, checkpoint: JobCheckpoint) -> bytes:
+    """Return a checkpoint's picture in small; raises what `read_thumbnail` does."""
+    key = checkpoint_thumbnail_key(checkpoint.picture_key)
+    return _stored(services, key, source=checkpoint.picture_key)
+
+
+def newest_preview(storage: ArtifactStore, job: Job) -> bytes | None:
+    """Return the newest preview: of this attempt or, as long as that has none, of the one before."""
+    for attempt in range(job.attempt, 0, -1):
+        with suppress(ArtifactMissing):
+            return storage.read(preview_key(job.id, attempt))
+    return None
+
+
+def _stored(services: Services, key: str, *, source: str) -> bytes:
+    storage = services.storage
+    with suppress(ArtifactMissing):
+        return storage.read(key)
+    with services.decoding:
+        # Someone else may have made it while this one waited.
+        with suppress(ArtifactMissing):
+            return storage.read(key)
+        data = make_thumbnail(storage.read(source))
+    with suppress(ArtifactExists):
+        storage.create(key, data)
+    return data

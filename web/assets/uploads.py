@@ -1,0 +1,273 @@
+"""Names that people gave: cleaned for showing, and never used as a path."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from werkzeug.datastructures import FileStorage
+
+from shared.errors import (
+    ArtifactExists,
+    ArtifactMissing,
+    DatabaseUnavailable,
+    Fault,
+    MissingPart,
+    NotFound,
+    PictureRefused,
+    PictureTooHeavy,
+    StorageUnavailable,
+)
+from shared.logs import get_logger
+from shared.picture import PictureFacts, PictureLimits, inspect_picture
+from shared.protocol import new_id
+from shared.storage.layout import asset_key
+from shared.storage.store import ArtifactStore
+from web.db.models import Asset
+
+MAX_NAME_CHARS = 200
+
+
+def clean_filename(filename: str | None, *, default: str) -> str:
+    """Return the last part of a file's name without control characters, cut to 200 characters."""
+    last = (filename or "").replace("\\", "/").rsplit("/", 1)[-1]
+    shown = "".join(letter for letter in last if is_printable(letter)).strip()
+    if shown in ("", ".", ".."):
+        return default
+    return shown[:MAX_NAME_CHARS]
+
+
+def is_printable(text: str) -> bool:
+    """Whether there is no control, format, private or surrogate character in it."""
+    return not any(unicodedata.category(letter).startswith("C") for letter in text)
+
+
+class PartChecks:
+    """Collects what is wrong with the parts, one by one; `settle` then refuses them together."""
+
+    def __init__(self) -> None:
+        self._refused: list[PictureRefused | MissingPart] = []
+        self._faults: list[Fault] = []
+
+    @contextmanager
+    def of(self, part: str) -> Iterator[None]:
+        """Check one part inside the block; the rest of the block is left out when it is refused."""
+        try:
+            yield
+        except (PictureRefused, MissingPart) as error:
+            self._refused.append(error)
+            self._faults += error.faults or (Fault(f"/{part}", error.code, error.detail),)
+
+    def settle(self) -> None:
+        """Refuse what was found to be at fault, with the kind of the first.
+
+        Raises:
+            PictureRefused, MissingPart: naming every part that is at fault.
+        """
+        if self._refused:
+            detail = "; ".join(error.detail for error in self._refused)
+            raise type(self._refused[0])(detail, faults=tuple(self._faults)) from self._refused[0]
+
+
+#: What a request may have beside two pictures: its other parts, and what separates them.
+_OTHER_PARTS_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What is known of a picture that was checked; `filename` is for showing only."""
+
+    sha256: str
+    size_bytes: int
+    filename: str
+    facts: PictureFacts
+
+
+def max_body_bytes(limits: PictureLimits) -> int:
+    """Return how many bytes a request with two pictures may have."""
+    return 2 * limits.max_bytes + _OTHER_PARTS_BYTES
+
+
+def take_picture(part: FileStorage, *, name: str, limits: PictureLimits) -> tuple[Picture, bytes]:
+    """Return what is known of one part of a request, and its bytes; `name` is what messages call it.
+
+    Raises:
+        PictureRefused: the subclass says why.
+    """
+    size = part.stream.seek(0, os.SEEK_END)
+    if size > limits.max_bytes:
+        raise too_heavy(name, size, limits)
+    part.stream.seek(0)
+    data = part.stream.read()
+    facts = inspect_picture(data, name=name, limits=limits)
+    filename = clean_filename(part.filename, default=name)
+    return Picture(hashlib.sha256(data).hexdigest(), size, filename, facts), data
+
+
+def too_heavy(name: str, size: int | None, limits: PictureLimits) -> PictureTooHeavy:
+    """Return the refusal of too many bytes; `size` is None when they were not all counted."""
+    if size is None:
+        measured = "is larger than two pictures may be"
+    elif size - limits.max_bytes < 100_000:
+        measured = f"has {size} bytes"  # in MB it would look like the limit
+    else:
+        measured = f"has {size / 1e6:.1f} MB"
+    return PictureTooHeavy(
+        f"{name} {measured}; at most {limits.max_bytes / 1e6:g} MB are allowed for a picture"
+    )
+
+
+def get_asset(session: Session, asset_id: str, *, caller: str) -> Asset:
+    """Return a caller's asset.
+
+    Raises:
+        NotFound: when there is none with this id.
+    """
+    asset = session.scalar(select(Asset).where(Asset.id == asset_id, Asset.caller == caller))
+    if asset is None:
+        raise NotFound(f"there is no asset with the id '{asset_id}'")
+    return asset
+
+
+def find_asset(session: Session, sha256: str, *, caller: str) -> Asset | None:
+    """Return a caller's asset with these bytes, if there is one."""
+    return session.scalar(select(Asset).where(Asset.sha256 == sha256, Asset.caller == caller))
+
+
+def add_asset(
+    session: Session,
+    *,
+    caller: str,
+    sha256: str,
+    filename: str,
+    size_bytes: int,
+    facts: PictureFacts,
+    now: datetime,
+) -> tuple[Asset, bool]:
+    """Return the asset of these bytes, and whether it is new."""
+    known = find_asset(session, sha256, caller=caller)
+    if known is not None:
+        return known, False
+    asset = Asset(
+        id=new_id(),
+        caller=caller,
+        sha256=sha256,
+        filename=filename,
+        content_type=facts.content_type,
+        size_bytes=size_bytes,
+        width=facts.width,
+        height=facts.height,
+        created_at=now,
+    )
+    session.add(asset)
+    session.flush()
+    return asset, True
+
+
+def is_picture_used(session: Session, sha256: str) -> bool:
+    """Whether any caller's asset has these bytes."""
+    return session.scalar(select(Asset.id).where(Asset.sha256 == sha256).limit(1)) is not None
+
+
+_log = get_logger(__name__)
+
+
+class AssetShelf:
+    """Puts pictures away, and takes back what a refused or failed request has put there.
+
+    Two requests of this process may carry the same picture at once: the bytes go only when the last of
+    them has failed, and no row uses them.
+    """
+
+    def __init__(self, storage: ArtifactStore, *, is_used: Callable[[str], bool]) -> None:
+        self._storage = storage
+        self._is_used = is_used
+        self._lock = threading.Lock()
+        self._holders: Counter[str] = Counter()
+        self._unowned: set[str] = set()
+
+    @contextmanager
+    def visit(self) -> Iterator[Visit]:
+        """Open a visit; what was put there during it goes again when it ends with an error."""
+        visit = Visit(self)
+        try:
+            yield visit
+        except BaseException:
+            self._leave(visit.held, keep=False)
+            raise
+        self._leave(visit.held, keep=True)
+
+    def hold(self, sha256: str) -> None:
+        """Note that a request needs these bytes to stay."""
+        with self._lock:
+            self._holders[sha256] += 1
+
+    def store(self, sha256: str, data: bytes) -> None:
+        """Store the bytes, or make those that are there already look new, so that no collector takes them.
+
+        Raises:
+            StorageUnavailable: when the storage fails.
+        """
+        key = asset_key(sha256)
+        while True:
+            try:
+                self._storage.create(key, data)
+                break
+            except ArtifactExists:
+                try:
+                    self._storage.touch(key)
+                except ArtifactMissing:
+                    continue  # collected in this very moment
+                return
+        with self._lock:
+            self._unowned.add(sha256)
+
+    def _leave(self, held: list[str], *, keep: bool) -> None:
+        with self._lock:
+            for sha256 in held:
+                self._holders[sha256] -= 1
+                if keep:
+                    self._unowned.discard(sha256)
+                if self._holders[sha256] == 0:
+                    del self._holders[sha256]
+                    if sha256 in self._unowned:
+                        self._unowned.discard(sha256)
+                        self._remove(sha256)
+
+    def _remove(self, sha256: str) -> None:
+        """Remove bytes that this process has written; a failure leaves a file too many, no lie."""
+        try:
+            if not self._is_used(sha256):
+                self._storage.delete(asset_key(sha256))
+        except DatabaseUnavailable:
+            # Rows cannot be asked, but these bytes were not there before us and we added no row.
+            self._storage.delete(asset_key(sha256))
+        except (StorageUnavailable, ArtifactMissing) as error:
+            _log.warning("asset_left_behind", sha256=sha256, detail=error.detail)
+
+
+class Visit:
+    """One request's dealings with the shelf."""
+
+    def __init__(self, shelf: AssetShelf) -> None:
+        self._shelf = shelf
+        self.held: list[str] = []
+
+    def put(self, sha256: str, data: bytes) -> None:
+        """Store a picture's bytes for as long as the visit goes well.
+
+        Raises:
+            StorageUnavailable: when the storage fails.
+        """
+        self._shelf.hold(sha256)
+        self.held.append(sha256)
+        self._shelf.store(sha256, data)

@@ -1,0 +1,295 @@
+"""`atelier status`: show one job as it is now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from shared.options import parse_assignments
+from shared.status import JobStatus
+from shared.terminal import format_seconds
+from web.cli.client import JobView
+from web.cli.follow import follow_job, report_end, save_picture
+from web.cli.options import (
+    LabelType,
+    StyleCommand,
+    json_option,
+    open_client,
+    style_option,
+    timeout_option,
+    url_option,
+)
+from web.cli.output import Output, exit_code_for
+
+
+@click.command
+@click.argument("job_id", metavar="ID")
+@url_option
+@json_option
+@click.pass_obj
+def status(output: Output, job_id: str, *, url: str | None) -> None:
+    """Show the job ID: status, progress, and why it failed if it did.
+
+    The exit code is 0 whatever the job's status is: 'watch' ends as the job does.
+    """
+    with open_client(url) as client:
+        job = client.job(job_id).job
+    if job is not None:
+        output.answer(job.document, "\n".join(_lines(job)))
+
+
+def _lines(job: JobView) -> list[str]:
+    rows = [("id", job.id)]
+    if job.name != job.id:
+        rows.append(("name", job.name))
+    reason = job.document.get("status_reason")
+    rows.append(("status", f"{job.status.value} ({reason})" if reason else job.status.value))
+    if job.origin is not None:
+        origin_id, step = job.origin
+        rows.append(("origin", f"step {step} of {'itself' if origin_id == job.id else origin_id}"))
+    if job.attempt > 1:
+        rows.append(("attempt", str(job.attempt)))
+    if job.steps:
+        rows.append(("step", f"{job.step}/{job.steps}"))
+    if job.hindrance:
+        rows.append(("waiting", job.hindrance))
+    if job.loss is not None:
+        rows.append(("loss", f"{job.loss:.4g}"))
+    if job.seconds_left is not None and not job.status.is_final:
+        rows.append(("left", format_seconds(job.seconds_left)))
+    labels = job.document.get("labels") or {}
+    if labels:
+        rows.append(("labels", ", ".join(f"{key}={value}" for key, value in labels.items())))
+    if job.leader_id:
+        rows.append(("leader", job.leader_id))
+    if job.document.get("queue_deadline") and not job.document.get("started_at"):
+        rows.append(("deadline", str(job.document["queue_deadline"])))
+    for part in ("created_at", "started_at", "completed_at", "expires_at"):
+        if job.document.get(part):
+            rows.append((part.removesuffix("_at"), str(job.document[part])))
+    rows += [("output", f"{item.name}, {item.size_bytes} bytes, {item.url}") for item in job.outputs]
+    rows += [("error", str(job.error[part])) for part in ("detail", "suggestion") if job.error.get(part)]
+    if job.notice:
+        rows.append(("notice", job.notice))
+    return [f"{label:<10} {text}" for label, text in rows]
+
+
+@click.command
+@click.argument("job_id", metavar="ID")
+@timeout_option
+@url_option
+@json_option
+@click.pass_obj
+@click.pass_context
+def watch(ctx: click.Context, output: Output, job_id: str, *, timeout: float, url: str | None) -> None:
+    """Follow the job ID with a bar until it ends.
+
+    Ends as the job does: exit code 0 when it succeeded, 1 when it failed or expired, 3 when it was canceled.
+    """
+    with open_client(url) as client:
+        job = follow_job(client, job_id, output=output, timeout_seconds=timeout)
+    report_end(job, output)
+    output.answer(job.document, job.status.value)
+    ctx.exit(exit_code_for(job.status))
+
+
+#: id, status, step, created, and the gaps between them.
+_OTHER_COLUMNS = 36 + 9 + 9 + 16 + 2 * 4
+_COLOURS = {
+    JobStatus.RUNNING: "cyan",
+    JobStatus.SUCCEEDED: "green",
+    JobStatus.FAILED: "red",
+    JobStatus.EXPIRED: "red",
+}
+
+
+@click.command
+@click.option("--status", type=click.Choice([status.value for status in JobStatus]), help="Only this status.")
+@click.option("--label", "labels", type=LabelType(), multiple=True, help="Only with this label; repeatable.")
+@click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many at most."
+)
+@url_option
+@json_option
+@click.pass_obj
+def list_jobs(
+    output: Output, *, status: str | None, labels: tuple[tuple[str, str], ...], limit: int, url: str | None
+) -> None:
+    """List jobs, newest first."""
+    with open_client(url) as client:
+        jobs = client.jobs(status=status, labels=dict(labels), limit=limit)
+    if output.as_json:
+        output.answer({"jobs": [job.document for job in jobs]}, "")
+    elif jobs:
+        output.out.print(_table(jobs, output.out.width))
+    else:
+        output.say("There are no such jobs." if status or labels else "There are no jobs yet.")
+
+
+def _table(jobs: list[JobView], width: int) -> Table:
+    """Return the table; the names get what the other columns leave of `width` characters."""
+    room = min(40, width - _OTHER_COLUMNS)
+    table = Table(box=None, pad_edge=False)
+    for title in ("id", "status", "step", "created"):
+        table.add_column(title, no_wrap=True)
+    if room >= len("name"):
+        table.add_column("name", no_wrap=True, max_width=room, overflow="ellipsis")
+    for job in jobs:
+        cells = [
+            job.id,
+            f"[{_COLOURS.get(job.status, 'default')}]{job.status.value}[/]",
+            f"{job.step}/{job.steps}" if job.steps else "",
+            str(job.document.get("created_at", ""))[:16].replace("T", " "),
+        ]
+        table.add_row(
+            *cells, *([escape("" if job.name == job.id else job.name)] if room >= len("name") else [])
+        )
+    return table
+
+
+@click.command
+@click.argument("job_id", metavar="ID")
+@url_option
+@json_option
+@click.pass_obj
+def cancel(output: Output, job_id: str, *, url: str | None) -> None:
+    """Cancel the job ID. A queued one is canceled at once, a running one at its next step."""
+    with open_client(url) as client:
+        job = client.ask(job_id, "cancel")
+    output.answer(job.document, job.status.value)
+
+
+@click.command
+@click.argument("job_id", metavar="ID")
+@url_option
+@json_option
+@click.pass_obj
+def pause(output: Output, job_id: str, *, url: str | None) -> None:
+    """Pause the job ID. A queued one is paused at once, a running one when it has saved a checkpoint."""
+    with open_client(url) as client:
+        job = client.ask(job_id, "pause")
+    paused = "pausing: its worker saves a checkpoint after this step" if job.is_pausing else None
+    output.answer(job.document, paused or f"paused at step {job.step} of {job.steps}")
+
+
+@click.command
+@click.argument("job_id", metavar="ID")
+@url_option
+@json_option
+@click.pass_obj
+def resume(output: Output, job_id: str, *, url: str | None) -> None:
+    """Let the paused job ID go on from its checkpoint, on whichever worker is free."""
+    with open_client(url) as client:
+        job = client.ask(job_id, "resume")
+    output.answer(job.document, f"{job.status.value}: goes on from step {job.step} of {job.steps}")
+
+
+@click.command
+@click.argument("job_id", metavar="ID")
+@click.option("--from-zero", is_flag=True, help="Use none of its checkpoints.")
+@url_option
+@json_option
+@click.pass_obj
+def retry(output: Output, job_id: str, *, from_zero: bool, url: str | None) -> None:
+    """Try the job ID again, from its last checkpoint unless --from-zero is given."""
+    with open_client(url) as client:
+        job = client.ask(job_id, "retry", {"from": "zero" if from_zero else "checkpoint"})
+    start = f"step {job.step} of {job.steps}"
+    output.answer(job.document, f"{job.status.value}: attempt {job.attempt}, from {start}")
+
+
+@click.command
+@click.argument("job_id", metavar="ID")
+@click.argument("steps", type=click.IntRange(min=1))
+@url_option
+@json_option
+@click.pass_obj
+def extend(output: Output, job_id: str, steps: int, *, url: str | None) -> None:
+    """Let the succeeded job ID make STEPS more steps from where it ended.
+
+    Its picture can be downloaded meanwhile, and is replaced when the job succeeds again.
+    """
+    with open_client(url) as client:
+        job = client.ask(job_id, "extend", {"steps": steps})
+    output.answer(job.document, f"{job.status.value}: {steps} more from step {job.step}, {job.steps} in all")
+
+
+@click.command(cls=StyleCommand)
+@click.argument("job_id", metavar="ID")
+@click.argument("step", type=click.IntRange(min=1))
+@style_option
+@click.option("--name", help="What to call the new job.  [default: as its parent]")
+@click.option(
+    "--label",
+    "labels",
+    type=LabelType(),
+    multiple=True,
+    help="Attach a label; repeatable.  [default: those of its parent]",
+)
+@url_option
+@json_option
+@click.pass_obj
+def fork(
+    output: Output,
+    job_id: str,
+    step: int,
+    *,
+    assignments: tuple[str, ...],
+    name: str | None,
+    labels: tuple[tuple[str, str], ...],
+    url: str | None,
+) -> None:
+    """Begin a new job with the checkpoint that the job ID keeps of STEP, and print the new job's id.
+
+    Style options that are not given are those of the job ID, which is not changed. `size` cannot be another
+    one, and `steps` must be more than STEP.
+
+    Example: atelier fork ID 50 -O style_weight=0.1
+    """
+    body: dict[str, object] = {"step": step, "options": parse_assignments(assignments)}
+    if name is not None:
+        body["name"] = name
+    if labels:
+        body["labels"] = dict(labels)
+    with open_client(url) as client:
+        job = client.ask(job_id, "fork", body)
+    output.say(f"Forked from step {step}; follow it with 'atelier watch {job.id}'.")
+    output.answer(job.document, job.id)
+
+
+@click.command
+@click.argument("job_id", metavar="ID")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="File or folder to save to. [default: <ID>.png here]"
+)
+@url_option
+@json_option
+@click.pass_obj
+def download(output: Output, job_id: str, *, out: Path | None, url: str | None) -> None:
+    """Download the final picture of the job ID and check it against the hash that the job names.
+
+    A file that is already there is replaced, but only by the whole picture.
+    """
+    with open_client(url) as client:
+        job = client.job(job_id).job
+        if job is not None:
+            path = save_picture(client, job, out)
+            output.answer({"job_id": job.id, "path": str(path), "sha256": job.outputs[0].sha256}, str(path))
+
+
+@click.command
+@click.argument("job_id", metavar="ID")
+@url_option
+@json_option
+@click.pass_obj
+def delete(output: Output, job_id: str, *, url: str | None) -> None:
+    """Remove the job ID, which must have ended: its record, its history and its files.
+
+    Jobs that were forked from it stay.
+    """
+    with open_client(url) as client:
+        client.delete(job_id)
+    output.answer({"job_id": job_id, "deleted": True}, "deleted")

@@ -1,0 +1,127 @@
+"""TCP ports: whether one is free, and a free one."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+from web.cli.output import UpRefused
+
+
+def require_free_port(host: str, port: int) -> None:
+    """Prove that a server could listen there.
+
+    Raises:
+        UpRefused: when the port is taken, or the address is not one to listen on.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen(1)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise UpRefused(
+                f"port {port} on {host} is taken by another program: stop it, or choose another with --port"
+            ) from None
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+        raise UpRefused(f"cannot listen on {host}, port {port}: {reason}") from None
+
+
+def free_port() -> int:
+    """Return a port on loopback that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class FolderLock:
+    """Holds a folder for this process and those that are given its `fd`; the system frees it with them."""
+
+    def __init__(self, folder: Path, *, holder: str) -> None:
+        """Prepare the lock; `holder` says who holds it, for the one who is refused."""
+        self._path = folder / ".lock"
+        self._holder = holder
+        self.fd = -1
+
+    def __enter__(self) -> FolderLock:
+        """Take the lock.
+
+        Raises:
+            UpRefused: when another process has it, or the folder cannot be written.
+        """
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise UpRefused(f"the folder {self._path.parent} cannot be used: {error.strerror}") from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.read(fd, 500).decode(errors="replace").strip()
+            os.close(fd)
+            raise UpRefused(
+                f"the folder {self._path.parent} is in use by {holder or 'another process'}: "
+                "stop that one first, or choose another folder"
+            ) from None
+        os.ftruncate(fd, 0)
+        os.write(fd, f"{self._holder} (process {os.getpid()})".encode())
+        self.fd = fd
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Not unlinked: a second one could then lock a file that a third can no longer see.
+        os.close(self.fd)
+        self.fd = -1
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class StopRequest:
+    """Takes over the signals that end a process, as a context.
+
+    A handler that raised could do so between the start of a child and the moment it is known; so it only
+    takes a note, and `check` raises where nothing is half done.
+    """
+
+    def __init__(self) -> None:
+        self._requested = False
+        self._repeated: Callable[[], None] | None = None
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> StopRequest:
+        self._previous = {number: signal.signal(number, self._note) for number in _SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt when a stop was requested."""
+        if self._requested:
+            raise KeyboardInterrupt
+
+    def on_repeat(self, action: Callable[[], None]) -> None:
+        """Call `action` from the signal handler when a stop is requested from now on."""
+        self._repeated = action
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        self._requested = True
+        if self._repeated is not None:
+            self._repeated()

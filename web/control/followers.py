@@ -1,0 +1,104 @@
+"""The coalescer: a job with the same work as one under way waits for it, and is given its result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from shared.errors import ArtifactCorrupt, ArtifactMissing, NotFound, StaleJob, StorageUnavailable
+from shared.logs import get_logger
+from shared.redis.live import ProgressBoard
+from shared.status import JobStatus
+from shared.storage.store import ArtifactStore
+from web.db.database import Database
+from web.db.models import Job
+from web.jobs.queries import followers_to_settle, get_job
+from web.jobs.reuse import copy_outputs, find_under_way, give_result
+from web.jobs.transitions import write_changes
+
+_log = get_logger(__name__)
+
+
+class Follow(StrEnum):
+    """What a follower does."""
+
+    WAIT = "wait"
+    TAKE = "take"
+    LEAVE = "leave"
+
+
+def decide_follow(leader: JobStatus | None) -> Follow:
+    """Decide for a follower whose leader has this status, or is gone."""
+    if leader is JobStatus.SUCCEEDED:
+        return Follow.TAKE
+    return Follow.WAIT if leader in (JobStatus.QUEUED, JobStatus.RUNNING) else Follow.LEAVE
+
+
+class Coalescer:
+    """Looks after the followers."""
+
+    def __init__(
+        self, database: Database, store: ArtifactStore, board: ProgressBoard, *, clock: Callable[[], datetime]
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._board = board
+        self._clock = clock
+
+    def follow(self) -> int:
+        """Give results to followers, or let them go on alone; return how many stopped waiting."""
+        with self._database.read() as session:
+            waiting = [(job, _leader(session, job)) for job in followers_to_settle(session)]
+        return sum(self._follow_one(job, leader) for job, leader in waiting)
+
+    def _follow_one(self, job: Job, leader: Job | None) -> bool:
+        decision = decide_follow(leader.job_status if leader else None)
+        if decision is Follow.WAIT:
+            return False
+        try:
+            outputs = self._copied(job, leader) if decision is Follow.TAKE and leader else None
+            if leader is not None and outputs is not None:
+                self._take(job, leader, outputs)
+            else:
+                self._leave(job)
+        except StaleJob as error:
+            _log.info("follow_stale", job_id=job.id, reason=error.detail)
+            return False
+        self._board.notify(job.id)
+        return True
+
+    def _copied(self, job: Job, leader: Job) -> list[dict[str, Any]] | None:
+        """Return copies of the leader's outputs; nothing when they cannot be had: it is computed then."""
+        try:
+            return copy_outputs(self._store, leader, job.id, job.attempt)
+        except (ArtifactMissing, ArtifactCorrupt, StorageUnavailable) as error:
+            _log.warning("result_not_reused", job_id=job.id, leader_id=leader.id, detail=error.detail)
+            return None
+
+    def _take(self, job: Job, leader: Job, outputs: list[dict[str, Any]]) -> None:
+        with self._database.write() as session:
+            current = session.merge(job, load=False)
+            give_result(session, current, leader, outputs, now=self._clock())
+        _log.info("result_reused", job_id=job.id, leader_id=leader.id)
+
+    def _leave(self, job: Job) -> None:
+        """Let a job go on alone; those behind it then follow it, or each would do the same work."""
+        with self._database.write() as session:
+            current = session.merge(job, load=False)
+            other = find_under_way(session, job.work_sha256, caller=job.caller) if job.work_sha256 else None
+            leader_id = other.id if other else None
+            write_changes(session, current, {"leader_id": leader_id}, now=self._clock())
+        _log.info("leader_left", job_id=job.id, leader_id=job.leader_id, next_leader_id=leader_id)
+
+
+def _leader(session: Session, job: Job) -> Job | None:
+    """Return the leader, if it still does the same work: one that was extended since does not."""
+    try:
+        leader = get_job(session, job.leader_id or "")
+    except NotFound:
+        return None
+    return leader if leader.work_sha256 == job.work_sha256 else None

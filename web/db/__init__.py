@@ -1,0 +1,1 @@
+"""The database: connection, sessions, tables, migrations."""

@@ -1,0 +1,232 @@
+"""The base of all tables, and the one way a moment is stored."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, MetaData, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.types import TypeDecorator
+
+from shared.status import JobStatus
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware datetime, stored in UTC without zone, since SQLite keeps none."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - fixed by SQLAlchemy
+        """Turn an aware moment into a naive one in UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value} names no time zone")
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - as above
+        """Turn a stored moment into an aware one."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class Base(DeclarativeBase):
+    """Every table's base; constraints are named, so that migrations can name them too."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: UtcDateTime,
+        dict[str, Any]: JSON,
+        list[dict[str, Any]]: JSON,
+        list[list[float]]: JSON,
+    }
+
+
+class Asset(Base):
+    """One row a caller and content: the same bytes from the same caller are the same asset."""
+
+    __tablename__ = "assets"
+    __table_args__ = (UniqueConstraint("caller", "sha256"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    caller: Mapped[str]
+    sha256: Mapped[str] = mapped_column(index=True)
+    filename: Mapped[str]
+    content_type: Mapped[str]
+    size_bytes: Mapped[int]
+    width: Mapped[int]
+    height: Mapped[int]
+    created_at: Mapped[datetime]
+
+
+class JobEvent(Base):
+    """One entry of a job's history, never changed: `sequence` counts from 1 and is the event stream's id."""
+
+    __tablename__ = "job_events"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    sequence: Mapped[int] = mapped_column(primary_key=True)
+    #: status, attempt, checkpoint or output
+    type: Mapped[str]
+    data: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+
+
+class JobAttempt(Base):
+    """One attempt: who carried it out, from which step on, and how it ended (empty while it runs)."""
+
+    __tablename__ = "job_attempts"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    worker_id: Mapped[str | None]
+    device: Mapped[str | None]
+    resumed_from_step: Mapped[int | None]
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    outcome: Mapped[str | None]
+
+
+class JobCheckpoint(Base):
+    """One checkpoint: where its state and its picture lie, and the losses of its step and those before."""
+
+    __tablename__ = "job_checkpoints"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True)
+    attempt: Mapped[int]
+    key: Mapped[str]
+    picture_key: Mapped[str]
+    sha256: Mapped[str]
+    losses: Mapped[dict[str, Any]]
+    #: [step, total, content, style] of each step since the checkpoint before it in the same attempt.
+    curve: Mapped[list[list[float]]] = mapped_column(default=list, server_default="[]")
+    created_at: Mapped[datetime]
+
+
+class InboxEntry(Base):
+    """The id of a report that is applied: the same report again changes nothing."""
+
+    __tablename__ = "inbox"
+
+    event_id: Mapped[str] = mapped_column(primary_key=True)
+    received_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class IdempotencyKey(Base):
+    """One key of a caller: the request it came with, and the answer once there is one."""
+
+    __tablename__ = "idempotency_keys"
+
+    caller: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    #: SHA-256 of the request, to tell a repeat from another request with the same key.
+    request_sha256: Mapped[str]
+    #: status, headers and body; empty while the first request is still being answered.
+    answer: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    created_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class Job(Base):
+    """The truth about a job. `version` is the number of its last event; `attempt` fences old workers off."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index("ix_jobs_status_created_at", "status", "created_at"),
+        Index("ix_jobs_caller_id", "caller", "id"),
+        # The gallery: one status in order, and counts of all.
+        Index("ix_jobs_caller_status_id", "caller", "status", "id"),
+        # The last ones that succeeded, for every estimate; those that ended long ago, for the pruner.
+        Index("ix_jobs_status_completed_at", "status", "completed_at"),
+        # The one that was started last, whose weights and engine tell what may be reused.
+        Index("ix_jobs_started_at", "started_at"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    caller: Mapped[str]
+    name: Mapped[str]
+    status: Mapped[str]
+    status_reason: Mapped[str | None]
+    version: Mapped[int]
+    attempt: Mapped[int]
+    #: How many workers may be lost since somebody last asked for the job.
+    max_attempts: Mapped[int]
+    lost_workers: Mapped[int] = mapped_column(default=0, server_default="0")
+    #: The first attempt whose checkpoints may be resumed from.
+    checkpoints_since: Mapped[int] = mapped_column(default=1, server_default="1")
+    #: job_id, step, key, sha256 of the checkpoint that a forked or extended job begins with.
+    origin: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    #: SHA-256 of all that decides the result but weights and engine version.
+    work_sha256: Mapped[str | None] = mapped_column(index=True)
+    #: The job with the same work that this one waits for, or whose result it was given.
+    leader_id: Mapped[str | None] = mapped_column(index=True)
+    #: A job still queued at this moment expires.
+    queue_deadline: Mapped[datetime | None]
+    run_timeout_seconds: Mapped[float | None]
+    priority: Mapped[int] = mapped_column(default=0)
+    batch_id: Mapped[str | None] = mapped_column(index=True)
+    content_asset_id: Mapped[str] = mapped_column(ForeignKey("assets.id"), index=True)
+    style_asset_id: Mapped[str] = mapped_column(ForeignKey("assets.id"), index=True)
+    options: Mapped[dict[str, Any]]
+    #: name, sha256, notice of the weights in use; known from the claim on.
+    weights: Mapped[dict[str, Any] | None]
+    engine_version: Mapped[str | None]
+    created_at: Mapped[datetime]
+    queued_at: Mapped[datetime]
+    #: When the message of this attempt was put into the broker; empty means it is still to be put there.
+    dispatched_at: Mapped[datetime | None]
+    started_at: Mapped[datetime | None]
+    completed_at: Mapped[datetime | None]
+    worker_id: Mapped[str | None]
+    device: Mapped[str | None]
+    resumed_from_step: Mapped[int | None]
+    #: The last step that is known for certain, and the losses there.
+    step: Mapped[int] = mapped_column(default=0)
+    losses: Mapped[dict[str, Any] | None]
+    outputs: Mapped[list[dict[str, Any]]]
+    error: Mapped[dict[str, Any] | None]
+    metrics: Mapped[dict[str, Any]]
+
+    content: Mapped[Asset] = relationship(foreign_keys=content_asset_id, lazy="joined")
+    style: Mapped[Asset] = relationship(foreign_keys=style_asset_id, lazy="joined")
+    labels: Mapped[list[JobLabel]] = relationship(
+        cascade="all, delete-orphan", passive_deletes=True, lazy="selectin", order_by="JobLabel.key"
+    )
+
+    @property
+    def job_status(self) -> JobStatus:
+        """The status as its type."""
+        return JobStatus(self.status)
+
+
+class JobLabel(Base):
+    """One label of a job: a key and a value that the caller chose."""
+
+    __tablename__ = "job_labels"
+    __table_args__ = (Index("ix_job_labels_key_value", "key", "value"),)
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[str]
+
+
+__all__ = [
+    "Asset",
+    "Base",
+    "IdempotencyKey",
+    "InboxEntry",
+    "Job",
+    "JobAttempt",
+    "JobCheckpoint",
+    "JobEvent",
+    "JobLabel",
+]

@@ -1,1 +1,0 @@
-"""The documentation of the API: the OpenAPI document, and the page that is made from it."""

@@ -1,0 +1,293 @@
+"""What people ask of a job, as writes of its row: cancel, pause, resume, retry, extend, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from sqlalchemy import delete
+from sqlalchemy.orm import Session
+
+from shared.errors import (
+    ArtifactMissing,
+    Fault,
+    InvalidOptions,
+    NotReady,
+    NotTerminal,
+    RedisUnavailable,
+    StaleJob,
+    StorageUnavailable,
+)
+from shared.logs import get_logger
+from shared.options import parse_options
+from shared.redis.live import Flag
+from shared.status import JobStatus
+from shared.storage.layout import job_folder
+from web.db.models import Job, JobCheckpoint
+from web.jobs.forking import find_kept
+from web.jobs.idempotency import NoteKey, note_no_key
+from web.jobs.queries import get_job
+from web.jobs.retention import delete_final_job
+from web.jobs.states import PAUSING, Trigger, allowed_requests, next_status
+from web.jobs.transitions import apply_trigger, list_checkpoints, write_changes
+from web.services import Services
+
+
+def next_attempt(job: Job) -> dict[str, Any]:
+    """Return the changes by which a job is due again, as its next attempt."""
+    return {
+        "attempt": job.attempt + 1,
+        "dispatched_at": None,
+        "worker_id": None,
+        "device": None,
+        "resumed_from_step": None,
+    }
+
+
+def write_cancel(session: Session, job: Job, *, now: datetime) -> None:
+    """Cancel a job, or ask its worker to; asking twice is asking once.
+
+    Raises:
+        InvalidState: when the job has ended otherwise.
+        StaleJob: when the job has changed since it was read. The same holds for all functions here.
+    """
+    was_asked = job.job_status in (JobStatus.CANCELING, JobStatus.CANCELED)
+    _ask(session, job, Trigger.CANCEL, now=now, reason=None, was_asked=was_asked)
+
+
+def write_pause(session: Session, job: Job, *, now: datetime) -> None:
+    """Pause a queued job, or ask a running one's worker to checkpoint it and let go; may be repeated."""
+    reason = PAUSING if job.job_status is JobStatus.RUNNING else None
+    was_asked = job.job_status is JobStatus.PAUSED or job.status_reason == PAUSING
+    _ask(session, job, Trigger.PAUSE, now=now, reason=reason, was_asked=was_asked)
+
+
+def write_resume(session: Session, job: Job, *, now: datetime) -> None:
+    """Queue a paused job again; it goes on from its last checkpoint, on any worker."""
+    apply_trigger(session, job, Trigger.RESUME, now=now, values=_asked_again(job, now))
+
+
+def write_retry(session: Session, job: Job, *, now: datetime, from_zero: bool = False) -> None:
+    """Queue a job again that did not succeed; from its last checkpoint, unless it is to begin anew.
+
+    Anew means: with the checkpoint of the job that it is a fork of, or else with the content picture.
+    """
+    values = _asked_again(job, now) | {"error": None, "completed_at": None}
+    if from_zero:
+        session.execute(delete(JobCheckpoint).where(JobCheckpoint.job_id == job.id))
+        origin = fork_origin(job)
+        values |= {
+            "checkpoints_since": job.attempt + 1,
+            "origin": origin,
+            "step": origin["step"] if origin else 0,
+            "losses": None,
+        }
+    apply_trigger(session, job, Trigger.RETRY, now=now, values=values)
+
+
+def write_extend(session: Session, job: Job, *, steps: int, now: datetime) -> None:
+    """Let a succeeded job make `steps` more steps from where it ended; it keeps its result meanwhile.
+
+    Raises:
+        NotReady: when the checkpoint of its last step is no longer kept.
+        InvalidOptions: when that would be more steps than a job may have.
+    """
+    next_status(job.job_status, Trigger.EXTEND)
+    total = int(job.options["steps"]) + steps
+    try:
+        options = parse_options({**job.options, "steps": total})
+    except InvalidOptions as error:
+        fault = Fault("/steps", "out_of_range", f"{steps} more would be {total} steps; {error.detail}")
+        raise InvalidOptions(fault.detail, faults=(fault,)) from None
+    last = last_checkpoint(session, job)
+    origin = {"job_id": job.id, "step": job.step, "key": last.key, "sha256": last.sha256}
+    values = _asked_again(job, now) | {
+        "options": options.model_dump(),
+        "origin": origin | {"fork": fork_origin(job)},
+        "checkpoints_since": job.attempt + 1,
+        "completed_at": None,
+        "work_sha256": None,
+    }
+    apply_trigger(session, job, Trigger.EXTEND, now=now, values=values)
+
+
+def last_checkpoint(session: Session, job: Job) -> JobCheckpoint:
+    """Return the checkpoint of a job's last step.
+
+    Raises:
+        NotReady: when it is not kept.
+    """
+    kept = list_checkpoints(session, job.id)
+    last = [checkpoint for checkpoint in kept if checkpoint.step == job.step]
+    if not last:
+        raise NotReady(
+            f"the checkpoint of step {job.step} is not kept"
+            + ("; fork an earlier one instead" if kept else ", nor is any other")
+        )
+    return last[0]
+
+
+def fork_origin(job: Job) -> dict[str, Any] | None:
+    """Return the checkpoint of another job that this one began with, also after it was extended."""
+    if job.origin is None or job.origin["job_id"] != job.id:
+        return job.origin
+    found: dict[str, Any] | None = job.origin.get("fork")
+    return found
+
+
+def write_delete(session: Session, job: Job) -> None:
+    """Remove a job that has ended, with its history; its files are to go after that.
+
+    Raises:
+        NotTerminal: when it has not ended.
+    """
+    if not job.job_status.is_final:
+        raise NotTerminal(
+            f"the job is {job.status}; it can be deleted only when it has ended; "
+            f"allowed now: {', '.join(allowed_requests(job.job_status))}"
+        )
+    if not delete_final_job(session, job.id, version=job.version):
+        raise StaleJob(f"job {job.id} is no longer at version {job.version}")
+
+
+def _ask(
+    session: Session, job: Job, trigger: Trigger, *, now: datetime, reason: str | None, was_asked: bool
+) -> None:
+    """Write a request; one that was made before changes nothing, not even why the job is as it is."""
+    values = {"leader_id": None}
+    if was_asked and next_status(job.job_status, trigger) is job.job_status:
+        write_changes(session, job, values, now=now)
+    else:
+        apply_trigger(session, job, trigger, now=now, reason=reason, values=values)
+
+
+def _asked_again(job: Job, now: datetime) -> dict[str, Any]:
+    # A deadline counts for the wait that it was set for; whoever asks again sees the job wait.
+    return next_attempt(job) | {
+        "queued_at": now,
+        "lost_workers": 0,
+        "queue_deadline": None,
+        "leader_id": None,
+    }
+
+
+_TRIES = 5
+#: A queued job counts: its message may have been taken in this very moment.
+_PERHAPS_HELD = (JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.CANCELING)
+_log = get_logger(__name__)
+
+#: A write of a job's row, as `web.jobs.actions` has them.
+Write = Callable[[Session, Job], None]
+
+
+def cancel_job(services: Services, job_id: str, *, caller: str, now: datetime) -> None:
+    """Cancel a caller's job.
+
+    Raises:
+        NotFound: when there is none with this id.
+        InvalidState: when its status does not allow it.
+        StaleJob: when others kept changing it. The same holds for all functions here.
+    """
+    write = partial(write_cancel, now=now)
+    _change(services, job_id, write, caller=caller, flag=Flag.CANCEL)
+
+
+def pause_job(services: Services, job_id: str, *, caller: str, now: datetime) -> None:
+    """Pause a caller's job; a running one is paused when its worker has saved a checkpoint."""
+    write = partial(write_pause, now=now)
+    _change(services, job_id, write, caller=caller, flag=Flag.PAUSE)
+
+
+def resume_job(services: Services, job_id: str, *, caller: str, now: datetime) -> None:
+    """Let a caller's paused job go on."""
+    _change(services, job_id, partial(write_resume, now=now), caller=caller)
+
+
+def retry_job(services: Services, job_id: str, *, caller: str, now: datetime, from_zero: bool) -> None:
+    """Let a caller's job that did not succeed be tried again."""
+    write = partial(write_retry, now=now, from_zero=from_zero)
+    _change(services, job_id, write, caller=caller)
+
+
+def extend_job(
+    services: Services,
+    job_id: str,
+    *,
+    caller: str,
+    now: datetime,
+    steps: int,
+    note_key: NoteKey = note_no_key,
+) -> None:
+    """Let a caller's succeeded job make more steps.
+
+    Raises:
+        NotReady: when its last checkpoint is not kept.
+        InvalidOptions: when a job may not have so many steps.
+        StorageUnavailable: when it cannot be told whether the checkpoint is kept.
+    """
+    with services.database.read() as session:
+        job = get_job(session, job_id, caller=caller)
+    # The row may be there while the file is not: then the worker could only fail.
+    if job.job_status is JobStatus.SUCCEEDED:
+        find_kept(services, job, job.step)
+
+    def write(session: Session, job: Job) -> None:
+        write_extend(session, job, steps=steps, now=now)
+        note_key(session, job.id)
+
+    _change(services, job_id, write, caller=caller)
+
+
+def delete_job(services: Services, job_id: str, *, caller: str) -> None:
+    """Remove a caller's job that has ended, and all of its files.
+
+    The row goes first: what a crash or a failing storage leaves is a folder without a job, and the pruner's.
+
+    Raises:
+        NotTerminal: when it has not ended.
+    """
+    _change(services, job_id, write_delete, caller=caller)
+    try:
+        services.storage.delete_tree(job_folder(job_id))
+    except (StorageUnavailable, ArtifactMissing) as error:
+        _log.warning("files_left", job_id=job_id, detail=error.detail)
+    _log.info("job_deleted", job_id=job_id)
+
+
+def decide_flag(before: JobStatus, flag: Flag | None) -> Flag | None:
+    """Decide what a worker is told after a request of a job that was at this status."""
+    return flag if before in _PERHAPS_HELD else None
+
+
+def _change(
+    services: Services,
+    job_id: str,
+    write: Write,
+    *,
+    caller: str,
+    flag: Flag | None = None,
+) -> None:
+    """Write a change, again while others are quicker; then tell worker and watchers."""
+    for left in reversed(range(_TRIES)):
+        try:
+            with services.database.write() as session:
+                job = get_job(session, job_id, caller=caller)
+                before, attempt = job.job_status, job.attempt
+                write(session, job)
+            break
+        except StaleJob:
+            if not left:
+                raise
+    _tell(services, job_id, attempt, decide_flag(before, flag))
+
+
+def _tell(services: Services, job_id: str, attempt: int, flag: Flag | None) -> None:
+    """Tell the worker and those who watch; the control process raises a flag again that gets lost."""
+    try:
+        if flag is not None:
+            services.flags.raise_flag(job_id, attempt, flag)
+        services.board.notify(job_id)
+    except RedisUnavailable as error:
+        _log.warning("request_not_told", job_id=job_id, flag=flag, detail=error.detail)

@@ -1,0 +1,254 @@
+"""What jobs took: the runs that say how long others will."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session, aliased
+
+from shared.options import StyleOptions
+from shared.picture import scaled_size
+from shared.status import JobStatus
+from web.db.models import Asset, Job
+from web.jobs.queries import count_queued, count_with_workers, recent_run_seconds
+from web.jobs.reuse import REUSED
+from web.services import Services
+from web.words import span
+
+
+def measured_runs(session: Session, *, limit: int = 200) -> list[MeasuredRun]:
+    """Return the last runs that were measured as a whole, those of the newest jobs first.
+
+    What was reused, forked, extended, resumed or begun again is left out: its seconds are not those of its
+    steps. Newest by `created_at`, which is in the index of the status: nothing is sorted.
+    """
+    content, style = aliased(Asset), aliased(Asset)
+    query = (
+        select(Job.metrics, Job.options, Job.device, content.width, content.height, style.width, style.height)
+        .join(content, content.id == Job.content_asset_id)
+        .join(style, style.id == Job.style_asset_id)
+        .where(
+            Job.status == JobStatus.SUCCEEDED.value,
+            or_(Job.status_reason.is_(None), Job.status_reason != REUSED),
+            Job.attempt == 1,
+            Job.resumed_from_step.is_(None),
+            Job.origin.is_(None),
+        )
+        .order_by(Job.created_at.desc())
+        .limit(limit)
+    )
+    runs = []
+    for metrics, options, device, *sizes in session.execute(query):
+        if metrics.get("run_seconds"):
+            work = Work.of(
+                options["steps"], options["size"], content=(sizes[0], sizes[1]), style=(sizes[2], sizes[3])
+            )
+            runs.append(MeasuredRun(work, device, float(metrics["run_seconds"])))
+    return runs
+
+
+#: Runs that an estimate rests on: those nearest in work, the newer ones first.
+_NEAREST = 12
+#: A run this many times further off in work than the nearest one says nothing beside it.
+_FURTHER = 4
+#: A step passes through the network forth and back: about three times the one forth that targets take.
+_TARGET_SHARE = 1 / 3
+#: The share of runs that a range leaves out at either end.
+_TAIL = 0.1
+#: However alike the runs were, the next one may differ by this much; by more while there are few.
+_LEAST_SPREAD = 0.1
+_SPREAD_OF_ONE = 0.2
+
+
+@dataclass(frozen=True)
+class Work:
+    """What there is to compute: steps on a content of so many pixels, towards a style of so many."""
+
+    steps: int
+    content_px: int
+    style_px: int
+
+    @classmethod
+    def of(cls, steps: int, size: int, *, content: tuple[int, int], style: tuple[int, int]) -> Work:
+        """Return the work of so many steps at a size, on pictures of these (width, height) in pixels."""
+        return cls(steps, *(math.prod(scaled_size(*picture, size=size)) for picture in (content, style)))
+
+    @property
+    def amount(self) -> float:
+        """The work in pixels that a step passes through; time grows with it on any one device."""
+        return self.steps * self.content_px + _TARGET_SHARE * (self.content_px + self.style_px)
+
+
+@dataclass(frozen=True)
+class MeasuredRun:
+    """One run from its first step to its last, on one device, and the seconds it took."""
+
+    work: Work
+    device: str | None
+    run_seconds: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The seconds that a job is likely to run, the range where most jobs end, and from how many runs."""
+
+    seconds: float
+    low: float
+    high: float
+    count: int
+
+
+def estimate_run(
+    work: Work, runs: Sequence[MeasuredRun], *, devices: Collection[str] = ()
+) -> Estimate | None:
+    """Return how long a job is likely to run; None while nothing is measured.
+
+    Args:
+        work: What it has to compute.
+        runs: What was measured, newest first.
+        devices: Those that are connected now; runs on others count only while there are none on these.
+    """
+    fitting = [run for run in runs if run.run_seconds > 0 and run.work.amount > 0]
+    fitting = [run for run in fitting if run.device in devices] or fitting
+    if not fitting:
+        return None
+    # Sorting is stable: of runs that are equally near, the newer ones stay first.
+    ordered = sorted(fitting, key=lambda run: abs(_distance(run.work, work)))
+    reach = abs(_distance(ordered[0].work, work)) + math.log(_FURTHER)
+    nearest = [run for run in ordered[:_NEAREST] if abs(_distance(run.work, work)) <= reach]
+    scaled = [(run.run_seconds, work.amount / run.work.amount) for run in nearest]
+    seconds = sorted(took * ratio for took, ratio in scaled)
+    # Part of a run's time does not grow with its work: a larger job may well take less than in proportion,
+    # and a smaller one more, the further off the more so.
+    lows = sorted(took * min(ratio, ratio**0.5) for took, ratio in scaled)
+    highs = sorted(took * max(ratio, ratio**0.5) for took, ratio in scaled)
+    spread = _LEAST_SPREAD + _SPREAD_OF_ONE / len(nearest)
+    low = min(_quantile(lows, _TAIL), median(lows) * (1 - spread))
+    high = max(_quantile(highs, 1 - _TAIL), median(highs) * (1 + spread))
+    return Estimate(
+        seconds=round(median(seconds), 1), low=round(low, 1), high=round(high, 1), count=len(nearest)
+    )
+
+
+def _distance(measured: Work, work: Work) -> float:
+    """Return the logarithm of how many times as much there is to do as was measured."""
+    return math.log(work.amount / measured.amount)
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    place = share * (len(ordered) - 1)
+    below = math.floor(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
+
+
+@dataclass(frozen=True)
+class QueueState:
+    """What the whole queue looks like; `workers` is None while Redis cannot be asked."""
+
+    running: int
+    workers: int | None
+    run_seconds: Sequence[float]
+
+
+def no_start_reason(workers: int | None, *, draining: int = 0) -> str | None:
+    """Return why no job can start, in one sentence; None when one can.
+
+    `workers` is how many take jobs, None while Redis cannot be asked; `draining` how many are about to end.
+    """
+    if workers is None:
+        return "Redis does not answer; the job is kept, and starts when it is back"
+    if workers:
+        return None
+    if draining:
+        who = "the only worker" if draining == 1 else "every worker"
+        return f"{who} is draining and takes no more jobs; start one with: atelier-worker run"
+    return "no worker is connected; start one with: atelier-worker run"
+
+
+def seconds_ahead(position: int, state: QueueState) -> float | None:
+    """Return the seconds until the job at `position` (1 is next) is likely to start; None if unknown.
+
+    Jobs are taken to run as long as the last ones did on average, and the running ones to be half done.
+    """
+    if not state.workers:
+        return None
+    ahead = position - 1 - max(0, state.workers - state.running)
+    if ahead < 0:
+        return 0.0
+    if not state.run_seconds:
+        return None
+    return round(fmean(state.run_seconds) * (ahead + 0.5) / state.workers, 1)
+
+
+def backlog_seconds(depth: int, state: QueueState) -> float | None:
+    """Return the seconds until a job handed in now, behind `depth` others, starts; None if unknown."""
+    return seconds_ahead(depth + 1, state)
+
+
+Sizes = Mapping[str, tuple[int, int]]
+#: What a picture that is not known yet is taken to be: as wide as is asked for, 4:3.
+_WIDTH_TO_HEIGHT = 4 / 3
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """`run` is None while nothing is measured, `workers` while Redis is away, `ahead_seconds` in both."""
+
+    run: Estimate | None
+    position: int
+    ahead_seconds: float | None
+    workers: int | None
+
+
+def make_forecast(services: Services, options: StyleOptions, sizes: Sizes) -> Forecast:
+    """Return the forecast for a job handed in now, on pictures whose (width, height) are as known so far.
+
+    Raises:
+        DatabaseUnavailable: when the database cannot be asked.
+    """
+    assumed = options.size, round(options.size / _WIDTH_TO_HEIGHT)
+    work = Work.of(
+        options.steps,
+        options.size,
+        content=sizes.get("content", assumed),
+        style=sizes.get("style", assumed),
+    )
+    with services.database.read() as session:
+        runs = measured_runs(session)
+        position = count_queued(session) + 1
+        running, run_seconds = count_with_workers(session), recent_run_seconds(session)
+    beats = services.live.workers()
+    eligible = None if beats is None else [beat for beat in beats if beat.takes_jobs]
+    state = QueueState(running, None if eligible is None else len(eligible), run_seconds)
+    devices = {beat.device for beat in eligible or ()}
+    return Forecast(
+        run=estimate_run(work, runs, devices=devices),
+        position=position,
+        ahead_seconds=seconds_ahead(position, state),
+        workers=state.workers,
+    )
+
+
+def run_message(run: Estimate | None) -> str:
+    """Return how long a job runs, in a sentence without its stop."""
+    if run is None:
+        return "nothing measured yet: the first job on this service will tell"
+    jobs = "1 job" if run.count == 1 else f"{run.count} jobs"
+    return f"about {span(run.seconds)} ({span(run.low)} to {span(run.high)}, from {jobs} on this service)"
+
+
+def wait_message(forecast: Forecast) -> str:
+    """Return what a job waits for before it starts, in a sentence without its stop."""
+    reason = no_start_reason(forecast.workers)
+    if reason is not None:
+        return reason
+    if forecast.ahead_seconds == 0:
+        return "a worker is free: it starts at once"
+    ahead = forecast.position - 1
+    before = "the next in line" if ahead == 0 else "1 job ahead" if ahead == 1 else f"{ahead} jobs ahead"
+    return before if forecast.ahead_seconds is None else f"{before}, about {span(forecast.ahead_seconds)}"

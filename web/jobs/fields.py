@@ -1,0 +1,98 @@
+"""What a caller may say of a job, and how it is refused."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+
+from web.assets.uploads import MAX_NAME_CHARS, is_printable
+
+
+def _printable(text: str) -> str:
+    if not is_printable(text):
+        raise ValueError("it must not have control characters")
+    return text
+
+
+LabelKey = Annotated[str, Field(pattern=r"^[a-z0-9_.\-]{1,63}$"), AfterValidator(_printable)]
+LabelValue = Annotated[str, Field(max_length=255), AfterValidator(_printable)]
+
+
+#: 30 days: longer than any job should wait or run.
+MAX_TIMEOUT_SECONDS = 30 * 86_400
+Timeout = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS, allow_inf_nan=False)]
+
+
+class JobFields(BaseModel):
+    """What there is beside pictures and options, of every new job."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: Annotated[str, Field(max_length=MAX_NAME_CHARS), AfterValidator(_printable)] | None = Field(
+        None, description="For people, and for the name of the downloaded file"
+    )
+    labels: dict[LabelKey, LabelValue] = Field(
+        default_factory=dict, max_length=16, description="For finding jobs again; at most 16"
+    )
+    queue_timeout_seconds: Timeout | None = Field(
+        None, description="A job that no worker has started by then expires"
+    )
+    run_timeout_seconds: Timeout | None = Field(
+        None, description="An attempt that runs for longer fails with the code `timeout`"
+    )
+
+    def deadline_columns(self, now: datetime) -> dict[str, datetime | float | None]:
+        """Return the columns of a job that is added now with these fields."""
+        wait = self.queue_timeout_seconds
+        return {
+            "queue_deadline": None if wait is None else now + timedelta(seconds=wait),
+            "run_timeout_seconds": self.run_timeout_seconds,
+        }
+
+
+class SubmitFields(JobFields):
+    """What there is beside pictures and options when a job is handed in."""
+
+    reuse: bool = Field(
+        True,
+        description="Whether the result of an earlier or running job of yours with the same pictures and "
+        "options will do; false computes it anyway",
+    )
+
+
+class SubmitBody(SubmitFields):
+    """A job whose pictures were uploaded before."""
+
+    content: str = Field(description="Asset id of the picture whose content is kept")
+    style: str = Field(description="Asset id of the picture whose style is taken")
+    options: Annotated[Any, WithJsonSchema({"x-ref": "StyleOptions"})] = Field(default_factory=dict)
+
+
+class RetryBody(BaseModel):
+    """Where a retry begins."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    start: Literal["checkpoint", "zero"] = Field(
+        "checkpoint", alias="from", description="The last checkpoint, or nothing but the pictures"
+    )
+
+
+class ExtendBody(BaseModel):
+    """How much longer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    steps: int = Field(ge=1, description="How many steps more; all together as many as a job may have")
+
+
+class ForkBody(JobFields):
+    """A new job that begins with a checkpoint; what is not given is the parent's."""
+
+    step: int = Field(ge=1, description="A step of which the parent keeps a checkpoint")
+    options: Annotated[Any, WithJsonSchema({"x-ref": "StyleOptions"})] = Field(
+        default_factory=dict,
+        description="What is to be different. `size` cannot be, and `steps` must be more than `step`",
+    )

@@ -1,0 +1,185 @@
+"""A checkpoint to go on from: there is a row for it, and its file is there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from shared.errors import ArtifactMissing, Fault, InvalidOptions, NotReady, StorageUnavailable
+from shared.logs import get_logger
+from shared.options import PRESETS, StyleOptions, parse_options
+from shared.protocol import new_id
+from shared.storage.layout import job_folder, origin_key
+from web.db.models import Job, JobCheckpoint
+from web.jobs.fields import ForkBody
+from web.jobs.idempotency import NoteKey, note_no_key
+from web.jobs.queries import add_job, get_job
+from web.jobs.transitions import list_checkpoints
+from web.services import Services
+
+_MOST_NAMED = 12
+
+
+def find_kept(services: Services, job: Job, step: int) -> JobCheckpoint:
+    """Return the checkpoint of a step of a job.
+
+    Raises:
+        NotReady: when there is none, or its file is gone; naming the steps of the others.
+        StorageUnavailable: when that cannot be told.
+    """
+    with services.database.read() as session:
+        listed = {checkpoint.step: checkpoint for checkpoint in list_checkpoints(session, job.id)}
+    found = listed.pop(step, None)
+    if found is None:
+        raise NotReady(f"the job is {job.status} and has no checkpoint of step {step}; {name_steps(listed)}")
+    try:
+        services.storage.stat(found.key)
+    except ArtifactMissing:
+        raise NotReady(f"the file of the checkpoint of step {step} is gone; {name_steps(listed)}") from None
+    return found
+
+
+def name_steps(steps: Iterable[int]) -> str:
+    """Return in words of which steps there are checkpoints; of very many, the first and the last."""
+    names = [str(step) for step in sorted(steps)]
+    if not names:
+        return "no other is kept"
+    if len(names) > _MOST_NAMED:
+        half = _MOST_NAMED // 2
+        names = [*names[:half], "…", *names[-half:]]
+    return f"kept are those of step {', '.join(names)}"
+
+
+#: A checkpoint of the largest size has hundreds of megabytes: it is never held as a whole.
+_PIECE_BYTES = 1 << 20
+_KEPT_OPTIONS = {"size", "steps", "checkpoint_every"}
+_log = get_logger(__name__)
+
+
+def fork_job(
+    services: Services,
+    job_id: str,
+    body: ForkBody,
+    *,
+    caller: str,
+    now: datetime,
+    note_key: NoteKey = note_no_key,
+) -> str:
+    """Add a job that begins with a checkpoint of a caller's job, and return its id.
+
+    The file is copied before there is a row: a crash in between leaves a folder without a job, which the
+    pruner takes.
+
+    Raises:
+        NotFound: when there is no job with this id.
+        NotReady: when it keeps no such checkpoint.
+        InvalidOptions: when the options do not fit, each other or the checkpoint.
+        StorageUnavailable: when the checkpoint cannot be copied.
+    """
+    with services.database.read() as session:
+        parent = get_job(session, job_id, caller=caller)
+    options = fork_options(parent.options, body.options, step=body.step)
+    checkpoint = find_kept(services, parent, body.step)
+    fork_id = new_id()
+    try:
+        _copy_checkpoint(services, checkpoint, fork_id)
+        _add_fork(services, fork_id, checkpoint, body, options, caller=caller, now=now, note_key=note_key)
+    except Exception:
+        with suppress(StorageUnavailable, ArtifactMissing):
+            services.storage.delete_tree(job_folder(fork_id))
+        raise
+    _log.info("job_forked", job_id=fork_id, parent_id=job_id, step=body.step)
+    return fork_id
+
+
+def fork_options(parent: Mapping[str, Any], changes: object, *, step: int) -> StyleOptions:
+    """Return the options of a fork at a step: the parent's, with some changed.
+
+    Another preset changes all that it decides, but for the size, and for how long the job goes on.
+
+    Raises:
+        InvalidOptions: naming what is not an option, is out of range, or does not fit the checkpoint.
+    """
+    if not isinstance(changes, Mapping):
+        return parse_options(changes)  # which refuses it
+    options = parse_options({**parent, **_decided_by(changes.get("preset")), **changes})
+    faults = []
+    if options.size != parent["size"]:
+        detail = (
+            f"size is {options.size}; a fork keeps the {parent['size']} px that its checkpoint was made at"
+        )
+        faults.append(Fault("/options/size", "out_of_range", detail))
+    if options.steps <= step:
+        whose = "" if "steps" in changes else ", as of the parent"
+        detail = f"steps is {options.steps}{whose}; it must be more than {step}, with which the fork begins"
+        faults.append(Fault("/options/steps", "out_of_range", detail))
+    if faults:
+        raise InvalidOptions("; ".join(fault.detail for fault in faults), faults=tuple(faults))
+    return options
+
+
+def _decided_by(preset: object) -> dict[str, Any]:
+    if not isinstance(preset, str) or preset not in PRESETS:
+        return {}
+    values = parse_options({"preset": preset}).model_dump()
+    return {name: value for name, value in values.items() if name not in _KEPT_OPTIONS}
+
+
+def _copy_checkpoint(services: Services, checkpoint: JobCheckpoint, fork_id: str) -> None:
+    key, digest = origin_key(fork_id), hashlib.sha256()
+    try:
+        services.storage.copy(checkpoint.key, key)
+        with services.storage.open(key) as copy:
+            while piece := copy.read(_PIECE_BYTES):
+                digest.update(piece)
+    except ArtifactMissing:
+        raise NotReady(f"the file of the checkpoint of step {checkpoint.step} is gone") from None
+    if digest.hexdigest() != checkpoint.sha256:
+        raise NotReady(f"the file of the checkpoint of step {checkpoint.step} is damaged; fork another one")
+
+
+def _add_fork(
+    services: Services,
+    fork_id: str,
+    checkpoint: JobCheckpoint,
+    body: ForkBody,
+    options: StyleOptions,
+    *,
+    caller: str,
+    now: datetime,
+    note_key: NoteKey,
+) -> None:
+    with services.database.write() as session:
+        # Read again: with the parent its pictures may have gone.
+        parent = get_job(session, checkpoint.job_id, caller=caller)
+        given = body.model_fields_set
+        origin = {
+            "job_id": parent.id,
+            "step": checkpoint.step,
+            "key": origin_key(fork_id),
+            "sha256": checkpoint.sha256,
+        }
+        deadlines = body.deadline_columns(now)
+        if "run_timeout_seconds" not in given:
+            deadlines["run_timeout_seconds"] = parent.run_timeout_seconds
+        fork = add_job(
+            session,
+            caller=caller,
+            name=(body.name or "").strip() if "name" in given else parent.name,
+            content=parent.content,
+            style=parent.style,
+            options=options,
+            labels=body.labels if "labels" in given else _labels(parent),
+            max_attempts=services.settings.max_attempts,
+            now=now,
+            extra={"id": fork_id, "origin": origin, **deadlines},
+        )
+        fork.step = checkpoint.step
+        note_key(session, fork_id)
+
+
+def _labels(job: Job) -> dict[str, str]:
+    return {label.key: label.value for label in job.labels}

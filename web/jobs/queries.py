@@ -1,0 +1,338 @@
+"""Jobs in the database: adding, reading, listing, counting."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, TypeVarTuple
+from typing import cast as assume
+
+from sqlalchemy import Integer, Select, Table, bindparam, cast, func, or_, select, update
+from sqlalchemy.orm import Session, aliased
+
+from shared.errors import NotFound
+from shared.options import StyleOptions
+from shared.protocol import message_id, new_id
+from shared.status import JobStatus
+from web.db.models import Asset, Job, JobLabel
+from web.jobs.transitions import add_history, first_entry
+
+_Row = TypeVarTuple("_Row")
+
+
+@dataclass(frozen=True)
+class JobFilter:
+    """Which jobs a list shows; an empty field filters nothing."""
+
+    statuses: Sequence[JobStatus] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    batch_id: str | None = None
+    created_after: datetime | None = None
+    #: A part of the name, in whatever case.
+    name: str = ""
+
+
+def add_job(
+    session: Session,
+    *,
+    caller: str,
+    name: str,
+    content: Asset,
+    style: Asset,
+    options: StyleOptions,
+    labels: Mapping[str, str],
+    max_attempts: int,
+    now: datetime,
+    extra: Mapping[str, Any] = MappingProxyType({}),
+) -> Job:
+    """Add a queued job with its first history entry; `extra` names further columns."""
+    job = Job(
+        **{"id": new_id(), **extra},
+        caller=caller,
+        name=name,
+        status=JobStatus.QUEUED.value,
+        version=1,
+        attempt=1,
+        max_attempts=max_attempts,
+        priority=0,
+        content=content,
+        style=style,
+        options=options.model_dump(),
+        created_at=now,
+        queued_at=now,
+        step=0,
+        outputs=[],
+        metrics={},
+        labels=[JobLabel(key=key, value=value) for key, value in labels.items()],
+    )
+    session.add(job)
+    session.flush()
+    add_history(session, job.id, after=0, entries=[first_entry()], now=now)
+    return job
+
+
+def get_job(session: Session, job_id: str, *, caller: str | None = None) -> Job:
+    """Return a job; with `caller`, only one of theirs.
+
+    Raises:
+        NotFound: when there is none with this id.
+    """
+    query = select(Job).where(Job.id == job_id)
+    if caller is not None:
+        query = query.where(Job.caller == caller)
+    job = session.scalar(query)
+    if job is None:
+        raise NotFound(f"there is no job with the id '{job_id}'")
+    return job
+
+
+def get_jobs(session: Session, job_ids: Collection[str]) -> dict[str, Job]:
+    """Return those of the jobs that are there, by their ids."""
+    return {job.id: job for job in session.scalars(select(Job).where(Job.id.in_(job_ids)))}
+
+
+def get_version(session: Session, job_id: str) -> int | None:
+    """Return a job's version, or nothing when the job is gone. Cheap: for those who wait."""
+    return session.scalar(select(Job.version).where(Job.id == job_id))
+
+
+def list_jobs(
+    session: Session,
+    *,
+    caller: str,
+    only: JobFilter,
+    before_id: str | None = None,
+    after_id: str | None = None,
+    limit: int,
+) -> list[Job]:
+    """Return up to `limit` jobs, newest first.
+
+    Args:
+        session: The database.
+        caller: Whose jobs.
+        only: Which of them.
+        before_id: Only jobs older than this one; those next to it.
+        after_id: Only jobs newer than this one; those next to it, too, so that one can go back.
+        limit: How many at most.
+    """
+    query = _filtered(select(Job), only).where(Job.caller == caller)
+    if after_id is not None:
+        query = query.where(Job.id > after_id)
+        return list(session.scalars(query.order_by(Job.id).limit(limit)))[::-1]
+    if before_id is not None:
+        query = query.where(Job.id < before_id)
+    return list(session.scalars(query.order_by(Job.id.desc()).limit(limit)))
+
+
+def count_by_status(session: Session, *, caller: str, only: JobFilter) -> dict[JobStatus, int]:
+    """Return how many jobs there are of each status that has some; the filter's own statuses do not count."""
+    query = select(Job.status, func.count()).where(Job.caller == caller).group_by(Job.status)
+    found = session.execute(_filtered(query, replace(only, statuses=())))
+    return {JobStatus(status): count for status, count in found}
+
+
+def jobs_to_dispatch(session: Session, *, limit: int) -> list[Job]:
+    """Return queued jobs whose message is not in the broker yet, oldest first."""
+    query = select(Job).where(
+        Job.status == JobStatus.QUEUED.value, Job.dispatched_at.is_(None), Job.leader_id.is_(None)
+    )
+    return list(session.scalars(query.order_by(Job.created_at, Job.id).limit(limit)))
+
+
+def jobs_to_expire(session: Session, now: datetime) -> list[Job]:
+    """Return queued jobs whose queue deadline is over; one that was started has kept it."""
+    query = select(Job).where(
+        Job.status == JobStatus.QUEUED.value, Job.queue_deadline <= now, Job.started_at.is_(None)
+    )
+    return list(session.scalars(query.order_by(Job.id)))
+
+
+def followers_to_settle(session: Session) -> list[Job]:
+    """Return queued jobs that wait for one which no longer is under way with the same work, oldest first."""
+    leader = aliased(Job)
+    under_way = select(leader.id).where(
+        leader.id == Job.leader_id,
+        leader.status.in_([JobStatus.QUEUED.value, JobStatus.RUNNING.value]),
+        leader.work_sha256.is_not_distinct_from(Job.work_sha256),
+    )
+    query = select(Job).where(
+        Job.status == JobStatus.QUEUED.value, Job.leader_id.is_not(None), ~under_way.exists()
+    )
+    return list(session.scalars(query.order_by(Job.id)))
+
+
+def jobs_held_by_workers(session: Session) -> list[Job]:
+    """Return the jobs that a worker should hold a lease on."""
+    held = [JobStatus.RUNNING.value, JobStatus.CANCELING.value]
+    return list(session.scalars(select(Job).where(Job.status.in_(held)).order_by(Job.id)))
+
+
+def count_ahead(session: Session, job: Job) -> int:
+    """Return how many queued jobs will be taken before this one."""
+    query = (
+        select(func.count())
+        .select_from(Job)
+        .where(
+            Job.status == JobStatus.QUEUED.value,
+            Job.created_at < job.created_at,
+            Job.leader_id.is_(None),
+        )
+    )
+    return session.scalar(query) or 0
+
+
+def recent_run_seconds(session: Session, *, limit: int = 20) -> list[float]:
+    """Return how long the last succeeded jobs ran, in seconds, newest first."""
+    query = select(Job.metrics).where(Job.status == JobStatus.SUCCEEDED.value, Job.started_at.is_not(None))
+    rows = session.scalars(query.order_by(Job.completed_at.desc()).limit(limit))
+    return [float(metrics["run_seconds"]) for metrics in rows if metrics.get("run_seconds")]
+
+
+def _filtered(query: Select[*_Row], only: JobFilter) -> Select[*_Row]:
+    if only.statuses:
+        query = query.where(Job.status.in_([status.value for status in only.statuses]))
+    for key, value in only.labels.items():
+        query = query.where(
+            select(JobLabel.job_id)
+            .where(JobLabel.job_id == Job.id, JobLabel.key == key, JobLabel.value == value)
+            .exists()
+        )
+    if only.batch_id is not None:
+        query = query.where(Job.batch_id == only.batch_id)
+    if only.created_after is not None:
+        query = query.where(Job.created_at > only.created_after)
+    if only.name:
+        query = query.where(func.lower(Job.name).contains(only.name.lower(), autoescape=True))
+    return query
+
+
+@dataclass(frozen=True)
+class QueueCounts:
+    """How many jobs there are of each kind that has not ended; `oldest` is when the first of `depth` came.
+
+    Followers are not in `depth`: no worker has anything to do for them.
+    """
+
+    depth: int = 0
+    followers: int = 0
+    running: int = 0
+    paused: int = 0
+    oldest: datetime | None = None
+
+
+def queue_positions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
+    """Return the place of those of the jobs that are queued; 1 is the next to be taken.
+
+    A follower is in nobody's way: it has its leader's place, and none once its leader is being worked on.
+    """
+    if not job_ids:
+        return {}
+    place = func.row_number().over(order_by=(Job.created_at, Job.id)).label("place")
+    queued = Job.status == JobStatus.QUEUED.value
+    queue = select(Job.id, place).where(queued, Job.leader_id.is_(None)).subquery()
+    line_id = func.coalesce(Job.leader_id, Job.id).label("line_id")
+    in_line = session.execute(select(Job.id, line_id).where(queued, Job.id.in_(job_ids)))
+    stands_for = {row.id: row.line_id for row in in_line}
+    # Not joined: SQLite would number the whole queue again for each of the jobs.
+    places = select(queue.c.id, queue.c.place).where(queue.c.id.in_(set(stands_for.values())))
+    found = {row.id: row.place for row in session.execute(places)}
+    return {job_id: found[leader] for job_id, leader in stands_for.items() if leader in found}
+
+
+def count_queued(session: Session) -> int:
+    """Return how many jobs are in line; followers are not."""
+    queued = Job.status == JobStatus.QUEUED.value, Job.leader_id.is_(None)
+    return session.scalar(select(func.count()).select_from(Job).where(*queued)) or 0
+
+
+def count_with_workers(session: Session) -> int:
+    """Return how many jobs workers are busy with."""
+    busy = [JobStatus.RUNNING.value, JobStatus.CANCELING.value]
+    return session.scalar(select(func.count()).select_from(Job).where(Job.status.in_(busy))) or 0
+
+
+def count_queue(session: Session) -> QueueCounts:
+    """Count the jobs that have not ended, by what they wait for."""
+    follows = cast(Job.leader_id.is_not(None), Integer).label("follows")
+    query = select(Job.status, follows, func.count().label("jobs"), func.min(Job.queued_at).label("oldest"))
+    unfinished = [status.value for status in JobStatus if not status.is_final]
+    rows = session.execute(query.where(Job.status.in_(unfinished)).group_by(Job.status, follows)).all()
+    found = {(JobStatus(row.status), bool(row.follows)): row for row in rows}
+
+    def jobs(status: JobStatus, *kinds: bool) -> int:
+        return sum(found[status, kind].jobs for kind in kinds if (status, kind) in found)
+
+    both = (False, True)
+    line = found.get((JobStatus.QUEUED, False))
+    return QueueCounts(
+        depth=jobs(JobStatus.QUEUED, False),
+        followers=jobs(JobStatus.QUEUED, True),
+        running=jobs(JobStatus.RUNNING, *both) + jobs(JobStatus.CANCELING, *both),
+        paused=jobs(JobStatus.PAUSED, *both),
+        oldest=line.oldest if line else None,
+    )
+
+
+def names_of_jobs(session: Session, job_ids: Sequence[str], *, caller: str) -> dict[str, str]:
+    """Return what people call those of the jobs that are the caller's: their name, else their pictures."""
+    jobs = session.scalars(select(Job).where(Job.id.in_(job_ids), Job.caller == caller))
+    return {job.id: job.name or f"{job.content.filename} × {job.style.filename}" for job in jobs}
+
+
+@dataclass(frozen=True)
+class QueuedAttempt:
+    """A queued job's attempt as it was read, and when its message was put into the broker, if it was."""
+
+    job_id: str
+    attempt: int
+    version: int
+    dispatched_at: datetime | None
+
+    @classmethod
+    def of(cls, job: Job) -> QueuedAttempt:
+        """Return a job's present attempt."""
+        return cls(job.id, job.attempt, job.version, job.dispatched_at)
+
+    @property
+    def message_id(self) -> str:
+        """The broker's id for its message."""
+        return message_id(self.job_id, self.attempt)
+
+
+def dispatched_before(session: Session, moment: datetime, *, now: datetime) -> list[QueuedAttempt]:
+    """Return the queued attempts whose message was put into the broker before a moment, oldest job first.
+
+    Also those that were sent in what is now the future: the clock was wrong, and may have been by hours.
+    """
+    sent_long_ago = or_(Job.dispatched_at < moment, Job.dispatched_at > now)
+    columns = select(Job.id, Job.attempt, Job.version, Job.dispatched_at)
+    query = columns.where(Job.status == JobStatus.QUEUED.value, sent_long_ago)
+    return [QueuedAttempt(*row) for row in session.execute(query.order_by(Job.created_at, Job.id))]
+
+
+def mark_dispatched(session: Session, attempts: Sequence[QueuedAttempt], moment: datetime | None) -> None:
+    """Note that messages were put into the broker at a moment, or, without one, that they are due again.
+
+    A job that has changed since it was read, or was sent meanwhile, stays as it is.
+    """
+    if not attempts:
+        return
+    jobs = assume(Table, Job.__table__)
+    guarded = update(jobs).where(
+        jobs.c.id == bindparam("read_id"),
+        jobs.c.version == bindparam("read_version"),
+        jobs.c.dispatched_at.is_not_distinct_from(bindparam("read_dispatched_at")),
+    )
+    session.connection().execute(
+        guarded.values(dispatched_at=moment),
+        [
+            {
+                "read_id": attempt.job_id,
+                "read_version": attempt.version,
+                "read_dispatched_at": attempt.dispatched_at,
+            }
+            for attempt in attempts
+        ],
+    )

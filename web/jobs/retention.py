@@ -1,0 +1,163 @@
+"""Expiry: when retention may remove a job."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Any, cast
+
+from sqlalchemy import ColumnElement, CursorResult, Delete, delete, exists, func, or_, select, tuple_
+from sqlalchemy.orm import Session, aliased
+
+from shared.status import FINAL_STATUSES, JobStatus
+from web.db.models import Asset, IdempotencyKey, InboxEntry, Job, JobCheckpoint
+
+
+def expires_at(completed_at: datetime | None, *, retention_days: float) -> datetime | None:
+    """Return the moment from which on a job may be removed; None while it is not final, or kept for ever.
+
+    `completed_at` is when it became final; `retention_days` is 0 or more, and 0 is for ever.
+    """
+    if completed_at is None or not retention_days:
+        return None
+    try:
+        return completed_at + timedelta(days=retention_days)
+    except OverflowError:
+        return None  # after the year 9999
+
+
+_FINAL = sorted(status.value for status in FINAL_STATUSES)
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """What a job's row says of its files: `needed` are the keys that row and checkpoints refer to."""
+
+    id: str
+    status: JobStatus
+    attempt: int
+    completed_at: datetime | None
+    outputs: frozenset[str] = frozenset()
+    needed: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class UnusedAsset:
+    """An asset that no job refers to; `is_shared` when another caller's asset has the same bytes."""
+
+    id: str
+    sha256: str
+    size_bytes: int
+    created_at: datetime
+    is_shared: bool
+
+
+def is_empty(session: Session) -> bool:
+    """Whether the database knows neither a job nor an asset."""
+    return not session.scalar(select(or_(exists(select(Job.id)), exists(select(Asset.id)))))
+
+
+def job_rows(session: Session, job_ids: Collection[str]) -> Mapping[str, JobRow]:
+    """Return, by id, what is known of those of the jobs that there are."""
+    needed: dict[str, set[str]] = {job_id: set() for job_id in job_ids}
+    checkpoints = select(JobCheckpoint.job_id, JobCheckpoint.key, JobCheckpoint.picture_key)
+    for job_id, key, picture_key in session.execute(checkpoints.where(JobCheckpoint.job_id.in_(job_ids))):
+        needed[job_id] |= {key, picture_key}
+    columns = select(Job.id, Job.status, Job.attempt, Job.completed_at, Job.outputs, Job.origin)
+    rows = {}
+    for job_id, status, attempt, completed_at, outputs, origin in session.execute(
+        columns.where(Job.id.in_(job_ids))
+    ):
+        handed_out = frozenset(output["key"] for output in outputs)
+        begun_with = {origin["key"]} if origin else set()
+        rows[job_id] = JobRow(
+            id=job_id,
+            status=JobStatus(status),
+            attempt=attempt,
+            completed_at=completed_at,
+            outputs=handed_out,
+            needed=frozenset(needed[job_id] | handed_out | begun_with),
+        )
+    return MappingProxyType(rows)
+
+
+def expired_jobs(session: Session, before: datetime, *, limit: int | None) -> list[tuple[str, datetime]]:
+    """Return id and end of the jobs that ended before a moment and that nobody waits for, oldest first."""
+    query = select(Job.id, Job.completed_at).where(_is_expired(before))
+    found = session.execute(query.order_by(Job.completed_at, Job.id).limit(limit))
+    return [(job_id, cast(datetime, completed_at)) for job_id, completed_at in found]
+
+
+def delete_expired_job(session: Session, job_id: str, *, before: datetime) -> bool:
+    """Remove a job with its history, if it still is what `expired_jobs` lists; return whether it was."""
+    return _deleted(session, delete(Job).where(Job.id == job_id, _is_expired(before))) == 1
+
+
+def delete_final_job(session: Session, job_id: str, *, version: int) -> bool:
+    """Remove a job with its history, if it has ended and is still at this version; return whether it was."""
+    final = (Job.id == job_id) & (Job.version == version) & Job.status.in_(_FINAL)
+    return _deleted(session, delete(Job).where(final)) == 1
+
+
+def known_pictures(session: Session, sha256s: Collection[str]) -> set[str]:
+    """Return those of the pictures that an asset has."""
+    return set(session.scalars(select(Asset.sha256).where(Asset.sha256.in_(sha256s))))
+
+
+def unused_assets(session: Session, before: datetime, *, limit: int | None) -> list[UnusedAsset]:
+    """Return the assets added before a moment that no job refers to, oldest first."""
+    other = aliased(Asset)
+    shared = exists(select(other.id).where(other.sha256 == Asset.sha256, other.id != Asset.id))
+    query = select(Asset.id, Asset.sha256, Asset.size_bytes, Asset.created_at, shared)
+    query = query.where(_is_unused(before)).order_by(Asset.created_at, Asset.id).limit(limit)
+    return [UnusedAsset(*row) for row in session.execute(query)]
+
+
+def delete_unused_asset(session: Session, asset_id: str, *, before: datetime) -> bool:
+    """Remove an asset, if it still is what `unused_assets` lists; return whether it was."""
+    return _deleted(session, delete(Asset).where(Asset.id == asset_id, _is_unused(before))) == 1
+
+
+def count_inbox(session: Session, before: datetime) -> int:
+    """Return how many reports were applied before a moment."""
+    query = select(func.count()).select_from(InboxEntry).where(InboxEntry.received_at < before)
+    return session.scalar(query) or 0
+
+
+def delete_inbox(session: Session, *, before: datetime, limit: int) -> int:
+    """Forget the reports applied before a moment, oldest first; return how many."""
+    old = select(InboxEntry.event_id).where(InboxEntry.received_at < before)
+    old = old.order_by(InboxEntry.received_at, InboxEntry.event_id).limit(limit)
+    return _deleted(session, delete(InboxEntry).where(InboxEntry.event_id.in_(old)))
+
+
+def count_idempotency_keys(session: Session, before: datetime) -> int:
+    """Return how many keys came before a moment."""
+    query = select(func.count()).select_from(IdempotencyKey).where(IdempotencyKey.created_at < before)
+    return session.scalar(query) or 0
+
+
+def delete_idempotency_keys(session: Session, *, before: datetime, limit: int) -> int:
+    """Forget the keys that came before a moment, oldest first; return how many."""
+    row = tuple_(IdempotencyKey.caller, IdempotencyKey.key)
+    old = select(IdempotencyKey.caller, IdempotencyKey.key).where(IdempotencyKey.created_at < before)
+    old = old.order_by(IdempotencyKey.created_at, IdempotencyKey.caller, IdempotencyKey.key).limit(limit)
+    return _deleted(session, delete(IdempotencyKey).where(row.in_(old)))
+
+
+def _is_expired(before: datetime) -> ColumnElement[bool]:
+    follower = aliased(Job)
+    waiting = select(follower.id).where(follower.leader_id == Job.id, follower.status.not_in(_FINAL))
+    return Job.status.in_(_FINAL) & (Job.completed_at < before) & ~exists(waiting)
+
+
+def _is_unused(before: datetime) -> ColumnElement[bool]:
+    jobs = select(Job.id).where(or_(Job.content_asset_id == Asset.id, Job.style_asset_id == Asset.id))
+    return (Asset.created_at < before) & ~exists(jobs)
+
+
+def _deleted(session: Session, statement: Delete) -> int:
+    quiet = statement.execution_options(synchronize_session=False)
+    return cast(CursorResult[Any], session.execute(quiet)).rowcount

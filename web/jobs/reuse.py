@@ -1,0 +1,213 @@
+"""Reuse: the same work is done once; whoever asks for it again is given the result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, Select, select
+from sqlalchemy.orm import Session
+
+from shared.errors import ArtifactCorrupt, ArtifactMissing, StorageUnavailable
+from shared.logs import get_logger
+from shared.options import StyleOptions
+from shared.protocol import new_id
+from shared.status import JobStatus
+from shared.storage.layout import job_folder, result_picture_key
+from shared.storage.store import ArtifactStore
+from web.db.models import Job
+from web.jobs.states import Trigger
+from web.jobs.transitions import HistoryEntry, apply_trigger, public_output
+from web.services import Services
+
+#: The status reason of a job that was given the result of another one.
+REUSED = "reused"
+_UNDER_WAY = (JobStatus.QUEUED.value, JobStatus.RUNNING.value)
+
+
+def work_sha256(
+    *, content_sha256: str, style_sha256: str, options: StyleOptions, origin_sha256: str | None = None
+) -> str:
+    """Return the SHA-256 of what decides a result: inputs, options, and the checkpoint it begins with."""
+    parts = {
+        "content": content_sha256,
+        "style": style_sha256,
+        "options": options.model_dump(exclude={"checkpoint_every", "preset"}),
+        "origin": origin_sha256,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def find_finished(session: Session, work: str, *, caller: str) -> Job | None:
+    """Return a caller's succeeded job with this work, if it was done as it would be done now: the newest.
+
+    Weights and engine version are compared with those of the job that was started last: the web side sees
+    no others.
+    """
+    finished = _same_work(work, caller).where(Job.status == JobStatus.SUCCEEDED.value)
+    now = _done_now(session)
+    for row in session.execute(finished.order_by(Job.id.desc())):
+        if row.weights and _done_with(row) == now:
+            return session.get(Job, row.id)
+    return None
+
+
+def find_under_way(session: Session, work: str, *, caller: str) -> Job | None:
+    """Return a caller's queued or running job with this work that waits for no other, the oldest first.
+
+    One that was started with other weights, or by another engine version, than would be used now is none.
+    """
+    under_way = _same_work(work, caller).where(Job.leader_id.is_(None), Job.status.in_(_UNDER_WAY))
+    rows, now = session.execute(under_way.order_by(Job.id)).all(), _done_now(session)
+    begun = next((row.id for row in rows if row.weights and _done_with(row) == now), None)
+    fresh = next((row.id for row in rows if not row.weights), None)
+    found = begun or fresh
+    return session.get(Job, found) if found else None
+
+
+def copy_outputs(store: ArtifactStore, leader: Job, job_id: str, attempt: int) -> list[dict[str, Any]]:
+    """Copy the leader's outputs into another job's folder, so that each can be deleted alone.
+
+    Raises:
+        ArtifactMissing: when one is no longer there.
+        ArtifactCorrupt: when one is not what was written.
+        StorageUnavailable: when it cannot be read or written.
+    """
+    copies = []
+    for output in leader.outputs:
+        data = store.read(output["key"])
+        if hashlib.sha256(data).hexdigest() != output["sha256"]:
+            raise ArtifactCorrupt(f"{output['key']} does not have the SHA-256 {output['sha256']}")
+        key = result_picture_key(job_id, attempt, output["sha256"])
+        store.write(key, data)
+        copies.append({**output, "key": key})
+    return copies
+
+
+def give_result(
+    session: Session, job: Job, leader: Job, outputs: Sequence[dict[str, Any]], *, now: datetime
+) -> None:
+    """Let a queued job succeed with a leader's result, whose copies `outputs` are its own.
+
+    Raises:
+        StaleJob: when the job has changed since it was read.
+    """
+    values = {
+        "outputs": list(outputs),
+        "weights": leader.weights,
+        "engine_version": leader.engine_version,
+        "step": leader.step,
+        "losses": leader.losses,
+        "leader_id": leader.id,
+        "completed_at": now,
+    }
+    entries = [HistoryEntry("output", public_output(output)) for output in outputs]
+    apply_trigger(session, job, Trigger.SUCCEEDED, now=now, reason=REUSED, values=values, entries=entries)
+
+
+def _same_work(work: str, caller: str) -> Select[str, dict[str, Any] | None, str | None]:
+    """Select what is compared of the jobs with this work: there may be thousands of them."""
+    columns = select(Job.id, Job.weights, Job.engine_version)
+    return columns.where(Job.work_sha256 == work, Job.caller == caller)
+
+
+def _done_now(session: Session) -> tuple[object, object] | None:
+    """Return weights and engine version of the job that was started last; nothing before the first."""
+    columns = select(Job.weights, Job.engine_version).where(Job.started_at.is_not(None))
+    latest = session.execute(columns.order_by(Job.started_at.desc()).limit(1)).first()
+    return _done_with(latest) if latest else None
+
+
+def _done_with(row: Row[Any]) -> tuple[object, object]:
+    weights = row.weights or {}
+    return weights.get("sha256") or weights.get("name"), row.engine_version
+
+
+_FIRST_ATTEMPT = 1
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What was found for a job that is about to be added under `job_id`.
+
+    `outputs` are copies of those of the finished job `leader`, already in the new job's folder.
+    """
+
+    job_id: str
+    work: str
+    caller: str
+    reuse: bool
+    leader: Job | None = None
+    outputs: tuple[dict[str, Any], ...] = ()
+    #: A finished job whose files could not be copied.
+    passed_over_id: str | None = None
+
+    def columns(self, session: Session) -> dict[str, Any]:
+        """Return the columns that the new job's row begins with."""
+        columns: dict[str, Any] = {"id": self.job_id, "work_sha256": self.work}
+        if self.reuse and self.leader is None:
+            columns |= {"leader_id": self._leader_id(session)}
+        return columns
+
+    def settle(self, session: Session, job: Job, *, now: datetime) -> None:
+        """Give the job that was just added its result, if there is one."""
+        if self.leader is not None:
+            give_result(session, job, self.leader, self.outputs, now=now)
+
+    def _leader_id(self, session: Session) -> str | None:
+        # One that finished since it was looked for is followed, too: control then gives its result.
+        finished = find_finished(session, self.work, caller=self.caller)
+        if finished is not None and finished.id != self.passed_over_id:
+            return finished.id
+        under_way = find_under_way(session, self.work, caller=self.caller)
+        return under_way.id if under_way else None
+
+
+@contextmanager
+def place_job(services: Services, work: str, *, caller: str, reuse: bool) -> Iterator[Placement]:
+    """Find out what a new job need not compute; its row is to be written inside the block.
+
+    Files are copied before any transaction begins, and go again when the block ends with an error. A result
+    that cannot be copied, for whatever reason, is computed.
+
+    Raises:
+        DatabaseUnavailable: when it cannot be asked.
+    """
+    placement = Placement(new_id(), work, caller, reuse)
+    if reuse:
+        placement = _with_result(services, placement)
+    try:
+        yield placement
+    except BaseException:
+        if placement.outputs:
+            _remove(services.storage, placement.job_id)
+        raise
+
+
+def _with_result(services: Services, placement: Placement) -> Placement:
+    with services.database.read() as session:
+        leader = find_finished(session, placement.work, caller=placement.caller)
+    if leader is None:
+        return placement
+    job_id, work, caller = placement.job_id, placement.work, placement.caller
+    try:
+        outputs = tuple(copy_outputs(services.storage, leader, job_id, _FIRST_ATTEMPT))
+    except (ArtifactMissing, ArtifactCorrupt, StorageUnavailable) as error:
+        _log.warning("result_not_reused", job_id=job_id, leader_id=leader.id, detail=error.detail)
+        _remove(services.storage, job_id)
+        return Placement(job_id, work, caller, reuse=True, passed_over_id=leader.id)
+    return Placement(job_id, work, caller, reuse=True, leader=leader, outputs=outputs)
+
+
+def _remove(store: ArtifactStore, job_id: str) -> None:
+    """Remove what was copied; a failure leaves a folder without a job, which the pruner takes."""
+    try:
+        store.delete_tree(job_folder(job_id))
+    except StorageUnavailable as error:
+        _log.warning("copies_left_behind", job_id=job_id, detail=error.detail)

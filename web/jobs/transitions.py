@@ -1,0 +1,177 @@
+"""A job's past in the database: events, attempts, checkpoints, and the inbox of applied reports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
+
+from shared.errors import NotFound, StaleJob
+from shared.status import JobStatus
+from web.db.models import Base, InboxEntry, Job, JobAttempt, JobCheckpoint, JobEvent
+from web.jobs.states import Trigger, next_status
+
+
+def events_after(session: Session, job_id: str, sequence: int, *, limit: int = 500) -> list[JobEvent]:
+    """Return a job's events with a higher sequence, in order."""
+    query = select(JobEvent).where(JobEvent.job_id == job_id, JobEvent.sequence > sequence)
+    return list(session.scalars(query.order_by(JobEvent.sequence).limit(limit)))
+
+
+def list_attempts(session: Session, job_id: str) -> list[JobAttempt]:
+    """Return a job's attempts, first to last."""
+    query = select(JobAttempt).where(JobAttempt.job_id == job_id)
+    return list(session.scalars(query.order_by(JobAttempt.number)))
+
+
+def list_checkpoints(session: Session, job_id: str) -> list[JobCheckpoint]:
+    """Return a job's checkpoints by step."""
+    query = select(JobCheckpoint).where(JobCheckpoint.job_id == job_id)
+    return list(session.scalars(query.order_by(JobCheckpoint.step)))
+
+
+def get_checkpoint(session: Session, job_id: str, step: int) -> JobCheckpoint:
+    """Return the checkpoint at a step.
+
+    Raises:
+        NotFound: when there is none.
+    """
+    checkpoint = session.get(JobCheckpoint, (job_id, step))
+    if checkpoint is None:
+        raise NotFound(f"job '{job_id}' has no checkpoint at step {step}")
+    return checkpoint
+
+
+def save_attempt(session: Session, job_id: str, number: int, **values: Any) -> None:  # noqa: ANN401 - columns
+    """Add an attempt, or change what is known of it."""
+    _save(session, JobAttempt, {"job_id": job_id, "number": number}, values)
+
+
+def save_checkpoint(session: Session, job_id: str, step: int, **values: Any) -> None:  # noqa: ANN401 - columns
+    """Add a checkpoint; the same step of a later attempt takes its place."""
+    _save(session, JobCheckpoint, {"job_id": job_id, "step": step}, values)
+
+
+def enter_inbox(session: Session, event_ids: Sequence[str], *, now: datetime) -> set[str]:
+    """Note that reports are being applied; return those that were not applied before."""
+    query = select(InboxEntry.event_id).where(InboxEntry.event_id.in_(event_ids))
+    fresh = set(event_ids) - set(session.scalars(query))
+    if fresh:
+        session.execute(
+            insert(InboxEntry), [{"event_id": event_id, "received_at": now} for event_id in fresh]
+        )
+    return fresh
+
+
+def _save(session: Session, table: type[Base], key: dict[str, Any], values: dict[str, Any]) -> None:
+    columns = [getattr(table, name) == value for name, value in key.items()]
+    changed = update(table).where(*columns).values(**values).execution_options(synchronize_session=False)
+    if session.execute(changed).rowcount == 0:  # type: ignore[attr-defined]
+        session.execute(insert(table), [{**key, **values}])
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    """What is to be added to a job's history: an event name of the stream, and its data."""
+
+    type: str
+    data: dict[str, Any]
+
+
+def apply_trigger(
+    session: Session,
+    job: Job,
+    trigger: Trigger,
+    *,
+    now: datetime,
+    reason: str | None = None,
+    values: dict[str, Any] | None = None,
+    entries: Sequence[HistoryEntry] = (),
+) -> None:
+    """Move a job along the state table, change `values` with it, and write the history.
+
+    Raises:
+        InvalidState: when the table has no such row.
+        StaleJob: when the row is no longer what `job` was read as.
+    """
+    status = next_status(job.job_status, trigger)
+    changes = {**(values or {}), "status": status.value, "status_reason": reason}
+    if status.is_final and not job.job_status.is_final:
+        changes.setdefault("completed_at", now)
+    if status is JobStatus.QUEUED and job.job_status is not JobStatus.QUEUED:
+        changes.setdefault("queued_at", now)
+    written = list(entries)
+    if (job.status, job.status_reason) != (status.value, reason):
+        written.append(_status_entry(status, reason, changes.get("attempt", job.attempt)))
+    write_changes(session, job, changes, now=now, entries=written)
+
+
+def write_changes(
+    session: Session,
+    job: Job,
+    changes: dict[str, Any],
+    *,
+    now: datetime,
+    entries: Sequence[HistoryEntry] = (),
+) -> None:
+    """Change a row that is still what `job` was read as, and write the history; `job` then shows the new row.
+
+    Raises:
+        StaleJob: when it is not.
+    """
+    version = job.version + len(entries)
+    guarded = (
+        update(Job)
+        .where(
+            Job.id == job.id,
+            Job.status == job.status,
+            Job.attempt == job.attempt,
+            Job.version == job.version,
+        )
+        .values(**changes, version=version)
+        .execution_options(synchronize_session=False)
+    )
+    if session.execute(guarded).rowcount != 1:  # type: ignore[attr-defined]
+        raise StaleJob(f"job {job.id} is no longer {job.status} at attempt {job.attempt}")
+    add_history(session, job.id, after=job.version, entries=entries, now=now)
+    for name, value in {**changes, "version": version}.items():
+        set_committed_value(job, name, value)
+
+
+def add_history(
+    session: Session, job_id: str, *, after: int, entries: Sequence[HistoryEntry], now: datetime
+) -> None:
+    """Append to a job's history, numbering from `after` + 1."""
+    if entries:
+        session.execute(
+            insert(JobEvent),
+            [
+                {
+                    "job_id": job_id,
+                    "sequence": after + number,
+                    "type": entry.type,
+                    "data": entry.data,
+                    "created_at": now,
+                }
+                for number, entry in enumerate(entries, start=1)
+            ],
+        )
+
+
+def _status_entry(status: JobStatus, reason: str | None, attempt: int) -> HistoryEntry:
+    return HistoryEntry("status", {"status": status.value, "status_reason": reason, "attempt": attempt})
+
+
+def first_entry() -> HistoryEntry:
+    """Return the entry every history begins with."""
+    return _status_entry(JobStatus.QUEUED, None, 1)
+
+
+def public_output(output: dict[str, Any]) -> dict[str, Any]:
+    """Return what an event says of an output: everything but where it lies."""
+    return {key: value for key, value in output.items() if key != "key"}

@@ -1,0 +1,395 @@
+"""The forms of a job's page, read into the bodies that the API takes, and what is wrong with them. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from typing import Any, TypeVar
+
+from flask import Blueprint, Response, request
+from pydantic import BaseModel, ValidationError
+
+from shared.clock import utc_now
+from shared.errors import (
+    ArtifactMissing,
+    AtelierError,
+    NotFound,
+    Refusal,
+    ServiceError,
+    StaleJob,
+    StorageUnavailable,
+)
+from shared.options import StyleOptions
+from shared.status import JobStatus
+from shared.storage.layout import preview_key
+from shared.storage.store import ArtifactStore
+from web.api.http import body_faults
+from web.api.job_view import read_view
+from web.api.problems import status_of
+from web.db.models import Job, JobAttempt, JobCheckpoint, JobEvent
+from web.jobs import actions
+from web.jobs.fields import ExtendBody, ForkBody, RetryBody
+from web.jobs.forking import fork_job
+from web.jobs.queries import get_job
+from web.jobs.states import PAUSING
+from web.jobs.transitions import events_after, list_attempts, list_checkpoints
+from web.pages.job_stage import (
+    Picture,
+    Stop,
+    View,
+    chosen_picture,
+    chosen_view,
+    fork_steps,
+    frame_size,
+    latest_picture,
+    shown_url,
+    spread,
+    stop_of,
+    working_frame,
+)
+from web.pages.job_text import attempt_lines, history, job_name, lead, page_title, speed_words
+from web.pages.layout import page
+from web.pages.loss_plot import loss_words, merge_curves, plot_losses, px, table_rows
+from web.pages.new_job import preset_values
+from web.pages.option_fields import PRESET, OptionField, option_fields, option_texts, option_values
+from web.security import current_caller
+from web.services import Services, get_services
+
+#: A fork has the working size of its checkpoint.
+_FIXED = {PRESET, "size"}
+_USUAL_EXTENSION = 50
+_WHOLE = re.compile(r"[+-]?\d{1,9}")
+_Body = TypeVar("_Body", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class RefusedForm:
+    """What was refused, and why; `at` are the faults of single fields, by their pointers."""
+
+    action: str
+    title: str
+    detail: str
+    suggestion: str | None = None
+    at: Mapping[str, str] = field(default_factory=dict)
+    typed: Mapping[str, str] = field(default_factory=dict)
+
+
+def refusal_of(action: str, error: AtelierError, typed: Mapping[str, str]) -> RefusedForm:
+    """Return a refusal as the page shows it, with what had been typed."""
+    places = {*form_pointers(action)}
+    at = {fault.pointer: fault.detail for fault in error.faults if fault.pointer in places}
+    elsewhere = [fault.detail for fault in error.faults if fault.pointer not in places]
+    # A service's own words may hold addresses and passwords: they belong into the log.
+    detail = error.title() if isinstance(error, ServiceError) else error.detail
+    return RefusedForm(
+        action=action,
+        title=error.title(),
+        detail="; ".join(elsewhere) if at else detail,
+        suggestion=error.suggestion,
+        at=at,
+        typed=typed,
+    )
+
+
+def form_pointers(action: str) -> list[str]:
+    """Return where the form of an action can show a fault."""
+    if action == "extend":
+        return ["/steps"]
+    if action == "fork":
+        return ["/step", "/name", *(entry.pointer for entry in fork_fields())]
+    return []
+
+
+def fork_fields() -> list[OptionField]:
+    """Return the options that a fork may change."""
+    return [entry for entry in option_fields() if entry.name not in _FIXED]
+
+
+def read_retry(sent: Mapping[str, str]) -> RetryBody:
+    """Return how to retry; raises `MalformedRequest` when it is not known."""
+    return _body(RetryBody, {"from": sent.get("from", "checkpoint")})
+
+
+def read_extend(sent: Mapping[str, str]) -> ExtendBody:
+    """Return how many steps more; raises `MalformedRequest` naming the field."""
+    text = sent.get("steps", "").strip()
+    return _body(ExtendBody, {"steps": _whole(text)} if text else {})
+
+
+def read_fork(sent: Mapping[str, str], parent: Mapping[str, Any]) -> ForkBody:
+    """Return a fork: what is left as the parent (its options) has it, or empty, is not said.
+
+    Raises:
+        MalformedRequest, MissingPart: naming the fields.
+    """
+    fields = fork_fields()
+    texts = {entry.name: sent.get(entry.input_name, "") for entry in fields}
+    given = option_values(fields, texts)
+    values: dict[str, object] = {
+        "options": {name: value for name, value in given.items() if value != parent.get(name)}
+    }
+    if step := sent.get("step", "").strip():
+        values["step"] = _whole(step)
+    if name := sent.get("name", "").strip():
+        values["name"] = name
+    return _body(ForkBody, values)
+
+
+def extension_room(steps: int) -> int:
+    """Return how many steps more a job of so many may have."""
+    return _most_steps() - steps
+
+
+def usual_extension(steps: int) -> int:
+    """Return the number of steps that is offered for an extension."""
+    return max(1, min(_USUAL_EXTENSION, extension_room(steps)))
+
+
+def usual_fork_steps(steps: int, step: int) -> int:
+    """Return the steps that are offered for a fork at a step: the parent's, or as many again at its end."""
+    return steps if steps > step else min(step + steps, _most_steps())
+
+
+@cache
+def _most_steps() -> int:
+    return next(int(entry.maximum) for entry in option_fields() if entry.name == "steps")
+
+
+def _body(kind: type[_Body], values: Mapping[str, object]) -> _Body:
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise body_faults(error) from None
+
+
+def _whole(text: str) -> int | str:
+    return int(text) if _WHOLE.fullmatch(text) else text
+
+
+#: A history this long is not read to its end by anybody; the newest part counts.
+_MOST_EVENTS = 500
+
+
+@dataclass(frozen=True)
+class OptionLine:
+    """An option as the job has it; `usual` is what its preset says, if that is another value."""
+
+    field: OptionField
+    value: str
+    usual: str | None
+
+
+@dataclass(frozen=True)
+class JobSheet:
+    """What there is to show; `data` is the job as the API shows it."""
+
+    data: Mapping[str, Any]
+    checkpoints: Sequence[JobCheckpoint]
+    attempts: Sequence[JobAttempt]
+    events: Sequence[JobEvent]
+    stops: Sequence[Stop]
+    latest: Picture
+    chosen: Picture | None
+    view: View
+    content_url: str
+    style_url: str
+
+    @property
+    def picture(self) -> Picture:
+        """What is on the stage: the checkpoint that was asked for, else the latest picture."""
+        return self.chosen or self.latest
+
+
+def read_sheet(
+    services: Services, job_id: str, *, caller: str, step: str | None, view: str | None
+) -> JobSheet:
+    """Return a caller's job with all that its page shows; `step` and `view` are what it asked to see.
+
+    Raises:
+        NotFound: when there is none with this id.
+    """
+    found = read_view(services, job_id, caller=caller)
+    with services.database.read() as session:
+        checkpoints = list_checkpoints(session, job_id)
+        attempts = list_attempts(session, job_id)
+        after = max(0, found.job.version - _MOST_EVENTS)
+        events = events_after(session, job_id, after, limit=_MOST_EVENTS)
+    stops = [stop_of(job_id, row.step, row.losses, row.sha256) for row in checkpoints]
+    job, data = found.job, found.data
+    return JobSheet(
+        data=data,
+        checkpoints=checkpoints,
+        attempts=attempts,
+        events=events,
+        stops=stops,
+        latest=latest_picture(data, stops, preview_attempt=_preview_attempt(services.storage, job)),
+        chosen=chosen_picture(stops, step),
+        view=chosen_view(view),
+        content_url=shown_url(data["input"]["content"]["url"], job.content.content_type),
+        style_url=shown_url(data["input"]["style"]["url"], job.style.content_type),
+    )
+
+
+def option_lines(options: Mapping[str, Any]) -> list[OptionLine]:
+    """Return every option of a job but the preset; options that came after it are as they are by default."""
+    usual = option_texts(preset_values(str(options.get(PRESET, StyleOptions.model_fields[PRESET].default))))
+    texts = usual | option_texts(options)
+    return [
+        OptionLine(
+            field,
+            texts[field.name],
+            usual[field.name] if texts[field.name] != usual[field.name] else None,
+        )
+        for field in option_fields()
+    ]
+
+
+def _preview_attempt(storage: ArtifactStore, job: Job) -> int | None:
+    """Return the last attempt that has a preview; None if none has, or while that cannot be told."""
+    for attempt in range(job.attempt, 0, -1):
+        try:
+            storage.stat(preview_key(job.id, attempt))
+        except ArtifactMissing:
+            continue
+        except StorageUnavailable:
+            return None
+        return attempt
+    return None
+
+
+job_page = Blueprint("job_page", __name__, url_prefix="/jobs/<job_id>")
+
+#: Carries an action out, and returns where to go then.
+Act = Callable[[Services, str, str, datetime], str]
+
+
+@job_page.get("")
+def show(job_id: str) -> Response:
+    """Show the page; `step` asks for the checkpoint of a step, `view` for another picture."""
+    return _show(job_id)
+
+
+@job_page.post("/<action>")
+def act(job_id: str, action: str) -> Response:
+    """Do what a form asks for and go to the page that shows it; refused, show why, with what was typed."""
+    if action not in _ACTS:
+        raise NotFound(f"'{action}' is nothing that can be asked of a job; known are {', '.join(_ACTS)}")
+    try:
+        target = _ACTS[action](get_services(), job_id, current_caller(), utc_now())
+    except NotFound:
+        raise  # the job itself is not there
+    except (Refusal, ServiceError, StaleJob) as error:
+        return _show(job_id, refusal_of(action, error, request.form), status=status_of(type(error)))
+    return Response(status=303, headers={"Location": target})
+
+
+@job_page.get("/<action>")
+def go_back(job_id: str, action: str) -> Response:
+    """Lead from the address of a form, which a reload asks for, to the page."""
+    if action not in _ACTS:
+        raise NotFound(f"there is nothing at {request.path}")
+    return Response(status=303, headers={"Location": _path(job_id)})
+
+
+def _show(job_id: str, refusal: RefusedForm | None = None, *, status: int = 200) -> Response:
+    sheet = read_sheet(
+        get_services(),
+        job_id,
+        caller=current_caller(),
+        step=request.args.get("step"),
+        view=request.args.get("view"),
+    )
+    job, points = sheet.data, merge_curves(sheet.checkpoints)
+    frame, steps = working_frame(job), int(job["progress"]["steps"])
+    fork_step = sheet.chosen.step if sheet.chosen else (sheet.stops[-1].step if sheet.stops else None)
+    options = option_lines(job["options"])
+    return page(
+        "job.html",
+        status=status,
+        job=job,
+        sheet=sheet,
+        refusal=refusal,
+        name=job_name(job),
+        title=page_title(job),
+        lead=lead(job),
+        speed=speed_words(job["progress"]["steps_per_second"]),
+        is_final=JobStatus(job["status"]).is_final,
+        is_pausing=job["status_reason"] == PAUSING,
+        frame=frame,
+        canvas=frame_size(*frame),
+        thumbnails=spread(sheet.stops),
+        plot=plot_losses(points, steps=steps),
+        rows=table_rows(points),
+        loss_words=loss_words,
+        px=px,
+        options=options,
+        attempts=attempt_lines(sheet.attempts),
+        happenings=history(sheet.events),
+        room=extension_room(steps),
+        extension=usual_extension(steps),
+        fork_fields=fork_fields(),
+        fork_steps=fork_steps(sheet.stops, fork_step),
+        fork_step=fork_step,
+        fork_values=_fork_values(options, steps, fork_step),
+    )
+
+
+def _fork_values(options: Iterable[OptionLine], steps: int, step: int | None) -> dict[str, str]:
+    values = {line.field.name: line.value for line in options}
+    return values | {"steps": str(usual_fork_steps(steps, step or 0))}
+
+
+def _cancel(services: Services, job_id: str, caller: str, now: datetime) -> str:
+    actions.cancel_job(services, job_id, caller=caller, now=now)
+    return _path(job_id)
+
+
+def _pause(services: Services, job_id: str, caller: str, now: datetime) -> str:
+    actions.pause_job(services, job_id, caller=caller, now=now)
+    return _path(job_id)
+
+
+def _resume(services: Services, job_id: str, caller: str, now: datetime) -> str:
+    actions.resume_job(services, job_id, caller=caller, now=now)
+    return _path(job_id)
+
+
+def _retry(services: Services, job_id: str, caller: str, now: datetime) -> str:
+    body = read_retry(request.form)
+    actions.retry_job(services, job_id, caller=caller, now=now, from_zero=body.start == "zero")
+    return _path(job_id)
+
+
+def _extend(services: Services, job_id: str, caller: str, now: datetime) -> str:
+    body = read_extend(request.form)
+    actions.extend_job(services, job_id, caller=caller, now=now, steps=body.steps)
+    return _path(job_id)
+
+
+def _fork(services: Services, job_id: str, caller: str, now: datetime) -> str:
+    with services.database.read() as session:
+        parent = get_job(session, job_id, caller=caller)
+    return _path(fork_job(services, job_id, read_fork(request.form, parent.options), caller=caller, now=now))
+
+
+def _delete(services: Services, job_id: str, caller: str, now: datetime) -> str:  # noqa: ARG001 - an Act
+    actions.delete_job(services, job_id, caller=caller)
+    return "/?note=deleted"
+
+
+_ACTS: dict[str, Act] = {
+    "cancel": _cancel,
+    "pause": _pause,
+    "resume": _resume,
+    "retry": _retry,
+    "extend": _extend,
+    "fork": _fork,
+    "delete": _delete,
+}
+
+
+def _path(job_id: str) -> str:
+    return f"/jobs/{job_id}"

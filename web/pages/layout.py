@@ -1,0 +1,65 @@
+"""What every page has around it: navigation, filters for templates, and problems shown as pages."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from flask import Flask, Response, render_template, request, url_for
+
+from shared.clock import from_rfc3339
+from web.api import API_PATH
+from web.api.problems import MEDIA_TYPE
+from web.words import ago, file_size, span
+
+#: Endpoint, and what the navigation calls it.
+NAVIGATION = (
+    ("jobs_page.index", "Jobs"),
+    ("new_page.show", "New job"),
+    ("workers_page.show", "Workers"),
+    ("docs.read_docs", "API"),
+)
+
+
+def dress_pages(app: Flask) -> None:
+    """Give an app's templates what all pages share, and let people see problems as pages."""
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.jinja_env.filters.update(span=span, ago=ago, file_size=file_size, moment=_moment)
+    app.context_processor(lambda: {"navigation": _navigation(app)})
+    app.after_request(_show_problem)
+
+
+def wants_page() -> bool:
+    """Whether the request comes from a person's browser and is for a page, not for the API."""
+    if request.path.startswith(API_PATH):
+        return False
+    return request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
+
+
+def page(template: str, *, status: int = 200, **values: Any) -> Response:  # noqa: ANN401 - a template takes anything
+    """Return a page; it shows what is so now, so a browser asks for it again each time."""
+    response = Response(render_template(template, **values), status, content_type="text/html; charset=utf-8")
+    response.headers["Cache-Control"] = "no-cache"
+    return response
+
+
+def _navigation(app: Flask) -> list[dict[str, Any]]:
+    return [
+        {"endpoint": endpoint, "title": title, "current": request.path == url_for(endpoint)}
+        for endpoint, title in NAVIGATION
+        if endpoint in app.view_functions
+    ]
+
+
+def _show_problem(response: Response) -> Response:
+    if response.mimetype != MEDIA_TYPE or not wants_page():
+        return response
+    shown = page("problem.html", status=response.status_code, problem=response.get_json())
+    for name, value in response.headers:
+        if name not in ("Content-Type", "Content-Length", "Cache-Control"):
+            shown.headers[name] = value
+    return shown
+
+
+def _moment(text: str) -> datetime:
+    return from_rfc3339(text)

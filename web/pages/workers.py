@@ -1,0 +1,179 @@
+"""The queue in figures. `static/js/queue_figures.js` says the same when the queue changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from flask import Blueprint, Response, redirect, request, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+from shared.clock import from_rfc3339, utc_now
+from shared.errors import AtelierError, NotFound, RedisUnavailable, ServiceError
+from web.api.problems import status_of
+from web.api.workers import drain_worker, read_queue, read_workers
+from web.pages.layout import page
+from web.security import current_caller
+from web.services import get_services
+from web.words import ago, file_size, span
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure: the field of the API that it shows, what people call it, and the words."""
+
+    field: str
+    title: str
+    words: str
+
+
+def queue_figures(queue: Mapping[str, Any]) -> list[Figure]:
+    """Return the figures of the queue; `queue` is as the API shows it."""
+    return [
+        Figure("depth", "in line", str(queue["depth"])),
+        Figure("running", "running", str(queue["running"])),
+        Figure("waiting_for_others", "waiting for others", str(queue["waiting_for_others"])),
+        Figure("paused", "paused", str(queue["paused"])),
+        Figure("oldest_age_seconds", "longest wait", wait_words(queue["oldest_age_seconds"])),
+        Figure("backlog_seconds", "a new job would start", backlog_words(queue["backlog_seconds"])),
+    ]
+
+
+def wait_words(seconds: float | None) -> str:
+    """Return how long the first in line has waited."""
+    return "–" if seconds is None else span(seconds)
+
+
+def backlog_words(seconds: float | None) -> str:
+    """Return when a job handed in now is likely to start."""
+    if seconds is None:
+        return "unknown"
+    return "at once" if seconds == 0 else f"in {span(seconds)}"
+
+
+#: What a worker without a job is about, by its state.
+_RESTS = {
+    "starting": "Loads its engine",
+    "idle": "Waits for a job",
+    "busy": "Has just taken a job",
+    "draining": "Takes no more jobs, and ends",
+}
+
+
+@dataclass(frozen=True)
+class WorkerJobCard:
+    """The job on a worker's card; `value` is 0 to 1."""
+
+    url: str = ""
+    name: str = ""
+    line: str = ""
+    value: float = 0
+    thumbnail: str = ""
+
+
+@dataclass(frozen=True)
+class WorkerCard:
+    """What one card shows; `memory_share` is 0 to 1, and 0 when it is not known."""
+
+    id: str = ""
+    state: str = ""
+    device: str = ""
+    host: str = ""
+    weights: str = ""
+    notice: str = ""
+    version: str = ""
+    memory: str = ""
+    memory_share: float = 0
+    started: str = ""
+    heard: str = ""
+    job: WorkerJobCard | None = None
+    rest: str = ""
+    drain_url: str = ""
+
+
+def worker_card(worker: Mapping[str, Any], now: datetime) -> WorkerCard:
+    """Return the card of a worker; `worker` is as the API shows it."""
+    total, used = worker["memory"]["total_bytes"], worker["memory"]["used_bytes"]
+    drain_url = worker["urls"]["drain"]
+    return WorkerCard(
+        id=worker["id"],
+        state=worker["state"],
+        device=worker["device"],
+        host=worker["host"],
+        weights=worker["weights"],
+        notice=worker["notice"] or "",
+        version=worker["version"],
+        memory=memory_words(total, used),
+        memory_share=used / total if total and used is not None else 0,
+        started=ago(from_rfc3339(worker["started_at"]), now),
+        heard=heard_words(worker["heartbeat_age_seconds"]),
+        job=_job_card(worker["job"], now) if worker["job"] else None,
+        rest=_RESTS[worker["state"]],
+        drain_url=drain_url.removeprefix("/api/v1") if drain_url else "",
+    )
+
+
+def memory_words(total_bytes: int | None, used_bytes: int | None) -> str:
+    """Return how much memory is in use: '3.1 GB of 25.3 GB'."""
+    if total_bytes is None:
+        return "not known"
+    whole = file_size(total_bytes)
+    return f"{whole} in all" if used_bytes is None else f"{file_size(used_bytes)} of {whole}"
+
+
+def heard_words(age_seconds: float) -> str:
+    """Return how long ago a worker was heard of; a beat that is not late is 'just now'."""
+    return "just now" if age_seconds < 7 else f"{span(age_seconds)} ago"
+
+
+def _job_card(job: Mapping[str, Any], now: datetime) -> WorkerJobCard:
+    since = (now - from_rfc3339(job["since"])).total_seconds()
+    return WorkerJobCard(
+        url=f"/jobs/{job['id']}",
+        name=job["name"] or job["id"],
+        line=f"step {job['step']} of {job['steps']}, for {span(since)}",
+        value=job["step"] / job["steps"],
+        # The word after v changes with the picture: what is cached under it is never an older one.
+        thumbnail=f"{job['url']}/thumbnail?v={job['attempt']}-{job['step']}",
+    )
+
+
+workers_page = Blueprint("workers_page", __name__)
+
+
+@workers_page.get("/workers")
+def show() -> Response:
+    """Show the page."""
+    return _show()
+
+
+@workers_page.post("/workers/<worker_id>/drain")
+def drain(worker_id: str) -> AnyResponse:
+    """Drain a worker, and show the page again; a refusal is shown on it."""
+    try:
+        drain_worker(get_services(), worker_id)
+    except (NotFound, RedisUnavailable) as error:
+        return _show(error)
+    return redirect(url_for("workers_page.show"), 303)
+
+
+def _show(error: AtelierError | None = None) -> Response:
+    services, now = get_services(), utc_now()
+    listed = read_workers(services, caller=current_caller())
+    fault = ""
+    if error is not None:
+        # A service's own words may hold addresses.
+        fault = error.title() if isinstance(error, ServiceError) else error.detail
+    return page(
+        "workers.html",
+        status=status_of(type(error)) if error else 200,
+        cards=[worker_card(worker, now) for worker in listed["workers"] or ()],
+        blank=WorkerCard(job=WorkerJobCard()),
+        is_known=listed["workers"] is not None,
+        message=listed["message"] or "",
+        figures=queue_figures(read_queue(services)),
+        fault=fault,
+        is_at_home=request.method == "GET",
+    )

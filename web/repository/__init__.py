@@ -1,1 +1,0 @@
-"""Reading and writing the tables. Functions take an open session; who calls them owns the transaction."""

@@ -1,0 +1,104 @@
+"""A store that is waited for: while the storage fails, an attempt stands still instead of being given up.
+
+A disk that is full for a minute would otherwise take one attempt after the other from every job in the queue,
+until all of them have failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from time import monotonic, sleep
+from typing import Any, TypeVar, cast
+
+import redis
+
+from shared.errors import StorageUnavailable
+from shared.logs import get_logger
+from shared.redis.claims import Claims
+from shared.redis.connection import connect_redis
+from shared.redis.live import Flags, ProgressBoard
+from shared.redis.stream import EventStream
+from shared.settings import Settings
+from shared.storage import open_store
+from shared.storage.store import ArtifactStore
+from worker.node_state import Slate
+
+_log = get_logger(__name__)
+_PAUSE_SECONDS = 0.5
+_Result = TypeVar("_Result")
+
+
+def be_patient(store: ArtifactStore, *, patience_seconds: float, go_on: Callable[[], bool]) -> ArtifactStore:
+    """Return a store each of whose methods is tried again for up to `patience_seconds` while it fails.
+
+    It waits only as long as `go_on` says so; that may also raise. A `create` that failed may have left the
+    file: the next try then finds it there, with its bytes.
+    """
+    return cast(ArtifactStore, _PatientStore(store, patience_seconds, go_on))
+
+
+class _PatientStore:
+    def __init__(self, store: ArtifactStore, patience_seconds: float, go_on: Callable[[], bool]) -> None:
+        self._store = store
+        self._patience_seconds = patience_seconds
+        self._go_on = go_on
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._store, name)
+        return lambda *words, **names: self._try(lambda: method(*words, **names))
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """See `ArtifactStore.list`; it fails while it is read, so it is read at once."""
+        return iter(self._try(lambda: [*self._store.list(prefix)]))
+
+    def _try(self, act: Callable[[], _Result]) -> _Result:
+        deadline, is_waiting = monotonic() + self._patience_seconds, False
+        while True:
+            try:
+                result = act()
+            except StorageUnavailable as error:
+                if monotonic() > deadline or not self._go_on():
+                    raise
+                if not is_waiting:
+                    _log.warning("storage_awaited", reason=error.detail)
+                is_waiting = True
+                sleep(_PAUSE_SECONDS)
+            else:
+                if is_waiting:
+                    _log.info("storage_is_back")
+                return result
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The tools of one worker process; `worker_id` is the node's name and the token of its claims."""
+
+    settings: Settings
+    worker_id: str
+    device: str
+    store: ArtifactStore
+    client: redis.Redis
+    claims: Claims
+    flags: Flags
+    board: ProgressBoard
+    stream: EventStream
+    #: What the node's parent process reads; of a runner without one, nobody does.
+    slate: Slate = field(default_factory=Slate)
+
+
+def open_desk(settings: Settings, *, worker_id: str, device: str, slate: Slate | None = None) -> Desk:
+    """Open the tools; nothing is connected before it is used."""
+    client = connect_redis(settings)
+    return Desk(
+        settings=settings,
+        worker_id=worker_id,
+        device=device,
+        store=open_store(settings.resolved_storage_url),
+        client=client,
+        claims=Claims(client, lease_seconds=settings.lease_seconds, max_deliveries=settings.max_deliveries),
+        flags=Flags(client),
+        board=ProgressBoard(client),
+        stream=EventStream(client),
+        slate=slate or Slate(),
+    )

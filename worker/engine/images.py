@@ -1,0 +1,154 @@
+"""Picture files as people expect them: one float array, upright, in sRGB, at the working size."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin
+
+from shared.errors import PictureInvalid
+from shared.picture import CONTENT_TYPES, working_size
+
+_DAMAGE = (
+    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError,
+    struct.error, zlib.error,
+)  # fmt: skip
+_DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+_MODE_OF_PROFILE = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}
+
+_Plane = NDArray[np.float32]
+
+
+def decode_picture(data: bytes, *, size: int, name: Literal["content", "style"]) -> NDArray[np.float32]:
+    """Decode a picture file to RGB float32 in [0, 1], sRGB-encoded, shape [H, W, 3].
+
+    EXIF orientation is applied and an embedded ICC profile converted from. Transparent parts are laid on
+    white: the result has no alpha channel. 16-bit grey keeps its precision (65535 is white); floating-point
+    grey counts 1.0 as white. The long side becomes `size` px by an antialiasing filter; a smaller picture
+    keeps its size. The limits of `shared.picture.inspect_picture` are taken as checked.
+
+    Raises:
+        PictureInvalid: when the file cannot be decoded.
+        PictureTooNarrow: when the short side would have fewer than 16 px.
+    """
+    try:
+        with Image.open(
+            io.BytesIO(data), formats=[kind for kind in CONTENT_TYPES if kind != "MPO"]
+        ) as opened:
+            picture = ImageOps.exif_transpose(opened)
+            target = working_size(*picture.size, size=size, name=name)
+            planes = _planes(picture)
+            return np.stack([_resized(plane, target) for plane in planes], axis=-1)
+    except _DAMAGE as error:
+        raise PictureInvalid(f"{name} is damaged or cut off: {error}") from error
+
+
+def _planes(picture: Image.Image) -> Iterator[_Plane]:
+    """Yield red, green and blue in [0, 1] at full size, one at a time to spare memory, laid on white."""
+    if picture.mode in _DEEP_MODES or picture.mode == "F":
+        white = 1.0 if picture.mode == "F" else 65535.0
+        grey = np.clip(np.asarray(picture).astype(np.float32) / white, 0.0, 1.0)
+        yield from (grey, grey, grey)
+        return
+    opacity = None
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        opacity = _plane(picture, "A")
+    colours = _in_srgb(picture)
+    for channel in "RGB":
+        plane = _plane(colours, channel)
+        yield plane if opacity is None else plane * opacity + (1.0 - opacity)
+
+
+def _plane(picture: Image.Image, channel: str) -> _Plane:
+    return np.asarray(picture.getchannel(channel), dtype=np.float32) / np.float32(255.0)
+
+
+def _in_srgb(picture: Image.Image) -> Image.Image:
+    """Return an 8-bit picture of any mode as RGB, converted from its ICC profile if it has one."""
+    data = picture.info.get("icc_profile")
+    if not data and picture.mode != "LAB":
+        return picture.convert("RGB")
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(data) if data else ImageCms.createProfile("LAB"))
+        mode = _MODE_OF_PROFILE.get(profile.profile.xcolor_space.strip(), "")
+        if picture.mode not in ("CMYK", "LAB"):
+            picture = picture.convert("L" if mode == "L" else "RGB")
+        converted = ImageCms.profileToProfile(
+            picture, profile, ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
+    except (ImageCms.PyCMSError, OSError):
+        # A profile that is broken, or made for another kind of picture, is ignored, as browsers do.
+        return picture.convert("RGB")
+    assert converted is not None  # noqa: S101 (only in-place conversions return nothing)
+    return converted
+
+
+def _resized(plane: _Plane, size: tuple[int, int]) -> _Plane:
+    """Resize one plane to (width, height); the filter's overshoot at edges is cut off."""
+    height, width = plane.shape
+    if (width, height) == size:
+        return plane
+    resized = Image.fromarray(plane).resize(size, Image.Resampling.LANCZOS)
+    clipped: _Plane = np.clip(np.asarray(resized), 0.0, 1.0)
+    return clipped
+
+
+_PROFILE_DATE = slice(24, 36)
+
+
+def encode_png(image: NDArray[np.uint8], metadata: Mapping[str, str]) -> bytes:
+    """Return an 8-bit PNG of sRGB values [H, W, 3], with each entry of `metadata` as an iTXt chunk.
+
+    The same picture and metadata give the same bytes. Keys are Latin-1, at most 79 characters long.
+    """
+    texts = PngImagePlugin.PngInfo()
+    for key, value in metadata.items():
+        texts.add_itxt(key, value)
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG", pnginfo=texts, icc_profile=_srgb_profile())
+    return buffer.getvalue()
+
+
+def encode_jpeg(
+    image: NDArray[np.uint8],
+    *,
+    quality: int = 90,
+    max_side_px: int | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> bytes:
+    """Return a JPEG of sRGB values [H, W, 3] at full colour resolution (4:4:4).
+
+    Args:
+        image: uint8, shape [H, W, 3].
+        quality: 1 to 95; default 90.
+        max_side_px: A longer picture is made smaller to this long side; default: never.
+        metadata: Written as one JSON object into the comment segment, UTF-8; default: nothing.
+    """
+    picture = Image.fromarray(image)
+    if max_side_px is not None and max(picture.size) > max_side_px:
+        scale = max_side_px / max(picture.size)
+        width, height = (max(1, round(side * scale)) for side in picture.size)
+        picture = picture.resize((width, height), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    comment = json.dumps(dict(metadata), ensure_ascii=False).encode() if metadata else b""
+    picture.save(
+        buffer, "JPEG", quality=quality, subsampling="4:4:4", icc_profile=_srgb_profile(), comment=comment
+    )
+    return buffer.getvalue()
+
+
+@functools.cache
+def _srgb_profile() -> bytes:
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    # The library writes the present time into the profile; equal pictures must be equal files.
+    profile[_PROFILE_DATE] = (2000).to_bytes(2, "big") + bytes([0, 1, 0, 1, 0, 0, 0, 0, 0, 0])
+    return bytes(profile)

@@ -1,0 +1,93 @@
+"""The slate: what the two processes of a node tell each other, in memory that both of them see.
+
+No lock guards it. A process that is killed while it holds one would stop the other one for good; a text that
+is read half-written is known by its checksum, and the one read before stands in for it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+
+from shared.protocol import JobMessage
+from shared.redis.workers import WorkerJob, WorkerState
+
+_SIZE_BYTES = 8192
+_HEAD = struct.Struct("<II")
+#: A notice is a few sentences; the rest of the slate is far smaller.
+_LONGEST_NOTICE = 1000
+
+
+class ChildNote(BaseModel):
+    """What the child tells: its state, the job it has, and the notice of the weights it has loaded."""
+
+    model_config = ConfigDict(frozen=True)
+
+    state: WorkerState = WorkerState.STARTING
+    job: WorkerJob | None = None
+    notice: str | None = None
+
+
+class Slate:
+    """Made before the fork. The child alone writes its note, the parent alone writes that the node drains."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("fork")
+        self._drain = context.RawValue("b", 0)
+        self._text = context.RawArray("c", _SIZE_BYTES)
+        self._note = ChildNote()
+        self._tell(self._note)
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the node is to hand its job back and end."""
+        return bool(self._drain.value)
+
+    def drain(self) -> None:
+        """Tell the child to hand its job back; may be called from a signal handler."""
+        self._drain.value = 1
+
+    def begin(self) -> None:
+        """Note, in the child, that its engine is being loaded."""
+        self._tell(ChildNote())
+
+    def be_ready(self, notice: str | None) -> None:
+        """Note, in the child, that its engine is loaded; `notice` is what people have to know of it."""
+        self._tell(ChildNote(state=WorkerState.IDLE, notice=notice[:_LONGEST_NOTICE] if notice else None))
+
+    @contextmanager
+    def busy_with(self, message: JobMessage, *, now: datetime) -> Iterator[None]:
+        """Note, in the child, that it has an attempt for the length of the block."""
+        job = WorkerJob(
+            job_id=message.job_id, attempt=message.attempt, step=0, steps=message.options.steps, since=now
+        )
+        self._tell(self._note.model_copy(update={"state": WorkerState.BUSY, "job": job}))
+        try:
+            yield
+        finally:
+            self._tell(self._note.model_copy(update={"state": WorkerState.IDLE, "job": None}))
+
+    def stepped(self, step: int) -> None:
+        """Note, in the child, that `step` is made."""
+        if self._note.job is not None:
+            job = self._note.job.model_copy(update={"step": step})
+            self._tell(self._note.model_copy(update={"job": job}))
+
+    def read(self) -> ChildNote:
+        """Return, in the parent, what the child told last."""
+        length, checksum = _HEAD.unpack_from(self._text.raw)
+        data = self._text.raw[_HEAD.size : _HEAD.size + length]
+        if zlib.crc32(data) == checksum:
+            self._note = ChildNote.model_validate_json(data)
+        return self._note
+
+    def _tell(self, note: ChildNote) -> None:
+        self._note = note
+        data = note.model_dump_json().encode()
+        self._text.raw = _HEAD.pack(len(data), zlib.crc32(data)) + data
