@@ -15,7 +15,7 @@ from shared.options import StyleOptions
 from shared.picture import PictureFacts
 from shared.protocol import EventType, WorkerEvent
 from shared.redis.connection import connect_redis
-from shared.redis.live import Flags, ProgressBoard
+from shared.redis.live import Flags, ProgressStore
 from shared.redis.stream import EventStream
 from shared.settings import Settings
 from web.assets.uploads import add_asset
@@ -40,7 +40,7 @@ def main(jobs: int) -> None:
         database, client = Database(settings.resolved_database_url), connect_redis(settings)
         database.upgrade()
         stream = EventStream(client)
-        projector = Projector(database, stream, ProgressBoard(client), Flags(client), clock=utc_now)
+        projector = Projector(database, stream, ProgressStore(client), Flags(client), clock=utc_now)
         single, piled = list(_reports(database, jobs)), list(_reports(database, jobs))
         for report in piled:
             stream.report(report)

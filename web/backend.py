@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from shared.errors import RedisUnavailable
 from shared.logs import get_logger
-from shared.redis.live import LiveProgress, ProgressBoard
+from shared.redis.live import LiveProgress, ProgressStore
 from shared.redis.workers import WorkerBeat, WorkerRegistry
 
 _AWAY_SECONDS = 5.0
@@ -25,7 +25,7 @@ class LiveReader:
 
     def __init__(
         self,
-        board: ProgressBoard,
+        board: ProgressStore,
         registry: WorkerRegistry,
         *,
         monotonic: Callable[[], float] = time.monotonic,

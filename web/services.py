@@ -9,7 +9,7 @@ import redis
 from flask import Flask, current_app
 
 from shared.redis.connection import connect_redis
-from shared.redis.live import Flags, ProgressBoard
+from shared.redis.live import Flags, ProgressStore
 from shared.redis.workers import WorkerRegistry
 from shared.settings import Settings
 from shared.storage import open_store
@@ -60,7 +60,7 @@ class Services:
     storage: ArtifactStore
     redis: redis.Redis
     flags: Flags
-    board: ProgressBoard
+    board: ProgressStore
     live: LiveReader
     registry: WorkerRegistry
     shelf: AssetShelf
@@ -92,7 +92,7 @@ def open_services(settings: Settings) -> Services:
     client = connect_redis(settings)
     # Someone waits for the answer, and can do without: one that hangs must not cost a request 10 s.
     client.connection_pool.connection_kwargs["socket_timeout"] = _REDIS_SECONDS
-    board = ProgressBoard(client)
+    board = ProgressStore(client)
     registry = WorkerRegistry(client, worker_seconds=settings.worker_seconds)
 
     def is_used(sha256: str) -> bool:

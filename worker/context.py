@@ -17,7 +17,7 @@ from shared.errors import StorageUnavailable
 from shared.logs import get_logger
 from shared.redis.claims import Claims
 from shared.redis.connection import connect_redis
-from shared.redis.live import Flags, ProgressBoard
+from shared.redis.live import Flags, ProgressStore
 from shared.redis.stream import EventStream
 from shared.settings import Settings
 from shared.storage import open_store
@@ -81,7 +81,7 @@ class Desk:
     client: redis.Redis
     claims: Claims
     flags: Flags
-    board: ProgressBoard
+    board: ProgressStore
     stream: EventStream
     #: What the node's parent process reads; of a runner without one, nobody does.
     slate: Slate = field(default_factory=Slate)
@@ -98,7 +98,7 @@ def open_desk(settings: Settings, *, worker_id: str, device: str, slate: Slate |
         client=client,
         claims=Claims(client, lease_seconds=settings.lease_seconds, max_deliveries=settings.max_deliveries),
         flags=Flags(client),
-        board=ProgressBoard(client),
+        board=ProgressStore(client),
         stream=EventStream(client),
         slate=slate or Slate(),
     )

@@ -1,4 +1,50 @@
-"""What the processes tell each other through Redis: claims, flags, live progress, events, workers, messages.
+"""Coordination through Redis: claims, flags, live progress, events, workers.
 
 Nothing here is the truth: all of it may be lost at any time, and the control process makes it good.
 """
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import redis
+
+from shared.redis.claims import Claims
+from shared.redis.connection import Epoch, connect_redis
+from shared.redis.live import Flags, ProgressStore
+from shared.redis.stream import EventStream
+from shared.redis.workers import WorkerRegistry
+from shared.settings import Settings
+
+
+@dataclass(frozen=True)
+class Coordination:
+    """Everything that web, control and workers tell each other, over one client; connected when first used."""
+
+    client: redis.Redis
+    claims: Claims
+    flags: Flags
+    progress: ProgressStore
+    stream: EventStream
+    workers: WorkerRegistry
+    epoch: Epoch
+
+    @classmethod
+    def connect(cls, settings: Settings, *, reply_seconds: float = 10) -> Coordination:
+        """Return the tools; a command without a reply for `reply_seconds` raises `RedisUnavailable`."""
+        client = connect_redis(settings, reply_seconds=reply_seconds)
+        return cls(
+            client=client,
+            claims=Claims(
+                client, lease_seconds=settings.lease_seconds, max_deliveries=settings.max_deliveries
+            ),
+            flags=Flags(client),
+            progress=ProgressStore(client),
+            stream=EventStream(client),
+            workers=WorkerRegistry(client, worker_seconds=settings.worker_seconds),
+            epoch=Epoch(client),
+        )
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.client.close()

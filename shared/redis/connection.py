@@ -17,13 +17,13 @@ PREFIX = "atelier:"
 _REFUSED_FOR_NOW = re.compile(r"(?:^|caused error: )(?:MISCONF|NOREPLICAS)\b")
 
 
-def connect_redis(settings: Settings) -> redis.Redis:
+def connect_redis(settings: Settings, *, reply_seconds: float = 10) -> redis.Redis:
     """Return a client that decodes answers to text; it connects when first used."""
     client: redis.Redis = redis.Redis.from_url(
         settings.redis_url,
         decode_responses=True,
         socket_connect_timeout=2,
-        socket_timeout=10,
+        socket_timeout=reply_seconds,
         socket_keepalive=True,
         health_check_interval=25,
     )

@@ -29,7 +29,7 @@ class LiveProgress(BaseModel):
     preview_step: int = 0
 
 
-class ProgressBoard:
+class ProgressStore:
     """The live progress of all jobs. Every method raises `RedisUnavailable` when Redis does not answer."""
 
     def __init__(self, client: redis.Redis) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from shared.clock import to_rfc3339
 from shared.errors import QueueDeadlinePassed, StaleJob
 from shared.logs import get_logger
-from shared.redis.live import Flag, Flags, ProgressBoard
+from shared.redis.live import Flag, Flags, ProgressStore
 from web.db.database import Database
 from web.db.models import Job
 from web.jobs.queries import jobs_to_expire
@@ -22,7 +22,7 @@ class Deadlines:
     """Ends what waited too long."""
 
     def __init__(
-        self, database: Database, flags: Flags, board: ProgressBoard, *, clock: Callable[[], datetime]
+        self, database: Database, flags: Flags, board: ProgressStore, *, clock: Callable[[], datetime]
     ) -> None:
         self._database = database
         self._flags = flags

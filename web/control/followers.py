@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from shared.errors import ArtifactCorrupt, ArtifactMissing, NotFound, StaleJob, StorageUnavailable
 from shared.logs import get_logger
-from shared.redis.live import ProgressBoard
+from shared.redis.live import ProgressStore
 from shared.status import JobStatus
 from shared.storage.store import ArtifactStore
 from web.db.database import Database
@@ -42,7 +42,7 @@ class Coalescer:
     """Looks after the followers."""
 
     def __init__(
-        self, database: Database, store: ArtifactStore, board: ProgressBoard, *, clock: Callable[[], datetime]
+        self, database: Database, store: ArtifactStore, board: ProgressStore, *, clock: Callable[[], datetime]
     ) -> None:
         self._database = database
         self._store = store

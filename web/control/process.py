@@ -16,7 +16,7 @@ from shared.errors import ServiceError
 from shared.logs import configure_logs, get_logger
 from shared.redis.claims import Claims
 from shared.redis.connection import Epoch, connect_redis
-from shared.redis.live import Flags, ProgressBoard
+from shared.redis.live import Flags, ProgressStore
 from shared.redis.stream import EventStream
 from shared.settings import Settings
 from shared.storage import open_store
@@ -49,7 +49,7 @@ class Control:
         self.database.upgrade()
         self._client = connect_redis(settings)
         claims = Claims(self._client, lease_seconds=settings.lease_seconds)
-        flags, board = Flags(self._client), ProgressBoard(self._client)
+        flags, board = Flags(self._client), ProgressStore(self._client)
         store = open_store(settings.resolved_storage_url)
         self._epoch = Epoch(self._client)
         self._knows_redis = False

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from shared.errors import UnreadableMessage
 from shared.logs import get_logger
 from shared.protocol import EventType, WorkerEvent, read_event
-from shared.redis.live import Flag, Flags, ProgressBoard
+from shared.redis.live import Flag, Flags, ProgressStore
 from shared.redis.stream import Delivery, EventStream
 from shared.status import JobStatus
 from web.db.database import Database
@@ -171,7 +171,7 @@ class Projector:
         self,
         database: Database,
         stream: EventStream,
-        board: ProgressBoard,
+        board: ProgressStore,
         flags: Flags,
         *,
         clock: Callable[[], datetime],

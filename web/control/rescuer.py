@@ -11,7 +11,7 @@ from shared.errors import ArtifactCorrupt, ArtifactMissing, StaleJob, WorkerLost
 from shared.logs import get_logger
 from shared.protocol import EventType, JobMessage, ResultMarker, WorkerEvent, read_marker
 from shared.redis.claims import Claims
-from shared.redis.live import Flag, Flags, ProgressBoard
+from shared.redis.live import Flag, Flags, ProgressStore
 from shared.status import JobStatus
 from shared.storage.layout import marker_key
 from shared.storage.store import ArtifactStore
@@ -57,7 +57,7 @@ class Rescuer:
         store: ArtifactStore,
         claims: Claims,
         flags: Flags,
-        board: ProgressBoard,
+        board: ProgressStore,
         *,
         clock: Callable[[], datetime],
     ) -> None:

@@ -10,7 +10,7 @@ from types import TracebackType
 import redis
 
 from shared.errors import RedisUnavailable
-from shared.redis.live import ProgressBoard
+from shared.redis.live import ProgressStore
 
 #: A wake-up may get lost: look at the database this often anyway.
 POLL_SECONDS = 2.0
@@ -22,7 +22,7 @@ _RETRY_SECONDS = 5.0
 class JobWatch:
     """A watch on one job, as a context. Holds a Redis connection, never a database session."""
 
-    def __init__(self, board: ProgressBoard, job_id: str, *, stopping: threading.Event) -> None:
+    def __init__(self, board: ProgressStore, job_id: str, *, stopping: threading.Event) -> None:
         self._board = board
         self._job_id = job_id
         self._stopping = stopping

@@ -12,7 +12,7 @@ from shared.errors import RedisUnavailable
 from shared.protocol import EventType, WorkerEvent
 from shared.redis.claims import Claims
 from shared.redis.connection import redis_errors
-from shared.redis.live import Flag, Flags, LiveProgress, ProgressBoard
+from shared.redis.live import Flag, Flags, LiveProgress, ProgressStore
 from shared.redis.stream import EventStream
 
 _PROGRESS = LiveProgress(
@@ -27,7 +27,7 @@ WRITERS: dict[str, Callable[[redis.Redis], object]] = {
     "renew": lambda client: Claims(client).renew("j", 1, token="a"),
     "fence": lambda client: Claims(client).fence("j", 2),
     "flag": lambda client: Flags(client).raise_flag("j", 1, Flag.PAUSE),
-    "progress": lambda client: ProgressBoard(client).publish("j", _PROGRESS),
+    "progress": lambda client: ProgressStore(client).publish("j", _PROGRESS),
     "report": lambda client: EventStream(client).report(_EVENT),
     "fresh": lambda client: EventStream(client).fresh(count=1),
 }

@@ -13,7 +13,7 @@ from shared.errors import RedisUnavailable
 from shared.options import StyleOptions
 from shared.protocol import EventType, InputPicture, JobMessage, WorkerEvent, read_event
 from shared.redis.connection import Epoch, connect_redis
-from shared.redis.live import Flag, Flags, LiveProgress, ProgressBoard
+from shared.redis.live import Flag, Flags, LiveProgress, ProgressStore
 from shared.redis.stream import STREAM, EventStream
 from shared.redis.workers import WorkerBeat, WorkerRegistry
 from shared.settings import Settings
@@ -68,7 +68,7 @@ def test_flags(redis_client: redis.Redis):
 
 
 def test_progress_is_read_and_watched(redis_client: redis.Redis):
-    board = ProgressBoard(redis_client)
+    board = ProgressStore(redis_client)
     progress = LiveProgress(
         attempt=1, step=5, steps=10, loss_total=3, loss_content=1, loss_style=2, steps_per_second=4
     )
@@ -127,7 +127,7 @@ def test_without_redis_everything_says_so():
     for action in (
         lambda: EventStream(client).report(event(1)),
         lambda: Flags(client).read("j", 1),
-        lambda: ProgressBoard(client).read(["j"]),
+        lambda: ProgressStore(client).read(["j"]),
         lambda: WorkerRegistry(client).alive(),
         lambda: dispatch.send(message("one")),
         lambda: dispatch.waiting_ids(held_since=utc_now()),
