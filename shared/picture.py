@@ -44,7 +44,7 @@ _KNOWN_OTHERS = {
     b"<?xm": "XML or SVG",
     b"\x1a\x45\xdf\xa3": "Matroska or WebM",
 }
-_DECODING_ERRORS = (
+DECODING_ERRORS = (
     OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError,
     struct.error, zlib.error,
 )  # fmt: skip
@@ -96,7 +96,7 @@ def inspect_picture(data: bytes, *, name: str, limits: PictureLimits) -> Picture
             raise PictureAnimated(f"{name} has {frames} frames or pages; exactly 1 is allowed")
         picture.load()
         turned = picture.getexif().get(_EXIF_ORIENTATION) in (5, 6, 7, 8)
-    except _DECODING_ERRORS as error:
+    except DECODING_ERRORS as error:
         raise PictureInvalid(f"{name} is damaged or cut off: {error}") from error
     content_type = CONTENT_TYPES[picture.format or ""]
     return PictureFacts(content_type, *((height, width) if turned else (width, height)))
@@ -141,7 +141,7 @@ def _open(data: bytes, *, name: str, limits: PictureLimits) -> Image.Image:
         if data[4:8] == b"ftyp":
             raise PictureUnsupported(f"{name} is a HEIC, AVIF or video file; {_allowed()}") from error
         raise PictureInvalid(f"{name} is not a picture that can be read; {_allowed()}") from error
-    except _DECODING_ERRORS as error:
+    except DECODING_ERRORS as error:
         raise PictureInvalid(f"{name} is damaged or cut off: {error}") from error
 
 

@@ -18,6 +18,7 @@ from rich.console import Console
 from shared.errors import AtelierError, InvalidSettings, PictureRefused, Refusal, StorageUnavailable
 from shared.options import StyleOptions, option_help, parse_assignments, parse_options
 from shared.picture import inspect_picture, working_size
+from shared.provenance import Provenance
 from shared.settings import Settings, load_settings
 from shared.terminal import StepBar, format_seconds, show_notice
 
@@ -162,18 +163,17 @@ def _run(engine: StyleEngine, content: bytes, style: bytes, options: StyleOption
 
 
 def _metadata(engine: StyleEngine, inputs: dict[str, bytes], options: StyleOptions) -> dict[str, str]:
-    """Return what is written into the picture, so that it says itself how it was made."""
     weights = engine.weights
-    metadata = {
-        "Software": f"Atelier engine {engine.version}",
-        "atelier:content_sha256": hashlib.sha256(inputs["content"]).hexdigest(),
-        "atelier:style_sha256": hashlib.sha256(inputs["style"]).hexdigest(),
-        "atelier:options": options.model_dump_json(),
-        "atelier:step": str(options.steps),
-        "atelier:weights": weights.name,
-        "atelier:weights_sha256": weights.sha256,
-    }
-    return metadata | ({"atelier:notice": weights.notice} if weights.notice else {})
+    return Provenance(
+        engine_version=engine.version,
+        content_sha256=hashlib.sha256(inputs["content"]).hexdigest(),
+        style_sha256=hashlib.sha256(inputs["style"]).hexdigest(),
+        options=options,
+        step=options.steps,
+        weights=weights.name,
+        weights_sha256=weights.sha256,
+        notice=weights.notice,
+    ).to_metadata()
 
 
 def _write(output: Path, step: Step, metadata: dict[str, str]) -> None:

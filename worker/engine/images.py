@@ -1,12 +1,10 @@
-"""Picture files as people expect them: one float array, upright, in sRGB, at the working size."""
+"""Picture files: decoding them to floats at the working size, and encoding results as PNG and JPEG."""
 
 from __future__ import annotations
 
 import functools
 import io
 import json
-import struct
-import zlib
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
@@ -15,14 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from shared.errors import PictureInvalid
-from shared.picture import CONTENT_TYPES, working_size
+from shared.picture import CONTENT_TYPES, DECODING_ERRORS, working_size
 
-_DAMAGE = (
-    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError,
-    struct.error, zlib.error,
-)  # fmt: skip
 _DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 _MODE_OF_PROFILE = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}
+#: Where an ICC profile's header holds the time at which it was made.
+_PROFILE_DATE = slice(24, 36)
 
 _Plane = NDArray[np.float32]
 
@@ -47,7 +43,7 @@ def decode_picture(data: bytes, *, size: int, name: Literal["content", "style"])
             target = working_size(*picture.size, size=size, name=name)
             planes = _planes(picture)
             return np.stack([_resized(plane, target) for plane in planes], axis=-1)
-    except _DAMAGE as error:
+    except DECODING_ERRORS as error:
         raise PictureInvalid(f"{name} is damaged or cut off: {error}") from error
 
 
@@ -100,9 +96,6 @@ def _resized(plane: _Plane, size: tuple[int, int]) -> _Plane:
     resized = Image.fromarray(plane).resize(size, Image.Resampling.LANCZOS)
     clipped: _Plane = np.clip(np.asarray(resized), 0.0, 1.0)
     return clipped
-
-
-_PROFILE_DATE = slice(24, 36)
 
 
 def encode_png(image: NDArray[np.uint8], metadata: Mapping[str, str]) -> bytes:
