@@ -1,8 +1,9 @@
-"""Whether a process that ended by itself is started again, and when: decided without touching anything."""
+"""Child processes: starting and stopping them, and the decision whether one that ended is started again."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import subprocess
@@ -10,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Protocol
+from typing import IO, Protocol
 
 _FIRST_DELAY_SECONDS = 0.5
 _LONGEST_DELAY_SECONDS = 30.0
 _STEADY_SECONDS = 60.0
+_TAIL_BYTES = 8192
 
 
 @dataclass(frozen=True)
@@ -57,30 +59,28 @@ def describe_code(code: int) -> str:
         return f"signal {-code}"
 
 
-_TAIL_BYTES = 8192
-
-
 @dataclass(frozen=True)
 class Program:
     """What to run, where its log goes, and how it is stopped.
 
-    A higher `stage` is started later and stopped earlier. `grace_seconds` pass between SIGTERM and SIGKILL.
-    With one of the `final_codes` it says that starting it again would change nothing. The service does not
-    start without those that are `required`.
+    Without an `environ` it has the environment of whoever starts it; without a `log`, the same input and
+    outputs. A higher `stage` is started later and stopped earlier. `grace_seconds` pass between SIGTERM and
+    SIGKILL; by default it is never killed. With one of the `final_codes` it says that starting it again would
+    change nothing. The service does not start without those that are `required`.
     """
 
     name: str
     words: Sequence[str]
-    environ: Mapping[str, str]
-    log: Path
-    stage: int
-    grace_seconds: float
+    environ: Mapping[str, str] | None = None
+    log: Path | None = None
+    stage: int = 0
+    grace_seconds: float = math.inf
     final_codes: frozenset[int] = frozenset()
     required: bool = False
 
 
 class Child(Protocol):
-    """A process as the supervisor sees it."""
+    """A process as a supervisor sees it."""
 
     program: Program
 
@@ -121,17 +121,14 @@ class ChildProcess:
         return monotonic() - self._started
 
     def start(self) -> None:
-        """Start it, with both outputs appended to its log."""
-        self.program.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.program.log.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - our own programs
-                list(self.program.words),
-                env=dict(self.program.environ),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        """Start it; with a log, both of its outputs are appended there."""
+        log = self.program.log
+        if log is None:
+            self._process = self._popen(None, stdout=None, stderr=None)
+        else:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with log.open("ab") as file:
+                self._process = self._popen(subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
         self._started = monotonic()
 
     def ended(self) -> int | None:
@@ -156,9 +153,24 @@ class ChildProcess:
             else:
                 self._process.send_signal(number)
 
+    def _popen(
+        self, stdin: int | None, *, stdout: IO[bytes] | None, stderr: int | None
+    ) -> subprocess.Popen[bytes]:
+        environ = self.program.environ
+        return subprocess.Popen(  # noqa: S603 - our own programs
+            list(self.program.words),
+            env=None if environ is None else dict(environ),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+        )
 
-def log_tail(path: Path, lines: int) -> list[str]:
+
+def log_tail(path: Path | None, lines: int) -> list[str]:
     """Return the last lines of a log, without empty ones; none when there is no log."""
+    if path is None:
+        return []
     try:
         with path.open("rb") as log:
             log.seek(0, os.SEEK_END)

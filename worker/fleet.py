@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
-import subprocess
 from collections.abc import Mapping, Sequence
 from time import monotonic, sleep
 from types import FrameType
 
 from shared.logs import get_logger
-from shared.processes import Ending, decide_restart, describe_code
+from shared.processes import ChildProcess, Ending, Program, decide_restart, describe_code
+
+_LOOK_SECONDS = 0.1
 
 _log = get_logger(__name__)
-_LOOK_SECONDS = 0.1
 
 
 def run_fleet(commands: Mapping[str, Sequence[str]], *, final_codes: frozenset[int]) -> int:
@@ -25,7 +23,7 @@ def run_fleet(commands: Mapping[str, Sequence[str]], *, final_codes: frozenset[i
     nothing, and takes the others down with it, so that whoever supervises this process sees it. SIGTERM and
     SIGINT are passed on.
     """
-    fleet = _Fleet({name: _Berth(name, command) for name, command in commands.items()}, final_codes)
+    fleet = _Fleet([Program(name, words, final_codes=final_codes) for name, words in commands.items()])
     previous = {number: signal.signal(number, fleet.stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         while fleet.tick():
@@ -37,42 +35,23 @@ def run_fleet(commands: Mapping[str, Sequence[str]], *, final_codes: frozenset[i
     return max(abs(code) for code in fleet.codes.values())
 
 
-class _Berth:
-    """One node's place: its command, its process while there is one, and when the next one is due."""
+class _NodeProcess(ChildProcess):
+    """One node; `due` is when it is to be started next, `earlier` how often in a row it has failed."""
 
-    def __init__(self, name: str, command: Sequence[str]) -> None:
-        self.name = name
-        self.process: subprocess.Popen[bytes] | None = None
+    def __init__(self, program: Program) -> None:
+        super().__init__(program)
         self.due: float | None = monotonic()
         self.earlier = 0
-        self._command = command
-        self._started = 0.0
-
-    def start(self) -> None:
-        """Start the node in a session of its own: Ctrl-C reaches this process alone, which passes it on."""
-        self.due, self._started = None, monotonic()
-        self.process = subprocess.Popen(self._command, start_new_session=True)  # noqa: S603 - our own command
-
-    def ended(self) -> Ending | None:
-        """Return how the node has ended, once it has, and after its pool is gone as well."""
-        code = self.process.poll() if self.process else None
-        if self.process is None or code is None:
-            return None
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)  # the child of a killed node still has the GPU
-        self.process = None
-        return Ending(code, monotonic() - self._started, self.earlier)
 
 
 class _Fleet:
-    """All berths; `codes` has the last exit code of each node that has ended."""
+    """All nodes; `codes` has the last exit code of each one that has ended."""
 
-    def __init__(self, berths: Mapping[str, _Berth], final_codes: frozenset[int]) -> None:
+    def __init__(self, programs: Sequence[Program]) -> None:
         self.codes: dict[str, int] = {}
-        self._berths = berths
-        self._final_codes = final_codes
+        self._nodes = [_NodeProcess(program) for program in programs]
         self._stopping = False
-        self._unasked = list(berths.values())
+        self._unasked = list(self._nodes)
 
     def stop(self, number: int, _frame: FrameType | None) -> None:
         """Ask every node to end; a signal handler."""
@@ -81,35 +60,37 @@ class _Fleet:
 
     def tick(self) -> bool:
         """Start what is due, note what has ended; return whether there is anything left to look after."""
-        for berth in self._berths.values():
-            ending = berth.ended()
-            if ending is not None:
-                self._judge(berth, ending)
-            if berth.due is not None and monotonic() >= berth.due and not self._stopping:
-                berth.start()
+        for node in self._nodes:
+            code = node.ended()
+            if code is not None:
+                self._judge(node, code)
+            if node.due is not None and monotonic() >= node.due and not self._stopping:
+                node.due = None
+                node.start()
         if self._stopping:
             self._terminate()
-        return any(berth.process or berth.due for berth in self._berths.values())
+        return any(node.pid is not None or node.due is not None for node in self._nodes)
 
-    def _judge(self, berth: _Berth, ending: Ending) -> None:
-        self.codes[berth.name] = ending.code
-        if ending.code == 0 or self._stopping:
-            _log.info("node_ended", node=berth.name, exit_code=ending.code)
+    def _judge(self, node: _NodeProcess, code: int) -> None:
+        name = node.program.name
+        self.codes[name] = code
+        if code == 0 or self._stopping:
+            _log.info("node_ended", node=name, exit_code=code)
             return
-        decision = decide_restart(ending, final_codes=self._final_codes)
-        berth.earlier = decision.earlier
-        how = describe_code(ending.code)
+        ending = Ending(code, node.ran_seconds, node.earlier)
+        decision = decide_restart(ending, final_codes=node.program.final_codes)
+        node.earlier = decision.earlier
+        how = describe_code(code)
         if decision.delay_seconds is None:
-            _log.error("node_gave_up", node=berth.name, how=how)
+            _log.error("node_gave_up", node=name, how=how)
             self._stopping = True
         else:
-            berth.due = monotonic() + decision.delay_seconds
-            _log.error("node_failed", node=berth.name, how=how, again_in_seconds=decision.delay_seconds)
+            node.due = monotonic() + decision.delay_seconds
+            _log.error("node_failed", node=name, how=how, again_in_seconds=decision.delay_seconds)
 
     def _terminate(self) -> None:
         """Ask each node once: a second SIGTERM could hit it while it is already leaving."""
         while self._unasked:
-            berth = self._unasked.pop()
-            berth.due = None
-            if berth.process is not None and berth.process.poll() is None:
-                berth.process.terminate()
+            node = self._unasked.pop()
+            node.due = None
+            node.send(signal.SIGTERM)

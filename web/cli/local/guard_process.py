@@ -24,15 +24,15 @@ def main() -> None:
     """Guard until standard input closes, then clear up."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    wards: dict[int, tuple[int, float]] = {}
+    groups: dict[int, tuple[int, float]] = {}
     for line in sys.stdin:
         sign, pid, *rest = line.split()
         if sign == "+":
-            wards[int(pid)] = (int(rest[0]), float(rest[1]))
+            groups[int(pid)] = (int(rest[0]), float(rest[1]))
         else:
-            wards.pop(int(pid), None)
-    for stage in sorted({stage for stage, _ in wards.values()}, reverse=True):
-        _end({pid: grace for pid, (its_stage, grace) in wards.items() if its_stage == stage})
+            groups.pop(int(pid), None)
+    for stage in sorted({stage for stage, _ in groups.values()}, reverse=True):
+        _end({pid: grace for pid, (its_stage, grace) in groups.items() if its_stage == stage})
 
 
 def _end(graces: dict[int, float]) -> None:
