@@ -4,8 +4,8 @@ Knows TensorFlow and pictures; never Celery, Redis, storage or the web side. Thi
 neither: `worker.engine.weights.source` has to be usable in a process that must not import TensorFlow.
 
     weights/     which VGG19 weights, where from, and reading them
-    decode       picture file → float array        encode    uint8 array → picture file
+    images       picture file → float array, uint8 array → picture file
     network      VGG19 up to the deepest used layer
-    methods/     one recipe a file: targets, start, one optimisation step
-    engine       StyleEngine: runs a method, yields steps
+    methods/     one method a file: targets, start, one optimisation step
+    engine       StyleEngine: chooses a method, runs it, yields steps
 """

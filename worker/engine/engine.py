@@ -1,4 +1,4 @@
-"""The engine: a process has one, warm, and runs job after job through its one compiled step."""
+"""The engine: one a process, warm, which runs job after job through the compiled step of its method."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from shared.errors import LossNotFinite, OutOfMemory
 from shared.options import StyleOptions
 from worker.engine.images import decode_picture
-from worker.engine.methods.base import Method, Optimisation, State
+from worker.engine.methods.base import Method, Optimisation, State, choose_method
 from worker.engine.methods.classic import Classic
 from worker.engine.methods.untrained import Untrained
 from worker.engine.runtime import forget_gpu_peak, gpu_peak_bytes
@@ -24,6 +24,9 @@ from worker.engine.weights.weights import Weights
 
 #: Changes whenever the same job would end in other bytes than before.
 ENGINE_VERSION = "1"
+
+#: The registry: every method there is. A job is the first one's that it fits.
+METHODS: tuple[type[Method], ...] = (Classic, Untrained)
 
 
 class StyleEngine:
@@ -38,8 +41,9 @@ class StyleEngine:
     def __init__(self, weights: Weights) -> None:
         _configure_tensorflow()
         self._weights = weights
-        # Each set of constants was found for its kind of network; neither works with the other's.
-        self._method: Method = Untrained(weights) if weights.name == "untrained" else Classic(weights)
+        self._methods: dict[type[Method], Method] = {}
+        # So that a worker that is ready has the weights of most jobs' method on its device.
+        self._method(StyleOptions())
 
     @property
     def weights(self) -> Weights:
@@ -48,8 +52,8 @@ class StyleEngine:
 
     @property
     def trace_count(self) -> int:
-        """How many times the step has been traced: 0 before the first job, 1 from then on."""
-        return self._method.trace_count()
+        """How many times steps have been traced: once for each method that has had a job."""
+        return sum(method.trace_count() for method in self._methods.values())
 
     def stylize(
         self, content: bytes, style: bytes, options: StyleOptions, *, resume: EngineState | None = None
@@ -71,9 +75,10 @@ class StyleEngine:
         """
         content_picture = decode_picture(content, size=options.size, name="content")
         style_picture = decode_picture(style, size=options.size, name="style")
-        forget_gpu_peak()
         with memory_errors(options):
-            optimisation = self._method.prepare(content_picture, style_picture, options)
+            method = self._method(options)
+            forget_gpu_peak()
+            optimisation = method.prepare(content_picture, style_picture, options)
             state = optimisation.start()
         done = 0
         if resume is not None:
@@ -88,6 +93,13 @@ class StyleEngine:
                 state = optimisation.advance(state, step)
                 _check_finite(state, step)
             yield _record(optimisation, state, step, options.steps, seconds=time.perf_counter() - started)
+
+    def _method(self, options: StyleOptions) -> Method:
+        """Return the method of a job, made when its first job comes."""
+        kind = choose_method(METHODS, options, self._weights)
+        if kind not in self._methods:
+            self._methods[kind] = kind(self._weights)
+        return self._methods[kind]
 
 
 def _record(optimisation: Optimisation, state: State, step: int, steps: int, *, seconds: float) -> Step:

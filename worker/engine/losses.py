@@ -1,4 +1,4 @@
-"""The Gram matrix of a layer's activations: which channels fire together, wherever they do."""
+"""Losses on activations: Gram matrices, their distances, and the content without its contrast."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import tensorflow as tf
 def gram_matrix(activation: tf.Tensor) -> tf.Tensor:
     """Return G[b,c,d] = Σᵢⱼ F[b,i,j,c]·F[b,i,j,d] / (H·W), shape [B, C, C], for activations F [B, H, W, C].
 
-    Gatys et al. 2015, equation 3, divided by the number of places so that the size of a picture drops out.
+    It tells which channels fire together, wherever they do. Gatys et al. 2015, equation 3, divided by the
+    number of places so that the size of a picture drops out.
     """
     shape = tf.shape(activation)
     flat = tf.reshape(activation, [shape[0], shape[1] * shape[2], activation.shape[-1]])

@@ -1,4 +1,4 @@
-"""What is needed to continue a job exactly where it stood; numpy only, so that anyone may store it."""
+"""Steps and states of a job, as the engine hands them out; numpy only, so that anyone may store them."""
 
 from __future__ import annotations
 

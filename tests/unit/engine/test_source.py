@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from shared.errors import WeightsUnavailable
-from worker.engine.weights.source import IMAGENET_HASH, IMAGENET_URL, ImagenetSource, resolve_weights
+from shared.settings import Settings
+from worker.engine.weights.source import ImagenetSource, resolve_weights
 
 DATA = bytes(range(256)) * 5000
 MD5 = hashlib.md5(DATA).hexdigest()
@@ -214,5 +215,6 @@ def test_a_path_is_taken_if_it_is_there(source, tmp_path):
 def test_the_defaults_are_what_keras_publishes():
     from keras.src.applications import vgg19
 
-    assert IMAGENET_URL == vgg19.WEIGHTS_PATH_NO_TOP
-    assert IMAGENET_HASH in Path(vgg19.__file__).read_text()
+    settings = Settings()
+    assert settings.vgg19_weights_url == vgg19.WEIGHTS_PATH_NO_TOP
+    assert settings.vgg19_weights_hash in Path(vgg19.__file__).read_text()

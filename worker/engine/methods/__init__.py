@@ -1,1 +1,1 @@
-"""The recipes: each file turns a pair of pictures into targets, a start, and one compiled step."""
+"""The methods: each turns a pair of pictures into targets, a start, and one compiled step."""

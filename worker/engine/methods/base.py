@@ -1,14 +1,17 @@
-"""What a recipe has to offer so that the engine can run it."""
+"""Methods of style transfer: what one has to offer so that the engine can run it, and the choice of one."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from shared.errors import EngineFailed
 from shared.options import StyleOptions
+from worker.engine.weights.weights import Weights
 
 #: A picture in host memory: RGB float32 in [0, 1], shape [H, W, 3].
 Picture = NDArray[np.float32]
@@ -19,7 +22,7 @@ State = dict[str, tf.Tensor]
 
 
 class Optimisation(Protocol):
-    """One pair of pictures under one recipe: holds the targets; the state is handed along, never kept."""
+    """One pair of pictures under one method: holds the targets; the state is handed along, never kept."""
 
     def start(self) -> State:
         """Return the state before the first step."""
@@ -34,8 +37,27 @@ class Optimisation(Protocol):
 class Method(Protocol):
     """A recipe with its weights on the device and its step compiled once for all pictures and options."""
 
+    def __init__(self, weights: Weights) -> None:
+        """Bring the weights to the device."""
+
+    @staticmethod
+    def fits(options: StyleOptions, weights: Weights) -> bool:
+        """Whether a job with these options is this method's, on an engine with these weights."""
+
     def prepare(self, content: Picture, style: Picture, options: StyleOptions) -> Optimisation:
         """Compute the targets of a pair of pictures."""
 
     def trace_count(self) -> int:
         """Return how many times the step has been traced in this process; more than 1 would be a leak."""
+
+
+def choose_method(methods: Sequence[type[Method]], options: StyleOptions, weights: Weights) -> type[Method]:
+    """Return the first of the methods that a job with these options is for.
+
+    Raises:
+        EngineFailed: when none of them can work with these options and weights.
+    """
+    for method in methods:
+        if method.fits(options, weights):
+            return method
+    raise EngineFailed(f"no method works with these options and the weights '{weights.name}'")

@@ -41,6 +41,11 @@ class Classic:
             ],
         )
 
+    @staticmethod
+    def fits(options: StyleOptions, weights: Weights) -> bool:  # noqa: ARG004 (any options)
+        """Whether the network was trained: this method's constants were found for such ones."""
+        return weights.is_trained
+
     def prepare(self, content: Picture, style: Picture, options: StyleOptions) -> ClassicOptimisation:
         """Compute the content's activations and the style's Gram matrices."""
         image = tf.constant(content)[tf.newaxis]

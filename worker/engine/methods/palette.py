@@ -1,7 +1,7 @@
-"""Pictures as a pyramid of five sizes, each half the one before, and the way back up.
+"""Colour statistics of pictures, and pyramids of five sizes, each half the one before: numpy and TensorFlow.
 
-Sides that do not divide by 2⁴ are extended at the bottom and right first, so that a level's cell always
-stands over the same 2ˡ × 2ˡ pixels and no level is ever empty, down to pictures of 16 px.
+A pyramid's sides that do not divide by 2⁴ are extended at the bottom and right first, so that a level's cell
+always stands over the same 2ˡ × 2ˡ pixels and no level is ever empty, down to pictures of 16 px.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 LEVELS = 5
 _GRID_PX = 2 ** (LEVELS - 1)
+
+Matrix = NDArray[np.float64]
 
 
 def pooled(image: tf.Tensor, *, extend: Literal["CONSTANT", "SYMMETRIC"]) -> list[tf.Tensor]:
@@ -47,9 +49,6 @@ def laplacian_bands(image: tf.Tensor) -> list[tf.Tensor]:
     levels = pooled(image, extend="SYMMETRIC")
     bands = [fine - enlarged(coarse, 2) for fine, coarse in itertools.pairwise(levels)]
     return [*bands, levels[-1]]
-
-
-Matrix = NDArray[np.float64]
 
 
 def matched_colours(

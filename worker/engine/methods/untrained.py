@@ -74,6 +74,11 @@ class Untrained:
             ],
         )
 
+    @staticmethod
+    def fits(options: StyleOptions, weights: Weights) -> bool:  # noqa: ARG004 (any options)
+        """Whether the network was never trained: this method's constants were found for such ones."""
+        return not weights.is_trained
+
     def prepare(self, content: Picture, style: Picture, options: StyleOptions) -> UntrainedOptimisation:
         """Recolour the content, and compute its activations and the style's statistics and palette."""
         matched = matched_colours(content, style, variance_floor=_COLOUR_VARIANCE_FLOOR)

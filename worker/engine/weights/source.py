@@ -10,14 +10,6 @@ from urllib.parse import urlsplit
 from shared.errors import WeightsUnavailable
 from worker.engine.weights.fetch import fetch_file, fetch_file_within, file_matches
 
-#: What keras.applications downloads for VGG19(weights="imagenet", include_top=False): 80 MB.
-IMAGENET_URL = (
-    "https://storage.googleapis.com/tensorflow/keras-applications/vgg19/"
-    "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
-)
-#: The MD5 that Keras publishes for it.
-IMAGENET_HASH = "253f8cb515780f3b799900260a226db6"
-
 _UNTRAINED_NOTICE = (
     "The network behind this picture was never trained: it is a stylisation of another, weaker kind than one "
     "with the ImageNet weights."

@@ -1,4 +1,4 @@
-"""The one synthetic picture on which the untrained network is calibrated."""
+"""The untrained network: random weights, calibrated on one synthetic picture, and kept in a cache."""
 
 from __future__ import annotations
 
@@ -14,40 +14,6 @@ from numpy.typing import NDArray
 
 from worker.engine.vgg19 import CONVOLUTIONS, Convolutions, follows_pooling, kernel_shape, layers_up_to
 
-_PICTURE_SEED = 7
-_DISCS = 1200
-_RADIUS_RANGE_PX = (3.0, 96.0)
-_NOISE_DEVIATION = 0.08
-
-
-def dead_leaves(size_px: int = 256) -> NDArray[np.float64]:
-    """Return discs of random colours lying on each other, plus 1/f noise: RGB in [0, 1], [size, size, 3].
-
-    The dead leaves model (Lee, Mumford & Huang 2001) has the edges, scales and spectrum of photographs
-    without being one: radii follow p(r) ∝ r⁻³.
-    """
-    generator = np.random.default_rng(_PICTURE_SEED)
-    rows, columns = np.mgrid[:size_px, :size_px].astype(np.float64)
-    picture = np.full((size_px, size_px, 3), 0.5)
-    smallest, largest = _RADIUS_RANGE_PX
-    for _ in range(_DISCS):
-        row, column = generator.uniform(0, size_px, 2)
-        radius = min(largest, smallest / np.sqrt(1.0 - generator.uniform()))
-        covered = (rows - row) ** 2 + (columns - column) ** 2 < radius**2
-        picture[covered] = generator.uniform(0, 1, 3)
-    return np.clip(picture + _NOISE_DEVIATION * _pink_noise(generator, size_px), 0.0, 1.0)
-
-
-def _pink_noise(generator: np.random.Generator, size_px: int) -> NDArray[np.float64]:
-    """Return noise with an amplitude spectrum of 1/f, zero mean and unit deviation: [size, size, 3]."""
-    frequency = np.hypot(np.fft.fftfreq(size_px)[:, np.newaxis], np.fft.fftfreq(size_px)[np.newaxis])
-    frequency[0, 0] = np.inf
-    spectrum = np.fft.fft2(generator.standard_normal((size_px, size_px, 3)), axes=(0, 1))
-    noise = np.fft.ifft2(spectrum / frequency[..., np.newaxis], axes=(0, 1)).real
-    unit: NDArray[np.float64] = noise / noise.std(axis=(0, 1))
-    return unit
-
-
 DEEPEST_LAYER = "block4_conv1"
 #: Taken from RGB in [0, 1] before the first convolution: about the mean of photographs.
 INPUT_OFFSET = 0.45
@@ -56,6 +22,11 @@ _RECIPE_VERSION = 1
 _WEIGHTS_SEED = 1
 _THRESHOLD_RANGE = (-2.0, 1.0)
 _DEVIATION_FLOOR = 0.05
+
+_PICTURE_SEED = 7
+_DISCS = 1200
+_RADIUS_RANGE_PX = (3.0, 96.0)
+_NOISE_DEVIATION = 0.08
 
 _Array = NDArray[np.float64]
 
@@ -131,6 +102,34 @@ def _max_pooled(activation: _Array) -> _Array:
 def _rounded(values: _Array) -> NDArray[np.float32]:
     # Half precision hides the last bits, in which linear algebra libraries differ: one digest everywhere.
     return values.astype(np.float16).astype(np.float32)
+
+
+def dead_leaves(size_px: int = 256) -> NDArray[np.float64]:
+    """Return discs of random colours lying on each other, plus 1/f noise: RGB in [0, 1], [size, size, 3].
+
+    The dead leaves model (Lee, Mumford & Huang 2001) has the edges, scales and spectrum of photographs
+    without being one: radii follow p(r) ∝ r⁻³.
+    """
+    generator = np.random.default_rng(_PICTURE_SEED)
+    rows, columns = np.mgrid[:size_px, :size_px].astype(np.float64)
+    picture = np.full((size_px, size_px, 3), 0.5)
+    smallest, largest = _RADIUS_RANGE_PX
+    for _ in range(_DISCS):
+        row, column = generator.uniform(0, size_px, 2)
+        radius = min(largest, smallest / np.sqrt(1.0 - generator.uniform()))
+        covered = (rows - row) ** 2 + (columns - column) ** 2 < radius**2
+        picture[covered] = generator.uniform(0, 1, 3)
+    return np.clip(picture + _NOISE_DEVIATION * _pink_noise(generator, size_px), 0.0, 1.0)
+
+
+def _pink_noise(generator: np.random.Generator, size_px: int) -> NDArray[np.float64]:
+    """Return noise with an amplitude spectrum of 1/f, zero mean and unit deviation: [size, size, 3]."""
+    frequency = np.hypot(np.fft.fftfreq(size_px)[:, np.newaxis], np.fft.fftfreq(size_px)[np.newaxis])
+    frequency[0, 0] = np.inf
+    spectrum = np.fft.fft2(generator.standard_normal((size_px, size_px, 3)), axes=(0, 1))
+    noise = np.fft.ifft2(spectrum / frequency[..., np.newaxis], axes=(0, 1)).real
+    unit: NDArray[np.float64] = noise / noise.std(axis=(0, 1))
+    return unit
 
 
 def _read(path: Path) -> Convolutions | None:

@@ -24,6 +24,11 @@ class Weights:
     convolutions: Convolutions
     notice: str | None = None
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether the network has learnt to see; a file that somebody names is taken to hold such a one."""
+        return self.name != "untrained"
+
     @classmethod
     def of(
         cls,
