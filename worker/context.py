@@ -1,8 +1,4 @@
-"""A store that is waited for: while the storage fails, an attempt stands still instead of being given up.
-
-A disk that is full for a minute would otherwise take one attempt after the other from every job in the queue,
-until all of them have failed.
-"""
+"""The tools of one worker process, and the store that an attempt waits for while the storage fails."""
 
 from __future__ import annotations
 
@@ -11,35 +7,64 @@ from dataclasses import dataclass, field
 from time import monotonic, sleep
 from typing import Any, TypeVar, cast
 
-import redis
-
 from shared.errors import StorageUnavailable
 from shared.logs import get_logger
-from shared.redis.claims import Claims
-from shared.redis.connection import connect_redis
-from shared.redis.live import Flags, ProgressStore
-from shared.redis.stream import EventStream
+from shared.redis import Coordination
 from shared.settings import Settings
 from shared.storage import open_store
 from shared.storage.store import ArtifactStore
-from worker.node_state import Slate
+from worker.node_state import NodeState
+
+_PAUSE_SECONDS = 0.5
 
 _log = get_logger(__name__)
-_PAUSE_SECONDS = 0.5
 _Result = TypeVar("_Result")
 
 
-def be_patient(store: ArtifactStore, *, patience_seconds: float, go_on: Callable[[], bool]) -> ArtifactStore:
-    """Return a store each of whose methods is tried again for up to `patience_seconds` while it fails.
+@dataclass(frozen=True)
+class WorkerContext:
+    """The tools of one worker process; `worker_id` is the node's name and the token of its claims."""
+
+    settings: Settings
+    worker_id: str
+    device: str
+    store: ArtifactStore
+    redis: Coordination
+    #: What the node's parent process reads; of a runner without one, nobody does.
+    node_state: NodeState = field(default_factory=NodeState)
+
+    @classmethod
+    def open(
+        cls, settings: Settings, *, worker_id: str, device: str, node_state: NodeState | None = None
+    ) -> WorkerContext:
+        """Return the tools; nothing is connected before it is used."""
+        return cls(
+            settings=settings,
+            worker_id=worker_id,
+            device=device,
+            store=open_store(settings.resolved_storage_url),
+            redis=Coordination.connect(settings),
+            node_state=node_state or NodeState(),
+        )
+
+    def retrying_store(self, *, go_on: Callable[[], bool]) -> ArtifactStore:
+        """Return the store as an attempt uses it; see `RetryingStore`."""
+        # Longer than `stall_seconds` without a step, and the lease is gone anyway.
+        store = RetryingStore(self.store, patience_seconds=self.settings.stall_seconds, go_on=go_on)
+        return cast(ArtifactStore, store)
+
+
+class RetryingStore:
+    """A store each of whose methods is tried again for up to `patience_seconds` while it fails.
 
     It waits only as long as `go_on` says so; that may also raise. A `create` that failed may have left the
     file: the next try then finds it there, with its bytes.
+
+    A disk that is full for a minute would otherwise take one attempt after the other from every job in the
+    queue, until all of them have failed.
     """
-    return cast(ArtifactStore, _PatientStore(store, patience_seconds, go_on))
 
-
-class _PatientStore:
-    def __init__(self, store: ArtifactStore, patience_seconds: float, go_on: Callable[[], bool]) -> None:
+    def __init__(self, store: ArtifactStore, *, patience_seconds: float, go_on: Callable[[], bool]) -> None:
         self._store = store
         self._patience_seconds = patience_seconds
         self._go_on = go_on
@@ -68,37 +93,3 @@ class _PatientStore:
                 if is_waiting:
                     _log.info("storage_is_back")
                 return result
-
-
-@dataclass(frozen=True)
-class Desk:
-    """The tools of one worker process; `worker_id` is the node's name and the token of its claims."""
-
-    settings: Settings
-    worker_id: str
-    device: str
-    store: ArtifactStore
-    client: redis.Redis
-    claims: Claims
-    flags: Flags
-    board: ProgressStore
-    stream: EventStream
-    #: What the node's parent process reads; of a runner without one, nobody does.
-    slate: Slate = field(default_factory=Slate)
-
-
-def open_desk(settings: Settings, *, worker_id: str, device: str, slate: Slate | None = None) -> Desk:
-    """Open the tools; nothing is connected before it is used."""
-    client = connect_redis(settings)
-    return Desk(
-        settings=settings,
-        worker_id=worker_id,
-        device=device,
-        store=open_store(settings.resolved_storage_url),
-        client=client,
-        claims=Claims(client, lease_seconds=settings.lease_seconds, max_deliveries=settings.max_deliveries),
-        flags=Flags(client),
-        board=ProgressStore(client),
-        stream=EventStream(client),
-        slate=slate or Slate(),
-    )

@@ -1,4 +1,7 @@
-"""Devices: which GPUs this machine has, found without TensorFlow, which must not be loaded before a fork."""
+"""Devices of this machine and their memory.
+
+Asked for without TensorFlow, which must not be loaded before a fork.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,13 @@ from time import monotonic
 
 from shared.errors import InvalidSettings
 
-_LINE = re.compile(r"^GPU (\d+): (.+?)(?: \(UUID: .*\))?$")
+_DRIVER_TOOL = "nvidia-smi"
+_GPU_LINE = re.compile(r"^GPU (\d+): (.+?)(?: \(UUID: .*\))?$")
 _QUERY_SECONDS = 20
+_MEASURE_SECONDS = 5.0
+_MEBIBYTE = 1024 * 1024
+_MEMINFO = Path("/proc/meminfo")
+_MEMINFO_FIELD = re.compile(r"^(MemTotal|MemAvailable):\s+(\d+) kB$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,7 @@ CPU = Device(None, "cpu")
 
 def find_gpus() -> list[Device]:
     """Return the GPUs that the NVIDIA driver's tool lists; none where the tool is not installed."""
-    program = shutil.which("nvidia-smi")
+    program = shutil.which(_DRIVER_TOOL)
     if program is None:
         return []
     answer = subprocess.run(  # noqa: S603 - the driver's own tool, found on PATH
@@ -50,7 +58,7 @@ def find_gpus() -> list[Device]:
 
 def parse_gpus(listing: str) -> list[Device]:
     """Return the GPUs in the lines of ``nvidia-smi -L``."""
-    matches = (_LINE.match(line.strip()) for line in listing.splitlines())
+    matches = (_GPU_LINE.match(line.strip()) for line in listing.splitlines())
     return [Device(int(match[1]), match[2]) for match in matches if match]
 
 
@@ -77,12 +85,6 @@ def choose_devices(wanted: str, gpus: list[Device]) -> list[Device]:
     return [known[number] for number in numbers]
 
 
-_MEASURE_SECONDS = 5.0
-_MEBIBYTE = 1024 * 1024
-_MEMINFO = Path("/proc/meminfo")
-_FIELD = re.compile(r"^(MemTotal|MemAvailable):\s+(\d+) kB$", re.MULTILINE)
-
-
 @dataclass(frozen=True)
 class Memory:
     """A device's memory in bytes; None where it cannot be measured."""
@@ -93,7 +95,7 @@ class Memory:
 
 def parse_meminfo(text: str) -> Memory:
     """Return the machine's memory from Linux's ``/proc/meminfo``; what programs can still get is not used."""
-    fields = {name: int(kibibytes) * 1024 for name, kibibytes in _FIELD.findall(text)}
+    fields = {name: int(kibibytes) * 1024 for name, kibibytes in _MEMINFO_FIELD.findall(text)}
     total, available = fields.get("MemTotal"), fields.get("MemAvailable")
     used = total - available if total is not None and available is not None else None
     return Memory(total, used)
@@ -135,7 +137,7 @@ class MemoryMeter:
 
 def _ask_driver(number: int) -> subprocess.Popen[str] | None:
     """Start the driver's tool, which can take seconds: the parent of a pool must not wait for it."""
-    program = shutil.which("nvidia-smi")
+    program = shutil.which(_DRIVER_TOOL)
     if program is None:
         return None
     words = [

@@ -1,4 +1,4 @@
-"""The pulse: a node says what it is doing as soon as that changes, and hears whether it is to drain."""
+"""The heartbeat of a node: tells Redis what the node is doing, and hears whether it is to drain."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.errors import RedisUnavailable
 from shared.logs import get_logger
 from shared.redis.workers import WorkerBeat, WorkerRegistry, WorkerState
 from worker.devices import MemoryMeter
-from worker.node_state import Slate
+from worker.node_state import NodeState
 
 _log = get_logger(__name__)
 _BEAT_SECONDS = 5.0
@@ -25,13 +25,13 @@ def is_due(beat: WorkerBeat, said: WorkerBeat | None, *, seconds_since: float) -
     return beat.model_copy(update={"at": said.at}) != said
 
 
-class Pulse:
-    """Belongs to a node's parent process. `facts` is what does not change while the node runs."""
+class Heartbeat:
+    """Runs in a node's parent process. `facts` is what does not change while the node runs."""
 
     def __init__(
         self,
         registry: WorkerRegistry,
-        slate: Slate,
+        node_state: NodeState,
         meter: MemoryMeter,
         *,
         facts: WorkerBeat,
@@ -39,7 +39,7 @@ class Pulse:
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._registry = registry
-        self._slate = slate
+        self._node_state = node_state
         self._meter = meter
         self._facts = facts
         self._health_file = health_file
@@ -76,10 +76,10 @@ class Pulse:
             _log.warning("leave_lost", reason=error.detail)
 
     def _beat(self) -> WorkerBeat:
-        note, memory = self._slate.read(), self._meter.read()
+        note, memory = self._node_state.read(), self._meter.read()
         return self._facts.model_copy(
             update={
-                "state": WorkerState.DRAINING if self._slate.is_draining else note.state,
+                "state": WorkerState.DRAINING if self._node_state.is_draining else note.state,
                 "job": note.job,
                 "notice": note.notice,
                 "memory_total_bytes": memory.total_bytes,

@@ -31,14 +31,15 @@ class LeaseKeeper:
         token: str,
         renew_seconds: float,
         stall_seconds: float,
-        on_beat: Callable[[Verdict], None],
+        on_renewed: Callable[[Verdict], None],
     ) -> None:
+        """Prepare to hold a lease; `on_renewed` is called from its thread with each good answer."""
         self._claims = claims
         self._message = message
         self._token = token
         self._renew_seconds = renew_seconds
         self._stall_seconds = stall_seconds
-        self._on_beat = on_beat
+        self._on_renewed = on_renewed
         self._last_step_at = monotonic()
         self._stopping = Event()
         self._lost = Event()
@@ -94,4 +95,4 @@ class LeaseKeeper:
                 _log.warning("lease_lost", job_id=self._message.job_id, verdict=verdict)
                 self._lost.set()
                 return
-            self._on_beat(verdict)
+            self._on_renewed(verdict)

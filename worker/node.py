@@ -1,9 +1,4 @@
-"""What a child inherits from its node's parent, and has to let go of: the connections to Redis.
-
-A child that is forked in place of one that died holds copies of them. When Redis restarts and the parent
-closes its own, epoll goes on reporting a connection that others hold open (see "epoll(7)", questions and
-answers): the parent would spin, and take a whole processor core for as long as that child lives.
-"""
+"""The Celery node: its app with the one task, the fork of its child, and its drain."""
 
 from __future__ import annotations
 
@@ -24,61 +19,19 @@ from shared.broker import QUEUE, TASK_NAME, broker_config
 from shared.clock import utc_now
 from shared.logs import configure_logs, get_logger
 from shared.protocol import read_message
-from shared.redis.connection import connect_redis
-from shared.redis.workers import WorkerBeat, WorkerRegistry
+from shared.redis import Coordination
+from shared.redis.workers import WorkerBeat
 from shared.settings import Settings
-from worker.context import open_desk
+from worker.context import WorkerContext
 from worker.devices import Device, MemoryMeter
-from worker.heartbeat import Pulse
-from worker.node_state import Slate
+from worker.heartbeat import Heartbeat
+from worker.node_state import NodeState
 from worker.runner import Engine, Outcome, Runner
 
 _OPEN_FILES = Path("/dev/fd")
-
-
-def let_go_of_connections() -> None:
-    """Put nothing in the place of every connection that this process has open to another one.
-
-    To be called before it opens any of its own. The numbers stay taken: objects of the parent that are
-    forgotten later close them once more, and must not hit what has been opened since.
-    """
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for number in [int(file.name) for file in _OPEN_FILES.iterdir()]:
-        if _is_connection(number):
-            os.dup2(nothing, number, inheritable=False)
-    os.close(nothing)
-
-
-def _is_connection(number: int) -> bool:
-    """Whether an open file is a socket whose peer has an address: those to the parent have none."""
-    try:
-        copy = os.dup(number)
-    except OSError:
-        return False  # that of the listing itself, which is closed by now
-    try:
-        connection = socket.socket(fileno=copy)
-    except OSError:
-        os.close(copy)
-        return False  # no socket
-    with connection:
-        try:
-            return bool(connection.getpeername())
-        except OSError:
-            return False  # not connected
-
-
-def register_task(app: Celery, runner: Callable[[], Runner]) -> None:
-    """Give the app its task; `runner` is called in the child that carries it out."""
-
-    @app.task(name=TASK_NAME, acks_late=True)  # type: ignore[untyped-decorator]
-    def stylize(message: dict[str, Any]) -> None:
-        outcome = runner().run(read_message(message))
-        if outcome is Outcome.RELEASED:
-            raise Reject("this node is shutting down", requeue=True)
-
+_LOOK_SECONDS = 1.0
 
 _log = get_logger(__name__)
-_LOOK_SECONDS = 1.0
 
 
 class Node:
@@ -104,9 +57,9 @@ class Node:
         self._weights = weights
         self._load_engine = load_engine
         self._fleet_pid = fleet_pid
-        self._slate = Slate()
+        self._node_state = NodeState()
         self._runner: Runner | None = None
-        self._pulse = self._make_pulse()
+        self._heartbeat = self._make_heartbeat()
         self._gone = Event()
         self._last_looks: Thread | None = None
 
@@ -148,32 +101,34 @@ class Node:
             broker_connection_retry_on_startup=True,
             broker_connection_max_retries=None,
         )
-        app.steps["worker"].add(_pulse_step(self))
-        register_task(app, self.runner)
+        app.steps["worker"].add(_heartbeat_step(self))
+        _register_task(app, self.runner)
         return app
 
     def runner(self) -> Runner:
         """Return the child's runner, loading the engine if the start of the child could not."""
         if self._runner is None:
             engine = self._load_engine()
-            desk = open_desk(self.settings, worker_id=self.name, device=self.device.label, slate=self._slate)
-            self._runner = Runner(desk, engine, draining=lambda: self._slate.is_draining)
-            self._slate.be_ready(engine.weights.notice)
+            context = WorkerContext.open(
+                self.settings, worker_id=self.name, device=self.device.label, node_state=self._node_state
+            )
+            self._runner = Runner(context, engine, draining=lambda: self._node_state.is_draining)
+            self._node_state.be_ready(engine.weights.notice)
         return self._runner
 
     def look(self) -> None:
         """Say what the node is doing; end as with SIGTERM if it is asked to, or if its fleet is gone."""
-        asked = self._pulse.look()
+        asked = self._heartbeat.look()
         orphaned = self._fleet_pid is not None and os.getppid() != self._fleet_pid
-        if (asked or orphaned) and not self._slate.is_draining:
+        if (asked or orphaned) and not self._node_state.is_draining:
             _log.info("drain_asked" if asked else "fleet_gone", worker_id=self.name)
             # Noted at once: a second SIGTERM would hit a node that is already leaving.
-            self._slate.drain()
+            self._node_state.drain()
             os.kill(os.getpid(), signal.SIGTERM)
 
     def keep_looking(self) -> None:
         """Go on beating from a thread: the timer has ended, and no child is forked any more."""
-        self._last_looks = Thread(target=self._look_until_gone, name="pulse", daemon=True)
+        self._last_looks = Thread(target=self._look_until_gone, name="heartbeat", daemon=True)
         self._last_looks.start()
 
     def _guard(self, **_: object) -> None:
@@ -181,29 +136,29 @@ class Node:
             raise RuntimeError("TensorFlow is loaded in the parent of a pool: its children would hang")
 
     def _load(self, **_: object) -> None:
-        let_go_of_connections()
+        close_inherited_sockets()
         # Both are read by TensorFlow when it is loaded, so before the engine is.
         os.environ["CUDA_VISIBLE_DEVICES"] = self.device.visible or "-1"
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        self._slate.begin()
+        self._node_state.begin()
         self.runner()
         _log.info("engine_ready", device=self.device.label, weights=self._weights)
 
     def _drain(self, **_: object) -> None:
-        self._slate.drain()
+        self._node_state.drain()
 
     def _look_until_gone(self) -> None:
-        self._pulse.look()
+        self._heartbeat.look()
         while not self._gone.wait(_LOOK_SECONDS):
-            self._pulse.look()
+            self._heartbeat.look()
 
     def _leave(self) -> None:
         self._gone.set()
         if self._last_looks is not None:
             self._last_looks.join()  # a beat after this one's leaving would bring it back
-        self._pulse.stop()
+        self._heartbeat.stop()
 
-    def _make_pulse(self) -> Pulse:
+    def _make_heartbeat(self) -> Heartbeat:
         now = utc_now()
         facts = WorkerBeat(
             worker_id=self.name,
@@ -214,20 +169,19 @@ class Node:
             started_at=now,
             at=now,
         )
-        registry = WorkerRegistry(connect_redis(self.settings), worker_seconds=self.settings.worker_seconds)
-        return Pulse(
-            registry,
-            self._slate,
+        return Heartbeat(
+            Coordination.connect(self.settings).workers,
+            self._node_state,
             MemoryMeter(self.device),
             facts=facts,
             health_file=self.settings.health_file,
         )
 
 
-def _pulse_step(node: Node) -> type[bootsteps.StartStopStep]:
+def _heartbeat_step(node: Node) -> type[bootsteps.StartStopStep]:
     """Return a bootstep that looks from the parent's own timer: a thread would not survive its forks well."""
 
-    class PulseStep(bootsteps.StartStopStep):  # type: ignore[misc]
+    class HeartbeatStep(bootsteps.StartStopStep):  # type: ignore[misc]
         """Looks from the start of the worker on, until its end."""
 
         requires = ("celery.worker.components:Timer",)
@@ -240,4 +194,50 @@ def _pulse_step(node: Node) -> type[bootsteps.StartStopStep]:
             """The first thing that Celery does when it stops; waiting for the child comes after it."""
             node.keep_looking()
 
-    return PulseStep
+    return HeartbeatStep
+
+
+def _register_task(app: Celery, runner: Callable[[], Runner]) -> None:
+    """Give the app its task; `runner` is called in the child that carries it out."""
+
+    @app.task(name=TASK_NAME, acks_late=True)  # type: ignore[untyped-decorator]
+    def stylize(message: dict[str, Any]) -> None:
+        outcome = runner().run(read_message(message))
+        if outcome is Outcome.RELEASED:
+            raise Reject("this node is shutting down", requeue=True)
+
+
+def close_inherited_sockets() -> None:
+    """Put nothing in the place of every connection that this process has open to another one.
+
+    To be called in a new child, before it opens any of its own. A child that is forked in place of one that
+    died holds copies of its parent's connections to Redis. When Redis restarts and the parent closes its own,
+    epoll goes on reporting a connection that others hold open (see "epoll(7)", questions and answers): the
+    parent would spin, and take a whole processor core for as long as that child lives.
+
+    The numbers stay taken: objects of the parent that are forgotten later close them once more, and must not
+    hit what has been opened since.
+    """
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for number in [int(file.name) for file in _OPEN_FILES.iterdir()]:
+        if _is_connection(number):
+            os.dup2(nothing, number, inheritable=False)
+    os.close(nothing)
+
+
+def _is_connection(number: int) -> bool:
+    """Whether an open file is a socket whose peer has an address: those to the parent have none."""
+    try:
+        copy = os.dup(number)
+    except OSError:
+        return False  # that of the listing itself, which is closed by now
+    try:
+        connection = socket.socket(fileno=copy)
+    except OSError:
+        os.close(copy)
+        return False  # no socket
+    with connection:
+        try:
+            return bool(connection.getpeername())
+        except OSError:
+            return False  # not connected

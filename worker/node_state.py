@@ -1,4 +1,4 @@
-"""The slate: what the two processes of a node tell each other, in memory that both of them see.
+"""The state of a node: what its two processes tell each other, in memory that both of them see.
 
 No lock guards it. A process that is killed while it holds one would stop the other one for good; a text that
 is read half-written is known by its checksum, and the one read before stands in for it.
@@ -20,7 +20,7 @@ from shared.redis.workers import WorkerJob, WorkerState
 
 _SIZE_BYTES = 8192
 _HEAD = struct.Struct("<II")
-#: A notice is a few sentences; the rest of the slate is far smaller.
+#: A notice is a few sentences; the rest of a note is far smaller.
 _LONGEST_NOTICE = 1000
 
 
@@ -34,7 +34,7 @@ class ChildNote(BaseModel):
     notice: str | None = None
 
 
-class Slate:
+class NodeState:
     """Made before the fork. The child alone writes its note, the parent alone writes that the node drains."""
 
     def __init__(self) -> None:

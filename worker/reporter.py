@@ -1,4 +1,4 @@
-"""The reporter: durable events of one attempt, kept here while Redis is away."""
+"""The reporter: the durable events of one attempt, in order, kept here while Redis is away."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from threading import Lock
 from time import sleep
 from typing import Any
 
+from shared.clock import to_rfc3339, utc_now
 from shared.errors import RedisUnavailable
 from shared.logs import get_logger
 from shared.protocol import EventType, JobMessage, WorkerEvent
+from shared.redis.claims import Verdict
 from shared.redis.stream import EventStream
 
 _log = get_logger(__name__)
@@ -23,6 +25,7 @@ class Reporter:
     def __init__(self, stream: EventStream, message: JobMessage) -> None:
         self._stream = stream
         self._message = message
+        self._claim: dict[str, Any] | None = None
         self._unsent: deque[WorkerEvent] = deque()
         self._lock = Lock()
 
@@ -39,6 +42,17 @@ class Reporter:
         )
         with self._lock:
             self._unsent.append(event)
+        self.flush()
+
+    def report_claimed(self, claim: dict[str, Any]) -> None:
+        """Report what was claimed, by whom and how; from now on it is repeated when Redis has lost it."""
+        self._claim = claim
+        self._report_claim(claim)
+
+    def on_renewed(self, verdict: Verdict) -> None:
+        """Send what is unsent, now that Redis answers; the claim once more if Redis had lost the lease."""
+        if verdict is Verdict.RESTORED and self._claim is not None:
+            self._report_claim(self._claim)
         self.flush()
 
     def flush(self) -> bool:
@@ -60,3 +74,8 @@ class Reporter:
                 return
             sleep(2**number)
         _log.error("report_given_up", unsent=len(self._unsent))
+
+    def _report_claim(self, claim: dict[str, Any]) -> None:
+        # Each time another event: control may have forgotten the claim that it had applied.
+        now = utc_now()
+        self.report(EventType.CLAIMED, claim, now=now, mark=f"{claim['worker_id']}:{to_rfc3339(now)}")

@@ -17,7 +17,7 @@ from tests.chaos.node import make_engine
 from web.cli.local.redis_server import RedisServer
 from web.db.models import Job
 from worker.checkpoint import unpack_checkpoint
-from worker.context import open_desk
+from worker.context import WorkerContext
 from worker.runner import Outcome, Runner
 
 
@@ -46,14 +46,14 @@ class LoneRuns:
             "lease_seconds": 600,
         }
         settings = Settings.model_validate(values)
-        self._desk = open_desk(settings, worker_id="lone", device="cpu")
+        self._context = WorkerContext.open(settings, worker_id="lone", device="cpu")
         shutil.copytree(self._evidence.storage / "assets", self._folder / "storage" / "assets")
         engine = make_engine(settings, self._evidence.engine, step_seconds=0)
-        self._runner = Runner(self._desk, engine, draining=lambda: False)
+        self._runner = Runner(self._context, engine, draining=lambda: False)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._desk.client.close()
+        self._context.redis.close()
         self._redis.stop()
 
     @property
@@ -80,7 +80,7 @@ class LoneRuns:
             options = StyleOptions.model_validate(parent.options)
         lone_id, _ = self._run(parent, options, None)
         key = checkpoint_key(lone_id, 1, job.origin["step"])
-        sha256 = hashlib.sha256(self._desk.store.read(key)).hexdigest()
+        sha256 = hashlib.sha256(self._context.store.read(key)).hexdigest()
         return Origin(key=key, sha256=sha256, step=job.origin["step"])
 
     @staticmethod
@@ -103,7 +103,7 @@ class LoneRuns:
         return self._done[work]
 
     def _read(self, job_id: str) -> LoneResult:
-        store = self._desk.store
+        store = self._context.store
         marker = read_marker(store.read(marker_key(job_id, 1)))
         files = [key for key in store.list(f"jobs/{job_id}") if key.endswith(".safetensors")]
         return LoneResult(

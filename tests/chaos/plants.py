@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import sleep
 from typing import Any, Literal
 
@@ -50,16 +50,16 @@ def ack_before_commit() -> None:
     """Report success first, and store the result half a second later."""
     from worker.runner import Attempt
 
-    commit = Attempt.commit
+    commit = Attempt._commit
 
     def late_commit(self: Attempt, *step: Any) -> None:
-        held = _HeldStore(self._desk.store)
-        self._desk = replace(self._desk, store=held)
+        held = _HeldStore(self._store)
+        self._store = held  # type: ignore[assignment]
         commit(self, *step)
         sleep(_WINDOW_SECONDS)
         held.let_go()
 
-    Attempt.commit = late_commit  # type: ignore[method-assign]
+    Attempt._commit = late_commit  # type: ignore[method-assign]
 
 
 def no_fence() -> None:
@@ -107,7 +107,7 @@ def ignore_flags() -> None:
     """Never look whether somebody wants the job to stop."""
     from worker.runner import Attempt
 
-    Attempt.flag = lambda self: None  # type: ignore[method-assign]
+    Attempt._flag = lambda self: None  # type: ignore[method-assign]
 
 
 def no_inbox() -> None:

@@ -7,16 +7,12 @@ import signal
 import socket
 import sys
 from types import FrameType
-from typing import TYPE_CHECKING
 
 import click
 
 from shared.errors import InvalidSettings, WeightsError
 from shared.logs import configure_logs
 from shared.settings import Settings, load_settings
-
-if TYPE_CHECKING:
-    from worker.runner import Engine
 
 WRONG_SETTINGS, NO_WEIGHTS = 2, 3
 
@@ -57,6 +53,7 @@ def _run(settings: Settings, name: str, gpus: str, fleet_pid: int | None) -> int
     from worker.engine.weights.source import ImagenetSource, check_weights, resolve_weights
     from worker.fleet import run_fleet
     from worker.node import Node
+    from worker.runner import Engine
 
     devices = choose_devices(gpus, find_gpus())
     if len(devices) > 1:

@@ -21,7 +21,7 @@ from web.control.dispatcher import message_for
 from web.control.process import Control
 from web.jobs.queries import get_job, jobs_to_dispatch
 from web.services import services_of
-from worker.context import open_desk
+from worker.context import WorkerContext
 from worker.runner import Runner
 
 _PATIENCE_SECONDS = 20
@@ -93,15 +93,15 @@ class Service:
             self.control.projector.step(block_ms=50)
 
     def _work(self, engine: SteadyEngine) -> None:
-        desk = open_desk(self.settings, worker_id="node-a", device="cpu")
-        runner = Runner(desk, engine, draining=self.stopping.is_set)
+        context = WorkerContext.open(self.settings, worker_id="node-a", device="cpu")
+        runner = Runner(context, engine, draining=self.stopping.is_set)
         while not self.stopping.wait(0.02):
             with self.control.database.read() as session:
                 due = [message_for(job) for job in jobs_to_dispatch(session, limit=1)]
             for message in due:
                 runner.run(message)
                 self.control.projector.drain()
-        desk.client.close()
+        context.redis.close()
 
 
 @pytest.fixture

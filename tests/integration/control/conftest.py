@@ -1,4 +1,4 @@
-"""A control with a clock of its own, a worker's desk, a submitted job, and what tests do with them."""
+"""A control with a clock of its own, a worker's context, a submitted job, and what tests do with them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from web.control.process import Control
 from web.db.models import Job
 from web.jobs.queries import add_job, get_job
 from web.jobs.transitions import events_after
-from worker.context import Desk, open_desk
+from worker.context import WorkerContext
 from worker.runner import Runner
 
 
@@ -57,18 +57,18 @@ def control(settings: Settings, clock: Clock) -> Iterator[Control]:
 
 
 @pytest.fixture
-def desk(settings: Settings) -> Iterator[Desk]:
-    desk = open_desk(settings, worker_id="node-a", device="cpu")
-    yield desk
-    desk.client.close()
+def context(settings: Settings) -> Iterator[WorkerContext]:
+    context = WorkerContext.open(settings, worker_id="node-a", device="cpu")
+    yield context
+    context.redis.close()
 
 
 @pytest.fixture
-def job(control: Control, desk: Desk, make_picture: Callable[..., bytes]) -> Job:
+def job(control: Control, context: WorkerContext, make_picture: Callable[..., bytes]) -> Job:
     """A job just submitted: its pictures stored, its row committed."""
     data = make_picture()
     sha256 = hashlib.sha256(data).hexdigest()
-    desk.store.write(layout.asset_key(sha256), data)
+    context.store.write(layout.asset_key(sha256), data)
     with control.database.write() as session:
         facts = PictureFacts("image/png", 64, 48)
         asset, _ = add_asset(
@@ -95,8 +95,8 @@ def history(control: Control, job: Job) -> list[str]:
     ]
 
 
-def work(desk: Desk, job: Job, engine: SteadyEngine | None = None) -> None:
-    Runner(desk, engine or SteadyEngine(), draining=lambda: False).run(message_for(job))
+def work(context: WorkerContext, job: Job, engine: SteadyEngine | None = None) -> None:
+    Runner(context, engine or SteadyEngine(), draining=lambda: False).run(message_for(job))
 
 
 def rounds(control: Control, clock: Clock, *, seconds: float = 60) -> None:
@@ -107,17 +107,17 @@ def rounds(control: Control, clock: Clock, *, seconds: float = 60) -> None:
     control.round()
 
 
-def waiting(desk: Desk) -> int:
-    return int(desk.client.llen("atelier.jobs"))
+def waiting(context: WorkerContext) -> int:
+    return int(context.redis.client.llen("atelier.jobs"))
 
 
-def report(desk: Desk, job: Job, kind: EventType) -> None:
+def report(context: WorkerContext, job: Job, kind: EventType) -> None:
     weights = {"name": "untrained", "sha256": "0", "notice": None}
     data = {
         "worker_id": "node-a", "device": "cpu", "weights": weights, "engine_version": "test",
         "resumed_from_step": None,
     }  # fmt: skip
     event_id = f"{job.id}:{job.attempt}:{kind}"
-    desk.stream.report(
+    context.redis.stream.report(
         WorkerEvent(event_id=event_id, type=kind, job_id=job.id, attempt=job.attempt, at=utc_now(), data=data)
     )

@@ -18,20 +18,20 @@ from web.db.models import Job
 from web.jobs.queries import get_job
 from web.jobs.states import Trigger
 from web.jobs.transitions import apply_trigger, list_attempts, list_checkpoints
-from worker.context import Desk
+from worker.context import WorkerContext
 from worker.runner import Runner
 
 
-def test_a_submitted_job_is_dispatched_once(control: Control, desk: Desk, job: Job):
+def test_a_submitted_job_is_dispatched_once(control: Control, context: WorkerContext, job: Job):
     control.round()
     control.round()
-    assert waiting(desk) == 1
+    assert waiting(context) == 1
     assert read(control, job).dispatched_at is not None
     assert read(control, job).version == 1
 
 
-def test_a_job_is_followed_to_its_end(control: Control, desk: Desk, job: Job):
-    work(desk, job)
+def test_a_job_is_followed_to_its_end(control: Control, context: WorkerContext, job: Job):
+    work(context, job)
     control.round()
     after = read(control, job)
     assert (after.status, after.step, after.worker_id) == ("succeeded", 20, "node-a")
@@ -49,20 +49,22 @@ def test_a_job_is_followed_to_its_end(control: Control, desk: Desk, job: Job):
     assert (attempt.outcome, attempt.worker_id) == ("succeeded", "node-a")
 
 
-def test_a_job_that_was_handed_back_waits_anew(control: Control, desk: Desk, job: Job, clock: Clock):
-    report(desk, job, EventType.CLAIMED)
+def test_a_job_that_was_handed_back_waits_anew(
+    control: Control, context: WorkerContext, job: Job, clock: Clock
+):
+    report(context, job, EventType.CLAIMED)
     control.round()
     assert read(control, job).queued_at == job.queued_at
     clock.seconds += 60
-    report(desk, job, EventType.RELEASED)
+    report(context, job, EventType.RELEASED)
     control.round()
     after = read(control, job)
     assert (after.status, after.created_at) == ("queued", job.created_at)
     assert after.queued_at == clock.now()
 
 
-def test_a_failure_keeps_its_cause(control: Control, desk: Desk, job: Job):
-    work(desk, job, DivergingEngine())
+def test_a_failure_keeps_its_cause(control: Control, context: WorkerContext, job: Job):
+    work(context, job, DivergingEngine())
     control.round()
     after = read(control, job)
     assert after.status == "failed"
@@ -70,26 +72,28 @@ def test_a_failure_keeps_its_cause(control: Control, desk: Desk, job: Job):
     assert "nan at step 3" in after.error["detail"]
 
 
-def test_repeated_reports_are_applied_once(control: Control, desk: Desk, job: Job):
-    work(desk, job)
-    deliveries = desk.stream.fresh(count=100)
+def test_repeated_reports_are_applied_once(control: Control, context: WorkerContext, job: Job):
+    work(context, job)
+    deliveries = context.redis.stream.fresh(count=100)
     for delivery in deliveries:
-        desk.client.xadd("atelier:events", {"event": delivery.text})
+        context.redis.client.xadd("atelier:events", {"event": delivery.text})
     control.round()
     control.round()
     assert read(control, job).version == 9
-    assert desk.stream.length() == 0
+    assert context.redis.stream.length() == 0
 
 
-def test_an_unreadable_report_does_not_stop_the_others(control: Control, desk: Desk, job: Job):
-    desk.client.xadd("atelier:events", {"event": '{"version": 99}'})
-    desk.client.xadd("atelier:events", {"other": "field"})
-    work(desk, job)
+def test_an_unreadable_report_does_not_stop_the_others(control: Control, context: WorkerContext, job: Job):
+    context.redis.client.xadd("atelier:events", {"event": '{"version": 99}'})
+    context.redis.client.xadd("atelier:events", {"other": "field"})
+    work(context, job)
     control.round()
     assert read(control, job).status == "succeeded"
 
 
-def test_a_lost_lease_leads_to_the_next_attempt(control: Control, desk: Desk, clock: Clock, job: Job):
+def test_a_lost_lease_leads_to_the_next_attempt(
+    control: Control, context: WorkerContext, clock: Clock, job: Job
+):
     rounds(control, clock)
 
     def vanish(number: int) -> None:
@@ -97,12 +101,12 @@ def test_a_lost_lease_leads_to_the_next_attempt(control: Control, desk: Desk, cl
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        work(desk, job, SteadyEngine(vanish))
+        work(context, job, SteadyEngine(vanish))
     rounds(control, clock)
     after = read(control, job)
     assert (after.status, after.status_reason, after.attempt) == ("queued", "worker_lost", 2)
     engine = SteadyEngine()
-    work(desk, after, engine)
+    work(context, after, engine)
     control.round()
     assert engine.resumed_from == 5
     final = read(control, job)
@@ -111,120 +115,126 @@ def test_a_lost_lease_leads_to_the_next_attempt(control: Control, desk: Desk, cl
         assert [a.outcome for a in list_attempts(session, job.id)] == ["worker_lost", "succeeded"]
 
 
-def test_attempts_run_out(control: Control, desk: Desk, clock: Clock, job: Job):
+def test_attempts_run_out(control: Control, context: WorkerContext, clock: Clock, job: Job):
     rounds(control, clock)
     for _ in range(3):
-        report(desk, read(control, job), EventType.CLAIMED)
+        report(context, read(control, job), EventType.CLAIMED)
         rounds(control, clock)
     after = read(control, job)
     assert (after.status, after.attempt, after.error["code"]) == ("failed", 3, "worker_lost")
 
 
-def test_a_held_lease_is_left_alone(control: Control, desk: Desk, clock: Clock, job: Job):
+def test_a_held_lease_is_left_alone(control: Control, context: WorkerContext, clock: Clock, job: Job):
     rounds(control, clock)
-    desk.claims.claim(job.id, 1, token="node-a")
-    report(desk, job, EventType.CLAIMED)
+    context.redis.claims.claim(job.id, 1, token="node-a")
+    report(context, job, EventType.CLAIMED)
     rounds(control, clock)
     assert (read(control, job).status, read(control, job).attempt) == ("running", 1)
 
 
-def test_a_lost_success_is_repaired_from_the_marker(control: Control, desk: Desk, clock: Clock, job: Job):
+def test_a_lost_success_is_repaired_from_the_marker(
+    control: Control, context: WorkerContext, clock: Clock, job: Job
+):
     rounds(control, clock)
-    report(desk, job, EventType.CLAIMED)
+    report(context, job, EventType.CLAIMED)
     control.round()
-    work(desk, job)
-    desk.client.delete("atelier:events")
+    work(context, job)
+    context.redis.client.delete("atelier:events")
     rounds(control, clock)
     after = read(control, job)
     assert (after.status, after.attempt) == ("succeeded", 1)
-    assert desk.store.read(after.outputs[0]["key"])
+    assert context.store.read(after.outputs[0]["key"])
 
 
-def test_a_success_that_is_still_in_the_stream_is_nothing_to_repair(control: Control, desk: Desk, job: Job):
-    report(desk, job, EventType.CLAIMED)
+def test_a_success_that_is_still_in_the_stream_is_nothing_to_repair(
+    control: Control, context: WorkerContext, job: Job
+):
+    report(context, job, EventType.CLAIMED)
     control.round()
-    work(desk, job)
+    work(context, job)
     assert control.rescuer.rescue(control.projector) == 0
     assert read(control, job).status == "succeeded"
 
 
-def test_rescues_wait_after_redis_lost_its_data(control: Control, desk: Desk, clock: Clock, job: Job):
+def test_rescues_wait_after_redis_lost_its_data(
+    control: Control, context: WorkerContext, clock: Clock, job: Job
+):
     rounds(control, clock)
-    desk.claims.claim(job.id, 1, token="node-a")
-    report(desk, job, EventType.CLAIMED)
+    context.redis.claims.claim(job.id, 1, token="node-a")
+    report(context, job, EventType.CLAIMED)
     rounds(control, clock)
-    desk.client.flushall()
+    context.redis.client.flushall()
     clock.seconds += 60
     control.round()
     assert read(control, job).attempt == 1
     # The worker takes its lease again within this time.
-    desk.claims.renew(job.id, 1, token="node-a")
+    context.redis.claims.renew(job.id, 1, token="node-a")
     clock.seconds += 60
     control.round()
     assert (read(control, job).status, read(control, job).attempt) == ("running", 1)
 
 
-def test_a_lost_message_is_sent_again(control: Control, desk: Desk, clock: Clock, job: Job):
+def test_a_lost_message_is_sent_again(control: Control, context: WorkerContext, clock: Clock, job: Job):
     rounds(control, clock)
-    assert waiting(desk) == 1
-    desk.client.delete("atelier.jobs")
+    assert waiting(context) == 1
+    context.redis.client.delete("atelier.jobs")
     rounds(control, clock)
-    assert waiting(desk) == 1
+    assert waiting(context) == 1
     rounds(control, clock)
-    assert waiting(desk) == 1
+    assert waiting(context) == 1
 
 
-def test_a_canceled_claim_is_told_to_stop(control: Control, desk: Desk, job: Job):
+def test_a_canceled_claim_is_told_to_stop(control: Control, context: WorkerContext, job: Job):
     with control.database.write() as session:
         apply_trigger(session, get_job(session, job.id), Trigger.CANCEL, now=utc_now())
-    report(desk, job, EventType.CLAIMED)
+    report(context, job, EventType.CLAIMED)
     control.round()
     assert read(control, job).status == "canceled"
-    assert desk.flags.read(job.id, 1) is Flag.CANCEL
+    assert context.redis.flags.read(job.id, 1) is Flag.CANCEL
 
 
-def test_who_takes_a_lost_job_again_is_told_to_stop(control: Control, desk: Desk, job: Job):
+def test_who_takes_a_lost_job_again_is_told_to_stop(control: Control, context: WorkerContext, job: Job):
     """A node sleeps, its job is rescued, Redis loses its fences, and the node wakes and renews its lease."""
 
     def sleep_and_wake(number: int) -> None:
         if number == 8:
             control.projector.drain()
-            desk.client.flushall()
+            context.redis.client.flushall()
             assert control.rescuer.rescue(control.projector) == 1
-            assert desk.claims.renew(job.id, 1, token="node-a") is Verdict.STALE
-            desk.client.flushall()
-            assert desk.claims.renew(job.id, 1, token="node-a") is Verdict.RESTORED
-            report(desk, job, EventType.CLAIMED)
+            assert context.redis.claims.renew(job.id, 1, token="node-a") is Verdict.STALE
+            context.redis.client.flushall()
+            assert context.redis.claims.renew(job.id, 1, token="node-a") is Verdict.RESTORED
+            report(context, job, EventType.CLAIMED)
             control.projector.drain()
 
     engine = SteadyEngine(sleep_and_wake)
-    work(desk, job, engine)
+    work(context, job, engine)
     control.projector.drain()
     assert (engine.steps_made, read(control, job).status, read(control, job).attempt) == (8, "queued", 2)
-    assert desk.claims.without_lease([job.id]) == [job.id]
-    assert desk.flags.read(job.id, 2) is None
+    assert context.redis.claims.without_lease([job.id]) == [job.id]
+    assert context.redis.flags.read(job.id, 2) is None
 
 
-def test_a_lost_cancel_flag_is_raised_again(control: Control, desk: Desk, clock: Clock, job: Job):
+def test_a_lost_cancel_flag_is_raised_again(control: Control, context: WorkerContext, clock: Clock, job: Job):
     rounds(control, clock)
-    desk.claims.claim(job.id, 1, token="node-a")
-    report(desk, job, EventType.CLAIMED)
+    context.redis.claims.claim(job.id, 1, token="node-a")
+    report(context, job, EventType.CLAIMED)
     control.round()
     with control.database.write() as session:
         apply_trigger(session, get_job(session, job.id), Trigger.CANCEL, now=utc_now())
     rounds(control, clock)
-    assert desk.flags.read(job.id, 1) is Flag.CANCEL
-    work(desk, job)
+    assert context.redis.flags.read(job.id, 1) is Flag.CANCEL
+    work(context, job)
     control.round()
     assert read(control, job).status == "canceled"
 
 
-def test_a_drained_job_is_queued_at_the_same_attempt(control: Control, desk: Desk, job: Job):
-    Runner(desk, SteadyEngine(), draining=lambda: True).run(message_for(job))
+def test_a_drained_job_is_queued_at_the_same_attempt(control: Control, context: WorkerContext, job: Job):
+    Runner(context, SteadyEngine(), draining=lambda: True).run(message_for(job))
     control.round()
     after = read(control, job)
     assert (after.status, after.status_reason, after.attempt) == ("queued", "worker_drained", 1)
-    work(desk, job)
+    work(context, job)
     control.round()
     assert read(control, job).status == JobStatus.SUCCEEDED
 

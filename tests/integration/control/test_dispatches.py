@@ -13,7 +13,7 @@ from web.db.models import Job
 from web.jobs.queries import QueuedAttempt, dispatched_before, get_job, mark_dispatched
 from web.jobs.states import Trigger
 from web.jobs.transitions import apply_trigger
-from worker.context import Desk
+from worker.context import WorkerContext
 
 
 def mark(control: Control, attempt: QueuedAttempt, moment: datetime | None) -> None:
@@ -59,21 +59,23 @@ def test_sent_long_ago_or_in_the_future(control: Control, job: Job):
     assert sent(control, before=moment - second, now=moment - second) == [f"{job.id}:1"]
 
 
-def test_a_drain_ends_however_much_is_reported_meanwhile(control: Control, desk: Desk, job: Job):
+def test_a_drain_ends_however_much_is_reported_meanwhile(control: Control, context: WorkerContext, job: Job):
     def report_more() -> datetime:
-        report(desk, job, EventType.CLAIMED)
+        report(context, job, EventType.CLAIMED)
         return utc_now()
 
-    projector = Projector(control.database, desk.stream, desk.board, desk.flags, clock=report_more)
-    report(desk, job, EventType.CLAIMED)
+    projector = Projector(
+        control.database, context.redis.stream, context.redis.progress, context.redis.flags, clock=report_more
+    )
+    report(context, job, EventType.CLAIMED)
     projector.drain()
-    assert desk.stream.length() == 1
+    assert context.redis.stream.length() == 1
 
 
-def test_all_of_a_job_in_one_transaction(control: Control, desk: Desk, clock: Clock, job: Job):
+def test_all_of_a_job_in_one_transaction(control: Control, context: WorkerContext, clock: Clock, job: Job):
     control.round()
-    work(desk, job)
-    assert desk.stream.length() > 3
+    work(context, job)
+    assert context.redis.stream.length() > 3
     control.projector.drain()
     told = history(control, job)
     assert (told[0], told[-1], read(control, job).status) == ("queued", "succeeded", "succeeded")

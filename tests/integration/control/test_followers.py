@@ -17,7 +17,7 @@ from web.control.process import Control
 from web.db.models import Job
 from web.jobs.actions import write_cancel, write_extend, write_pause, write_resume
 from web.jobs.queries import add_job, get_job, queue_positions
-from worker.context import Desk
+from worker.context import WorkerContext
 
 _WORK = "ab" * 32
 
@@ -51,15 +51,15 @@ def change(control: Control, job: Job, request, **details) -> None:
 
 
 def test_when_the_leader_is_canceled_one_goes_on_and_the_others_follow_it(
-    control: Control, desk: Desk, leader: Job, follow
+    control: Control, context: WorkerContext, leader: Job, follow
 ):
     first, second, third = follow(), follow(), follow()
     change(control, leader, write_cancel)
     control.round()
     assert read(control, first).leader_id is None
     assert read(control, second).leader_id == read(control, third).leader_id == first.id
-    assert waiting(desk) == 1
-    work(desk, read(control, first))
+    assert waiting(context) == 1
+    work(context, read(control, first))
     control.round()
     control.round()
     for job in (second, third):
@@ -69,7 +69,7 @@ def test_when_the_leader_is_canceled_one_goes_on_and_the_others_follow_it(
 
 
 def test_a_paused_leader_is_not_waited_for_and_takes_nothing_back(
-    control: Control, desk: Desk, leader: Job, follow
+    control: Control, context: WorkerContext, leader: Job, follow
 ):
     follower = follow()
     change(control, leader, write_pause)
@@ -77,44 +77,48 @@ def test_a_paused_leader_is_not_waited_for_and_takes_nothing_back(
     assert read(control, follower).leader_id is None
     change(control, leader, write_resume)
     control.round()
-    assert waiting(desk) == 2
+    assert waiting(context) == 2
     assert read(control, follower).leader_id is None
 
 
 @pytest.mark.parametrize("damage", ["gone", "damaged"])
 def test_a_result_that_cannot_be_had_is_computed(
-    control: Control, desk: Desk, leader: Job, follow, damage: str
+    control: Control, context: WorkerContext, leader: Job, follow, damage: str
 ):
-    work(desk, leader)
+    work(context, leader)
     control.round()
     follower = follow()
     key = read(control, leader).outputs[0]["key"]
     if damage == "gone":
-        desk.store.delete(key)
+        context.store.delete(key)
     else:
-        desk.store.write(key, desk.store.read(key)[:-1])
+        context.store.write(key, context.store.read(key)[:-1])
     control.round()
     alone = read(control, follower)
     assert (alone.status, alone.leader_id) == ("queued", None)
     assert alone.dispatched_at is not None
 
 
-def test_a_full_storage_holds_nobody_up(control: Control, desk: Desk, leader: Job, follow):
+def test_a_full_storage_holds_nobody_up(control: Control, context: WorkerContext, leader: Job, follow):
     class Full(LocalStore):
         def write(self, key: str, data: bytes) -> None:
             raise StorageUnavailable("no space left")
 
-    work(desk, leader)
+    work(context, leader)
     control.round()
     follower = follow()
-    full = Coalescer(control.database, Full(desk.store.root), control.coalescer._board, clock=control.clock)
+    full = Coalescer(
+        control.database, Full(context.store.root), control.coalescer._board, clock=control.clock
+    )
     assert full.follow() == 1
     assert read(control, follower).leader_id is None
 
 
-def test_a_leader_that_was_extended_does_other_work(control: Control, desk: Desk, leader: Job, follow):
+def test_a_leader_that_was_extended_does_other_work(
+    control: Control, context: WorkerContext, leader: Job, follow
+):
     """Between its success and the look for followers somebody asked it for more steps."""
-    work(desk, leader)
+    work(context, leader)
     control.projector.drain()
     follower = follow()
     change(control, leader, write_extend, steps=5)
@@ -123,15 +127,15 @@ def test_a_leader_that_was_extended_does_other_work(control: Control, desk: Desk
 
 
 def test_followers_take_no_place_and_no_message(
-    control: Control, desk: Desk, leader: Job, follow, clock: Clock
+    control: Control, context: WorkerContext, leader: Job, follow, clock: Clock
 ):
     follower = follow()
     ids = [leader.id, follower.id]
     with control.database.read() as session:
         assert queue_positions(session, ids) == {leader.id: 1, follower.id: 1}
     control.round()
-    assert waiting(desk) == 1
-    report(desk, leader, EventType.CLAIMED)
+    assert waiting(context) == 1
+    report(context, leader, EventType.CLAIMED)
     control.projector.drain()
     with control.database.read() as session:
         assert queue_positions(session, ids) == {}
@@ -153,26 +157,26 @@ def test_a_follower_expires_like_any_other(control: Control, leader: Job, follow
 
 
 def test_a_job_that_was_started_has_met_its_queue_deadline(
-    control: Control, desk: Desk, job: Job, clock: Clock
+    control: Control, context: WorkerContext, job: Job, clock: Clock
 ):
     """Its worker dies, and the deadline passes while it waits for another one."""
     with control.database.write() as session:
         get_job(session, job.id).queue_deadline = control.clock() + timedelta(seconds=10)
-    report(desk, job, EventType.CLAIMED)
+    report(context, job, EventType.CLAIMED)
     control.round()
-    report(desk, job, EventType.RELEASED)
+    report(context, job, EventType.RELEASED)
     clock.seconds += 11
     control.round()
     waits = read(control, job)
     assert (waits.status, waits.status_reason) == ("queued", "worker_drained")
 
 
-def test_copies_are_the_followers_own_bytes(control: Control, desk: Desk, leader: Job, follow):
+def test_copies_are_the_followers_own_bytes(control: Control, context: WorkerContext, leader: Job, follow):
     follower = follow()
-    work(desk, leader)
+    work(context, leader)
     control.round()
     control.round()
-    desk.store.delete_tree(f"jobs/{leader.id}")
+    context.store.delete_tree(f"jobs/{leader.id}")
     given = read(control, follower)
-    data = desk.store.read(given.outputs[0]["key"])
+    data = context.store.read(given.outputs[0]["key"])
     assert hashlib.sha256(data).hexdigest() == given.outputs[0]["sha256"]

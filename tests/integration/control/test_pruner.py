@@ -25,29 +25,29 @@ from web.db.models import Asset, IdempotencyKey, InboxEntry, Job, JobCheckpoint,
 from web.jobs.actions import write_extend, write_retry
 from web.jobs.queries import add_job, get_job
 from web.jobs.transitions import list_checkpoints
-from worker.context import Desk
+from worker.context import WorkerContext
 
 DAY_SECONDS = 86_400
 
 
 @pytest.fixture
-def pruner(control: Control, desk: Desk) -> Pruner:
+def pruner(control: Control, context: WorkerContext) -> Pruner:
     """Keeps finished jobs for 30 days, and orphans for one."""
-    return Pruner(control.database, desk.store, retention_days=30, garbage_hours=24, clock=control.clock)
+    return Pruner(control.database, context.store, retention_days=30, garbage_hours=24, clock=control.clock)
 
 
 def names(findings: list) -> set[tuple[Kind, str]]:
     return {finding.identity for finding in findings}
 
 
-def write_old(desk: Desk, clock: Clock, key: str, data: bytes = b"x") -> None:
-    desk.store.write(key, data)
+def write_old(context: WorkerContext, clock: Clock, key: str, data: bytes = b"x") -> None:
+    context.store.write(key, data)
     moment = clock.start.timestamp() - 2 * DAY_SECONDS
-    os.utime(desk.store.root / key, (moment, moment))
+    os.utime(context.store.root / key, (moment, moment))
 
 
-def files_of(desk: Desk) -> set[str]:
-    return {file.key for root in ("assets", "check", "jobs") for file in desk.store.inventory(root)}
+def files_of(context: WorkerContext) -> set[str]:
+    return {file.key for root in ("assets", "check", "jobs") for file in context.store.inventory(root)}
 
 
 def add_picture(control: Control, sha256: str, *, caller: str = "local", now: object = None) -> str:
@@ -59,72 +59,72 @@ def add_picture(control: Control, sha256: str, *, caller: str = "local", now: ob
         return asset.id
 
 
-def finish(control: Control, desk: Desk, job: Job) -> Job:
-    work(desk, job)
+def finish(control: Control, context: WorkerContext, job: Job) -> Job:
+    work(context, job)
     control.round()
     return read(control, job)
 
 
 def test_a_job_past_its_retention_goes_with_history_and_files(
-    control: Control, desk: Desk, clock: Clock, job: Job, pruner: Pruner
+    control: Control, context: WorkerContext, clock: Clock, job: Job, pruner: Pruner
 ):
-    finish(control, desk, job)
+    finish(control, context, job)
     clock.seconds += 29 * DAY_SECONDS
     assert Kind.EXPIRED_JOB not in {finding.kind for finding in pruner.plan()}
     clock.seconds += 2 * DAY_SECONDS
     plan = pruner.plan()
     assert (Kind.EXPIRED_JOB, job.id) in names(plan)
     pruner.remove(plan)
-    assert list(desk.store.list(f"jobs/{job.id}")) == []
+    assert list(context.store.list(f"jobs/{job.id}")) == []
     with control.database.read() as session:
         for table in (Job, JobEvent, JobCheckpoint):
             assert session.query(table).count() == 0
     # What it used goes next, and then nothing is left.
     pruner.remove(pruner.plan())
-    assert files_of(desk) == set()
+    assert files_of(context) == set()
     with control.database.read() as session:
         assert session.query(Asset).count() == 0
 
 
-def test_jobs_are_kept_for_ever_by_default(control: Control, desk: Desk, clock: Clock, job: Job):
-    finish(control, desk, job)
-    before = files_of(desk)
+def test_jobs_are_kept_for_ever_by_default(control: Control, context: WorkerContext, clock: Clock, job: Job):
+    finish(control, context, job)
+    before = files_of(context)
     clock.seconds += 1000 * DAY_SECONDS
     for _ in range(3):
         rounds(control, clock)
     assert read(control, job).status == "succeeded"
-    assert files_of(desk) == before
+    assert files_of(context) == before
 
 
 def test_control_removes_in_one_round_what_it_found_in_the_one_before(
-    control: Control, desk: Desk, clock: Clock, job: Job
+    control: Control, context: WorkerContext, clock: Clock, job: Job
 ):
     orphan = f"jobs/{new_id()}/attempt-1/preview.jpg"
-    write_old(desk, clock, orphan)
+    write_old(context, clock, orphan)
     clock.seconds += 61
     control.round()
-    assert orphan in files_of(desk)
+    assert orphan in files_of(context)
     clock.seconds += 61
     control.round()
-    assert orphan not in files_of(desk)
+    assert orphan not in files_of(context)
     assert read(control, job).status == "queued"
 
 
 def test_a_clock_that_jumps_for_a_moment_removes_nothing(
-    control: Control, desk: Desk, clock: Clock, job: Job, pruner: Pruner
+    control: Control, context: WorkerContext, clock: Clock, job: Job, pruner: Pruner
 ):
-    desk.store.write(layout.asset_key("c" * 64), b"c")
+    context.store.write(layout.asset_key("c" * 64), b"c")
     clock.seconds += 100 * DAY_SECONDS
     pruner.step()
     clock.seconds -= 100 * DAY_SECONDS
     assert pruner.step().removed == []
-    assert layout.asset_key("c" * 64) in files_of(desk)
+    assert layout.asset_key("c" * 64) in files_of(context)
 
 
 def test_a_leader_stays_as_long_as_somebody_waits_for_it(
-    control: Control, desk: Desk, clock: Clock, job: Job, pruner: Pruner
+    control: Control, context: WorkerContext, clock: Clock, job: Job, pruner: Pruner
 ):
-    done = finish(control, desk, job)
+    done = finish(control, context, job)
     clock.seconds += 31 * DAY_SECONDS
     plan = pruner.plan()
     with control.database.write() as session:
@@ -140,26 +140,26 @@ def test_a_leader_stays_as_long_as_somebody_waits_for_it(
     given = read(control, follower)
     assert given.status == "succeeded"
     pruner.remove(pruner.plan())
-    assert desk.store.read(given.outputs[0]["key"])
+    assert context.store.read(given.outputs[0]["key"])
 
 
 def test_a_job_that_is_retried_between_look_and_removal_stays(
-    control: Control, desk: Desk, clock: Clock, job: Job, pruner: Pruner
+    control: Control, context: WorkerContext, clock: Clock, job: Job, pruner: Pruner
 ):
-    work(desk, job, DivergingEngine())
+    work(context, job, DivergingEngine())
     control.round()
     clock.seconds += 31 * DAY_SECONDS
     plan = pruner.plan()
     with control.database.write() as session:
         write_retry(session, get_job(session, job.id), now=control.clock())
     pruner.remove(plan)
-    work(desk, read(control, job))
+    work(context, read(control, job))
     control.round()
     assert read(control, job).status == "succeeded"
 
 
 @pytest.fixture
-def twice(control: Control, desk: Desk, clock: Clock, job: Job) -> Job:
+def twice(control: Control, context: WorkerContext, clock: Clock, job: Job) -> Job:
     """A job that ended in its second attempt, with a superseded checkpoint and a late result of its first."""
     rounds(control, clock)
 
@@ -168,19 +168,19 @@ def twice(control: Control, desk: Desk, clock: Clock, job: Job) -> Job:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        work(desk, job, SteadyEngine(vanish))
+        work(context, job, SteadyEngine(vanish))
     rounds(control, clock)
     second = read(control, job)
-    desk.store.delete(layout.checkpoint_key(job.id, 1, 10))  # so that the second attempt makes it anew
-    work(desk, second)
+    context.store.delete(layout.checkpoint_key(job.id, 1, 10))  # so that the second attempt makes it anew
+    work(context, second)
     control.round()
     for key in (layout.checkpoint_key(job.id, 1, 10), layout.marker_key(job.id, 1)):
-        desk.store.write(key, b"of a zombie")
+        context.store.write(key, b"of a zombie")
     return read(control, job)
 
 
 def test_dead_attempts_lose_what_nothing_refers_to(
-    control: Control, desk: Desk, clock: Clock, twice: Job, pruner: Pruner
+    control: Control, context: WorkerContext, clock: Clock, twice: Job, pruner: Pruner
 ):
     assert pruner.plan() == []  # it is too young
     clock.seconds += 2 * DAY_SECONDS
@@ -197,13 +197,13 @@ def test_dead_attempts_lose_what_nothing_refers_to(
         checkpoints = list_checkpoints(session, twice.id)
     kept = [key for point in checkpoints for key in (point.key, point.picture_key)]
     assert [point.step for point in checkpoints] == [5, 10, 15, 20]
-    assert all(desk.store.read(key) for key in [*kept, twice.outputs[0]["key"]])
-    assert desk.store.read(layout.preview_key(twice.id, 2))
-    assert desk.store.read(layout.marker_key(twice.id, 2))
+    assert all(context.store.read(key) for key in [*kept, twice.outputs[0]["key"]])
+    assert context.store.read(layout.preview_key(twice.id, 2))
+    assert context.store.read(layout.marker_key(twice.id, 2))
 
 
 def test_a_job_that_is_extended_between_look_and_removal_ends_the_same(
-    control: Control, desk: Desk, clock: Clock, twice: Job, pruner: Pruner
+    control: Control, context: WorkerContext, clock: Clock, twice: Job, pruner: Pruner
 ):
     clock.seconds += 2 * DAY_SECONDS
     plan = pruner.plan()
@@ -211,27 +211,29 @@ def test_a_job_that_is_extended_between_look_and_removal_ends_the_same(
         write_extend(session, get_job(session, twice.id), steps=10, now=control.clock())
     assert pruner.remove(plan).removed == []  # it is no longer final
     engine = SteadyEngine()
-    work(desk, read(control, twice), engine)
+    work(context, read(control, twice), engine)
     control.round()
     assert (read(control, twice).status, engine.resumed_from) == ("succeeded", 20)
 
 
 def test_nothing_of_a_job_that_is_not_final_goes(
-    control: Control, desk: Desk, clock: Clock, job: Job, pruner: Pruner
+    control: Control, context: WorkerContext, clock: Clock, job: Job, pruner: Pruner
 ):
     stray = layout.checkpoint_key(job.id, 1, 7)
     partial = f"{layout.attempt_folder(job.id, 1)}/.partial-x"
-    write_old(desk, clock, stray)
-    write_old(desk, clock, partial)
+    write_old(context, clock, stray)
+    write_old(context, clock, partial)
     plan = pruner.plan()
     assert names(plan) == {(Kind.PARTIAL_FILE, partial)}
     pruner.remove(plan)
-    assert stray in files_of(desk)
-    assert partial not in files_of(desk)
+    assert stray in files_of(context)
+    assert partial not in files_of(context)
 
 
-def test_leftovers_everywhere(control: Control, desk: Desk, clock: Clock, job: Job, pruner: Pruner):
-    kept = files_of(desk)
+def test_leftovers_everywhere(
+    control: Control, context: WorkerContext, clock: Clock, job: Job, pruner: Pruner
+):
+    kept = files_of(context)
     lost = layout.asset_key("d" * 64)
     gone = {
         lost,
@@ -241,13 +243,13 @@ def test_leftovers_everywhere(control: Control, desk: Desk, clock: Clock, job: J
         f"jobs/{new_id()}/origin.safetensors",
     }
     for key in gone:
-        write_old(desk, clock, key)
+        write_old(context, clock, key)
     unknown = "jobs/lost+found/a"
-    write_old(desk, clock, unknown)
+    write_old(context, clock, unknown)
     plan = pruner.plan()
-    assert files_of(desk) == kept | gone | {unknown}  # a plan removes nothing
+    assert files_of(context) == kept | gone | {unknown}  # a plan removes nothing
     assert len(pruner.remove(plan).removed) == 5
-    assert files_of(desk) == kept | {unknown}
+    assert files_of(context) == kept | {unknown}
 
 
 def test_old_reports_and_keys_are_forgotten(control: Control, clock: Clock, job: Job, pruner: Pruner):
@@ -287,28 +289,28 @@ def test_many_old_entries_go_a_part_each_round(
 
 
 def test_an_unused_asset_goes_and_shared_bytes_stay(
-    control: Control, desk: Desk, clock: Clock, job: Job, pruner: Pruner
+    control: Control, context: WorkerContext, clock: Clock, job: Job, pruner: Pruner
 ):
     old = clock.now() - timedelta(days=2)
-    write_old(desk, clock, layout.asset_key("e" * 64))
-    write_old(desk, clock, layout.asset_thumbnail_key("e" * 64))
+    write_old(context, clock, layout.asset_key("e" * 64))
+    write_old(context, clock, layout.asset_thumbnail_key("e" * 64))
     first = add_picture(control, "e" * 64, now=old)
     second = add_picture(control, "e" * 64, caller="other", now=clock.now())
     plan = pruner.plan()
     assert names(plan) == {(Kind.UNUSED_ASSET, first)}
     pruner.remove(plan)
-    assert {layout.asset_key("e" * 64), layout.asset_thumbnail_key("e" * 64)} <= files_of(desk)
+    assert {layout.asset_key("e" * 64), layout.asset_thumbnail_key("e" * 64)} <= files_of(context)
     clock.seconds += 2 * DAY_SECONDS
     plan = pruner.plan()
     assert names(plan) == {(Kind.UNUSED_ASSET, second)}
     pruner.remove(plan)
-    assert not any("e" * 64 in key for key in files_of(desk))
+    assert not any("e" * 64 in key for key in files_of(context))
 
 
 def test_an_asset_given_to_a_job_between_look_and_removal_stays(
-    control: Control, desk: Desk, clock: Clock, job: Job, pruner: Pruner
+    control: Control, context: WorkerContext, clock: Clock, job: Job, pruner: Pruner
 ):
-    write_old(desk, clock, layout.asset_key("e" * 64))
+    write_old(context, clock, layout.asset_key("e" * 64))
     asset_id = add_picture(control, "e" * 64, now=clock.now() - timedelta(days=2))
     plan = pruner.plan()
     with control.database.write() as session:
@@ -318,64 +320,74 @@ def test_an_asset_given_to_a_job_between_look_and_removal_stays(
             labels={}, max_attempts=3, now=control.clock(),
         )  # fmt: skip
     assert pruner.remove(plan).removed == []
-    assert layout.asset_key("e" * 64) in files_of(desk)
+    assert layout.asset_key("e" * 64) in files_of(context)
 
 
-def upload_touches(desk: Desk, control: Control, sha256: str) -> None:
-    desk.store.touch(layout.asset_key(sha256))
+def upload_touches(context: WorkerContext, control: Control, sha256: str) -> None:
+    context.store.touch(layout.asset_key(sha256))
 
 
-def upload_commits(desk: Desk, control: Control, sha256: str) -> None:
+def upload_commits(context: WorkerContext, control: Control, sha256: str) -> None:
     add_picture(control, sha256)
 
 
 @pytest.mark.parametrize("upload", [upload_touches, upload_commits])
 def test_bytes_uploaded_again_between_look_and_removal_stay(
-    control: Control, desk: Desk, clock: Clock, job: Job, pruner: Pruner,
-    upload: Callable[[Desk, Control, str], None],
+    control: Control, context: WorkerContext, clock: Clock, job: Job, pruner: Pruner,
+    upload: Callable[[WorkerContext, Control, str], None],
 ):  # fmt: skip
     key = layout.asset_key("f" * 64)
-    write_old(desk, clock, key)
+    write_old(context, clock, key)
     plan = pruner.plan()
-    upload(desk, control, "f" * 64)
+    upload(context, control, "f" * 64)
     assert pruner.remove(plan).removed == []
-    assert key in files_of(desk)
+    assert key in files_of(context)
 
 
 def test_bytes_touched_after_the_last_look_stay(
-    control: Control, desk: Desk, clock: Clock, job: Job, pruner: Pruner, monkeypatch: pytest.MonkeyPatch
+    control: Control,
+    context: WorkerContext,
+    clock: Clock,
+    job: Job,
+    pruner: Pruner,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     key = layout.asset_key("f" * 64)
-    write_old(desk, clock, key)
+    write_old(context, clock, key)
     rename = Path.rename
 
     def touch_first(path: Path, target: Path) -> Path:
-        desk.store.touch(key)
+        context.store.touch(key)
         return rename(path, target)
 
     plan = pruner.plan()
     monkeypatch.setattr(Path, "rename", touch_first)
     assert pruner.remove(plan).removed == []
     monkeypatch.undo()
-    assert desk.store.read(key) == b"x"
-    assert not any(file.is_partial for file in desk.store.inventory("assets"))
+    assert context.store.read(key) == b"x"
+    assert not any(file.is_partial for file in context.store.inventory("assets"))
 
 
 def test_a_storage_that_fails_leaves_the_rest_for_another_time(
-    control: Control, desk: Desk, clock: Clock, job: Job, pruner: Pruner, monkeypatch: pytest.MonkeyPatch
+    control: Control,
+    context: WorkerContext,
+    clock: Clock,
+    job: Job,
+    pruner: Pruner,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     orphans = [layout.asset_key(digit * 64) for digit in "ab"]
     for key in orphans:
-        write_old(desk, clock, key)
+        write_old(context, clock, key)
     plan = pruner.plan()
-    whole = desk.store.delete_older
+    whole = context.store.delete_older
 
     def fails(key: str, moment: object) -> bool:
         if key == orphans[0]:
             raise StorageUnavailable("read-only")
         return whole(key, moment)
 
-    monkeypatch.setattr(desk.store, "delete_older", fails)
+    monkeypatch.setattr(context.store, "delete_older", fails)
     removal = pruner.remove(plan)
     assert [finding.name for finding in removal.failed] == orphans[:1]
     assert [finding.name for finding in removal.removed] == orphans[1:]
@@ -384,9 +396,14 @@ def test_a_storage_that_fails_leaves_the_rest_for_another_time(
 
 
 def test_a_crash_between_row_and_files_leaves_an_orphan_that_goes_later(
-    control: Control, desk: Desk, clock: Clock, job: Job, pruner: Pruner, monkeypatch: pytest.MonkeyPatch
+    control: Control,
+    context: WorkerContext,
+    clock: Clock,
+    job: Job,
+    pruner: Pruner,
+    monkeypatch: pytest.MonkeyPatch,
 ):
-    finish(control, desk, job)
+    finish(control, context, job)
     with control.database.write() as session:
         other = get_job(session, job.id)
         add_job(
@@ -398,38 +415,43 @@ def test_a_crash_between_row_and_files_leaves_an_orphan_that_goes_later(
     def killed(prefix: str) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(desk.store, "delete_tree", killed)
+    monkeypatch.setattr(context.store, "delete_tree", killed)
     with pytest.raises(KeyboardInterrupt):
         pruner.remove(pruner.plan())
     monkeypatch.undo()
     plan = [finding for finding in pruner.plan() if finding.kind is not Kind.INBOX_ENTRY]
     assert names(plan) == {(Kind.ORPHANED_JOB, f"jobs/{job.id}")}
     pruner.remove(plan)
-    assert list(desk.store.list("jobs")) == []
+    assert list(context.store.list("jobs")) == []
 
 
 def test_beside_an_empty_database_nothing_is_an_orphan(
-    control: Control, desk: Desk, clock: Clock, pruner: Pruner
+    control: Control, context: WorkerContext, clock: Clock, pruner: Pruner
 ):
-    write_old(desk, clock, f"jobs/{new_id()}/attempt-1/result.json")
-    write_old(desk, clock, layout.asset_key("a" * 64))
+    write_old(context, clock, f"jobs/{new_id()}/attempt-1/result.json")
+    write_old(context, clock, layout.asset_key("a" * 64))
     assert pruner.plan() == []
 
 
 def test_places_are_looked_at_in_turn(
-    control: Control, desk: Desk, clock: Clock, job: Job, pruner: Pruner, monkeypatch: pytest.MonkeyPatch
+    control: Control,
+    context: WorkerContext,
+    clock: Clock,
+    job: Job,
+    pruner: Pruner,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr("web.control.pruner._PLACES_A_ROUND", 2)
     orphans = {f"jobs/{new_id()}/origin.safetensors" for _ in range(5)} | {layout.asset_key("a" * 64)}
     for key in orphans:
-        write_old(desk, clock, key)
+        write_old(context, clock, key)
     for _ in range(8):
         pruner.step()
-    assert orphans & files_of(desk) == set()
+    assert orphans & files_of(context) == set()
 
 
-def test_touch_is_young_again(desk: Desk):
-    desk.store.write("check/a", b"")
-    os.utime(desk.store.root / "check/a", (0, 0))
-    desk.store.touch("check/a")
-    assert desk.store.stat("check/a").modified_at > utc_now() - timedelta(minutes=5)
+def test_touch_is_young_again(context: WorkerContext):
+    context.store.write("check/a", b"")
+    os.utime(context.store.root / "check/a", (0, 0))
+    context.store.touch("check/a")
+    assert context.store.stat("check/a").modified_at > utc_now() - timedelta(minutes=5)

@@ -21,7 +21,7 @@ from web.jobs.actions import write_cancel, write_extend, write_pause, write_resu
 from web.jobs.queries import add_job, get_job
 from web.jobs.reuse import find_finished, find_under_way, work_sha256
 from web.jobs.transitions import list_checkpoints
-from worker.context import Desk
+from worker.context import WorkerContext
 from worker.runner import Runner
 
 
@@ -31,65 +31,71 @@ def ask(control: Control, job: Job, request: object, **details: object) -> Job:
     return read(control, job)
 
 
-def result(desk: Desk, job: Job) -> bytes:
-    return desk.store.read(job.outputs[0]["key"])
+def result(context: WorkerContext, job: Job) -> bytes:
+    return context.store.read(job.outputs[0]["key"])
 
 
-def lone_result(desk: Desk, message: JobMessage) -> bytes:
+def lone_result(context: WorkerContext, message: JobMessage) -> bytes:
     """The result of the same work, never interrupted, under another id."""
     alone = message.model_copy(
         update={"job_id": f"alone-{message.job_id}", "attempt": 1, "checkpoints_since": 1}
     )
-    Runner(desk, SteadyEngine(), draining=lambda: False).run(alone)
-    (key,) = [key for key in desk.store.list(f"jobs/{alone.job_id}") if "/result-" in key]
-    return desk.store.read(key)
+    Runner(context, SteadyEngine(), draining=lambda: False).run(alone)
+    (key,) = [key for key in context.store.list(f"jobs/{alone.job_id}") if "/result-" in key]
+    return context.store.read(key)
 
 
-def pause_at(desk: Desk, job: Job, step: int) -> SteadyEngine:
+def pause_at(context: WorkerContext, job: Job, step: int) -> SteadyEngine:
     return SteadyEngine(
-        lambda number: desk.flags.raise_flag(job.id, job.attempt, Flag.PAUSE) if number == step else None
+        lambda number: (
+            context.redis.flags.raise_flag(job.id, job.attempt, Flag.PAUSE) if number == step else None
+        )
     )
 
 
-def test_pause_frees_the_worker_and_resume_ends_in_the_same_bytes(control: Control, desk: Desk, job: Job):
-    alone = lone_result(desk, message_for(job))
+def test_pause_frees_the_worker_and_resume_ends_in_the_same_bytes(
+    control: Control, context: WorkerContext, job: Job
+):
+    alone = lone_result(context, message_for(job))
     control.round()
-    work(desk, job, pause_at(desk, job, 7))
+    work(context, job, pause_at(context, job, 7))
     control.round()
     paused = read(control, job)
     assert (paused.status, paused.step) == ("paused", 7)
-    assert desk.claims.without_lease([job.id]) == [job.id]
+    assert context.redis.claims.without_lease([job.id]) == [job.id]
     resumed = ask(control, job, write_resume)
     assert (resumed.status, resumed.attempt) == ("queued", 2)
     engine = SteadyEngine()
-    work(desk, resumed, engine)
+    work(context, resumed, engine)
     control.round()
     done = read(control, job)
     assert (done.status, engine.resumed_from, engine.steps_made) == ("succeeded", 7, 13)
-    assert result(desk, done) == alone
+    assert result(context, done) == alone
 
 
 def test_a_pause_is_asked_of_the_worker_and_may_be_repeated(
-    control: Control, desk: Desk, clock: Clock, job: Job
+    control: Control, context: WorkerContext, clock: Clock, job: Job
 ):
     control.round()
-    desk.claims.claim(job.id, 1, token="node-a")
-    report(desk, job, EventType.CLAIMED)
+    context.redis.claims.claim(job.id, 1, token="node-a")
+    report(context, job, EventType.CLAIMED)
     control.round()
     for _ in range(2):
         asked = ask(control, job, write_pause)
         assert (asked.status, asked.status_reason) == ("running", "pausing")
     rounds(control, clock)
-    assert desk.flags.read(job.id, 1) is Flag.PAUSE
-    work(desk, job)
+    assert context.redis.flags.read(job.id, 1) is Flag.PAUSE
+    work(context, job)
     control.round()
     assert read(control, job).status == "paused"
     assert history(control, job).count("paused") == 1
 
 
-def test_a_pausing_job_whose_worker_is_lost_is_paused(control: Control, desk: Desk, clock: Clock, job: Job):
+def test_a_pausing_job_whose_worker_is_lost_is_paused(
+    control: Control, context: WorkerContext, clock: Clock, job: Job
+):
     control.round()
-    report(desk, job, EventType.CLAIMED)
+    report(context, job, EventType.CLAIMED)
     control.round()
     ask(control, job, write_pause)
     rounds(control, clock)
@@ -98,10 +104,10 @@ def test_a_pausing_job_whose_worker_is_lost_is_paused(control: Control, desk: De
 
 @pytest.mark.parametrize(("request_", "status"), [(write_pause, "paused"), (write_cancel, "canceled")])
 def test_who_asks_again_does_not_change_why(
-    control: Control, clock: Clock, desk: Desk, job: Job, request_: object, status: str
+    control: Control, clock: Clock, context: WorkerContext, job: Job, request_: object, status: str
 ):
     control.round()
-    report(desk, job, EventType.CLAIMED)
+    report(context, job, EventType.CLAIMED)
     control.round()
     ask(control, job, request_)
     rounds(control, clock)
@@ -111,93 +117,99 @@ def test_who_asks_again_does_not_change_why(
     assert (again.version, again.status_reason) == (before.version, "worker_lost")
 
 
-def test_a_queued_job_is_paused_at_once_and_its_message_is_harmless(control: Control, desk: Desk, job: Job):
+def test_a_queued_job_is_paused_at_once_and_its_message_is_harmless(
+    control: Control, context: WorkerContext, job: Job
+):
     control.round()
     ask(control, job, write_pause)
-    desk.flags.raise_flag(job.id, 1, Flag.PAUSE)
+    context.redis.flags.raise_flag(job.id, 1, Flag.PAUSE)
     engine = SteadyEngine()
-    work(desk, job, engine)
+    work(context, job, engine)
     control.round()
     assert (engine.steps_made, read(control, job).status) == (0, "paused")
     again = ask(control, job, write_resume)
-    work(desk, again)
+    work(context, again)
     control.round()
     assert read(control, job).status == "succeeded"
 
 
-def test_a_canceled_job_keeps_its_picture_and_is_retried_from_it(control: Control, desk: Desk, job: Job):
+def test_a_canceled_job_keeps_its_picture_and_is_retried_from_it(
+    control: Control, context: WorkerContext, job: Job
+):
     control.round()
     engine = SteadyEngine(
-        lambda number: desk.flags.raise_flag(job.id, 1, Flag.CANCEL) if number == 8 else None
+        lambda number: context.redis.flags.raise_flag(job.id, 1, Flag.CANCEL) if number == 8 else None
     )
-    report(desk, job, EventType.CLAIMED)
+    report(context, job, EventType.CLAIMED)
     control.round()
     ask(control, job, write_cancel)
-    work(desk, job, engine)
+    work(context, job, engine)
     control.round()
     canceled = read(control, job)
     assert canceled.status == "canceled"
     with control.database.read() as session:
         kept = list_checkpoints(session, job.id)[-1]
-    assert desk.store.read(kept.picture_key).startswith(b"\x89PNG")
+    assert context.store.read(kept.picture_key).startswith(b"\x89PNG")
     again = ask(control, job, write_retry)
     assert (again.status, again.attempt, again.completed_at) == ("queued", 2, None)
     engine = SteadyEngine()
-    work(desk, again, engine)
+    work(context, again, engine)
     control.round()
     assert engine.resumed_from == kept.step
     assert read(control, job).status == "succeeded"
 
 
-def test_a_retry_from_zero_uses_no_checkpoint(control: Control, desk: Desk, job: Job):
-    work(desk, job, SteadyEngine(lambda number: 1 / (number - 12)))
+def test_a_retry_from_zero_uses_no_checkpoint(control: Control, context: WorkerContext, job: Job):
+    work(context, job, SteadyEngine(lambda number: 1 / (number - 12)))
     control.round()
     assert read(control, job).status == "failed"
     again = ask(control, job, write_retry, from_zero=True)
     assert (again.error, again.step) == (None, 0)
     engine = SteadyEngine()
-    work(desk, again, engine)
+    work(context, again, engine)
     control.round()
     assert (engine.resumed_from, read(control, job).status) == (None, "succeeded")
 
 
-def test_a_succeeded_job_can_be_extended(control: Control, desk: Desk, job: Job):
-    work(desk, job)
+def test_a_succeeded_job_can_be_extended(control: Control, context: WorkerContext, job: Job):
+    work(context, job)
     control.round()
     before = read(control, job)
     longer = ask(control, job, write_extend, steps=10)
     assert (longer.status, longer.options["steps"], longer.outputs) == ("queued", 30, before.outputs)
     engine = SteadyEngine()
-    work(desk, longer, engine)
+    work(context, longer, engine)
     control.round()
     after = read(control, job)
     assert (engine.resumed_from, engine.steps_made) == (20, 10)
     assert (after.status, after.step) == ("succeeded", 30)
-    assert result(desk, after) != result(desk, before)
+    assert result(context, after) != result(context, before)
 
 
-def test_a_person_starts_the_count_of_lost_workers_anew(control: Control, desk: Desk, clock: Clock, job: Job):
+def test_a_person_starts_the_count_of_lost_workers_anew(
+    control: Control, context: WorkerContext, clock: Clock, job: Job
+):
     rounds(control, clock)
     for _ in range(3):
-        report(desk, read(control, job), EventType.CLAIMED)
+        report(context, read(control, job), EventType.CLAIMED)
         rounds(control, clock)
     assert read(control, job).status == "failed"
     again = ask(control, job, write_retry)
     assert (again.status, again.attempt, again.lost_workers) == ("queued", 4, 0)
-    report(desk, again, EventType.CLAIMED)
+    report(context, again, EventType.CLAIMED)
     rounds(control, clock)
     assert (read(control, job).status, read(control, job).attempt) == ("queued", 5)
 
 
-def test_a_run_that_takes_too_long_ends_as_timeout(control: Control, desk: Desk, job: Job):
+def test_a_run_that_takes_too_long_ends_as_timeout(control: Control, context: WorkerContext, job: Job):
     message = message_for(job).model_copy(update={"run_timeout_seconds": 0.0})
-    Runner(desk, SteadyEngine(), draining=lambda: False).run(message)
+    Runner(context, SteadyEngine(), draining=lambda: False).run(message)
     control.round()
     failed = read(control, job)
     assert (failed.status, failed.error["code"]) == ("failed", "timeout")
 
 
-def test_a_job_that_waits_too_long_expires(control: Control, desk: Desk, clock: Clock, job: Job):
+def test_a_job_that_waits_too_long_expires(control: Control, context: WorkerContext, clock: Clock, job: Job):
     with control.database.write() as session:
         get_job(session, job.id).queue_deadline = clock.now() + timedelta(seconds=30)
     control.round()
@@ -206,7 +218,7 @@ def test_a_job_that_waits_too_long_expires(control: Control, desk: Desk, clock: 
     control.round()
     expired = read(control, job)
     assert (expired.status, expired.error["code"]) == ("expired", "queue_deadline_passed")
-    assert desk.flags.read(job.id, 1) is Flag.CANCEL
+    assert context.redis.flags.read(job.id, 1) is Flag.CANCEL
     with pytest.raises(InvalidState):
         ask(control, job, write_cancel)
     assert ask(control, job, write_retry).status == "queued"
@@ -239,32 +251,34 @@ def follower_of(control: Control, job: Job) -> Job:
         )  # fmt: skip
 
 
-def test_a_follower_is_given_the_result(control: Control, desk: Desk, job: Job):
+def test_a_follower_is_given_the_result(control: Control, context: WorkerContext, job: Job):
     follower = follower_of(control, job)
     control.round()
-    assert desk.client.llen("atelier.jobs") == 1
-    work(desk, job)
+    assert context.redis.client.llen("atelier.jobs") == 1
+    work(context, job)
     control.round()
     control.round()
     given = read(control, follower)
     assert (given.status, given.status_reason, given.leader_id) == ("succeeded", "reused", job.id)
     assert given.outputs[0]["key"].startswith(f"jobs/{follower.id}/")
-    assert result(desk, given) == result(desk, read(control, job))
+    assert result(context, given) == result(context, read(control, job))
     assert history(control, follower) == ["queued", "output", "succeeded"]
 
 
-def test_a_follower_goes_on_alone_when_its_leader_is_canceled(control: Control, desk: Desk, job: Job):
+def test_a_follower_goes_on_alone_when_its_leader_is_canceled(
+    control: Control, context: WorkerContext, job: Job
+):
     follower = follower_of(control, job)
     ask(control, job, write_cancel)
     control.round()
     alone = read(control, follower)
     assert (alone.status, alone.leader_id) == ("queued", None)
-    work(desk, alone)
+    work(context, alone)
     control.round()
     assert read(control, follower).status == "succeeded"
 
 
-def test_only_work_done_with_the_same_weights_is_reused(control: Control, desk: Desk, job: Job):
+def test_only_work_done_with_the_same_weights_is_reused(control: Control, context: WorkerContext, job: Job):
     options = StyleOptions.model_validate(job.options)
     work_id = work_sha256(content_sha256="c", style_sha256="s", options=options)
     assert work_id == work_sha256(
@@ -279,7 +293,7 @@ def test_only_work_done_with_the_same_weights_is_reused(control: Control, desk: 
     with control.database.read() as session:
         assert find_under_way(session, work_id, caller="local").id == job.id
         assert find_under_way(session, work_id, caller="other") is None
-    work(desk, job)
+    work(context, job)
     control.round()
     with control.database.read() as session:
         assert find_finished(session, work_id, caller="local").id == job.id

@@ -1,4 +1,4 @@
-"""The real engine, warm; a worker's desk; a job of 12 steps; and the result of its uninterrupted run."""
+"""The real engine, warm; a worker's context; a job of 12 steps; and the result of its uninterrupted run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shared.protocol import EventType, InputPicture, JobMessage, WorkerEvent, re
 from shared.settings import Settings
 from shared.storage import layout
 from tests.integration.exact.real_engine import METHODS, Killed, Watched, killed_after, load_engine
-from worker.context import Desk, open_desk
+from worker.context import WorkerContext
 from worker.engine.engine import StyleEngine
 from worker.runner import Outcome, Runner
 
@@ -53,7 +53,7 @@ def preset() -> str:
 class Bench:
     """One method's engine at several nodes, and what a test does with it."""
 
-    desk: Desk
+    context: WorkerContext
     method: str
     engine: StyleEngine
     message: JobMessage
@@ -70,9 +70,9 @@ class Bench:
         """Carry out an attempt at a node that was not used before; return the steps that it made too."""
         self.nodes += 1
         engine = Watched(self.engine, after)
-        desk = replace(self.desk, worker_id=f"node-{self.nodes}")
+        context = replace(self.context, worker_id=f"node-{self.nodes}")
         draining = (lambda: engine.step == drain_at) if drain_at else (lambda: False)
-        return Runner(desk, engine, draining=draining).run(message), engine.steps
+        return Runner(context, engine, draining=draining).run(message), engine.steps
 
     def kill(self, message: JobMessage, cut: int) -> None:
         """Carry out an attempt until the process dies after `cut` steps."""
@@ -84,8 +84,8 @@ class Bench:
 
     def result(self, message: JobMessage) -> str:
         """Return the SHA-256 of the result that an attempt committed."""
-        marker = read_marker(self.desk.store.read(layout.marker_key(message.job_id, message.attempt)))
-        return hashlib.sha256(self.desk.store.read(marker.outputs[0].key)).hexdigest()
+        marker = read_marker(self.context.store.read(layout.marker_key(message.job_id, message.attempt)))
+        return hashlib.sha256(self.context.store.read(marker.outputs[0].key)).hexdigest()
 
     def alone(self) -> str:
         """Return the SHA-256 of the result of the same job, never interrupted."""
@@ -98,8 +98,8 @@ class Bench:
 
     def reported(self) -> list[WorkerEvent]:
         """Return what was reported since the last call."""
-        deliveries = self.desk.stream.fresh(count=1000)
-        self.desk.stream.acknowledge(deliveries)
+        deliveries = self.context.redis.stream.fresh(count=1000)
+        self.context.redis.stream.acknowledge(deliveries)
         return [read_event(delivery.text) for delivery in deliveries]
 
     def resumed_from(self) -> int | None:
@@ -116,14 +116,14 @@ def bench(
     method: str,
     preset: str,
 ) -> Iterator[Bench]:
-    desk = open_desk(settings, worker_id="node", device="cpu")
+    context = WorkerContext.open(settings, worker_id="node", device="cpu")
     pictures = []
     for seed in (1, 2):
         data = make_picture(seed=seed)
         sha256 = hashlib.sha256(data).hexdigest()
-        desk.store.write(layout.asset_key(sha256), data)
+        context.store.write(layout.asset_key(sha256), data)
         pictures.append(InputPicture(key=layout.asset_key(sha256), sha256=sha256))
     options = StyleOptions(preset=preset, steps=STEPS, size=48, checkpoint_every=CHECKPOINT_EVERY)
     message = JobMessage(job_id="job", attempt=1, content=pictures[0], style=pictures[1], options=options)
-    yield Bench(desk, method, engines[method], message, uninterrupted)
-    desk.client.close()
+    yield Bench(context, method, engines[method], message, uninterrupted)
+    context.redis.close()

@@ -12,15 +12,17 @@ from pathlib import Path
 from shared.protocol import read_message
 from shared.settings import Settings
 from tests.integration.exact.real_engine import load_engine
-from worker.context import open_desk
+from worker.context import WorkerContext
 from worker.runner import Outcome, Runner
 
 
 def main() -> None:
     task = json.load(sys.stdin)
-    desk = open_desk(Settings(**task["settings"]), worker_id="node-in-another-process", device="cpu")
+    context = WorkerContext.open(
+        Settings(**task["settings"]), worker_id="node-in-another-process", device="cpu"
+    )
     for method, message in task["attempts"]:
-        runner = Runner(desk, load_engine(method, Path(task["cache_dir"])), draining=lambda: False)
+        runner = Runner(context, load_engine(method, Path(task["cache_dir"])), draining=lambda: False)
         outcome = runner.run(read_message(message))
         if outcome is not Outcome.ENDED:
             sys.exit(f"{method}: {outcome}")

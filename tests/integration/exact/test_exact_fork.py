@@ -13,7 +13,7 @@ from worker.runner import Outcome
 def forked(bench: Bench, name: str, *, at: int, **options: float) -> JobMessage:
     """Return a job that begins with a step of the one that was run first."""
     key = layout.checkpoint_key("job", 1, at)
-    origin = Origin(key=key, sha256=hashlib.sha256(bench.desk.store.read(key)).hexdigest(), step=at)
+    origin = Origin(key=key, sha256=hashlib.sha256(bench.context.store.read(key)).hexdigest(), step=at)
     changed = bench.message.options.model_copy(update=options)
     return bench.message.model_copy(update={"job_id": name, "origin": origin, "options": changed})
 

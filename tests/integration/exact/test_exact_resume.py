@@ -60,7 +60,7 @@ def test_paused_and_resumed(bench: Bench, step: int):
     def ask(made: int) -> None:
         # Redis is asked for the flag after the step that follows.
         if made == step - 1:
-            bench.desk.flags.raise_flag("job", 1, Flag.PAUSE)
+            bench.context.redis.flags.raise_flag("job", 1, Flag.PAUSE)
 
     assert bench.run(bench.message, ask) == (Outcome.ENDED, list(range(1, step + 1)))
     last = bench.reported()[-1]
@@ -82,12 +82,12 @@ def test_resumed_although_the_newest_checkpoint_is_damaged(bench: Bench, damage:
     alone = bench.alone()
     bench.kill(bench.message, 10)
     key = layout.checkpoint_key("job", 1, 8)
-    data = bytearray(bench.desk.store.read(key))
+    data = bytearray(bench.context.store.read(key))
     data[-5] ^= 4
     if damage == "missing":
-        bench.desk.store.delete(key)
+        bench.context.store.delete(key)
     else:
-        bench.desk.store.write(key, bytes(data[:-7] if damage == "truncated" else data))
+        bench.context.store.write(key, bytes(data[:-7] if damage == "truncated" else data))
     bench.run(bench.attempt(2))
     assert bench.resumed_from() == 4
     assert bench.result(bench.attempt(2)) == alone

@@ -16,7 +16,7 @@ from web.control.dispatcher import message_for
 from web.control.process import Control
 from web.db.models import Job
 from web.jobs.queries import get_job
-from worker.context import open_desk
+from worker.context import WorkerContext
 from worker.runner import Runner
 
 JOBS = "/api/v1/jobs"
@@ -33,10 +33,10 @@ class Bench:
             clock=self.now,
             clock_seconds=lambda: self.hours * 3600,
         )
-        self.desk = open_desk(settings, worker_id="node-a", device="cpu")
+        self.context = WorkerContext.open(settings, worker_id="node-a", device="cpu")
 
     def close(self) -> None:
-        self.desk.client.close()
+        self.context.redis.close()
         self.control.close()
 
     def now(self) -> datetime:
@@ -54,7 +54,7 @@ class Bench:
     def work(self, job_id: str, engine: SteadyEngine | None = None) -> SteadyEngine:
         """Carry out the attempt that a job is at, and apply what is reported."""
         engine = engine or WeighingEngine()
-        Runner(self.desk, engine, draining=lambda: False).run(message_for(self.row(job_id)))
+        Runner(self.context, engine, draining=lambda: False).run(message_for(self.row(job_id)))
         self.control.projector.drain()
         return engine
 
@@ -85,5 +85,5 @@ class Bench:
         return [(one["number"], one["resumed_from_step"], one["outcome"]) for one in shown]
 
     def files(self, job_id: str) -> dict[str, bytes]:
-        store = self.desk.store
+        store = self.context.store
         return {key: store.read(key) for key in store.list(job_folder(job_id))}

@@ -38,7 +38,7 @@ def parent(submit, bench):
 
 
 def folders(bench: Bench) -> set[str]:
-    return set(bench.desk.store.folders("jobs", limit=100))
+    return set(bench.context.store.folders("jobs", limit=100))
 
 
 def test_a_fork_begins_with_a_copy_and_does_not_disturb_its_parent(client, bench, parent):
@@ -127,10 +127,10 @@ def test_a_fork_that_is_refused_leaves_nothing(
 def test_a_checkpoint_that_is_damaged_or_gone_is_not_forked(client, bench, parent, problem_of):
     before = folders(bench)
     key = next(key for key in bench.files(parent["id"]) if "00010.safetensors" in key)
-    bench.desk.store.write(key, bench.desk.store.read(key)[:-1])
+    bench.context.store.write(key, bench.context.store.read(key)[:-1])
     problem = problem_of(client.post(parent["urls"]["fork"], json={"step": 10}), 409, "not_ready")
     assert "is damaged" in problem["detail"]
-    bench.desk.store.delete(key)
+    bench.context.store.delete(key)
     problem = problem_of(client.post(parent["urls"]["fork"], json={"step": 10}), 409, "not_ready")
     assert "step 10 is gone; kept are those of step 5, 15, 20" in problem["detail"]
     assert folders(bench) == before
@@ -243,9 +243,9 @@ def test_a_worker_that_takes_a_deleted_job_is_told_to_stop(submit, client, bench
     bench.post(job_id, "cancel")
     services.redis.flushall()
     assert client.delete(f"{JOBS}/{job_id}").status_code == 204
-    report(bench.desk, row, EventType.CLAIMED)
+    report(bench.context, row, EventType.CLAIMED)
     bench.control.projector.drain()
-    assert bench.desk.flags.read(job_id, 1) is Flag.CANCEL
+    assert bench.context.redis.flags.read(job_id, 1) is Flag.CANCEL
 
 
 def test_who_watches_a_deleted_job_is_told_by_the_end_of_the_stream(submit, client, bench):

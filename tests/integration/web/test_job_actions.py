@@ -44,7 +44,7 @@ def test_a_paused_job_resumes_at_its_step_and_ends_in_the_same_bytes(submit, ben
     assert asked[0]["urls"]["pause"]
     paused = bench.job(job_id)
     assert (paused["status"], paused["status_reason"], paused["progress"]["step"]) == ("paused", None, 7)
-    assert bench.desk.claims.without_lease([job_id]) == [job_id]
+    assert bench.context.redis.claims.without_lease([job_id]) == [job_id]
     assert bench.post(job_id, "pause")["version"] == paused["version"]
     resumed = bench.post(job_id, "resume", {})
     assert (resumed["status"], resumed["queue"]["position"]) == ("queued", 1)
@@ -137,7 +137,7 @@ def test_what_cannot_be_extended(client, bench, succeeded, problem_of):
         response = client.post(url, json={"steps": steps})
         assert response.status_code in (400, 422), response.text
     state = next(key for key in bench.files(succeeded["id"]) if "00020.safetensors" in key)
-    bench.desk.store.delete(state)
+    bench.context.store.delete(state)
     problem = problem_of(client.post(url, json={"steps": 5}), 409, "not_ready")
     assert (
         "the file of the checkpoint of step 20 is gone; kept are those of step 5, 10, 15" in problem["detail"]
@@ -229,7 +229,7 @@ def test_without_redis_the_row_changes_and_the_worker_hears_of_it_later(
 
     def ask() -> None:
         response = app.test_client().post(f"{JOBS}/{job_id}/{action}")
-        seen.append((response.status_code, bench.desk.flags.read(job_id, 1)))
+        seen.append((response.status_code, bench.context.redis.flags.read(job_id, 1)))
         bench.control.rescuer.rescue(bench.control.projector)
 
     try:

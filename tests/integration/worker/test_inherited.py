@@ -17,8 +17,8 @@ from tests.node_process import start_node
 
 _PROGRAM = """
 import os, stat, sys
-from worker.node import let_go_of_connections
-let_go_of_connections()
+from worker.node import close_inherited_sockets
+close_inherited_sockets()
 for number in map(int, sys.argv[1:]):
     mode = os.fstat(number).st_mode
     print("socket" if stat.S_ISSOCK(mode) else "pipe" if stat.S_ISFIFO(mode) else "nothing")

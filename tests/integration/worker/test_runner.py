@@ -19,7 +19,7 @@ from shared.redis.live import Flag
 from shared.settings import Settings
 from shared.storage import layout
 from tests.engines import DivergingEngine, RaisingEngine, SteadyEngine
-from worker.context import Desk, open_desk
+from worker.context import WorkerContext
 from worker.engine.state import Step
 from worker.runner import Outcome, Runner
 
@@ -27,45 +27,47 @@ Stylist = Callable[..., Outcome]
 
 
 @pytest.fixture
-def desk(settings: Settings) -> Iterator[Desk]:
-    desk = open_desk(settings, worker_id="node-a", device="cpu")
-    yield desk
-    desk.client.close()
+def context(settings: Settings) -> Iterator[WorkerContext]:
+    context = WorkerContext.open(settings, worker_id="node-a", device="cpu")
+    yield context
+    context.redis.close()
 
 
 @pytest.fixture
-def message(desk: Desk, make_picture: Callable[..., bytes]) -> JobMessage:
+def message(context: WorkerContext, make_picture: Callable[..., bytes]) -> JobMessage:
     pictures = []
     for seed in (1, 2):
         data = make_picture(seed=seed)
         sha256 = hashlib.sha256(data).hexdigest()
-        desk.store.write(layout.asset_key(sha256), data)
+        context.store.write(layout.asset_key(sha256), data)
         pictures.append(InputPicture(key=layout.asset_key(sha256), sha256=sha256))
     options = StyleOptions(steps=20, checkpoint_every=5)
     return JobMessage(job_id="job", attempt=1, content=pictures[0], style=pictures[1], options=options)
 
 
-def reported(desk: Desk) -> list[WorkerEvent]:
+def reported(context: WorkerContext) -> list[WorkerEvent]:
     """Everything reported since the last call."""
-    deliveries = desk.stream.fresh(count=1000)
-    desk.stream.acknowledge(deliveries)
+    deliveries = context.redis.stream.fresh(count=1000)
+    context.redis.stream.acknowledge(deliveries)
     return [read_event(delivery.text) for delivery in deliveries]
 
 
-def run(desk: Desk, message: JobMessage, engine: SteadyEngine, *, draining: bool = False) -> Outcome:
-    return Runner(desk, engine, draining=lambda: draining).run(message)
+def run(
+    context: WorkerContext, message: JobMessage, engine: SteadyEngine, *, draining: bool = False
+) -> Outcome:
+    return Runner(context, engine, draining=lambda: draining).run(message)
 
 
-def result_bytes(desk: Desk, message: JobMessage) -> bytes:
-    marker = read_marker(desk.store.read(layout.marker_key(message.job_id, message.attempt)))
-    data = desk.store.read(marker.outputs[0].key)
+def result_bytes(context: WorkerContext, message: JobMessage) -> bytes:
+    marker = read_marker(context.store.read(layout.marker_key(message.job_id, message.attempt)))
+    data = context.store.read(marker.outputs[0].key)
     assert hashlib.sha256(data).hexdigest() == marker.outputs[0].sha256
     return data
 
 
-def test_a_job_from_claim_to_commit(desk: Desk, message: JobMessage):
-    assert run(desk, message, SteadyEngine()) is Outcome.ENDED
-    events = reported(desk)
+def test_a_job_from_claim_to_commit(context: WorkerContext, message: JobMessage):
+    assert run(context, message, SteadyEngine()) is Outcome.ENDED
+    events = reported(context)
     assert [event.type for event in events] == ["claimed", *["checkpointed"] * 4, "succeeded"]
     assert events[0].data["worker_id"] == "node-a"
     assert events[0].data["weights"]["notice"] == "no weights at all"
@@ -74,125 +76,125 @@ def test_a_job_from_claim_to_commit(desk: Desk, message: JobMessage):
         [1, 2, 3, 4, 5], [6, 7, 8, 9, 10],
     ]  # fmt: skip
     assert events[1].data["curve"][-1] == [5, *events[1].data["losses"].values()]
-    picture = Image.open(io.BytesIO(result_bytes(desk, message)))
+    picture = Image.open(io.BytesIO(result_bytes(context, message)))
     assert (picture.size, picture.text["atelier:weights"]) == ((8, 8), "untrained")
     assert "no weights at all" in picture.text["atelier:notice"]
     for event in events[1:5]:
-        assert Image.open(io.BytesIO(desk.store.read(event.data["picture_key"]))).size == (8, 8)
-    assert Image.open(io.BytesIO(desk.store.read(layout.preview_key("job", 1)))).format == "JPEG"
-    assert desk.board.read(["job"])["job"].step == 20
-    assert desk.claims.without_lease(["job"]) == ["job"]
+        assert Image.open(io.BytesIO(context.store.read(event.data["picture_key"]))).size == (8, 8)
+    assert Image.open(io.BytesIO(context.store.read(layout.preview_key("job", 1)))).format == "JPEG"
+    assert context.redis.progress.read(["job"])["job"].step == 20
+    assert context.redis.claims.without_lease(["job"]) == ["job"]
 
 
-def test_the_marker_tells_how_much_gpu_memory_the_job_needed(desk: Desk, message: JobMessage):
+def test_the_marker_tells_how_much_gpu_memory_the_job_needed(context: WorkerContext, message: JobMessage):
     class OnGpu(SteadyEngine):
         def _record(self, *given: Any) -> Step:
             return replace(super()._record(*given), gpu_peak_bytes=given[0] * 1000)
 
-    run(desk, message, OnGpu())
-    assert reported(desk)[-1].data["gpu_peak_bytes"] == 20_000
+    run(context, message, OnGpu())
+    assert reported(context)[-1].data["gpu_peak_bytes"] == 20_000
 
 
-def test_a_duplicate_message_does_nothing(desk: Desk, message: JobMessage):
-    run(desk, message, SteadyEngine())
-    reported(desk)
+def test_a_duplicate_message_does_nothing(context: WorkerContext, message: JobMessage):
+    run(context, message, SteadyEngine())
+    reported(context)
     engine = SteadyEngine()
-    assert run(desk, message, engine) is Outcome.DROPPED
-    assert (engine.steps_made, reported(desk)) == (0, [])
+    assert run(context, message, engine) is Outcome.DROPPED
+    assert (engine.steps_made, reported(context)) == (0, [])
 
 
-def test_a_lost_report_is_made_again_from_the_marker(desk: Desk, message: JobMessage):
-    run(desk, message, SteadyEngine())
-    first = reported(desk)[-1]
-    desk.client.flushall()
+def test_a_lost_report_is_made_again_from_the_marker(context: WorkerContext, message: JobMessage):
+    run(context, message, SteadyEngine())
+    first = reported(context)[-1]
+    context.redis.client.flushall()
     engine = SteadyEngine()
-    assert run(desk, message, engine) is Outcome.ENDED
-    (again,) = reported(desk)
+    assert run(context, message, engine) is Outcome.ENDED
+    (again,) = reported(context)
     assert engine.steps_made == 0
     assert (again.event_id, again.data) == (first.event_id, first.data)
 
 
 @pytest.mark.parametrize("cut", [1, 4, 5, 13, 19])
-def test_resume_ends_in_the_same_bytes(desk: Desk, message: JobMessage, cut: int):
-    run(desk, message, SteadyEngine())
-    alone = result_bytes(desk, message)
-    desk.store.delete_tree(layout.job_folder("job"))
-    desk.client.flushall()
+def test_resume_ends_in_the_same_bytes(context: WorkerContext, message: JobMessage, cut: int):
+    run(context, message, SteadyEngine())
+    alone = result_bytes(context, message)
+    context.store.delete_tree(layout.job_folder("job"))
+    context.redis.client.flushall()
 
     def die(number: int) -> None:
         if number == cut + 1:
             raise KeyboardInterrupt  # nothing in the runner may stop this one, as with a kill
 
     with pytest.raises(KeyboardInterrupt):
-        run(desk, message, SteadyEngine(die))
+        run(context, message, SteadyEngine(die))
     engine = SteadyEngine()
     again = message.model_copy(update={"attempt": 2})
-    assert run(replace(desk, worker_id="node-b"), again, engine) is Outcome.ENDED
+    assert run(replace(context, worker_id="node-b"), again, engine) is Outcome.ENDED
     assert engine.resumed_from == (cut // 5 * 5 or None)
-    assert result_bytes(desk, again) == alone
+    assert result_bytes(context, again) == alone
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "remove"])
-def test_a_damaged_checkpoint_is_passed_over(desk: Desk, message: JobMessage, damage: str):
-    run(desk, message, SteadyEngine())
-    alone = result_bytes(desk, message)
-    desk.store.delete(layout.marker_key("job", 1))
+def test_a_damaged_checkpoint_is_passed_over(context: WorkerContext, message: JobMessage, damage: str):
+    run(context, message, SteadyEngine())
+    alone = result_bytes(context, message)
+    context.store.delete(layout.marker_key("job", 1))
     for step in (15, 20):
         key = layout.checkpoint_key("job", 1, step)
-        data = bytearray(desk.store.read(key))
+        data = bytearray(context.store.read(key))
         if damage == "truncate":
-            desk.store.write(key, bytes(data[:-7]))
+            context.store.write(key, bytes(data[:-7]))
         elif damage == "flip":
             data[-5] ^= 4
-            desk.store.write(key, bytes(data))
+            context.store.write(key, bytes(data))
         else:
-            desk.store.delete(key)
-    desk.client.flushall()
+            context.store.delete(key)
+    context.redis.client.flushall()
     engine = SteadyEngine()
-    assert run(desk, message, engine) is Outcome.ENDED
+    assert run(context, message, engine) is Outcome.ENDED
     assert engine.resumed_from == 10
-    assert result_bytes(desk, message) == alone
+    assert result_bytes(context, message) == alone
 
 
-def test_a_checkpoint_of_other_options_is_not_used(desk: Desk, message: JobMessage):
-    run(desk, message, SteadyEngine())
+def test_a_checkpoint_of_other_options_is_not_used(context: WorkerContext, message: JobMessage):
+    run(context, message, SteadyEngine())
     other = message.model_copy(
         update={"attempt": 2, "options": message.options.model_copy(update={"style_weight": 0.5})}
     )
     engine = SteadyEngine()
-    run(desk, other, engine)
+    run(context, other, engine)
     assert engine.resumed_from is None
 
 
-def test_cancel_stops_at_the_next_step_and_keeps_a_checkpoint(desk: Desk, message: JobMessage):
+def test_cancel_stops_at_the_next_step_and_keeps_a_checkpoint(context: WorkerContext, message: JobMessage):
     def cancel(number: int) -> None:
         if number == 8:
-            desk.flags.raise_flag("job", 1, Flag.CANCEL)
+            context.redis.flags.raise_flag("job", 1, Flag.CANCEL)
 
     engine = SteadyEngine(cancel)
-    assert run(desk, message, engine) is Outcome.ENDED
-    events = reported(desk)
+    assert run(context, message, engine) is Outcome.ENDED
+    events = reported(context)
     assert (events[-1].type, events[-1].data) == (EventType.CANCELED, {"step": 8})
     assert engine.steps_made == 8
     assert [event.data["step"] for event in events[1:-1]] == [5, 8]
     with pytest.raises(ArtifactMissing):
-        desk.store.read(layout.marker_key("job", 1))
+        context.store.read(layout.marker_key("job", 1))
 
 
-def test_a_draining_node_checks_in_and_gives_the_job_back(desk: Desk, message: JobMessage):
-    assert run(desk, message, SteadyEngine(), draining=True) is Outcome.RELEASED
-    assert [event.type for event in reported(desk)] == ["claimed", "checkpointed", "released"]
+def test_a_draining_node_checks_in_and_gives_the_job_back(context: WorkerContext, message: JobMessage):
+    assert run(context, message, SteadyEngine(), draining=True) is Outcome.RELEASED
+    assert [event.type for event in reported(context)] == ["claimed", "checkpointed", "released"]
     engine = SteadyEngine()
-    assert run(replace(desk, worker_id="node-b"), message, engine) is Outcome.ENDED
+    assert run(replace(context, worker_id="node-b"), message, engine) is Outcome.ENDED
     assert engine.resumed_from == 1
 
 
-def test_a_zombie_stops_and_reports_no_end(settings: Settings, desk: Desk, message: JobMessage):
-    quick = replace(desk, settings=settings.model_copy(update={"renew_seconds": 0.01}))
+def test_a_zombie_stops_and_reports_no_end(settings: Settings, context: WorkerContext, message: JobMessage):
+    quick = replace(context, settings=settings.model_copy(update={"renew_seconds": 0.01}))
 
     def overtake(number: int) -> None:
         if number == 3:
-            desk.claims.fence("job", 2)
+            context.redis.claims.fence("job", 2)
             # A long step, in which the lease's thread learns of it: it ends when that thread does.
             next(thread for thread in threading.enumerate() if thread.name == "lease").join()
 
@@ -200,7 +202,7 @@ def test_a_zombie_stops_and_reports_no_end(settings: Settings, desk: Desk, messa
     outcome = run(quick, message, engine)
     assert outcome is Outcome.ABANDONED
     assert engine.steps_made == 3
-    assert [event.type for event in reported(desk)] == ["claimed"]
+    assert [event.type for event in reported(context)] == ["claimed"]
 
 
 @pytest.mark.parametrize(
@@ -210,50 +212,52 @@ def test_a_zombie_stops_and_reports_no_end(settings: Settings, desk: Desk, messa
         (RaisingEngine(RuntimeError("a bug")), "engine_failed"),
     ],
 )
-def test_a_failing_engine_fails_the_job(desk: Desk, message: JobMessage, engine: SteadyEngine, code: str):
-    assert run(desk, message, engine) is Outcome.ENDED
-    last = reported(desk)[-1]
+def test_a_failing_engine_fails_the_job(
+    context: WorkerContext, message: JobMessage, engine: SteadyEngine, code: str
+):
+    assert run(context, message, engine) is Outcome.ENDED
+    last = reported(context)[-1]
     assert (last.type, last.data["error"]["code"]) == (EventType.FAILED, code)
 
 
-def test_failing_storage_abandons_the_job_to_the_rescuer(desk: Desk, message: JobMessage):
-    outcome = run(desk, message, RaisingEngine(StorageUnavailable("the disk is full")))
+def test_failing_storage_abandons_the_job_to_the_rescuer(context: WorkerContext, message: JobMessage):
+    outcome = run(context, message, RaisingEngine(StorageUnavailable("the disk is full")))
     assert outcome is Outcome.ABANDONED
-    assert [event.type for event in reported(desk)] == ["claimed"]
-    assert desk.claims.without_lease(["job"]) == ["job"]
+    assert [event.type for event in reported(context)] == ["claimed"]
+    assert context.redis.claims.without_lease(["job"]) == ["job"]
 
 
-def test_a_changed_input_is_refused(desk: Desk, message: JobMessage):
-    desk.store.write(message.style.key, b"something else")
-    run(desk, message, SteadyEngine())
-    assert reported(desk)[-1].data["error"]["code"] == "artifact_corrupt"
+def test_a_changed_input_is_refused(context: WorkerContext, message: JobMessage):
+    context.store.write(message.style.key, b"something else")
+    run(context, message, SteadyEngine())
+    assert reported(context)[-1].data["error"]["code"] == "artifact_corrupt"
 
 
-def test_a_missing_input_is_refused(desk: Desk, message: JobMessage):
-    desk.store.delete(message.content.key)
-    run(desk, message, SteadyEngine())
-    assert reported(desk)[-1].data["error"]["code"] == "artifact_missing"
+def test_a_missing_input_is_refused(context: WorkerContext, message: JobMessage):
+    context.store.delete(message.content.key)
+    run(context, message, SteadyEngine())
+    assert reported(context)[-1].data["error"]["code"] == "artifact_missing"
 
 
-def test_a_job_that_keeps_killing_its_worker_is_poison(desk: Desk, message: JobMessage):
+def test_a_job_that_keeps_killing_its_worker_is_poison(context: WorkerContext, message: JobMessage):
     def die(_number: int) -> None:
         raise KeyboardInterrupt
 
-    for _ in range(desk.settings.max_deliveries):
-        desk.claims.claim("job", 1, token="node-a")
-    assert run(desk, message, SteadyEngine(die)) is Outcome.ENDED
-    assert reported(desk)[-1].data["error"]["code"] == "worker_crash_loop"
+    for _ in range(context.settings.max_deliveries):
+        context.redis.claims.claim("job", 1, token="node-a")
+    assert run(context, message, SteadyEngine(die)) is Outcome.ENDED
+    assert reported(context)[-1].data["error"]["code"] == "worker_crash_loop"
 
 
-def test_two_different_jobs_in_one_runner_equal_their_lone_runs(desk: Desk, message: JobMessage):
+def test_two_different_jobs_in_one_runner_equal_their_lone_runs(context: WorkerContext, message: JobMessage):
     other = message.model_copy(update={"job_id": "other", "content": message.style})
     lone = []
     for one in (message, other):
-        run(desk, one, SteadyEngine())
-        lone.append(result_bytes(desk, one))
-        desk.store.delete_tree("jobs")
-    desk.client.flushall()
-    runner = Runner(desk, SteadyEngine(), draining=lambda: False)
+        run(context, one, SteadyEngine())
+        lone.append(result_bytes(context, one))
+        context.store.delete_tree("jobs")
+    context.redis.client.flushall()
+    runner = Runner(context, SteadyEngine(), draining=lambda: False)
     for one, expected in zip((message, other), lone, strict=True):
         runner.run(one)
-        assert result_bytes(desk, one) == expected
+        assert result_bytes(context, one) == expected
