@@ -1,4 +1,4 @@
-"""The TensorFlow runtime: loaded without its greetings, and the memory that it takes on a GPU."""
+"""The TensorFlow runtime: loading it quietly, and the memory that it takes on a GPU."""
 
 from __future__ import annotations
 

@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from shared.broker import Dispatch
+from shared.options import StyleOptions
+from shared.protocol import InputPicture, JobMessage
+from shared.redis import Coordination
 from shared.settings import Settings
 from tests.node_process import start_node
 
@@ -46,7 +50,9 @@ def test_connections_go_and_what_a_parent_talks_through_stays():
 def test_the_child_after_one_that_died_holds_none_of_its_nodes_connections(settings: Settings):
     node = start_node(settings, "node-a")
     try:
-        first = _child_when(node, "engine_ready", "node-a ready")
+        _send_one(settings)
+        # Until Celery's loop runs, which a job shows, a node does without a child that dies: it ends.
+        first = _child_when(node, "engine_ready", "node-a ready", "job_failed")
         os.kill(first, signal.SIGKILL)
         second = _child_when(node, "engine_ready")
         assert second != first
@@ -55,6 +61,17 @@ def test_the_child_after_one_that_died_holds_none_of_its_nodes_connections(setti
     finally:
         os.killpg(node.pid, signal.SIGKILL)
         node.communicate()
+
+
+def _send_one(settings: Settings) -> None:
+    """Put a job into the queue whose pictures are missing, so that it fails at once."""
+    picture = InputPicture(key="assets/aa/aa", sha256="aa")
+    message = JobMessage(job_id="j", attempt=1, content=picture, style=picture, options=StyleOptions())
+    redis = Coordination.connect(settings)
+    dispatch = Dispatch(settings, redis.client)
+    dispatch.send(message)
+    dispatch.close()
+    redis.close()
 
 
 def _child_when(node: subprocess.Popen[str], *words: str) -> int:

@@ -1,4 +1,4 @@
-"""Methods of style transfer: what one has to offer so that the engine can run it, and the choice of one."""
+"""The interface of a method of style transfer, and the choice of the one that fits a job."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Optimisation(Protocol):
 
 
 class Method(Protocol):
-    """A recipe with its weights on the device and its step compiled once for all pictures and options."""
+    """A method with its weights on the device and its step compiled once for all pictures and options."""
 
     def __init__(self, weights: Weights) -> None:
         """Bring the weights to the device."""
