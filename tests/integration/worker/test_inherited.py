@@ -51,7 +51,7 @@ def test_the_child_after_one_that_died_holds_none_of_its_nodes_connections(setti
     node = start_node(settings, "node-a")
     try:
         _send_one(settings)
-        # Until Celery's loop runs, which a job shows, a node does without a child that dies: it ends.
+        # A job that is done shows that Celery's loop runs; before that, a child that dies ends its node.
         first = _child_when(node, "engine_ready", "node-a ready", "job_failed")
         os.kill(first, signal.SIGKILL)
         second = _child_when(node, "engine_ready")
