@@ -227,10 +227,10 @@ def index() -> Response:
     caller = current_caller()
     services, counts = get_services(), None
     if wants_counts(request.args.get(COUNTS)):
-        with services.database.read() as session:
+        with services.backend.database.read() as session:
             counts = count_by_status(session, caller=caller, only=only)
     views = read_views(
-        services,
+        services.backend,
         lambda session: list_jobs(session, caller=caller, only=only, before_id=before_id, limit=size + 1),
     )
     last_id = views[size - 1].job.id if len(views) > size else None
@@ -260,7 +260,7 @@ def read_job(job_id: str) -> Response:
     the answer comes when something is, at the latest after N seconds.
     """
     services, caller = get_services(), current_caller()
-    view = read_view(services, job_id, caller=caller)
+    view = read_view(services.backend, job_id, caller=caller)
     headers = {}
     seconds = wait_seconds(request.headers.get("Prefer"))
     known = request.if_none_match

@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session, aliased
 from shared.options import StyleOptions
 from shared.picture import scaled_size
 from shared.status import JobStatus
+from web.backend import Backend
 from web.db.models import Asset, Job
 from web.jobs.queries import count_queued, count_with_workers, recent_run_seconds
 from web.jobs.reuse import REUSED
-from web.services import Services
 from web.words import span
 
 
@@ -205,7 +205,7 @@ class Forecast:
     workers: int | None
 
 
-def make_forecast(services: Services, options: StyleOptions, sizes: Sizes) -> Forecast:
+def make_forecast(backend: Backend, options: StyleOptions, sizes: Sizes) -> Forecast:
     """Return the forecast for a job handed in now, on pictures whose (width, height) are as known so far.
 
     Raises:
@@ -218,11 +218,11 @@ def make_forecast(services: Services, options: StyleOptions, sizes: Sizes) -> Fo
         content=sizes.get("content", assumed),
         style=sizes.get("style", assumed),
     )
-    with services.database.read() as session:
+    with backend.database.read() as session:
         runs = measured_runs(session)
         position = count_queued(session) + 1
         running, run_seconds = count_with_workers(session), recent_run_seconds(session)
-    beats = services.live.workers()
+    beats = backend.live.workers()
     eligible = None if beats is None else [beat for beat in beats if beat.takes_jobs]
     state = QueueState(running, None if eligible is None else len(eligible), run_seconds)
     devices = {beat.device for beat in eligible or ()}

@@ -20,10 +20,10 @@ from shared.protocol import new_id
 from shared.status import JobStatus
 from shared.storage.layout import job_folder, result_picture_key
 from shared.storage.store import ArtifactStore
+from web.backend import Backend
 from web.db.models import Job
 from web.jobs.states import Trigger
 from web.jobs.transitions import HistoryEntry, apply_trigger, public_output
-from web.services import Services
 
 #: The status reason of a job that was given the result of another one.
 REUSED = "reused"
@@ -170,7 +170,7 @@ class Placement:
 
 
 @contextmanager
-def place_job(services: Services, work: str, *, caller: str, reuse: bool) -> Iterator[Placement]:
+def place_job(backend: Backend, work: str, *, caller: str, reuse: bool) -> Iterator[Placement]:
     """Find out what a new job need not compute; its row is to be written inside the block.
 
     Files are copied before any transaction begins, and go again when the block ends with an error. A result
@@ -181,26 +181,26 @@ def place_job(services: Services, work: str, *, caller: str, reuse: bool) -> Ite
     """
     placement = Placement(new_id(), work, caller, reuse)
     if reuse:
-        placement = _with_result(services, placement)
+        placement = _with_result(backend, placement)
     try:
         yield placement
     except BaseException:
         if placement.outputs:
-            _remove(services.storage, placement.job_id)
+            _remove(backend.storage, placement.job_id)
         raise
 
 
-def _with_result(services: Services, placement: Placement) -> Placement:
-    with services.database.read() as session:
+def _with_result(backend: Backend, placement: Placement) -> Placement:
+    with backend.database.read() as session:
         leader = find_finished(session, placement.work, caller=placement.caller)
     if leader is None:
         return placement
     job_id, work, caller = placement.job_id, placement.work, placement.caller
     try:
-        outputs = tuple(copy_outputs(services.storage, leader, job_id, _FIRST_ATTEMPT))
+        outputs = tuple(copy_outputs(backend.storage, leader, job_id, _FIRST_ATTEMPT))
     except (ArtifactMissing, ArtifactCorrupt, StorageUnavailable) as error:
         _log.warning("result_not_reused", job_id=job_id, leader_id=leader.id, detail=error.detail)
-        _remove(services.storage, job_id)
+        _remove(backend.storage, job_id)
         return Placement(job_id, work, caller, reuse=True, passed_over_id=leader.id)
     return Placement(job_id, work, caller, reuse=True, leader=leader, outputs=outputs)
 
