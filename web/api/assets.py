@@ -1,4 +1,4 @@
-"""The views of assets: pictures that are uploaded once and used in many jobs."""
+"""Assets: pictures that are uploaded once and used in many jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job's event stream: durable events by their number, and of live progress only the latest."""
+"""The event stream of a job: durable events by their number, and of live progress only the latest."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from web.security import current_caller
 from web.services import Services, get_services
 
 _RECONNECT_MS = 2000
+events = Blueprint("events", __name__, url_prefix=f"{API_PATH}/jobs/<job_id>")
 
 
 class JobStream:
@@ -164,9 +165,6 @@ def _event(kind: str, data: dict[str, Any], *, number: int | None = None) -> str
     """Return one event as it goes over the wire; only durable ones have a number to come back with."""
     numbered = f"id: {number}\n" if number is not None else ""
     return f"{numbered}event: {kind}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
-
-
-events = Blueprint("events", __name__, url_prefix=f"{API_PATH}/jobs/<job_id>")
 
 
 @events.get("/events")

@@ -1,4 +1,4 @@
-"""The views for operators: is the process alive, and does it take jobs?"""
+"""Liveness and readiness, for operators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The views of what people ask of a job: cancel, pause, resume, retry, extend, fork, delete."""
+"""The actions on a job: cancel, pause, resume, retry, extend, fork, delete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The views of what a job leaves: previews, the output, checkpoints, attempts."""
+"""The files of a job: previews, the output, checkpoints, attempts, and thumbnails."""
 
 from __future__ import annotations
 
@@ -22,6 +22,15 @@ from web.security import current_caller
 from web.services import get_backend, get_services
 
 job_files = Blueprint("job_files", __name__, url_prefix=f"{API_PATH}/jobs/<job_id>")
+_ANSWERS = {
+    200: Answer("A JPEG of at most 384 px a side", media_types=("image/jpeg",)),
+    206: PARTIAL,
+    304: NOT_MODIFIED,
+}
+#: Of a SHA-256: enough that another checkpoint of the step has others.
+_VERSION_CHARS = 8
+_REFUSALS = (NotFound, ArtifactMissing, PictureInvalid, StorageUnavailable)
+thumbnails = Blueprint("thumbnails", __name__, url_prefix=API_PATH)
 
 
 @job_files.get("/preview")
@@ -150,17 +159,6 @@ def _find(job_id: str) -> Job:
 
 def _hope(job: Job) -> str:
     return " and will have none" if job.job_status.is_final else " yet"
-
-
-_ANSWERS = {
-    200: Answer("A JPEG of at most 384 px a side", media_types=("image/jpeg",)),
-    206: PARTIAL,
-    304: NOT_MODIFIED,
-}
-#: Of a SHA-256: enough that another checkpoint of the step has others.
-_VERSION_CHARS = 8
-_REFUSALS = (NotFound, ArtifactMissing, PictureInvalid, StorageUnavailable)
-thumbnails = Blueprint("thumbnails", __name__, url_prefix=API_PATH)
 
 
 @thumbnails.get("/jobs/<job_id>/thumbnail")

@@ -1,4 +1,4 @@
-"""A job as JSON: a pure function of its row and of what is known besides."""
+"""A job as the API shows it: read, as JSON, with its ETag; and waiting until that changes."""
 
 from __future__ import annotations
 

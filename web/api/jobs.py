@@ -1,4 +1,4 @@
-"""The filters of a list of jobs, read from a query."""
+"""The list of jobs with its filters, and one job; the address where jobs are submitted."""
 
 from __future__ import annotations
 
@@ -68,6 +68,10 @@ PARAMETERS = (
     ),
     Parameter("page_token", "next_page_token of the page before; goes with the same filters only"),
 )
+_FILE = {"type": "string", "contentMediaType": "image/*"}
+_JSON_TEXT = {"type": "string", "contentMediaType": "application/json"}
+_TIMEOUT = {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_TIMEOUT_SECONDS}
+jobs = Blueprint("jobs", __name__, url_prefix=f"{API_PATH}/jobs")
 
 
 def read_filter(query: MultiDict[str, str]) -> JobFilter:
@@ -136,11 +140,6 @@ def _moment(text: str) -> datetime:
             f"created_after is '{text}'; it must be like 2026-11-23T08:47:41Z (a + in a query is written %2B)"
         ) from None
 
-
-_FILE = {"type": "string", "contentMediaType": "image/*"}
-_JSON_TEXT = {"type": "string", "contentMediaType": "application/json"}
-_TIMEOUT = {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_TIMEOUT_SECONDS}
-jobs = Blueprint("jobs", __name__, url_prefix=f"{API_PATH}/jobs")
 
 jobs.post("")(
     Operation(

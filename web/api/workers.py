@@ -1,4 +1,4 @@
-"""What people ask of a worker."""
+"""Workers and the queue as the API shows them, and draining a worker."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ from web.security import current_caller
 from web.services import get_backend
 
 _log = get_logger(__name__)
+_NO_NAMES: Mapping[str, str] = MappingProxyType({})
+workers = Blueprint("workers", __name__, url_prefix=API_PATH)
 
 
 def drain_worker(backend: Backend, worker_id: str) -> WorkerBeat:
@@ -40,9 +42,6 @@ def drain_worker(backend: Backend, worker_id: str) -> WorkerBeat:
         raise NotFound(f"there is no worker with the id '{worker_id}'; it may have ended already")
     _log.info("drain_asked", worker_id=worker_id)
     return beat
-
-
-_NO_NAMES: Mapping[str, str] = MappingProxyType({})
 
 
 def worker_to_json(
@@ -160,9 +159,6 @@ def _names(backend: Backend, beats: Iterable[WorkerBeat], *, caller: str) -> dic
         return {}
     with backend.database.read() as session:
         return names_of_jobs(session, job_ids, caller=caller)
-
-
-workers = Blueprint("workers", __name__, url_prefix=API_PATH)
 
 
 @workers.get("/workers")

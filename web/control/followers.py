@@ -1,4 +1,4 @@
-"""The coalescer: a job with the same work as one under way waits for it, and is given its result."""
+"""Followers: jobs with the same work as one under way wait for it, and are given its result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may be removed: decisions about rows and files that were read before. Does nothing itself.
+"""Garbage: what may be removed, decided about rows and files that the storage scan has read.
 
 What is not known here, by name or by place, stays.
 """
@@ -30,6 +30,10 @@ _ATTEMPT_FILE = re.compile(
     r"jobs/[^/]+/attempt-(\d+)/"
     r"(?:checkpoint-\d+\.(?:safetensors|png)|(preview)\.jpg|result-[0-9a-f]+\.png|result\.json)"
 )
+_JOB_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_PAGE = 1000
+#: Entries of inbox and idempotency keys are so small that many of them count as one row.
+_ENTRIES_A_ROW = 50
 
 
 class Kind(StrEnum):
@@ -195,10 +199,6 @@ def _newest_preview(files: Sequence[StoredFile], row: JobRow) -> set[str]:
 
 
 _ASSETS, _CHECK, _JOBS = "assets", "check", "jobs"
-_JOB_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_PAGE = 1000
-#: Entries of inbox and idempotency keys are so small that many of them count as one row.
-_ENTRIES_A_ROW = 50
 
 
 class StorageScan:

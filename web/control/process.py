@@ -1,4 +1,4 @@
-"""The control process: one loop over projector, dispatcher and rescuer."""
+"""The control process: one loop over projector, dispatcher, rescuer and the parts that run now and then."""
 
 from __future__ import annotations
 

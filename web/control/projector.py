@@ -1,4 +1,4 @@
-"""What a worker's report does to a job: the decision, and its writing."""
+"""The projector: event stream → database. Each report is applied exactly once, then acknowledged."""
 
 from __future__ import annotations
 
@@ -38,6 +38,10 @@ _TRIGGERS = {
     EventType.RELEASED: Trigger.RELEASED,
 }
 _REASONS = {Trigger.RELEASED: "worker_drained"}
+_log = get_logger(__name__)
+_BATCH = 100
+#: Reports to a transaction: many to one wait for the disk, and few enough that others come to write, too.
+_TRANSACTION = 50
 
 
 @dataclass(frozen=True)
@@ -147,12 +151,6 @@ def _write_end(session: Session, job: Job, trigger: Trigger, data: dict[str, Any
         session, job, trigger, now=now, reason=_REASONS.get(trigger), values=values, entries=entries
     )
     save_attempt(session, job.id, job.attempt, ended_at=now, outcome=trigger.value)
-
-
-_log = get_logger(__name__)
-_BATCH = 100
-#: Reports to a transaction: many to one wait for the disk, and few enough that others come to write, too.
-_TRANSACTION = 50
 
 
 @dataclass(frozen=True)

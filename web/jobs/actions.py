@@ -1,4 +1,4 @@
-"""What people ask of a job, as writes of its row: cancel, pause, resume, retry, extend, delete."""
+"""The actions on a job: the row is written first, then its worker and those who watch are told."""
 
 from __future__ import annotations
 
@@ -33,6 +33,13 @@ from web.jobs.queries import get_job
 from web.jobs.retention import delete_final_job
 from web.jobs.states import PAUSING, Trigger, allowed_requests, next_status
 from web.jobs.transitions import apply_trigger, list_checkpoints, write_changes
+
+_TRIES = 5
+#: A queued job counts: its message may have been taken in this very moment.
+_PERHAPS_HELD = (JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.CANCELING)
+_log = get_logger(__name__)
+#: A write of a job's row, as `web.jobs.actions` has them.
+Write = Callable[[Session, Job], None]
 
 
 def next_attempt(job: Job) -> dict[str, Any]:
@@ -171,15 +178,6 @@ def _asked_again(job: Job, now: datetime) -> dict[str, Any]:
         "queue_deadline": None,
         "leader_id": None,
     }
-
-
-_TRIES = 5
-#: A queued job counts: its message may have been taken in this very moment.
-_PERHAPS_HELD = (JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.CANCELING)
-_log = get_logger(__name__)
-
-#: A write of a job's row, as `web.jobs.actions` has them.
-Write = Callable[[Session, Job], None]
 
 
 def cancel_job(backend: Backend, job_id: str, *, caller: str, now: datetime) -> None:

@@ -1,4 +1,4 @@
-"""What jobs took: the runs that say how long others will."""
+"""Estimates: how long a job will run and wait, from what the last jobs like it took on this service."""
 
 from __future__ import annotations
 
@@ -18,6 +18,21 @@ from web.db.models import Asset, Job
 from web.jobs.queries import count_queued, count_with_workers, recent_run_seconds
 from web.jobs.reuse import REUSED
 from web.words import span
+
+#: Runs that an estimate rests on: those nearest in work, the newer ones first.
+_NEAREST = 12
+#: A run this many times further off in work than the nearest one says nothing beside it.
+_FURTHER = 4
+#: A step passes through the network forth and back: about three times the one forth that targets take.
+_TARGET_SHARE = 1 / 3
+#: The share of runs that a range leaves out at either end.
+_TAIL = 0.1
+#: However alike the runs were, the next one may differ by this much; by more while there are few.
+_LEAST_SPREAD = 0.1
+_SPREAD_OF_ONE = 0.2
+Sizes = Mapping[str, tuple[int, int]]
+#: What a picture that is not known yet is taken to be: as wide as is asked for, 4:3.
+_WIDTH_TO_HEIGHT = 4 / 3
 
 
 def measured_runs(session: Session, *, limit: int = 200) -> list[MeasuredRun]:
@@ -49,19 +64,6 @@ def measured_runs(session: Session, *, limit: int = 200) -> list[MeasuredRun]:
             )
             runs.append(MeasuredRun(work, device, float(metrics["run_seconds"])))
     return runs
-
-
-#: Runs that an estimate rests on: those nearest in work, the newer ones first.
-_NEAREST = 12
-#: A run this many times further off in work than the nearest one says nothing beside it.
-_FURTHER = 4
-#: A step passes through the network forth and back: about three times the one forth that targets take.
-_TARGET_SHARE = 1 / 3
-#: The share of runs that a range leaves out at either end.
-_TAIL = 0.1
-#: However alike the runs were, the next one may differ by this much; by more while there are few.
-_LEAST_SPREAD = 0.1
-_SPREAD_OF_ONE = 0.2
 
 
 @dataclass(frozen=True)
@@ -188,11 +190,6 @@ def seconds_ahead(position: int, state: QueueState) -> float | None:
 def backlog_seconds(depth: int, state: QueueState) -> float | None:
     """Return the seconds until a job handed in now, behind `depth` others, starts; None if unknown."""
     return seconds_ahead(depth + 1, state)
-
-
-Sizes = Mapping[str, tuple[int, int]]
-#: What a picture that is not known yet is taken to be: as wide as is asked for, 4:3.
-_WIDTH_TO_HEIGHT = 4 / 3
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A checkpoint to go on from: there is a row for it, and its file is there."""
+"""Forks: a new job begins with a copy of another one's checkpoint, and needs its parent no more."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ from web.jobs.queries import add_job, get_job
 from web.jobs.transitions import list_checkpoints
 
 _MOST_NAMED = 12
+#: A checkpoint of the largest size has hundreds of megabytes: it is never held as a whole.
+_PIECE_BYTES = 1 << 20
+_KEPT_OPTIONS = {"size", "steps", "checkpoint_every"}
+_log = get_logger(__name__)
 
 
 def find_kept(backend: Backend, job: Job, step: int) -> JobCheckpoint:
@@ -51,12 +55,6 @@ def name_steps(steps: Iterable[int]) -> str:
         half = _MOST_NAMED // 2
         names = [*names[:half], "…", *names[-half:]]
     return f"kept are those of step {', '.join(names)}"
-
-
-#: A checkpoint of the largest size has hundreds of megabytes: it is never held as a whole.
-_PIECE_BYTES = 1 << 20
-_KEPT_OPTIONS = {"size", "steps", "checkpoint_every"}
-_log = get_logger(__name__)
 
 
 def fork_job(

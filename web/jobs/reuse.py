@@ -1,4 +1,4 @@
-"""Reuse: the same work is done once; whoever asks for it again is given the result."""
+"""Reuse: the same work is done once; a job that asks for it again waits for it, or is given its result."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ from web.jobs.transitions import HistoryEntry, apply_trigger, public_output
 #: The status reason of a job that was given the result of another one.
 REUSED = "reused"
 _UNDER_WAY = (JobStatus.QUEUED.value, JobStatus.RUNNING.value)
+_FIRST_ATTEMPT = 1
+_log = get_logger(__name__)
 
 
 def work_sha256(
@@ -126,10 +128,6 @@ def _done_now(session: Session) -> tuple[object, object] | None:
 def _done_with(row: Row[Any]) -> tuple[object, object]:
     weights = row.weights or {}
     return weights.get("sha256") or weights.get("name"), row.engine_version
-
-
-_FIRST_ATTEMPT = 1
-_log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
