@@ -40,7 +40,7 @@ from web.db.models import Asset, Job
 from web.jobs.estimates import QueueState, no_start_reason, seconds_ahead
 from web.jobs.queries import count_with_workers, get_job, get_version, queue_positions, recent_run_seconds
 from web.jobs.retention import expires_at
-from web.jobs.states import Trigger, is_legal
+from web.jobs.states import REUSED, Trigger, is_legal
 from web.jobs.watch import JobWatch
 from web.services import Services
 
@@ -209,7 +209,7 @@ def may_have_checkpoints(job: Job) -> bool:
     A job that was given the result of another one has none, for all its steps.
     """
     begun_at = job.origin["step"] if job.origin and job.origin["job_id"] != job.id else 0
-    return job.step > begun_at and job.status_reason != "reused"
+    return job.step > begun_at and job.status_reason != REUSED
 
 
 def _finite(value: Any) -> float | None:  # noqa: ANN401 - from a JSON column

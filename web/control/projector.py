@@ -18,7 +18,7 @@ from shared.status import JobStatus
 from web.backend import Backend
 from web.db.models import Job
 from web.jobs.queries import get_jobs
-from web.jobs.states import PAUSING, Trigger, is_legal
+from web.jobs.states import PAUSING, WORKER_DRAINED, Trigger, is_legal
 from web.jobs.transitions import (
     HistoryEntry,
     apply_trigger,
@@ -37,7 +37,7 @@ _TRIGGERS = {
     EventType.PAUSED: Trigger.PAUSED,
     EventType.RELEASED: Trigger.RELEASED,
 }
-_REASONS = {Trigger.RELEASED: "worker_drained"}
+_REASONS = {Trigger.RELEASED: WORKER_DRAINED}
 _log = get_logger(__name__)
 _BATCH = 100
 #: Reports to a transaction: many to one wait for the disk, and few enough that others come to write, too.

@@ -19,7 +19,7 @@ from web.control.projector import Projector
 from web.db.models import Job
 from web.jobs.actions import next_attempt
 from web.jobs.queries import get_job, get_jobs, jobs_held_by_workers
-from web.jobs.states import PAUSING, Trigger
+from web.jobs.states import PAUSING, WORKER_LOST, Trigger
 from web.jobs.transitions import apply_trigger, save_attempt
 
 _log = get_logger(__name__)
@@ -92,9 +92,9 @@ class Rescuer:
                     job.job_status, job.attempt, lost_workers=job.lost_workers,
                     max_attempts=job.max_attempts, pausing=job.status_reason == PAUSING,
                 )  # fmt: skip
-                save_attempt(session, job.id, job.attempt, ended_at=self._clock(), outcome="worker_lost")
+                save_attempt(session, job.id, job.attempt, ended_at=self._clock(), outcome=WORKER_LOST)
                 apply_trigger(
-                    session, job, rescue.trigger, now=self._clock(), reason="worker_lost",
+                    session, job, rescue.trigger, now=self._clock(), reason=WORKER_LOST,
                     values=_values(job, rescue),
                 )  # fmt: skip
                 status, attempt = job.job_status, job.attempt

@@ -16,7 +16,7 @@ from shared.status import JobStatus
 from web.backend import Backend
 from web.db.models import Asset, Job
 from web.jobs.queries import count_queued, count_with_workers, recent_run_seconds
-from web.jobs.reuse import REUSED
+from web.jobs.states import REUSED
 from web.words import span
 
 #: Runs that an estimate rests on: those nearest in work, the newer ones first.

@@ -22,11 +22,9 @@ from shared.storage.layout import job_folder, result_picture_key
 from shared.storage.store import ArtifactStore
 from web.backend import Backend
 from web.db.models import Job
-from web.jobs.states import Trigger
+from web.jobs.states import REUSED, Trigger
 from web.jobs.transitions import HistoryEntry, apply_trigger, public_output
 
-#: The status reason of a job that was given the result of another one.
-REUSED = "reused"
 _UNDER_WAY = (JobStatus.QUEUED.value, JobStatus.RUNNING.value)
 _FIRST_ATTEMPT = 1
 _log = get_logger(__name__)
