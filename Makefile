@@ -68,10 +68,10 @@ lint: $(STAMP)  ## Run the linters, the type checker and the checks of imports a
 
 lock: $(STAMP)  ## Lock the newest allowed versions anew into requirements/
 	@$(BIN)/uv lock --quiet --upgrade
-	@$(EXPORT) --extra web --extra worker --extra quickstart --extra s3 --group dev -o requirements/dev.txt
-	@$(EXPORT) --extra web --extra quickstart --extra s3 --no-dev -o requirements/web.txt
-	@$(EXPORT) --extra worker --extra s3 --no-dev -o requirements/worker.txt
-	@$(EXPORT) --extra gpu --extra s3 --no-dev -o requirements/gpu.txt
+	@$(EXPORT) --extra web --extra worker --extra quickstart --group dev -o requirements/dev.txt
+	@$(EXPORT) --extra web --extra quickstart --no-dev -o requirements/web.txt
+	@$(EXPORT) --extra worker --no-dev -o requirements/worker.txt
+	@$(EXPORT) --extra gpu --no-dev -o requirements/gpu.txt
 	@$(EXPORT) --only-group build -o requirements/build.txt
 
 clean:  ## Remove the environment, the caches and build/; data/ stays

@@ -143,7 +143,7 @@ def _fill(services: Services, count: int) -> str:
         events.append(
             {"job_id": job_id, "sequence": 1, "type": entry.type, "data": entry.data, "created_at": now}
         )
-    with services.database.write() as session:
+    with services.backend.database.write() as session:
         for table, rows in ((Asset, assets), (Job, jobs), (JobLabel, labels), (JobEvent, events)):
             session.execute(insert(table), rows)
     return next(str(job["id"]) for job in reversed(jobs) if job["status"] == JobStatus.SUCCEEDED.value)

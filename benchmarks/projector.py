@@ -14,11 +14,9 @@ from shared.logs import configure_logs
 from shared.options import StyleOptions
 from shared.picture import PictureFacts
 from shared.protocol import EventType, WorkerEvent
-from shared.redis.connection import connect_redis
-from shared.redis.live import Flags, ProgressStore
-from shared.redis.stream import EventStream
 from shared.settings import Settings
-from web.assets.uploads import add_asset
+from web.assets.uploads import Picture, add_asset
+from web.backend import Backend
 from web.cli.local.redis_server import RedisServer
 from web.control.projector import Projector
 from web.db.database import Database
@@ -37,10 +35,9 @@ def main(jobs: int) -> None:
     with tempfile.TemporaryDirectory() as folder, RedisServer(Path(folder) / "redis") as redis_server:
         settings = Settings(redis_url=redis_server.url, data_dir=Path(folder) / "data", log_level="error")
         configure_logs(settings)
-        database, client = Database(settings.resolved_database_url), connect_redis(settings)
-        database.upgrade()
-        stream = EventStream(client)
-        projector = Projector(database, stream, ProgressStore(client), Flags(client), clock=utc_now)
+        backend = Backend.open(settings)
+        database, stream = backend.database, backend.redis.stream
+        projector = Projector(backend, clock=utc_now)
         single, piled = list(_reports(database, jobs)), list(_reports(database, jobs))
         for report in piled:
             stream.report(report)
@@ -48,8 +45,7 @@ def main(jobs: int) -> None:
             _time("one by one", lambda: [projector.apply(report) for report in single]),
             _time("piled up in the stream", projector.drain),
         ]
-        client.close()
-        database.close()
+        backend.close()
     count = jobs * REPORTS_A_JOB
     click.echo(f"`python -m benchmarks.projector --jobs {jobs}`\n")
     click.echo(f"| {count} reports | a second | processor, each | ratio |")
@@ -70,9 +66,7 @@ def _reports(database: Database, jobs: int) -> Iterator[WorkerEvent]:
     now = utc_now()
     with database.write() as session:
         facts = PictureFacts("image/png", 64, 48)
-        asset, _ = add_asset(
-            session, caller="local", sha256="0" * 64, filename="a.png", size_bytes=1, facts=facts, now=now
-        )
+        asset, _ = add_asset(session, Picture("0" * 64, 1, "a.png", facts), caller="local", now=now)
         options = StyleOptions(steps=STEPS[-1], size=48)
         ids = [
             add_job(

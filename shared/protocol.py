@@ -1,4 +1,4 @@
-"""Identifiers: UUIDs of version 7, so that ids sort by the time they were made and cannot be guessed."""
+"""The protocol: ids, messages, events and the result marker: all that crosses the wire, with its version."""
 
 from __future__ import annotations
 

@@ -1,12 +1,45 @@
-"""What both command lines show: the one progress bar of a job, and the notice of untrained weights."""
+"""What both command lines share: commands that load late, the progress bar of a job, notices."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from importlib import import_module
 from types import TracebackType
+from typing import Any
 
+import click
 from rich.console import Console
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TextColumn
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only when that command is called.
+
+    `table` names each command, in the order of use: its ``module:function``, and the one line that the list
+    of commands shows without importing it.
+    """
+
+    def __init__(self, *arguments: Any, table: Mapping[str, tuple[str, str]], **more: Any) -> None:  # noqa: ANN401 - click's own
+        super().__init__(*arguments, **more)
+        self._table = table
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names of all commands, in the order of use."""
+        return list(self._table)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import and return a command; None when there is none of this name."""
+        if cmd_name not in self._table:
+            return None
+        module, _, function = self._table[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), function)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands from the table."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self._table[name][1]) for name in self.list_commands(ctx)])
 
 
 class StepBar:

@@ -1,4 +1,4 @@
-"""What makes a page is compressed on the way: documents, styles, modules. Nothing else is."""
+"""The factory of the web app: blueprints, security, compression."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ from web.services import hold_services, open_services
 
 #: An event stream must not wait for a full block, a job's ETag is its own, and pictures are compressed.
 _MEDIA_TYPES = ["text/html", "text/css", "text/javascript", "image/svg+xml"]
+#: For every request that does not say otherwise; uploads do.
+_MAX_BODY_BYTES = 1_000_000
 
 
 def compress_pages(app: Flask) -> None:
@@ -41,10 +43,6 @@ def _read_static(response: Response) -> Response:
         response.direct_passthrough = False
         response.make_sequence()
     return response
-
-
-#: For every request that does not say otherwise; uploads do.
-_MAX_BODY_BYTES = 1_000_000
 
 
 def create_app(settings: Settings) -> Flask:

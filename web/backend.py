@@ -1,19 +1,61 @@
-"""What Redis knows of jobs and workers at this moment; nothing, while Redis is away."""
+"""What web and control work with: database, storage, Redis; each connected once for a process."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from shared.errors import RedisUnavailable
 from shared.logs import get_logger
+from shared.redis import Coordination
 from shared.redis.live import LiveProgress, ProgressStore
 from shared.redis.workers import WorkerBeat, WorkerRegistry
+from shared.settings import Settings
+from shared.storage import open_store
+from shared.storage.store import ArtifactStore
+from web.db.database import Database
 
 _AWAY_SECONDS = 5.0
 _T = TypeVar("_T")
 _log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The domain's tools. It knows nothing of requests, nor of the limits of the web process."""
+
+    settings: Settings
+    database: Database
+    storage: ArtifactStore
+    redis: Coordination
+    live: LiveReader
+
+    @classmethod
+    def open(cls, settings: Settings, *, reply_seconds: float = 10, upgrade: bool = True) -> Backend:
+        """Connect everything; Redis need not be there.
+
+        Args:
+            settings: Where database, storage and Redis are.
+            reply_seconds: How long Redis may take for a reply.
+            upgrade: Whether the database is brought to this version.
+
+        Raises:
+            DatabaseUnavailable: when the database cannot be opened.
+            InvalidSettings: when the storage's URL is not known.
+        """
+        storage = open_store(settings.resolved_storage_url)
+        database = Database(settings.resolved_database_url)
+        if upgrade:
+            database.upgrade()
+        redis = Coordination.connect(settings, reply_seconds=reply_seconds)
+        return cls(settings, database, storage, redis, LiveReader(redis.progress, redis.workers))
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self.redis.close()
+        self.database.close()
 
 
 class LiveReader:
@@ -25,23 +67,23 @@ class LiveReader:
 
     def __init__(
         self,
-        board: ProgressStore,
-        registry: WorkerRegistry,
+        progress: ProgressStore,
+        workers: WorkerRegistry,
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._board = board
-        self._registry = registry
+        self._progress = progress
+        self._workers = workers
         self._monotonic = monotonic
         self._away_until = 0.0
 
     def progress(self, job_ids: list[str]) -> dict[str, LiveProgress]:
         """Return the live progress of those of the jobs that have some."""
-        return self._ask(lambda: self._board.read(job_ids)) or {}
+        return self._ask(lambda: self._progress.read(job_ids)) or {}
 
     def workers(self) -> list[WorkerBeat] | None:
         """Return the workers that are alive; None when Redis cannot be asked."""
-        return self._ask(self._registry.alive)
+        return self._ask(self._workers.alive)
 
     def eligible_workers(self) -> int | None:
         """Return how many workers a job may come to; None when Redis cannot be asked."""

@@ -1,4 +1,4 @@
-"""Who is asking. One place, so that tokens can come later without touching a view."""
+"""Security of every request: who is asking, which hosts and origins may, request id, response headers."""
 
 from __future__ import annotations
 
@@ -17,15 +17,27 @@ from shared.protocol import new_id
 from shared.settings import Settings
 
 LOCAL_CALLER = "local"
+_SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+_PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+)
+_FILE_POLICY = "default-src 'none'; sandbox; frame-ancestors 'none'"
+_QUIET = {"/healthz", "/readyz"}
+_log = get_logger(__name__)
 
 
 def current_caller() -> str:
     """Return the caller of the request being answered; for now everyone is the local one."""
     return LOCAL_CALLER
-
-
-_SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
-_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 def guard_requests(app: Flask, settings: Settings) -> None:
@@ -87,22 +99,6 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
-_PAGE_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'"
-)
-_FILE_POLICY = "default-src 'none'; sandbox; frame-ancestors 'none'"
-_QUIET = {"/healthz", "/readyz"}
-_log = get_logger(__name__)
 
 
 def handle_traffic(app: Flask) -> None:

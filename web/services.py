@@ -1,27 +1,27 @@
-"""Places for requests that take long: a fixed number of them, and nobody queues for one."""
+"""What the views work with: the backend, and the limits and timing of this web process; held by the app."""
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
 
-import redis
 from flask import Flask, current_app
 
-from shared.redis.connection import connect_redis
-from shared.redis.live import Flags, ProgressStore
-from shared.redis.workers import WorkerRegistry
 from shared.settings import Settings
-from shared.storage import open_store
-from shared.storage.store import ArtifactStore
-from web.assets.uploads import AssetShelf, is_picture_used
-from web.backend import LiveReader
-from web.db.database import Database
+from web.assets.thumbnails import Thumbnails
+from web.assets.uploads import Uploads
+from web.backend import Backend
 from web.jobs.idempotency import KeysInFlight
 
+_KEY = "atelier"
+#: Pictures decoded at once: one of 40 megapixels takes up to 160 MB.
+_DECODERS = 2
+#: Someone waits for the answer, and can do without Redis: one that hangs must not cost a request 10 s.
+_REDIS_SECONDS = 2
 
-class Slots:
-    """Counts places; `count` may be 0, then there is never a free one."""
+
+class ConcurrencyLimit:
+    """A fixed number of places for requests that take long; nobody queues for one. `count` may be 0."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -34,12 +34,6 @@ class Slots:
     def give_back(self) -> None:
         """Give a place back that was taken."""
         self._free.release()
-
-
-_KEY = "atelier"
-#: Pictures decoded at once: one of 40 megapixels takes up to 160 MB.
-_DECODERS = 2
-_REDIS_SECONDS = 2
 
 
 @dataclass(frozen=True)
@@ -55,18 +49,11 @@ class StreamTiming:
 class Services:
     """Everything a view may use. Half of the threads may stream, a quarter may wait."""
 
-    settings: Settings
-    database: Database
-    storage: ArtifactStore
-    redis: redis.Redis
-    flags: Flags
-    board: ProgressStore
-    live: LiveReader
-    registry: WorkerRegistry
-    shelf: AssetShelf
-    decoding: threading.Semaphore
-    streams: Slots
-    waits: Slots
+    backend: Backend
+    uploads: Uploads
+    thumbnails: Thumbnails
+    streams: ConcurrencyLimit
+    waits: ConcurrencyLimit
     keys_in_flight: KeysInFlight = field(default_factory=KeysInFlight)
     #: Set when the process is about to end: streams and waits end too.
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -75,43 +62,25 @@ class Services:
     def close(self) -> None:
         """Give all connections back."""
         self.stopping.set()
-        self.redis.close()
-        self.database.close()
+        self.backend.close()
 
 
 def open_services(settings: Settings) -> Services:
-    """Connect everything; the database is brought to this version, Redis need not be there.
+    """Open the backend and what the process needs besides; raises what `Backend.open` does."""
+    return make_services(
+        Backend.open(settings, reply_seconds=_REDIS_SECONDS), threading.BoundedSemaphore(_DECODERS)
+    )
 
-    Raises:
-        DatabaseUnavailable: when the database cannot be opened.
-        InvalidSettings: when the storage's URL is not known.
-    """
-    storage = open_store(settings.resolved_storage_url)
-    database = Database(settings.resolved_database_url)
-    database.upgrade()
-    client = connect_redis(settings)
-    # Someone waits for the answer, and can do without: one that hangs must not cost a request 10 s.
-    client.connection_pool.connection_kwargs["socket_timeout"] = _REDIS_SECONDS
-    board = ProgressStore(client)
-    registry = WorkerRegistry(client, worker_seconds=settings.worker_seconds)
 
-    def is_used(sha256: str) -> bool:
-        with database.read() as session:
-            return is_picture_used(session, sha256)
-
+def make_services(backend: Backend, decoding: threading.Semaphore) -> Services:
+    """Return the services over a backend; `decoding` admits so many requests at once to decode pictures."""
+    threads = backend.settings.web_threads
     return Services(
-        settings=settings,
-        database=database,
-        storage=storage,
-        redis=client,
-        flags=Flags(client),
-        board=board,
-        live=LiveReader(board, registry),
-        registry=registry,
-        shelf=AssetShelf(storage, is_used=is_used),
-        decoding=threading.BoundedSemaphore(_DECODERS),
-        streams=Slots(settings.web_threads // 2),
-        waits=Slots(settings.web_threads // 4),
+        backend=backend,
+        uploads=Uploads(backend, decoding),
+        thumbnails=Thumbnails(backend.storage, decoding),
+        streams=ConcurrencyLimit(threads // 2),
+        waits=ConcurrencyLimit(threads // 4),
     )
 
 
@@ -129,3 +98,8 @@ def services_of(app: Flask) -> Services:
 def get_services() -> Services:
     """Return the services of the app that is answering."""
     return services_of(current_app)
+
+
+def get_backend() -> Backend:
+    """Return the backend of the app that is answering."""
+    return get_services().backend

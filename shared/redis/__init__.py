@@ -19,7 +19,7 @@ from shared.settings import Settings
 
 @dataclass(frozen=True)
 class Coordination:
-    """Everything that web, control and workers tell each other, over one client; connected when first used."""
+    """What web, control and workers tell each other, over one client that connects when first used."""
 
     client: redis.Redis
     claims: Claims

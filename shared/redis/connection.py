@@ -1,4 +1,4 @@
-"""The connection to Redis, and its faults as ours."""
+"""The connection to Redis, its faults as ours, and the mark by which one sees that it lost its data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Live progress: where a running attempt is, kept in Redis only and merged in when a job is read."""
+"""What is live of a running attempt: its progress, and the flags that ask it to stop. Kept in Redis only."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def test_pause_resume_cancel_retry_without_leaving(
     page.keyboard.press("Enter")
     expect(page.locator("[data-part=standing]")).to_contain_text("Pausing")
     expect(pause).to_have_count(0)
-    assert site.services.flags.read(job_id, 1) is Flag.PAUSE
+    assert site.services.backend.redis.flags.read(job_id, 1) is Flag.PAUSE
     # The button that was pressed is gone; the focus is with what took its place.
     assert page.evaluate("document.activeElement.closest('[data-part]')?.dataset.part") == "actions"
     workshop.checkpoint(job_id, 10)

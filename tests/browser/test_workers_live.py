@@ -19,7 +19,7 @@ def card(page: Page, worker_id: str):
 
 
 def registry_of(site: Site) -> WorkerRegistry:
-    return WorkerRegistry(site.services.redis, worker_seconds=3600)
+    return WorkerRegistry(site.services.backend.redis.client, worker_seconds=3600)
 
 
 def test_workers_come_work_and_go(site: Site, visitor: Visitor):
@@ -114,7 +114,7 @@ def test_nothing_moves_while_workers_work(site: Site, visitor: Visitor):
 def test_scripts_and_server_say_the_same(site: Site, visitor: Visitor):
     started = utc_now() - timedelta(hours=2, minutes=5)
     job_id = site.submit(name="Harbour")["id"]
-    with site.services.database.write() as session:
+    with site.services.backend.database.write() as session:
         session.execute(update(Job).values(queued_at=started))
     doing = WorkerJob(job_id=job_id, attempt=1, step=3, steps=100, since=started)
     then = {"started_at": started, "at": started}

@@ -85,10 +85,10 @@ class Site:
 
     def empty(self) -> None:
         """Forget every job, picture and worker."""
-        with self.services.database.write() as session:
+        with self.services.backend.database.write() as session:
             for table in reversed(Base.metadata.sorted_tables):
                 session.execute(table.delete())
-        self.services.redis.flushall()
+        self.services.backend.redis.client.flushall()
         for folder in ("assets", "jobs"):
             self._empty_folder(folder)
         self.log.clear()
@@ -96,7 +96,7 @@ class Site:
     def _empty_folder(self, folder: str) -> None:
         for tries_left in reversed(range(_TRIES)):
             try:
-                self.services.storage.delete_tree(folder)
+                self.services.backend.storage.delete_tree(folder)
                 return
             except (ArtifactMissing, StorageUnavailable):
                 # The server still makes a thumbnail for a page that has been left.

@@ -35,15 +35,13 @@ class Workshop:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._stream = EventStream(services.redis)
-        self._projector = Projector(
-            services.database, self._stream, services.board, services.flags, clock=utc_now
-        )
+        self._stream = EventStream(services.backend.redis.client)
+        self._projector = Projector(services.backend, clock=utc_now)
 
     def connect(self, worker_id: str = "gpu-a", device: str = "cuda:0", **facts: Any) -> None:
         """Let a worker be known as alive, for an hour; `facts` are what else its beat tells."""
         now = utc_now()
-        registry = WorkerRegistry(self._services.redis, worker_seconds=3600)
+        registry = WorkerRegistry(self._services.backend.redis.client, worker_seconds=3600)
         registry.beat(
             WorkerBeat(
                 worker_id=worker_id,
@@ -70,7 +68,7 @@ class Workshop:
         if preview:
             picture = self.paint(job, step).convert("RGB")
             picture.thumbnail((768, 768))
-            self._services.storage.write(preview_key(job.id, job.attempt), encode(picture, "JPEG"))
+            self._services.backend.storage.write(preview_key(job.id, job.attempt), encode(picture, "JPEG"))
         loss = losses(step)
         live = LiveProgress(
             attempt=job.attempt,
@@ -82,16 +80,16 @@ class Workshop:
             steps_per_second=4.0,
             preview_step=step if preview else 0,
         )
-        self._services.board.publish(job.id, live)
+        self._services.backend.redis.progress.publish(job.id, live)
 
     def checkpoint(self, job_id: str, step: int, *, after: int = 0) -> None:
         """Keep a checkpoint at a step; the one before it was at step `after`."""
         job = self._job(job_id)
         picture_key = checkpoint_picture_key(job.id, job.attempt, step)
-        self._services.storage.write(picture_key, encode(self.paint(job, step)))
+        self._services.backend.storage.write(picture_key, encode(self.paint(job, step)))
         state_key = checkpoint_key(job.id, job.attempt, step)
         state = f"state of step {step}".encode()
-        self._services.storage.write(state_key, state)
+        self._services.backend.storage.write(state_key, state)
         self._report(
             job_id,
             EventType.CHECKPOINTED,
@@ -111,7 +109,7 @@ class Workshop:
         data = encode(picture)
         sha256 = hashlib.sha256(data).hexdigest()
         key = result_picture_key(job.id, job.attempt, sha256)
-        self._services.storage.write(key, data)
+        self._services.backend.storage.write(key, data)
         output = {
             "name": "result.png",
             "key": key,
@@ -169,10 +167,10 @@ class Workshop:
         return painted
 
     def _asset(self, sha256: str) -> Image.Image:
-        return Image.open(io.BytesIO(self._services.storage.read(asset_key(sha256)))).convert("RGB")
+        return Image.open(io.BytesIO(self._services.backend.storage.read(asset_key(sha256)))).convert("RGB")
 
     def _job(self, job_id: str) -> Job:
-        with self._services.database.read() as session:
+        with self._services.backend.database.read() as session:
             return get_job(session, job_id)
 
     def _report(self, job_id: str, kind: EventType, *, at: datetime | None = None, **data: object) -> None:

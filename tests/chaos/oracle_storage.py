@@ -6,11 +6,10 @@ from collections import Counter
 from datetime import timedelta
 
 from shared.clock import utc_now
-from shared.storage import open_store
 from shared.storage.layout import asset_key, marker_key
 from tests.chaos.evidence import Evidence
+from web.backend import Backend
 from web.control.pruner import Pruner
-from web.db.database import Database
 from web.db.models import Job
 
 _ROUNDS = 3
@@ -23,11 +22,10 @@ def find_breaches(evidence: Evidence, pruned: Counter[str]) -> list[str]:
     judged by what is left.
     """
     settings = evidence.settings
-    database, store = Database(settings.resolved_database_url), open_store(settings.resolved_storage_url)
+    backend = Backend.open(settings.model_copy(update={"retention_days": 0}), upgrade=False)
+    store = backend.storage
     later = utc_now() + timedelta(hours=settings.garbage_hours, days=3)
-    pruner = Pruner(
-        database, store, retention_days=0, garbage_hours=settings.garbage_hours, clock=lambda: later
-    )
+    pruner = Pruner(backend, clock=lambda: later)
     breaches = []
     for _ in range(_ROUNDS):
         plan = [finding for finding in pruner.plan() if finding.kind != "inbox_entry"]
@@ -38,7 +36,7 @@ def find_breaches(evidence: Evidence, pruned: Counter[str]) -> list[str]:
         breaches += [f"{f.kind} {f.name} could not be removed" for f in removal.failed]
     else:
         breaches.append(f"the collector finds ever more: {pruner.plan()[:3]}")
-    database.close()
+    backend.close()
     there = {file.key for root in ("assets", "jobs", "check") for file in store.inventory(root)}
     needed = {key for job in evidence.jobs.values() for key in _needed(evidence, job)}
     previews = {key for key in there if key.endswith("/preview.jpg")}

@@ -16,8 +16,7 @@ import web
 from shared.clock import utc_now
 from shared.errors import DatabaseUnavailable, StaleJob
 from shared.options import StyleOptions
-from shared.picture import PictureFacts
-from web.assets.uploads import add_asset
+from tests.support.rows import add_picture
 from web.db.database import Database
 from web.db.models import Base, Job
 from web.jobs.queries import add_job, get_job
@@ -32,10 +31,7 @@ def url(tmp_path: Path) -> str:
 
 def add_one_job(database: Database) -> Job:
     with database.write() as session:
-        asset, _ = add_asset(
-            session, caller="local", sha256="aa", filename="a.png", size_bytes=1,
-            facts=PictureFacts("image/png", 64, 64), now=utc_now(),
-        )  # fmt: skip
+        asset = add_picture(session, now=utc_now(), sha256="aa", size=(64, 64))
         return add_job(
             session, caller="local", name="", content=asset, style=asset, options=StyleOptions(),
             labels={"a": "b"}, max_attempts=3, now=utc_now(),
@@ -57,7 +53,7 @@ def test_the_migrations_make_the_tables_of_the_models(url: str):
 def test_jobs_of_the_first_version_survive_the_migrations(url: str, tmp_path: Path):
     database = Database(url)
     config = Config()
-    config.set_main_option("script_location", str(Path(web.__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(Path(web.__file__).parent / "db" / "migrations"))
     engine = create_engine(url)
     with engine.begin() as connection:
         config.attributes["connection"] = connection

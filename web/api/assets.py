@@ -1,4 +1,4 @@
-"""The views of assets: pictures that are uploaded once and used in many jobs."""
+"""Assets: pictures that are uploaded once and used in many jobs."""
 
 from __future__ import annotations
 
@@ -24,9 +24,8 @@ from web.api.openapi import IF_NONE_MATCH, MULTIPART, NOT_MODIFIED, PARTIAL, RAN
 from web.api.schemas import AssetOut
 from web.assets.uploads import get_asset
 from web.db.models import Asset
-from web.jobs.submission import upload_asset
 from web.security import current_caller
-from web.services import get_services
+from web.services import get_backend, get_services
 
 assets = Blueprint("assets", __name__, url_prefix=f"{API_PATH}/assets")
 
@@ -61,8 +60,8 @@ def create_asset() -> Response:
     services, caller = get_services(), current_caller()
     if request.mimetype != MULTIPART:
         raise UnsupportedMediaType(f"send multipart/form-data, not {request.mimetype or 'nothing'}")
-    receive_upload(services.settings.picture_limits(), known=("file",))
-    asset, is_new = upload_asset(services, file_part("file"), caller=caller, now=utc_now())
+    receive_upload(services.backend.settings.picture_limits(), known=("file",))
+    asset, is_new = services.uploads.add(file_part("file"), caller=caller, now=utc_now())
     location = {"Location": f"{API_PATH}/assets/{asset.id}"}
     return json_answer(_to_json(asset), 201 if is_new else 200, headers=location)
 
@@ -90,7 +89,7 @@ def read_content(asset_id: str) -> Response:
     """Give an uploaded picture back, byte by byte the same, under the type that its bytes have."""
     asset = _find(asset_id)
     return send_stored(
-        get_services().storage.open(asset_key(asset.sha256)),
+        get_backend().storage.open(asset_key(asset.sha256)),
         content_type=asset.content_type,
         etag=asset.sha256,
         download_name=asset.filename,
@@ -99,7 +98,7 @@ def read_content(asset_id: str) -> Response:
 
 
 def _find(asset_id: str) -> Asset:
-    with get_services().database.read() as session:
+    with get_backend().database.read() as session:
         return get_asset(session, asset_id, caller=current_caller())
 
 

@@ -1,4 +1,4 @@
-"""The documentation as pages: the OpenAPI document, and the same for people, without any script."""
+"""The documentation: the OpenAPI document, and a page that shows the same without any script."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from web.api.http import json_answer, refuse_unknown
 from web.api.openapi import Answer, Operation, Parameter
 from web.api.schemas import EstimateOut, estimate_out
 from web.jobs.estimates import make_forecast
-from web.services import get_services
+from web.services import get_backend
 
 _OPTIONS = ("preset", "steps", "size")
 _PARTS = ("content", "style")
@@ -52,7 +52,7 @@ def read_estimate() -> Response:
     refuse_unknown("parameter", request.args, known=[parameter.name for parameter in PARAMETERS])
     options = parse_options(_options(request.args))
     sizes = {part: size for part in _PARTS if (size := _size(request.args, part)) is not None}
-    forecast = make_forecast(get_services(), options, sizes)
+    forecast = make_forecast(get_backend(), options, sizes)
     return json_answer(estimate_out(forecast).model_dump(mode="json"))
 
 

@@ -1,4 +1,4 @@
-"""A job's event stream: durable events by their number, and of live progress only the latest."""
+"""The event stream of a job: durable events by their number, and of live progress only the latest."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from web.security import current_caller
 from web.services import Services, get_services
 
 _RECONNECT_MS = 2000
+events = Blueprint("events", __name__, url_prefix=f"{API_PATH}/jobs/<job_id>")
 
 
 class JobStream:
@@ -45,7 +46,9 @@ class JobStream:
         timing, started = self._services.timing, time.monotonic()
         spoke_at = started
         yield f"retry: {_RECONNECT_MS}\n\n"
-        with JobWatch(self._services.board, self._job_id, stopping=self._services.stopping) as watch:
+        with JobWatch(
+            self._services.backend.redis.progress, self._job_id, stopping=self._services.stopping
+        ) as watch:
             while True:
                 texts, ended = self._news()
                 if texts:
@@ -77,7 +80,7 @@ class JobStream:
 
     def _look(self) -> tuple[list[str], bool]:
         texts: list[str] = []
-        with self._services.database.read() as session:
+        with self._services.backend.database.read() as session:
             version = get_version(session, self._job_id)
         if version is None:
             return texts, True
@@ -97,7 +100,7 @@ class JobStream:
 
     def _durable(self, after: int) -> tuple[list[str], JobView]:
         """Return the events since, and the job as it is; the last status among them carries it whole."""
-        with self._services.database.read() as session:
+        with self._services.backend.database.read() as session:
             events = events_after(session, self._job_id, after)
         view = self._view()
         statuses = [event.sequence for event in events if event.type == "status"]
@@ -145,7 +148,7 @@ class JobStream:
         return time.monotonic() - self._progress_at >= self._services.timing.progress_seconds
 
     def _view(self) -> JobView:
-        return read_view(self._services, self._job_id, caller=self._caller)
+        return read_view(self._services.backend, self._job_id, caller=self._caller)
 
 
 def _snapshot(view: JobView) -> dict[str, Any]:
@@ -162,9 +165,6 @@ def _event(kind: str, data: dict[str, Any], *, number: int | None = None) -> str
     """Return one event as it goes over the wire; only durable ones have a number to come back with."""
     numbered = f"id: {number}\n" if number is not None else ""
     return f"{numbered}event: {kind}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
-
-
-events = Blueprint("events", __name__, url_prefix=f"{API_PATH}/jobs/<job_id>")
 
 
 @events.get("/events")
@@ -194,7 +194,7 @@ def watch_job(job_id: str) -> Response:
     ends after the final status, and after 5 min, when a client is expected to come back.
     """
     services, caller = get_services(), current_caller()
-    with services.database.read() as session:
+    with services.backend.database.read() as session:
         job = get_job(session, job_id, caller=caller)
     last_id = _last_id(request.headers.get("Last-Event-ID"))
     if job.job_status.is_final and last_id == job.version:

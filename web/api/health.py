@@ -1,4 +1,4 @@
-"""The views for operators: is the process alive, and does it take jobs?"""
+"""Liveness and readiness, for operators."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def read_readiness() -> Response:
     """
     services = get_services()
     checks = {
-        "database": _check(services.database.check),
-        "storage": _check(services.storage.check),
+        "database": _check(services.backend.database.check),
+        "storage": _check(services.backend.storage.check),
         "redis": _check(lambda: _ping(services)),
     }
     ready = checks["database"].ok and checks["storage"].ok
@@ -54,7 +54,7 @@ def read_readiness() -> Response:
 
 def _ping(services: Services) -> None:
     with redis_errors():
-        services.redis.ping()
+        services.backend.redis.client.ping()
 
 
 def _check(part: Callable[[], None]) -> CheckOut:

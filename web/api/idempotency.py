@@ -99,7 +99,7 @@ def _digest(content: object) -> str:
 
 
 def _find(services: Services, caller: str, key: str) -> KeptKey | None:
-    with services.database.read() as session:
+    with services.backend.database.read() as session:
         return find_key(session, caller, key, now=utc_now())
 
 
@@ -118,7 +118,7 @@ def _first_answer(
     headers = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
     first = FirstAnswer(response.status_code, headers, response.get_data(as_text=True))
     try:
-        with services.database.write() as session:
+        with services.backend.database.write() as session:
             complete_key(session, caller, key, job_id=job_id, answer=first)
     except DatabaseUnavailable as error:
         # What was done is done, and the key is beside it: a repeat is answered for the job as it is then.

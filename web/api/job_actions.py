@@ -1,4 +1,4 @@
-"""The views of what people ask of a job: cancel, pause, resume, retry, extend, fork, delete."""
+"""The actions on a job: cancel, pause, resume, retry, extend, fork, delete."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from web.jobs.fields import ExtendBody, ForkBody, RetryBody
 from web.jobs.forking import fork_job
 from web.jobs.idempotency import NoteKey
 from web.security import current_caller
-from web.services import get_services
+from web.services import get_backend
 
 _RETRY_SECONDS = 1
 _KEY_REFUSALS = (IdempotencyKeyInUse, IdempotencyKeyReused)
@@ -51,7 +51,7 @@ def cancel(job_id: str) -> Response:
     What it has done so far is kept as a checkpoint, from which it can be retried or forked.
     """
     refuse_body()
-    actions.cancel_job(get_services(), job_id, caller=current_caller(), now=utc_now())
+    actions.cancel_job(get_backend(), job_id, caller=current_caller(), now=utc_now())
     return _answer(job_id)
 
 
@@ -69,7 +69,7 @@ def pause(job_id: str) -> Response:
     with the reason `pausing`.
     """
     refuse_body()
-    actions.pause_job(get_services(), job_id, caller=current_caller(), now=utc_now())
+    actions.pause_job(get_backend(), job_id, caller=current_caller(), now=utc_now())
     return _answer(job_id)
 
 
@@ -83,7 +83,7 @@ def pause(job_id: str) -> Response:
 def resume(job_id: str) -> Response:
     """Let a paused job go on, from its checkpoint, on any worker; it ends as if it had not been paused."""
     refuse_body()
-    actions.resume_job(get_services(), job_id, caller=current_caller(), now=utc_now())
+    actions.resume_job(get_backend(), job_id, caller=current_caller(), now=utc_now())
     return _answer(job_id)
 
 
@@ -100,7 +100,7 @@ def retry(job_id: str) -> Response:
     """Try a job again that failed, expired or was canceled: from its last checkpoint, or from zero."""
     body = read_body(RetryBody)
     actions.retry_job(
-        get_services(), job_id, caller=current_caller(), now=utc_now(), from_zero=body.start == "zero"
+        get_backend(), job_id, caller=current_caller(), now=utc_now(), from_zero=body.start == "zero"
     )
     return _answer(job_id)
 
@@ -123,7 +123,7 @@ def extend(job_id: str) -> Response:
 
     def act(note_key: NoteKey) -> str:
         actions.extend_job(
-            get_services(),
+            get_backend(),
             job_id,
             caller=current_caller(),
             now=utc_now(),
@@ -173,7 +173,7 @@ def fork(job_id: str) -> Response:
 
     def act(note_key: NoteKey) -> str:
         return fork_job(
-            get_services(), job_id, body, caller=current_caller(), now=utc_now(), note_key=note_key
+            get_backend(), job_id, body, caller=current_caller(), now=utc_now(), note_key=note_key
         )
 
     return answer_once(lambda: body.model_dump(mode="json", exclude_unset=True), act, _answer_fork)
@@ -192,15 +192,15 @@ def delete(job_id: str) -> Response:
     Its forks stay, and so do the two pictures as long as another job uses them.
     """
     refuse_body()
-    actions.delete_job(get_services(), job_id, caller=current_caller())
+    actions.delete_job(get_backend(), job_id, caller=current_caller())
     return Response(status=204)
 
 
 def _answer_fork(fork_id: str) -> Response:
-    view = read_view(get_services(), fork_id, caller=current_caller())
+    view = read_view(get_backend(), fork_id, caller=current_caller())
     headers = {"Location": view.data["urls"]["self"], "Retry-After": str(_RETRY_SECONDS)}
     return job_answer(view, status=202, headers=headers)
 
 
 def _answer(job_id: str) -> Response:
-    return job_answer(read_view(get_services(), job_id, caller=current_caller()))
+    return job_answer(read_view(get_backend(), job_id, caller=current_caller()))

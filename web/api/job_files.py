@@ -1,4 +1,4 @@
-"""The views of what a job leaves: previews, the output, checkpoints, attempts."""
+"""The files of a job: previews, the output, checkpoints, attempts, and thumbnails."""
 
 from __future__ import annotations
 
@@ -13,21 +13,24 @@ from web.api.http import FOREVER_SECONDS, json_answer, send_bytes, send_stored
 from web.api.job_view import job_url, live_part
 from web.api.openapi import IF_NONE_MATCH, NOT_MODIFIED, PARTIAL, RANGE, Answer, Operation, Parameter
 from web.api.schemas import AttemptOut, AttemptsOut, CheckpointOut, CheckpointsOut
-from web.assets.thumbnails import (
-    newest_preview,
-    read_asset_thumbnail,
-    read_checkpoint_thumbnail,
-    read_thumbnail,
-    thumbnail_version,
-)
+from web.assets.thumbnails import newest_preview, thumbnail_version
 from web.assets.uploads import get_asset
 from web.db.models import Job
 from web.jobs.queries import get_job
 from web.jobs.transitions import get_checkpoint, list_attempts, list_checkpoints
 from web.security import current_caller
-from web.services import get_services
+from web.services import get_backend, get_services
 
 job_files = Blueprint("job_files", __name__, url_prefix=f"{API_PATH}/jobs/<job_id>")
+_ANSWERS = {
+    200: Answer("A JPEG of at most 384 px a side", media_types=("image/jpeg",)),
+    206: PARTIAL,
+    304: NOT_MODIFIED,
+}
+#: Of a SHA-256: enough that another checkpoint of the step has others.
+_VERSION_CHARS = 8
+_REFUSALS = (NotFound, ArtifactMissing, PictureInvalid, StorageUnavailable)
+thumbnails = Blueprint("thumbnails", __name__, url_prefix=API_PATH)
 
 
 @job_files.get("/preview")
@@ -41,7 +44,7 @@ job_files = Blueprint("job_files", __name__, url_prefix=f"{API_PATH}/jobs/<job_i
 def read_preview(job_id: str) -> Response:
     """Give the picture as it is, of this attempt or, as long as that has none, of the one before."""
     job = _find(job_id)
-    data = newest_preview(get_services().storage, job)
+    data = newest_preview(get_backend().storage, job)
     if data is None:
         raise NotReady(f"the job is {job.status} at step {job.step}; it has no preview yet")
     return send_bytes(data, content_type="image/jpeg", etag=hashlib.sha256(data).hexdigest())
@@ -63,7 +66,7 @@ def read_output(job_id: str) -> Response:
     output = job.outputs[0]
     suffix = PurePosixPath(output["name"]).suffix or ".png"
     return send_stored(
-        get_services().storage.open(output["key"]),
+        get_backend().storage.open(output["key"]),
         content_type=output["content_type"],
         etag=output["sha256"],
         download_name=(job.name or job.id) + suffix,
@@ -80,7 +83,7 @@ def read_output(job_id: str) -> Response:
 def index_checkpoints(job_id: str) -> Response:
     """List the checkpoints of a job by step, each with its losses and a picture."""
     job = _find(job_id)
-    with get_services().database.read() as session:
+    with get_backend().database.read() as session:
         found = list_checkpoints(session, job.id)
     shown = [
         CheckpointOut(
@@ -111,10 +114,10 @@ def read_checkpoint(job_id: str, step: int) -> Response:
     # Also since no database takes every number.
     if step > job.options["steps"]:
         raise NotFound(f"the job has {job.options['steps']} steps; there is no checkpoint at {step}")
-    with get_services().database.read() as session:
+    with get_backend().database.read() as session:
         checkpoint = get_checkpoint(session, job.id, step)
     return send_stored(
-        get_services().storage.open(checkpoint.picture_key),
+        get_backend().storage.open(checkpoint.picture_key),
         content_type="image/png",
         # The state decides the picture.
         etag=f"{checkpoint.sha256}-picture",
@@ -132,7 +135,7 @@ def read_checkpoint(job_id: str, step: int) -> Response:
 def index_attempts(job_id: str) -> Response:
     """List who carried the job out, from which step on, and how it ended."""
     job = _find(job_id)
-    with get_services().database.read() as session:
+    with get_backend().database.read() as session:
         found = list_attempts(session, job.id)
     shown = [
         AttemptOut(
@@ -150,23 +153,12 @@ def index_attempts(job_id: str) -> Response:
 
 
 def _find(job_id: str) -> Job:
-    with get_services().database.read() as session:
+    with get_backend().database.read() as session:
         return get_job(session, job_id, caller=current_caller())
 
 
 def _hope(job: Job) -> str:
     return " and will have none" if job.job_status.is_final else " yet"
-
-
-_ANSWERS = {
-    200: Answer("A JPEG of at most 384 px a side", media_types=("image/jpeg",)),
-    206: PARTIAL,
-    304: NOT_MODIFIED,
-}
-#: Of a SHA-256: enough that another checkpoint of the step has others.
-_VERSION_CHARS = 8
-_REFUSALS = (NotFound, ArtifactMissing, PictureInvalid, StorageUnavailable)
-thumbnails = Blueprint("thumbnails", __name__, url_prefix=API_PATH)
 
 
 @thumbnails.get("/jobs/<job_id>/thumbnail")
@@ -184,15 +176,15 @@ thumbnails = Blueprint("thumbnails", __name__, url_prefix=API_PATH)
 def read_job_thumbnail(job_id: str) -> Response:
     """Give the result in small, else the newest preview, else the content picture."""
     services = get_services()
-    with services.database.read() as session:
+    with services.backend.database.read() as session:
         job = get_job(session, job_id, caller=current_caller())
     version = request.args.get("v")
     # Read before the picture: what comes in between is a newer picture under an older version, never the
     # other way round.
     is_newest = version == thumbnail_version(
-        job, live_part(job, services.live.progress([job.id]).get(job.id))
+        job, live_part(job, services.backend.live.progress([job.id]).get(job.id))
     )
-    return _send(read_thumbnail(services, job), is_lasting=is_newest)
+    return _send(services.thumbnails.of_job(job), is_lasting=is_newest)
 
 
 @thumbnails.get("/jobs/<job_id>/checkpoints/<int:step>/thumbnail")
@@ -210,14 +202,14 @@ def read_job_thumbnail(job_id: str) -> Response:
 def read_step_thumbnail(job_id: str, step: int) -> Response:
     """Give the picture at a step that has a checkpoint, in small."""
     services = get_services()
-    with services.database.read() as session:
+    with services.backend.database.read() as session:
         job = get_job(session, job_id, caller=current_caller())
         if step > job.options["steps"]:
             raise NotFound(f"the job has {job.options['steps']} steps; there is no checkpoint at {step}")
         checkpoint = get_checkpoint(session, job.id, step)
     version = request.args.get("v", "")
     is_same = len(version) >= _VERSION_CHARS and checkpoint.sha256.startswith(version)
-    return _send(read_checkpoint_thumbnail(services, checkpoint), is_lasting=is_same)
+    return _send(services.thumbnails.of_checkpoint(checkpoint), is_lasting=is_same)
 
 
 @thumbnails.get("/assets/<asset_id>/thumbnail")
@@ -227,9 +219,9 @@ def read_step_thumbnail(job_id: str, step: int) -> Response:
 def read_picture_thumbnail(asset_id: str) -> Response:
     """Give an uploaded picture in small."""
     services = get_services()
-    with services.database.read() as session:
+    with services.backend.database.read() as session:
         asset = get_asset(session, asset_id, caller=current_caller())
-    return _send(read_asset_thumbnail(services, asset), is_lasting=True)
+    return _send(services.thumbnails.of_asset(asset), is_lasting=True)
 
 
 def _send(data: bytes, *, is_lasting: bool) -> Response:

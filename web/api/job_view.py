@@ -1,4 +1,4 @@
-"""A job as JSON: a pure function of its row and of what is known besides."""
+"""A job as the API shows it: read, as JSON, with its ETag; and waiting until that changes."""
 
 from __future__ import annotations
 
@@ -35,11 +35,12 @@ from web.api.schemas import (
     WeightsOut,
 )
 from web.assets.thumbnails import thumbnail_version
+from web.backend import Backend
 from web.db.models import Asset, Job
 from web.jobs.estimates import QueueState, no_start_reason, seconds_ahead
 from web.jobs.queries import count_with_workers, get_job, get_version, queue_positions, recent_run_seconds
 from web.jobs.retention import expires_at
-from web.jobs.states import Trigger, is_legal
+from web.jobs.states import REUSED, Trigger, is_legal
 from web.jobs.watch import JobWatch
 from web.services import Services
 
@@ -208,7 +209,7 @@ def may_have_checkpoints(job: Job) -> bool:
     A job that was given the result of another one has none, for all its steps.
     """
     begun_at = job.origin["step"] if job.origin and job.origin["job_id"] != job.id else 0
-    return job.step > begun_at and job.status_reason != "reused"
+    return job.step > begun_at and job.status_reason != REUSED
 
 
 def _finite(value: Any) -> float | None:  # noqa: ANN401 - from a JSON column
@@ -230,27 +231,27 @@ class JobView:
         return f"{self.job.version}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
-def read_view(services: Services, job_id: str, *, caller: str) -> JobView:
+def read_view(backend: Backend, job_id: str, *, caller: str) -> JobView:
     """Return a job of a caller as it is shown now.
 
     Raises:
         NotFound: when there is none with this id.
     """
-    return read_views(services, lambda session: [get_job(session, job_id, caller=caller)])[0]
+    return read_views(backend, lambda session: [get_job(session, job_id, caller=caller)])[0]
 
 
-def read_views(services: Services, query: Callable[[Session], list[Job]]) -> list[JobView]:
+def read_views(backend: Backend, query: Callable[[Session], list[Job]]) -> list[JobView]:
     """Return the jobs that a query finds as they are shown now; Redis is asked after the session."""
-    with services.database.read() as session:
+    with backend.database.read() as session:
         jobs = query(session)
         queued = [job.id for job in jobs if job.job_status is JobStatus.QUEUED]
         positions = queue_positions(session, queued)
         running = count_with_workers(session) if queued else 0
         run_seconds = recent_run_seconds(session) if queued else []
-    live = services.live.progress([job.id for job in jobs if job.job_status in _LIVE])
+    live = backend.live.progress([job.id for job in jobs if job.job_status in _LIVE])
     queue = None
     if queued:
-        queue = QueueState(running, services.live.eligible_workers(), run_seconds)
+        queue = QueueState(running, backend.live.eligible_workers(), run_seconds)
     return [
         JobView(
             job,
@@ -259,7 +260,7 @@ def read_views(services: Services, query: Callable[[Session], list[Job]]) -> lis
                 live=live.get(job.id),
                 position=positions.get(job.id),
                 queue=queue,
-                retention_days=services.settings.retention_days,
+                retention_days=backend.settings.retention_days,
             ),
             live.get(job.id),
         )
@@ -270,9 +271,9 @@ def read_views(services: Services, query: Callable[[Session], list[Job]]) -> lis
 def wait_until_changed(services: Services, view: JobView, *, caller: str, seconds: float) -> JobView:
     """Return the job as soon as it is shown differently, or as it is after `seconds`."""
     old, job_id, deadline = view.etag, view.job.id, time.monotonic() + seconds
-    with JobWatch(services.board, job_id, stopping=services.stopping) as watch:
+    with JobWatch(services.backend.redis.progress, job_id, stopping=services.stopping) as watch:
         while True:
-            view = read_view(services, job_id, caller=caller)
+            view = read_view(services.backend, job_id, caller=caller)
             left = deadline - time.monotonic()
             if view.etag != old or left <= 0 or services.stopping.is_set():
                 return view
@@ -282,16 +283,16 @@ def wait_until_changed(services: Services, view: JobView, *, caller: str, second
 def wait_until_final(services: Services, job_id: str, *, caller: str, seconds: float) -> JobView:
     """Return the job as soon as it has ended, or as it is after `seconds`."""
     deadline, version = time.monotonic() + seconds, None
-    with JobWatch(services.board, job_id, stopping=services.stopping) as watch:
+    with JobWatch(services.backend.redis.progress, job_id, stopping=services.stopping) as watch:
         while True:
-            with services.database.read() as session:
+            with services.backend.database.read() as session:
                 now_version = get_version(session, job_id)
             if now_version is None:
                 raise NotFound(f"job '{job_id}' is gone")
             left = deadline - time.monotonic()
             if now_version != version or left <= 0 or services.stopping.is_set():
                 version = now_version
-                view = read_view(services, job_id, caller=caller)
+                view = read_view(services.backend, job_id, caller=caller)
                 if view.job.job_status.is_final or left <= 0 or services.stopping.is_set():
                     return view
             watch.wait(left, only_changes=True)

@@ -1,4 +1,4 @@
-"""The filters of a list of jobs, read from a query."""
+"""The list of jobs with its filters, and one job; the address where jobs are submitted."""
 
 from __future__ import annotations
 
@@ -68,6 +68,10 @@ PARAMETERS = (
     ),
     Parameter("page_token", "next_page_token of the page before; goes with the same filters only"),
 )
+_FILE = {"type": "string", "contentMediaType": "image/*"}
+_JSON_TEXT = {"type": "string", "contentMediaType": "application/json"}
+_TIMEOUT = {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_TIMEOUT_SECONDS}
+jobs = Blueprint("jobs", __name__, url_prefix=f"{API_PATH}/jobs")
 
 
 def read_filter(query: MultiDict[str, str]) -> JobFilter:
@@ -136,11 +140,6 @@ def _moment(text: str) -> datetime:
             f"created_after is '{text}'; it must be like 2026-11-23T08:47:41Z (a + in a query is written %2B)"
         ) from None
 
-
-_FILE = {"type": "string", "contentMediaType": "image/*"}
-_JSON_TEXT = {"type": "string", "contentMediaType": "application/json"}
-_TIMEOUT = {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_TIMEOUT_SECONDS}
-jobs = Blueprint("jobs", __name__, url_prefix=f"{API_PATH}/jobs")
 
 jobs.post("")(
     Operation(
@@ -227,10 +226,10 @@ def index() -> Response:
     caller = current_caller()
     services, counts = get_services(), None
     if wants_counts(request.args.get(COUNTS)):
-        with services.database.read() as session:
+        with services.backend.database.read() as session:
             counts = count_by_status(session, caller=caller, only=only)
     views = read_views(
-        services,
+        services.backend,
         lambda session: list_jobs(session, caller=caller, only=only, before_id=before_id, limit=size + 1),
     )
     last_id = views[size - 1].job.id if len(views) > size else None
@@ -260,7 +259,7 @@ def read_job(job_id: str) -> Response:
     the answer comes when something is, at the latest after N seconds.
     """
     services, caller = get_services(), current_caller()
-    view = read_view(services, job_id, caller=caller)
+    view = read_view(services.backend, job_id, caller=caller)
     headers = {}
     seconds = wait_seconds(request.headers.get("Prefer"))
     known = request.if_none_match

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 from flask import Response, request
 from pydantic import ValidationError
-from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from shared.clock import utc_now
 from shared.errors import MalformedRequest
-from shared.options import StyleOptions, parse_options
+from shared.options import parse_options
 from web.api.http import (
     body_faults,
     file_part,
@@ -29,11 +28,11 @@ from web.api.idempotency import answer_once
 from web.api.job_view import job_answer, read_view, wait_until_final
 from web.api.openapi import MULTIPART
 from web.api.schemas import SizeOut, ValidationOut, WorkingSizesOut, estimate_out
-from web.assets.uploads import PartChecks
+from web.assets.uploads import PartChecks, UploadedFile
 from web.jobs.estimates import make_forecast
 from web.jobs.fields import SubmitBody, SubmitFields
 from web.jobs.idempotency import NoteKey
-from web.jobs.submission import PARTS, check_assets, check_pictures, submit_assets, submit_pictures
+from web.jobs.submission import PARTS, JobRequest, KnownAsset, NewPicture, check, submit
 from web.security import current_caller
 from web.services import Services, get_services
 
@@ -47,15 +46,15 @@ _HASHED_BYTES = 1_000_000
 
 @dataclass(frozen=True)
 class _Asked:
-    """A request to make a job, read but for its pictures; with `files` it brings these along."""
+    """A request to make a job, and what was sent of it as JSON or texts."""
 
-    options: StyleOptions
-    fields: SubmitFields
-    files: dict[str, FileStorage] = field(default_factory=dict)
+    job: JobRequest
+    sent: Mapping[str, object]
 
-    def content(self, sent: Mapping[str, object]) -> object:
+    def content(self) -> object:
         """Return what tells one request from another: what was sent, and the SHA-256 of each file."""
-        return {"sent": sent, "files": {part: _sha256(file) for part, file in self.files.items()}}
+        files = {part: one.file for part, one in self.job.inputs.items() if isinstance(one, NewPicture)}
+        return {"sent": self.sent, "files": {part: _sha256(file) for part, file in files.items()}}
 
 
 def submit_job() -> Response:
@@ -72,38 +71,29 @@ def submit_job() -> Response:
     refuse_unknown("parameter", request.args, known=("validate_only",))
     validate_only = _flag("validate_only")
     if request.mimetype == MULTIPART:
-        asked, sent = _read_parts(services)
+        asked = _read_parts(services)
     elif request.is_json:
-        asked, sent = _read_json()
+        asked = _read_json()
     else:
         kind = request.mimetype or "nothing"
         raise UnsupportedMediaType(f"send application/json or multipart/form-data, not {kind}")
     if validate_only:
-        return json_answer(_validate(services, asked).model_dump(mode="json"))
-    return answer_once(
-        lambda: asked.content(sent), partial(_submit, services, asked), partial(_accepted, services)
-    )
+        return json_answer(_validate(services, asked.job).model_dump(mode="json"))
+    return answer_once(asked.content, partial(_submit, services, asked.job), partial(_accepted, services))
 
 
-def _submit(services: Services, asked: _Asked, note_key: NoteKey) -> str:
+def _submit(services: Services, request: JobRequest, note_key: NoteKey) -> str:
     caller, now = current_caller(), utc_now()
-    if isinstance(asked.fields, SubmitBody):
-        return submit_assets(services, asked.fields, asked.options, caller=caller, now=now, note_key=note_key)
-    return submit_pictures(
-        services, asked.files, asked.fields, asked.options, caller=caller, now=now, note_key=note_key
-    )
+    return submit(services.backend, services.uploads, request, caller=caller, now=now, note_key=note_key)
 
 
-def _validate(services: Services, asked: _Asked) -> ValidationOut:
-    if isinstance(asked.fields, SubmitBody):
-        sizes = check_assets(services, asked.fields, asked.options, caller=current_caller())
-    else:
-        sizes = check_pictures(services, asked.files, asked.options)
+def _validate(services: Services, job: JobRequest) -> ValidationOut:
+    sizes = check(services.backend, services.uploads, job, caller=current_caller())
     shown = {part: SizeOut(width=width, height=height) for part, (width, height) in sizes.items()}
     return ValidationOut(
-        options=asked.options.model_dump(),
+        options=job.options.model_dump(),
         working_size=WorkingSizesOut(**shown),
-        estimate=estimate_out(make_forecast(services, asked.options, sizes)),
+        estimate=estimate_out(make_forecast(services.backend, job.options, sizes)),
     )
 
 
@@ -117,7 +107,7 @@ def _accepted(services: Services, job_id: str) -> Response:
             services.waits.give_back()
         headers["Preference-Applied"] = f"wait={seconds}"
     else:
-        view = read_view(services, job_id, caller=caller)
+        view = read_view(services.backend, job_id, caller=caller)
     headers["Location"] = view.data["urls"]["self"]
     if view.job.job_status.is_final:
         return job_answer(view, headers=headers)
@@ -125,7 +115,7 @@ def _accepted(services: Services, job_id: str) -> Response:
     return job_answer(view, status=202, headers=headers)
 
 
-def _read_json() -> tuple[_Asked, dict[str, object]]:
+def _read_json() -> _Asked:
     request.max_content_length = _MAX_JSON_BYTES
     try:
         values = parse_json(request.get_data(cache=False), name="the body")
@@ -136,13 +126,15 @@ def _read_json() -> tuple[_Asked, dict[str, object]]:
     refuse_unknown("field", values, known=SubmitBody.model_fields)
     options = parse_options(values.get("options", {}))
     try:
-        return _Asked(options, SubmitBody.model_validate(values)), values
+        body = SubmitBody.model_validate(values)
     except ValidationError as error:
         raise body_faults(error) from None
+    inputs = {part: KnownAsset(getattr(body, part)) for part in PARTS}
+    return _Asked(JobRequest(inputs, options, body), values)
 
 
-def _read_parts(services: Services) -> tuple[_Asked, dict[str, object]]:
-    receive_upload(services.settings.picture_limits(), known=_KNOWN_PARTS)
+def _read_parts(services: Services) -> _Asked:
+    receive_upload(services.backend.settings.picture_limits(), known=_KNOWN_PARTS)
     texts = {part: text for part in _TEXT_PARTS if (text := text_part(part)) is not None}
     options = parse_options(parse_json(texts.get("options") or "{}", name="options"))
     values: dict[str, object] = {"labels": parse_json(texts.get("labels") or "{}", name="labels")}
@@ -151,12 +143,12 @@ def _read_parts(services: Services) -> tuple[_Asked, dict[str, object]]:
         fields = SubmitFields.model_validate({"name": texts.get("name"), **values})
     except ValidationError as error:
         raise body_faults(error) from None
-    files, checks = {}, PartChecks()
+    inputs, checks = {}, PartChecks()
     for part in PARTS:
         with checks.of(part):
-            files[part] = file_part(part)
+            inputs[part] = NewPicture(file_part(part))
     checks.settle()
-    return _Asked(options, fields, files), dict(texts)
+    return _Asked(JobRequest(inputs, options, fields), texts)
 
 
 def _scalar(text: str) -> object:
@@ -167,7 +159,7 @@ def _scalar(text: str) -> object:
         return text
 
 
-def _sha256(file: FileStorage) -> str:
+def _sha256(file: UploadedFile) -> str:
     digest = hashlib.sha256()  # whoever takes the picture in begins at its start again
     while data := file.stream.read(_HASHED_BYTES):
         digest.update(data)

@@ -1,4 +1,4 @@
-"""What people ask of a worker."""
+"""Workers and the queue as the API shows them, and draining a worker."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from web.api.http import json_answer, refuse_body
 from web.api.job_view import job_url
 from web.api.openapi import Answer, Operation
 from web.api.schemas import QueueStateOut, WorkerJobOut, WorkerMemoryOut, WorkerOut, WorkersOut, WorkerUrlsOut
+from web.backend import Backend
 from web.jobs.estimates import QueueState, backlog_seconds, no_start_reason
 from web.jobs.queries import QueueCounts, count_queue, names_of_jobs, recent_run_seconds
 from web.security import current_caller
-from web.services import Services, get_services
+from web.services import get_backend
 
 _log = get_logger(__name__)
+_NO_NAMES: Mapping[str, str] = MappingProxyType({})
+workers = Blueprint("workers", __name__, url_prefix=API_PATH)
 
 
-def drain_worker(services: Services, worker_id: str) -> WorkerBeat:
+def drain_worker(backend: Backend, worker_id: str) -> WorkerBeat:
     """Ask a worker to hand its job back and end; return it as draining. May be repeated.
 
     Raises:
         NotFound: when no worker of this name is connected.
         RedisUnavailable: when it cannot be asked.
     """
-    beat = services.registry.drain(worker_id)
+    beat = backend.redis.workers.drain(worker_id)
     if beat is None:
         raise NotFound(f"there is no worker with the id '{worker_id}'; it may have ended already")
     _log.info("drain_asked", worker_id=worker_id)
     return beat
-
-
-_NO_NAMES: Mapping[str, str] = MappingProxyType({})
 
 
 def worker_to_json(
@@ -121,47 +121,44 @@ def _worker(beat: WorkerBeat, names: Mapping[str, str], now: datetime) -> Worker
     )
 
 
-def read_workers(services: Services, *, caller: str) -> dict[str, Any]:
+def read_workers(backend: Backend, *, caller: str) -> dict[str, Any]:
     """Return the workers as they are now; a job's name only to its caller.
 
     Raises:
         DatabaseUnavailable: when it cannot be asked for the names.
     """
-    beats = services.live.workers()
-    return workers_to_json(beats, names=_names(services, beats or (), caller=caller), now=utc_now())
+    beats = backend.live.workers()
+    return workers_to_json(beats, names=_names(backend, beats or (), caller=caller), now=utc_now())
 
 
-def read_queue(services: Services) -> dict[str, Any]:
+def read_queue(backend: Backend) -> dict[str, Any]:
     """Return the queue as it is now, of all callers.
 
     Raises:
         DatabaseUnavailable: when it cannot be counted.
     """
-    with services.database.read() as session:
+    with backend.database.read() as session:
         counts, run_seconds = count_queue(session), recent_run_seconds(session)
-    return queue_to_json(counts, services.live.workers(), run_seconds, now=utc_now())
+    return queue_to_json(counts, backend.live.workers(), run_seconds, now=utc_now())
 
 
-def drain_and_read(services: Services, worker_id: str, *, caller: str) -> dict[str, Any]:
+def drain_and_read(backend: Backend, worker_id: str, *, caller: str) -> dict[str, Any]:
     """Ask a worker to drain, and return it.
 
     Raises:
         NotFound, RedisUnavailable: as `drain_worker` does.
         DatabaseUnavailable: when it cannot be asked for a name; the worker drains all the same.
     """
-    beat = drain_worker(services, worker_id)
-    return worker_to_json(beat, names=_names(services, [beat], caller=caller), now=utc_now())
+    beat = drain_worker(backend, worker_id)
+    return worker_to_json(beat, names=_names(backend, [beat], caller=caller), now=utc_now())
 
 
-def _names(services: Services, beats: Iterable[WorkerBeat], *, caller: str) -> dict[str, str]:
+def _names(backend: Backend, beats: Iterable[WorkerBeat], *, caller: str) -> dict[str, str]:
     job_ids = [beat.job.job_id for beat in beats if beat.job is not None]
     if not job_ids:
         return {}
-    with services.database.read() as session:
+    with backend.database.read() as session:
         return names_of_jobs(session, job_ids, caller=caller)
-
-
-workers = Blueprint("workers", __name__, url_prefix=API_PATH)
 
 
 @workers.get("/workers")
@@ -177,7 +174,7 @@ def list_workers() -> Response:
     One not heard of for 30 s is no longer listed. `message` says in a sentence why no job can start, if that
     is so. While Redis does not answer nobody knows which workers there are: `workers` is null then.
     """
-    return json_answer(read_workers(get_services(), caller=current_caller()))
+    return json_answer(read_workers(get_backend(), caller=current_caller()))
 
 
 @workers.post("/workers/<worker_id>/drain")
@@ -194,7 +191,7 @@ def drain(worker_id: str) -> Response:
     changes nothing; once it has ended it is not found.
     """
     refuse_body()
-    return json_answer(drain_and_read(get_services(), worker_id, caller=current_caller()))
+    return json_answer(drain_and_read(get_backend(), worker_id, caller=current_caller()))
 
 
 @workers.get("/queue")
@@ -209,4 +206,4 @@ def show_queue() -> Response:
 
     Counted are the jobs of all callers. Without Redis the counts are still right, and `workers` is null.
     """
-    return json_answer(read_queue(get_services()))
+    return json_answer(read_queue(get_backend()))

@@ -1,8 +1,9 @@
-"""A picture in small, and the word by which one tells whether it is still the one to show."""
+"""Thumbnails: made, kept, and the version by which one tells whether it is still the one to show."""
 
 from __future__ import annotations
 
 import io
+import threading
 from contextlib import suppress
 
 from PIL import Image, ImageOps
@@ -19,7 +20,6 @@ from shared.storage.layout import (
 )
 from shared.storage.store import ArtifactStore
 from web.db.models import Asset, Job, JobCheckpoint
-from web.services import Services
 
 #: The longer side; twice what a card in the gallery needs on a phone.
 SIDE_PX = 384
@@ -79,35 +79,52 @@ def _in_colour(picture: Image.Image) -> Image.Image:
     return Image.alpha_composite(paper, layered).convert("RGB")
 
 
-def read_thumbnail(services: Services, job: Job) -> bytes:
-    """Return the JPEG that stands for a job as it is now.
+class Thumbnails:
+    """Makes thumbnails and keeps them in the storage; `decoding` limits how many are made at once."""
 
-    Raises:
-        ArtifactMissing: when not even the content is there.
-        PictureInvalid: when a picture cannot be decoded.
-        StorageUnavailable: when the storage fails.
-    """
-    storage = services.storage
-    if job.outputs:
-        output = job.outputs[0]
-        key = result_thumbnail_key(job.id, output["sha256"])
+    def __init__(self, storage: ArtifactStore, decoding: threading.Semaphore) -> None:
+        self._storage = storage
+        self._decoding = decoding
+
+    def of_job(self, job: Job) -> bytes:
+        """Return the JPEG that stands for a job as it is now: of its result, newest preview, or content.
+
+        Raises:
+            ArtifactMissing: when not even the content is there.
+            PictureInvalid: when a picture cannot be decoded.
+            StorageUnavailable: when the storage fails.
+        """
+        if job.outputs:
+            output = job.outputs[0]
+            key = result_thumbnail_key(job.id, output["sha256"])
+            with suppress(ArtifactMissing):
+                return self._stored(key, source=output["key"])
+        preview = newest_preview(self._storage, job)
+        if preview is not None:
+            return make_thumbnail(preview)
+        return self.of_asset(job.content)
+
+    def of_asset(self, asset: Asset) -> bytes:
+        """Return an uploaded picture in small; raises what `of_job` does."""
+        return self._stored(asset_thumbnail_key(asset.sha256), source=asset_key(asset.sha256))
+
+    def of_checkpoint(self, checkpoint: JobCheckpoint) -> bytes:
+        """Return a checkpoint's picture in small; raises what `of_job` does."""
+        key = checkpoint_thumbnail_key(checkpoint.picture_key)
+        return self._stored(key, source=checkpoint.picture_key)
+
+    def _stored(self, key: str, *, source: str) -> bytes:
+        storage = self._storage
         with suppress(ArtifactMissing):
-            return _stored(services, key, source=output["key"])
-    preview = newest_preview(storage, job)
-    if preview is not None:
-        return make_thumbnail(preview)
-    return read_asset_thumbnail(services, job.content)
-
-
-def read_asset_thumbnail(services: Services, asset: Asset) -> bytes:
-    """Return an uploaded picture in small; raises what `read_thumbnail` does."""
-    return _stored(services, asset_thumbnail_key(asset.sha256), source=asset_key(asset.sha256))
-
-
-def read_checkpoint_thumbnail(services: Services, checkpoint: JobCheckpoint) -> bytes:
-    """Return a checkpoint's picture in small; raises what `read_thumbnail` does."""
-    key = checkpoint_thumbnail_key(checkpoint.picture_key)
-    return _stored(services, key, source=checkpoint.picture_key)
+            return storage.read(key)
+        with self._decoding:
+            # Someone else may have made it while this one waited.
+            with suppress(ArtifactMissing):
+                return storage.read(key)
+            data = make_thumbnail(storage.read(source))
+        with suppress(ArtifactExists):
+            storage.create(key, data)
+        return data
 
 
 def newest_preview(storage: ArtifactStore, job: Job) -> bytes | None:
@@ -116,17 +133,3 @@ def newest_preview(storage: ArtifactStore, job: Job) -> bytes | None:
         with suppress(ArtifactMissing):
             return storage.read(preview_key(job.id, attempt))
     return None
-
-
-def _stored(services: Services, key: str, *, source: str) -> bytes:
-    storage = services.storage
-    with suppress(ArtifactMissing):
-        return storage.read(key)
-    with services.decoding:
-        # Someone else may have made it while this one waited.
-        with suppress(ArtifactMissing):
-            return storage.read(key)
-        data = make_thumbnail(storage.read(source))
-    with suppress(ArtifactExists):
-        storage.create(key, data)
-    return data

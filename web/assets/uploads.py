@@ -1,4 +1,4 @@
-"""Names that people gave: cleaned for showing, and never used as a path."""
+"""Uploaded pictures: checked, stored before their row is written, and taken back when a request fails."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import os
 import threading
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import IO, Protocol
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
-from werkzeug.datastructures import FileStorage
 
 from shared.errors import (
     ArtifactExists,
@@ -31,10 +31,13 @@ from shared.logs import get_logger
 from shared.picture import PictureFacts, PictureLimits, inspect_picture
 from shared.protocol import new_id
 from shared.storage.layout import asset_key
-from shared.storage.store import ArtifactStore
+from web.backend import Backend
 from web.db.models import Asset
 
 MAX_NAME_CHARS = 200
+#: What a request may have beside two pictures: its other parts, and what separates them.
+_OTHER_PARTS_BYTES = 1_000_000
+_log = get_logger(__name__)
 
 
 def clean_filename(filename: str | None, *, default: str) -> str:
@@ -78,8 +81,16 @@ class PartChecks:
             raise type(self._refused[0])(detail, faults=tuple(self._faults)) from self._refused[0]
 
 
-#: What a request may have beside two pictures: its other parts, and what separates them.
-_OTHER_PARTS_BYTES = 1_000_000
+class UploadedFile(Protocol):
+    """A file of a request, as the web framework gives it; `filename` is what the sender calls it."""
+
+    @property
+    def filename(self) -> str | None:
+        """Its name; never used as a path."""
+
+    @property
+    def stream(self) -> IO[bytes]:
+        """Its bytes; seekable."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +108,7 @@ def max_body_bytes(limits: PictureLimits) -> int:
     return 2 * limits.max_bytes + _OTHER_PARTS_BYTES
 
 
-def take_picture(part: FileStorage, *, name: str, limits: PictureLimits) -> tuple[Picture, bytes]:
+def take_picture(part: UploadedFile, *, name: str, limits: PictureLimits) -> tuple[Picture, bytes]:
     """Return what is known of one part of a request, and its bytes; `name` is what messages call it.
 
     Raises:
@@ -143,29 +154,20 @@ def find_asset(session: Session, sha256: str, *, caller: str) -> Asset | None:
     return session.scalar(select(Asset).where(Asset.sha256 == sha256, Asset.caller == caller))
 
 
-def add_asset(
-    session: Session,
-    *,
-    caller: str,
-    sha256: str,
-    filename: str,
-    size_bytes: int,
-    facts: PictureFacts,
-    now: datetime,
-) -> tuple[Asset, bool]:
-    """Return the asset of these bytes, and whether it is new."""
-    known = find_asset(session, sha256, caller=caller)
+def add_asset(session: Session, picture: Picture, *, caller: str, now: datetime) -> tuple[Asset, bool]:
+    """Return a caller's asset with a picture's bytes, and whether it is new."""
+    known = find_asset(session, picture.sha256, caller=caller)
     if known is not None:
         return known, False
     asset = Asset(
         id=new_id(),
         caller=caller,
-        sha256=sha256,
-        filename=filename,
-        content_type=facts.content_type,
-        size_bytes=size_bytes,
-        width=facts.width,
-        height=facts.height,
+        sha256=picture.sha256,
+        filename=picture.filename,
+        content_type=picture.facts.content_type,
+        size_bytes=picture.size_bytes,
+        width=picture.facts.width,
+        height=picture.facts.height,
         created_at=now,
     )
     session.add(asset)
@@ -178,33 +180,71 @@ def is_picture_used(session: Session, sha256: str) -> bool:
     return session.scalar(select(Asset.id).where(Asset.sha256 == sha256).limit(1)) is not None
 
 
-_log = get_logger(__name__)
-
-
-class AssetShelf:
-    """Puts pictures away, and takes back what a refused or failed request has put there.
+class Uploads:
+    """Takes pictures in, and takes back what a refused or failed request has stored.
 
     Two requests of this process may carry the same picture at once: the bytes go only when the last of
-    them has failed, and no row uses them.
+    them has failed, and no row uses them. Only as many requests at once as `decoding` admits check pictures.
     """
 
-    def __init__(self, storage: ArtifactStore, *, is_used: Callable[[str], bool]) -> None:
-        self._storage = storage
-        self._is_used = is_used
+    def __init__(self, backend: Backend, decoding: threading.Semaphore) -> None:
+        self._backend = backend
+        self._decoding = decoding
         self._lock = threading.Lock()
         self._holders: Counter[str] = Counter()
         self._unowned: set[str] = set()
 
     @contextmanager
-    def visit(self) -> Iterator[Visit]:
-        """Open a visit; what was put there during it goes again when it ends with an error."""
-        visit = Visit(self)
+    def batch(self) -> Iterator[UploadBatch]:
+        """Open a batch; what was stored in it goes again when it ends with an error."""
+        batch = UploadBatch(self)
         try:
-            yield visit
+            yield batch
         except BaseException:
-            self._leave(visit.held, keep=False)
+            self._leave(batch.held, keep=False)
             raise
-        self._leave(visit.held, keep=True)
+        self._leave(batch.held, keep=True)
+
+    def take(
+        self,
+        files: Mapping[str, UploadedFile],
+        *,
+        batch: UploadBatch | None,
+        check: Callable[[str, Picture], object] | None = None,
+    ) -> dict[str, Picture]:
+        """Check all pictures, each by `check` too, then store them in the batch, if there is one.
+
+        Raises:
+            PictureRefused, MissingPart: naming every part that is at fault.
+            StorageUnavailable: when they cannot be stored.
+        """
+        limits = self._backend.settings.picture_limits()
+        with self._decoding:
+            taken, checks = {}, PartChecks()
+            for part, file in files.items():
+                with checks.of(part):
+                    picture, data = take_picture(file, name=part, limits=limits)
+                    if check is not None:
+                        check(part, picture)
+                    taken[part] = picture, data
+            checks.settle()
+            if batch is not None:
+                for picture, data in taken.values():
+                    batch.put(picture.sha256, data)
+            return {part: picture for part, (picture, _) in taken.items()}
+
+    def add(
+        self, file: UploadedFile, *, caller: str, now: datetime, name: str = "file"
+    ) -> tuple[Asset, bool]:
+        """Store one picture; return its asset, and whether it is new.
+
+        `name` is the part that it came in, and what messages call it. Raises what `take` does, and
+        DatabaseUnavailable when the row cannot be written.
+        """
+        with self.batch() as batch:
+            picture = self.take({name: file}, batch=batch)[name]
+            with self._backend.database.write() as session:
+                return add_asset(session, picture, caller=caller, now=now)
 
     def hold(self, sha256: str) -> None:
         """Note that a request needs these bytes to stay."""
@@ -217,14 +257,14 @@ class AssetShelf:
         Raises:
             StorageUnavailable: when the storage fails.
         """
-        key = asset_key(sha256)
+        key, storage = asset_key(sha256), self._backend.storage
         while True:
             try:
-                self._storage.create(key, data)
+                storage.create(key, data)
                 break
             except ArtifactExists:
                 try:
-                    self._storage.touch(key)
+                    storage.touch(key)
                 except ArtifactMissing:
                     continue  # collected in this very moment
                 return
@@ -245,29 +285,32 @@ class AssetShelf:
 
     def _remove(self, sha256: str) -> None:
         """Remove bytes that this process has written; a failure leaves a file too many, no lie."""
+        storage = self._backend.storage
         try:
-            if not self._is_used(sha256):
-                self._storage.delete(asset_key(sha256))
+            with self._backend.database.read() as session:
+                is_used = is_picture_used(session, sha256)
+            if not is_used:
+                storage.delete(asset_key(sha256))
         except DatabaseUnavailable:
             # Rows cannot be asked, but these bytes were not there before us and we added no row.
-            self._storage.delete(asset_key(sha256))
+            storage.delete(asset_key(sha256))
         except (StorageUnavailable, ArtifactMissing) as error:
             _log.warning("asset_left_behind", sha256=sha256, detail=error.detail)
 
 
-class Visit:
-    """One request's dealings with the shelf."""
+class UploadBatch:
+    """The pictures that one request stores, to be kept or given up together."""
 
-    def __init__(self, shelf: AssetShelf) -> None:
-        self._shelf = shelf
+    def __init__(self, uploads: Uploads) -> None:
+        self._uploads = uploads
         self.held: list[str] = []
 
     def put(self, sha256: str, data: bytes) -> None:
-        """Store a picture's bytes for as long as the visit goes well.
+        """Store a picture's bytes for as long as the batch goes well.
 
         Raises:
             StorageUnavailable: when the storage fails.
         """
-        self._shelf.hold(sha256)
+        self._uploads.hold(sha256)
         self.held.append(sha256)
-        self._shelf.store(sha256, data)
+        self._uploads.store(sha256, data)

@@ -1,4 +1,4 @@
-"""A job as the service describes it, read with care: what is not there is None."""
+"""The client of the HTTP interface: each method is one request; every failure is one of our errors."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ import httpx2
 from shared.errors import Fault, InvalidSettings
 from shared.status import JobStatus
 from web.cli.output import ConnectionLost, ServiceProblem, ServiceUnreachable
+
+_BASE = "/api/v1"
+_CONNECT_SECONDS = 5.0
+_READ_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -134,11 +138,6 @@ class JobView:
     def _part(self, name: str) -> dict[str, Any]:
         part = self.document.get(name)
         return part if isinstance(part, dict) else {}
-
-
-_BASE = "/api/v1"
-_CONNECT_SECONDS = 5.0
-_READ_SECONDS = 60.0
 
 
 @dataclass(frozen=True)

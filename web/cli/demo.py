@@ -1,4 +1,4 @@
-"""The sheet: content, style and result side by side, at equal heights, each with its name."""
+"""`atelier demo`: one job from start to end on this machine, shown as a sheet; nothing is left running."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ _MIN_HEIGHT_PX = 256
 _MAX_HEIGHT_PX = 1024
 _PAPER = (250, 249, 246)
 _INK = (40, 40, 40)
+_EXAMPLES = Path(__file__).parents[2] / "examples"
+_PICTURE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 
 
 def make_sheet(content: Path, style: Path, result: Path, out: Path) -> None:
@@ -61,10 +63,6 @@ def _read(path: Path) -> Image.Image:
 def _scaled(picture: Image.Image, height: int) -> Image.Image:
     width = max(1, round(picture.width * height / picture.height))
     return picture.resize((width, height), Image.Resampling.LANCZOS)
-
-
-_EXAMPLES = Path(__file__).parents[2] / "examples"
-_PICTURE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 
 
 @click.command

@@ -1,4 +1,4 @@
-"""Bringing a job's final picture to a file: whole, checked, or not at all."""
+"""Following a job until it ends, and downloading its picture whole, checked, or not at all."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ from shared.status import JobStatus
 from shared.terminal import StepBar, format_seconds, show_notice
 from web.cli.client import ApiClient, JobAnswer, JobView
 from web.cli.output import DownloadDamaged, Output, ServiceProblem, ServiceUnreachable
+
+_WAIT_SECONDS = 20
+_SHORTEST_ROUND_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 5.0
 
 
 def save_picture(client: ApiClient, job: JobView, out: Path | None) -> Path:
@@ -53,11 +57,6 @@ def save_picture(client: ApiClient, job: JobView, out: Path | None) -> Path:
     finally:
         partial.unlink(missing_ok=True)
     return target
-
-
-_WAIT_SECONDS = 20
-_SHORTEST_ROUND_SECONDS = 0.2
-_LONGEST_PAUSE_SECONDS = 5.0
 
 
 def follow_job(

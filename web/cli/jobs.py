@@ -1,4 +1,4 @@
-"""`atelier status`: show one job as it is now."""
+"""The commands on jobs that exist: status, watch, list, download, and every action."""
 
 from __future__ import annotations
 
@@ -23,6 +23,15 @@ from web.cli.options import (
     url_option,
 )
 from web.cli.output import Output, exit_code_for
+
+#: id, status, step, created, and the gaps between them.
+_OTHER_COLUMNS = 36 + 9 + 9 + 16 + 2 * 4
+_COLOURS = {
+    JobStatus.RUNNING: "cyan",
+    JobStatus.SUCCEEDED: "green",
+    JobStatus.FAILED: "red",
+    JobStatus.EXPIRED: "red",
+}
 
 
 @click.command
@@ -94,16 +103,6 @@ def watch(ctx: click.Context, output: Output, job_id: str, *, timeout: float, ur
     report_end(job, output)
     output.answer(job.document, job.status.value)
     ctx.exit(exit_code_for(job.status))
-
-
-#: id, status, step, created, and the gaps between them.
-_OTHER_COLUMNS = 36 + 9 + 9 + 16 + 2 * 4
-_COLOURS = {
-    JobStatus.RUNNING: "cyan",
-    JobStatus.SUCCEEDED: "green",
-    JobStatus.FAILED: "red",
-    JobStatus.EXPIRED: "red",
-}
 
 
 @click.command

@@ -1,12 +1,11 @@
-"""The entry point of `atelier`: finds the command, loads only that one, and turns errors into exit codes."""
+"""The entry point of `atelier`: the table of its commands; errors become exit codes."""
 
 from __future__ import annotations
-
-from importlib import import_module
 
 import click
 
 from shared.errors import AtelierError
+from shared.terminal import LazyGroup
 from web.cli.output import CliError, Output
 
 #: Command: its module and function, and the one line that the list of commands shows without importing it.
@@ -34,25 +33,8 @@ _COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
-    """A group that imports a command's module only when that command is called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Return the names of all commands, in the order of use."""
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import and return a command; None when there is none of this name."""
-        if cmd_name not in _COMMANDS:
-            return None
-        module, _, function = _COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(import_module(module), function)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands from the table above."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, _COMMANDS[name][1]) for name in self.list_commands(ctx)])
+class AtelierGroup(LazyGroup):
+    """The commands of `atelier`, with its exit codes."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the exit codes."""
@@ -77,7 +59,9 @@ class LazyGroup(click.Group):
 
 
 @click.group(
-    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+    cls=AtelierGroup,
+    table=_COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(package_name="atelier", prog_name="atelier")
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The errors of the command line alone; those that a job or an answer can carry are in `shared.errors`."""
+"""What a command writes and how it ends: output, exit codes, and the errors of the command line alone."""
 
 from __future__ import annotations
 

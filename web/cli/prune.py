@@ -13,12 +13,11 @@ from shared.clock import utc_now
 from shared.errors import InvalidSettings
 from shared.logs import configure_logs
 from shared.settings import Settings, load_settings
-from shared.storage import open_store
+from web.backend import Backend
 from web.cli.options import json_option
 from web.cli.output import ExitCode, Output
 from web.control.garbage import Finding
 from web.control.pruner import Pruner, Removal
-from web.db.database import Database
 
 
 @click.command
@@ -36,19 +35,13 @@ def prune(ctx: click.Context, *, dry_run: bool, verbose: bool) -> None:
     settings = load_settings(os.environ)
     configure_logs(settings.model_copy(update={"log_level": "warning", "log_format": "console"}))
     _require_database(settings)
-    database = Database(settings.resolved_database_url)
+    backend = Backend.open(settings, upgrade=False)
     try:
-        pruner = Pruner(
-            database,
-            open_store(settings.resolved_storage_url),
-            retention_days=settings.retention_days,
-            garbage_hours=settings.garbage_hours,
-            clock=utc_now,
-        )
+        pruner = Pruner(backend, clock=utc_now)
         plan = pruner.plan()
         removal = Removal(removed=plan) if dry_run else pruner.remove(plan)
     finally:
-        database.close()
+        backend.close()
     kinds = _by_kind(removal.removed)
     document: dict[str, object] = {"dry_run": dry_run, "kinds": kinds, "failed": len(removal.failed)}
     if verbose:

@@ -1,4 +1,4 @@
-"""`atelier web`: the web process."""
+"""`atelier web` and `atelier control`: the two processes of the web host."""
 
 from __future__ import annotations
 

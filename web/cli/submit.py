@@ -1,4 +1,4 @@
-"""Handing a job in once, whatever becomes of the connection meanwhile."""
+"""`atelier submit`: submit a job once, whatever the connection does; follow it, fetch its picture."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ from web.jobs.fields import MAX_TIMEOUT_SECONDS
 
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
+_PICTURE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
+_SECONDS = click.FloatRange(min=0, min_open=True, max=MAX_TIMEOUT_SECONDS)
 
 
 def hand_in(submit: Callable[[], Submitted], *, output: Output, timeout_seconds: float) -> Submitted:
@@ -72,10 +74,6 @@ def _may_pass(error: ServiceUnreachable | ServiceProblem) -> bool:
     if isinstance(error, ServiceUnreachable):
         return True
     return error.status >= 500 or error.problem_code == "idempotency_key_in_use"
-
-
-_PICTURE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
-_SECONDS = click.FloatRange(min=0, min_open=True, max=MAX_TIMEOUT_SECONDS)
 
 
 @click.command(cls=StyleCommand)

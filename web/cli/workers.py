@@ -1,4 +1,4 @@
-"""`atelier workers`: the workers that are connected, as a table or as JSON."""
+"""The commands on workers: list them, show the queue, drain one."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ from datetime import datetime
 from shared.clock import to_rfc3339
 from shared.errors import QueueDeadlinePassed, StaleJob
 from shared.logs import get_logger
-from shared.redis.live import Flag, Flags, ProgressStore
-from web.db.database import Database
+from shared.redis.live import Flag
+from web.backend import Backend
 from web.db.models import Job
 from web.jobs.queries import jobs_to_expire
 from web.jobs.states import Trigger
@@ -21,31 +21,27 @@ _log = get_logger(__name__)
 class Deadlines:
     """Ends what waited too long."""
 
-    def __init__(
-        self, database: Database, flags: Flags, board: ProgressStore, *, clock: Callable[[], datetime]
-    ) -> None:
-        self._database = database
-        self._flags = flags
-        self._board = board
+    def __init__(self, backend: Backend, *, clock: Callable[[], datetime]) -> None:
+        self._backend = backend
         self._clock = clock
 
     def expire(self) -> int:
         """Expire every queued job whose deadline is over; return how many there were."""
         now = self._clock()
-        with self._database.read() as session:
+        with self._backend.database.read() as session:
             due = jobs_to_expire(session, now)
         expired = [job for job in due if self._expire_one(job, now)]
         for job in expired:
             _log.info("job_expired", job_id=job.id)
-            self._flags.raise_flag(job.id, job.attempt, Flag.CANCEL)
-            self._board.notify(job.id)
+            self._backend.redis.flags.raise_flag(job.id, job.attempt, Flag.CANCEL)
+            self._backend.redis.progress.notify(job.id)
         return len(expired)
 
     def _expire_one(self, job: Job, now: datetime) -> bool:
         deadline = to_rfc3339(job.queue_deadline or now)
         error = QueueDeadlinePassed(f"no worker took the job before {deadline}")
         try:
-            with self._database.write() as session:
+            with self._backend.database.write() as session:
                 current = session.merge(job, load=False)
                 values = {"error": error.to_json(), "leader_id": None}
                 apply_trigger(session, current, Trigger.EXPIRE, now=now, values=values)

@@ -9,10 +9,9 @@ from shared.broker import Dispatch
 from shared.logs import get_logger
 from shared.options import StyleOptions
 from shared.protocol import InputPicture, JobMessage, Origin
-from shared.redis.claims import Claims
 from shared.storage.layout import asset_key
+from web.backend import Backend
 from web.control.projector import Projector
-from web.db.database import Database
 from web.db.models import Job
 from web.jobs.queries import QueuedAttempt, dispatched_before, jobs_to_dispatch, mark_dispatched
 
@@ -44,19 +43,10 @@ def _origin(job: Job) -> Origin | None:
 class Dispatcher:
     """Sends what is due, and sends again what the broker has lost."""
 
-    def __init__(
-        self,
-        database: Database,
-        dispatch: Dispatch,
-        claims: Claims,
-        *,
-        lease_seconds: float,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self._database = database
+    def __init__(self, backend: Backend, dispatch: Dispatch, *, clock: Callable[[], datetime]) -> None:
+        self._backend = backend
         self._dispatch = dispatch
-        self._claims = claims
-        self._taken_for = timedelta(seconds=lease_seconds)
+        self._taken_for = timedelta(seconds=backend.settings.lease_seconds)
         self._clock = clock
 
     def send_due(self) -> int:
@@ -65,7 +55,7 @@ class Dispatcher:
         Raises:
             RedisUnavailable: those not sent stay due.
         """
-        with self._database.read() as session:
+        with self._backend.database.read() as session:
             due = jobs_to_dispatch(session, limit=_BATCH)
         sent: list[QueuedAttempt] = []
         try:
@@ -82,14 +72,14 @@ class Dispatcher:
         The order matters: rows, broker, leases, then the rest of the stream; only what is still queued after
         that is lost. Being wrong is cheap, since a duplicate is dropped by its claim.
         """
-        with self._database.read() as session:
+        with self._backend.database.read() as session:
             now = self._clock()
             sent = dispatched_before(session, now - _GRACE, now=now)
         if not sent:
             return 0
         waiting = self._dispatch.waiting_ids(held_since=self._clock() - self._taken_for)
         missing = [attempt for attempt in sent if attempt.message_id not in waiting]
-        unheld = set(self._claims.without_lease(attempt.job_id for attempt in missing))
+        unheld = set(self._backend.redis.claims.without_lease(attempt.job_id for attempt in missing))
         projector.drain()
         lost = [attempt for attempt in missing if attempt.job_id in unheld]
         if lost:
@@ -99,5 +89,5 @@ class Dispatcher:
 
     def _mark(self, attempts: list[QueuedAttempt], moment: datetime | None) -> None:
         if attempts:
-            with self._database.write() as session:
+            with self._backend.database.write() as session:
                 mark_dispatched(session, attempts, moment)

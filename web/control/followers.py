@@ -1,4 +1,4 @@
-"""The coalescer: a job with the same work as one under way waits for it, and is given its result."""
+"""Followers: jobs with the same work as one under way wait for it, and are given its result."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from sqlalchemy.orm import Session
 
 from shared.errors import ArtifactCorrupt, ArtifactMissing, NotFound, StaleJob, StorageUnavailable
 from shared.logs import get_logger
-from shared.redis.live import ProgressStore
 from shared.status import JobStatus
-from shared.storage.store import ArtifactStore
-from web.db.database import Database
+from web.backend import Backend
 from web.db.models import Job
 from web.jobs.queries import followers_to_settle, get_job
 from web.jobs.reuse import copy_outputs, find_under_way, give_result
@@ -38,20 +36,16 @@ def decide_follow(leader: JobStatus | None) -> Follow:
     return Follow.WAIT if leader in (JobStatus.QUEUED, JobStatus.RUNNING) else Follow.LEAVE
 
 
-class Coalescer:
+class Followers:
     """Looks after the followers."""
 
-    def __init__(
-        self, database: Database, store: ArtifactStore, board: ProgressStore, *, clock: Callable[[], datetime]
-    ) -> None:
-        self._database = database
-        self._store = store
-        self._board = board
+    def __init__(self, backend: Backend, *, clock: Callable[[], datetime]) -> None:
+        self._backend = backend
         self._clock = clock
 
     def follow(self) -> int:
         """Give results to followers, or let them go on alone; return how many stopped waiting."""
-        with self._database.read() as session:
+        with self._backend.database.read() as session:
             waiting = [(job, _leader(session, job)) for job in followers_to_settle(session)]
         return sum(self._follow_one(job, leader) for job, leader in waiting)
 
@@ -68,26 +62,26 @@ class Coalescer:
         except StaleJob as error:
             _log.info("follow_stale", job_id=job.id, reason=error.detail)
             return False
-        self._board.notify(job.id)
+        self._backend.redis.progress.notify(job.id)
         return True
 
     def _copied(self, job: Job, leader: Job) -> list[dict[str, Any]] | None:
         """Return copies of the leader's outputs; nothing when they cannot be had: it is computed then."""
         try:
-            return copy_outputs(self._store, leader, job.id, job.attempt)
+            return copy_outputs(self._backend.storage, leader, job.id, job.attempt)
         except (ArtifactMissing, ArtifactCorrupt, StorageUnavailable) as error:
             _log.warning("result_not_reused", job_id=job.id, leader_id=leader.id, detail=error.detail)
             return None
 
     def _take(self, job: Job, leader: Job, outputs: list[dict[str, Any]]) -> None:
-        with self._database.write() as session:
+        with self._backend.database.write() as session:
             current = session.merge(job, load=False)
             give_result(session, current, leader, outputs, now=self._clock())
         _log.info("result_reused", job_id=job.id, leader_id=leader.id)
 
     def _leave(self, job: Job) -> None:
         """Let a job go on alone; those behind it then follow it, or each would do the same work."""
-        with self._database.write() as session:
+        with self._backend.database.write() as session:
             current = session.merge(job, load=False)
             other = find_under_way(session, job.work_sha256, caller=job.caller) if job.work_sha256 else None
             leader_id = other.id if other else None

@@ -1,4 +1,4 @@
-"""What may be removed: decisions about rows and files that were read before. Does nothing itself.
+"""Garbage: what may be removed, decided about rows and files that the storage scan has read.
 
 What is not known here, by name or by place, stays.
 """
@@ -14,8 +14,8 @@ from enum import StrEnum
 from shared.clock import to_rfc3339
 from shared.errors import ArtifactMissing
 from shared.storage.layout import asset_key, job_folder, marker_key
-from shared.storage.store import ArtifactStore, StoredFile
-from web.db.database import Database
+from shared.storage.store import StoredFile
+from web.backend import Backend
 from web.jobs import retention
 from web.jobs.idempotency import KEPT
 from web.jobs.retention import JobRow, UnusedAsset
@@ -30,6 +30,10 @@ _ATTEMPT_FILE = re.compile(
     r"jobs/[^/]+/attempt-(\d+)/"
     r"(?:checkpoint-\d+\.(?:safetensors|png)|(preview)\.jpg|result-[0-9a-f]+\.png|result\.json)"
 )
+_JOB_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_PAGE = 1000
+#: Entries of inbox and idempotency keys are so small that many of them count as one row.
+_ENTRIES_A_ROW = 50
 
 
 class Kind(StrEnum):
@@ -195,18 +199,13 @@ def _newest_preview(files: Sequence[StoredFile], row: JobRow) -> set[str]:
 
 
 _ASSETS, _CHECK, _JOBS = "assets", "check", "jobs"
-_JOB_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_PAGE = 1000
-#: Entries of inbox and idempotency keys are so small that many of them count as one row.
-_ENTRIES_A_ROW = 50
 
 
-class Survey:
+class StorageScan:
     """Looks at the database and at places of the storage; a place is a folder looked at as a whole."""
 
-    def __init__(self, database: Database, store: ArtifactStore) -> None:
-        self._database = database
-        self._store = store
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
 
     def rows(self, cutoffs: Cutoffs, *, limit: int | None) -> list[Finding]:
         """Return the rows that may go, at most `limit` of each kind, oldest first.
@@ -214,7 +213,7 @@ class Survey:
         Raises:
             DatabaseUnavailable, StorageUnavailable: when they fail. The same holds for all that follows.
         """
-        with self._database.read() as session:
+        with self._backend.database.read() as session:
             jobs = (
                 retention.expired_jobs(session, cutoffs.completed, limit=limit) if cutoffs.completed else []
             )
@@ -225,7 +224,7 @@ class Survey:
             }
         findings = []
         for job_id, completed_at in jobs:
-            size_bytes = sum(file.size_bytes for file in self._store.inventory(job_folder(job_id)))
+            size_bytes = sum(file.size_bytes for file in self._backend.storage.inventory(job_folder(job_id)))
             reason = f"it ended at {to_rfc3339(completed_at)}"
             findings.append(Finding(Kind.EXPIRED_JOB, job_id, reason, size_bytes))
         for asset in assets:
@@ -251,7 +250,9 @@ class Survey:
                 found += [_CHECK] if after < _CHECK else []
             elif after.partition("/")[0] <= root:
                 last = after.removeprefix(root + "/") if after.startswith(root + "/") else ""
-                found += [f"{root}/{name}" for name in self._store.folders(root, after=last, limit=limit)]
+                found += [
+                    f"{root}/{name}" for name in self._backend.storage.folders(root, after=last, limit=limit)
+                ]
         return found[:limit]
 
     def all_places(self) -> Iterator[str]:
@@ -267,11 +268,11 @@ class Survey:
         Files are read before rows: what is added in between only makes more of them needed. Next to a
         database that knows nothing at all, nothing is an orphan: more likely it is the wrong database.
         """
-        files = self._store.inventory(place)
+        files = self._backend.storage.inventory(place)
         root, _, name = place.partition("/")
         if root == _CHECK:
             return decide_check_folder(files, before=cutoffs.garbage)
-        with self._database.read() as session:
+        with self._backend.database.read() as session:
             if retention.is_empty(session):
                 return []
             if root == _JOBS:
@@ -285,6 +286,6 @@ class Survey:
 
     def _file(self, sha256: str) -> StoredFile | None:
         try:
-            return self._store.stat(asset_key(sha256))
+            return self._backend.storage.stat(asset_key(sha256))
         except ArtifactMissing:
             return None

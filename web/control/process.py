@@ -1,4 +1,4 @@
-"""The control process: one loop over projector, dispatcher and rescuer."""
+"""The control process: one loop over projector, dispatcher, rescuer and the parts that run now and then."""
 
 from __future__ import annotations
 
@@ -14,19 +14,14 @@ from shared.broker import Dispatch
 from shared.clock import utc_now
 from shared.errors import ServiceError
 from shared.logs import configure_logs, get_logger
-from shared.redis.claims import Claims
-from shared.redis.connection import Epoch, connect_redis
-from shared.redis.live import Flags, ProgressStore
-from shared.redis.stream import EventStream
 from shared.settings import Settings
-from shared.storage import open_store
+from web.backend import Backend
 from web.control.deadlines import Deadlines
 from web.control.dispatcher import Dispatcher
-from web.control.followers import Coalescer
+from web.control.followers import Followers
 from web.control.projector import Projector
 from web.control.pruner import Pruner
 from web.control.rescuer import Rescuer
-from web.db.database import Database
 
 _log = get_logger(__name__)
 _RETRY_SECONDS = 1.0
@@ -45,26 +40,15 @@ class Control:
         self._settings = settings
         self._clock_seconds = clock_seconds
         self.clock = clock
-        self.database = Database(settings.resolved_database_url)
-        self.database.upgrade()
-        self._client = connect_redis(settings)
-        claims = Claims(self._client, lease_seconds=settings.lease_seconds)
-        flags, board = Flags(self._client), ProgressStore(self._client)
-        store = open_store(settings.resolved_storage_url)
-        self._epoch = Epoch(self._client)
+        self.backend = backend = Backend.open(settings)
+        self._dispatch = Dispatch(settings, backend.redis.client)
         self._knows_redis = False
-        self._dispatch = Dispatch(settings, self._client)
-        self.projector = Projector(self.database, EventStream(self._client), board, flags, clock=clock)
-        self.dispatcher = Dispatcher(
-            self.database, self._dispatch, claims, lease_seconds=settings.lease_seconds, clock=clock
-        )
-        self.rescuer = Rescuer(self.database, store, claims, flags, board, clock=clock)
-        self.deadlines = Deadlines(self.database, flags, board, clock=clock)
-        self.coalescer = Coalescer(self.database, store, board, clock=clock)
-        self.pruner = Pruner(
-            self.database, store, retention_days=settings.retention_days,
-            garbage_hours=settings.garbage_hours, clock=clock,
-        )  # fmt: skip
+        self.projector = Projector(backend, clock=clock)
+        self.dispatcher = Dispatcher(backend, self._dispatch, clock=clock)
+        self.rescuer = Rescuer(backend, clock=clock)
+        self.deadlines = Deadlines(backend, clock=clock)
+        self.followers = Followers(backend, clock=clock)
+        self.pruner = Pruner(backend, clock=clock)
         self._next_rescue = clock_seconds()
         self._next_prune = clock_seconds() + settings.prune_seconds
 
@@ -77,9 +61,9 @@ class Control:
         try:
             self._apply_reports()
             self.deadlines.expire()
-            self.coalescer.follow()
+            self.followers.follow()
             self.dispatcher.send_due()
-            if self._epoch.is_new():
+            if self.backend.redis.epoch.is_new():
                 # At the first start that is as it should be; later it lost what it had.
                 log = _log.warning if self._knows_redis else _log.info
                 log("redis_is_new", detail="it has no data of an earlier time")
@@ -111,8 +95,7 @@ class Control:
     def close(self) -> None:
         """Close all connections."""
         self._dispatch.close()
-        self._client.close()
-        self.database.close()
+        self.backend.close()
 
 
 def run_control(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""What a worker's report does to a job: the decision, and its writing."""
+"""The projector: event stream → database. Each report is applied exactly once, then acknowledged."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sqlalchemy.orm import Session
 from shared.errors import UnreadableMessage
 from shared.logs import get_logger
 from shared.protocol import EventType, WorkerEvent, read_event
-from shared.redis.live import Flag, Flags, ProgressStore
-from shared.redis.stream import Delivery, EventStream
+from shared.redis.live import Flag
+from shared.redis.stream import Delivery
 from shared.status import JobStatus
-from web.db.database import Database
+from web.backend import Backend
 from web.db.models import Job
 from web.jobs.queries import get_jobs
-from web.jobs.states import PAUSING, Trigger, is_legal
+from web.jobs.states import PAUSING, WORKER_DRAINED, Trigger, is_legal
 from web.jobs.transitions import (
     HistoryEntry,
     apply_trigger,
@@ -37,7 +37,11 @@ _TRIGGERS = {
     EventType.PAUSED: Trigger.PAUSED,
     EventType.RELEASED: Trigger.RELEASED,
 }
-_REASONS = {Trigger.RELEASED: "worker_drained"}
+_REASONS = {Trigger.RELEASED: WORKER_DRAINED}
+_log = get_logger(__name__)
+_BATCH = 100
+#: Reports to a transaction: many to one wait for the disk, and few enough that others come to write, too.
+_TRANSACTION = 50
 
 
 @dataclass(frozen=True)
@@ -149,12 +153,6 @@ def _write_end(session: Session, job: Job, trigger: Trigger, data: dict[str, Any
     save_attempt(session, job.id, job.attempt, ended_at=now, outcome=trigger.value)
 
 
-_log = get_logger(__name__)
-_BATCH = 100
-#: Reports to a transaction: many to one wait for the disk, and few enough that others come to write, too.
-_TRANSACTION = 50
-
-
 @dataclass(frozen=True)
 class _Applied:
     """A report that was dealt with: the attempt its job was at, and why it was ignored, if it was."""
@@ -167,19 +165,8 @@ class _Applied:
 class Projector:
     """Applies reports in the order of the stream."""
 
-    def __init__(
-        self,
-        database: Database,
-        stream: EventStream,
-        board: ProgressStore,
-        flags: Flags,
-        *,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self._database = database
-        self._stream = stream
-        self._board = board
-        self._flags = flags
+    def __init__(self, backend: Backend, *, clock: Callable[[], datetime]) -> None:
+        self._backend = backend
         self._clock = clock
         self._has_pending = True
 
@@ -190,20 +177,20 @@ class Projector:
             RedisUnavailable, DatabaseUnavailable: what was applied stays applied, and is not applied again.
         """
         # What was delivered but not acknowledged before a fault comes first, or order would be lost.
-        deliveries = self._stream.pending(count=_BATCH) if self._has_pending else []
+        deliveries = self._backend.redis.stream.pending(count=_BATCH) if self._has_pending else []
         if not deliveries:
             self._has_pending = False
-            deliveries = self._stream.fresh(count=_BATCH, block_ms=block_ms)
+            deliveries = self._backend.redis.stream.fresh(count=_BATCH, block_ms=block_ms)
         if deliveries:
             self._has_pending = True
             self._apply_all([event for delivery in deliveries if (event := _event(delivery))])
-            self._stream.acknowledge(deliveries)
+            self._backend.redis.stream.acknowledge(deliveries)
             self._has_pending = False
         return len(deliveries)
 
     def drain(self) -> None:
         """Apply everything that is in the stream now, however much is added meanwhile."""
-        left = self._stream.length()
+        left = self._backend.redis.stream.length()
         while left > 0 and (count := self.step(block_ms=None)):
             left -= count
 
@@ -213,11 +200,11 @@ class Projector:
 
     def _apply_all(self, events: list[WorkerEvent]) -> None:
         for start in range(0, len(events), _TRANSACTION):
-            with self._database.write() as session:
+            with self._backend.database.write() as session:
                 applied = self._write(session, events[start : start + _TRANSACTION])
             for told in applied:
                 self._tell(told)
-            self._board.notify(*{told.event.job_id for told in applied})
+            self._backend.redis.progress.notify(*{told.event.job_id for told in applied})
 
     def _write(self, session: Session, events: list[WorkerEvent]) -> list[_Applied]:
         now = self._clock()
@@ -242,7 +229,7 @@ class Projector:
         if event.type is EventType.CLAIMED and applied.ignored and event.attempt <= applied.attempt:
             # It was claimed in the very moment it was canceled, paused, expired or deleted. Or Redis lost its
             # fences, and who had lost the job took its lease again, away from the next attempt.
-            self._flags.raise_flag(event.job_id, event.attempt, Flag.CANCEL)
+            self._backend.redis.flags.raise_flag(event.job_id, event.attempt, Flag.CANCEL)
 
 
 def _write_one(session: Session, job: Job | None, event: WorkerEvent, *, now: datetime) -> _Applied:

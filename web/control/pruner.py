@@ -21,9 +21,8 @@ from itertools import groupby
 from shared.errors import ArtifactMissing, StorageUnavailable
 from shared.logs import get_logger
 from shared.storage.layout import asset_key, asset_thumbnail_key, job_folder
-from shared.storage.store import ArtifactStore
-from web.control.garbage import Cutoffs, Finding, Kind, Survey, cutoffs_at
-from web.db.database import Database
+from web.backend import Backend
+from web.control.garbage import Cutoffs, Finding, Kind, StorageScan, cutoffs_at
 from web.db.models import Asset
 from web.jobs import retention
 
@@ -45,21 +44,10 @@ class Removal:
 class Pruner:
     """Removes what is no longer to be kept; `garbage_hours` is how old an orphan must be at least."""
 
-    def __init__(
-        self,
-        database: Database,
-        store: ArtifactStore,
-        *,
-        retention_days: float,
-        garbage_hours: float,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self._database = database
-        self._store = store
-        self._retention_days = retention_days
-        self._garbage_hours = garbage_hours
+    def __init__(self, backend: Backend, *, clock: Callable[[], datetime]) -> None:
+        self._backend = backend
         self._clock = clock
-        self._survey = Survey(database, store)
+        self._survey = StorageScan(backend)
         self._found: list[Finding] = []
         self._after = ""
 
@@ -129,7 +117,9 @@ class Pruner:
 
     def _cutoffs(self) -> Cutoffs:
         return cutoffs_at(
-            self._clock(), retention_days=self._retention_days, garbage_hours=self._garbage_hours
+            self._clock(),
+            retention_days=self._backend.settings.retention_days,
+            garbage_hours=self._backend.settings.garbage_hours,
         )
 
     def _remove_files(self, place: str, findings: list[Finding], removal: Removal) -> None:
@@ -140,10 +130,10 @@ class Pruner:
                 gone = False
             elif finding.kind is Kind.ORPHANED_JOB:
                 # A job's id is new when its first file is written: an old folder's row can only be gone.
-                self._store.delete_tree(finding.name)
+                self._backend.storage.delete_tree(finding.name)
                 gone = True
             else:
-                gone = self._store.delete_older(finding.name, cutoffs.garbage)
+                gone = self._backend.storage.delete_older(finding.name, cutoffs.garbage)
             (removal.removed if gone else removal.kept).append(finding)
 
     def _remove_row(self, finding: Finding, removal: Removal) -> None:
@@ -153,7 +143,7 @@ class Pruner:
         elif finding.kind is Kind.UNUSED_ASSET:
             gone = self._remove_asset(finding.name, cutoffs)
         else:
-            with self._database.write() as session:
+            with self._backend.database.write() as session:
                 if finding.kind is Kind.INBOX_ENTRY:
                     count = retention.delete_inbox(session, before=cutoffs.inbox, limit=finding.count)
                 else:
@@ -166,30 +156,30 @@ class Pruner:
     def _remove_job(self, job_id: str, cutoffs: Cutoffs) -> bool:
         if cutoffs.completed is None:
             return False
-        with self._database.write() as session:
+        with self._backend.database.write() as session:
             if not retention.delete_expired_job(session, job_id, before=cutoffs.completed):
                 return False
-        self._store.delete_tree(job_folder(job_id))
+        self._backend.storage.delete_tree(job_folder(job_id))
         return True
 
     def _remove_asset(self, asset_id: str, cutoffs: Cutoffs) -> bool:
-        with self._database.read() as session:
+        with self._backend.database.read() as session:
             asset = session.get(Asset, asset_id)
         if asset is None:
             return False
         key = asset_key(asset.sha256)
         try:
-            if self._store.stat(key).modified_at >= cutoffs.garbage:
+            if self._backend.storage.stat(key).modified_at >= cutoffs.garbage:
                 return False
         except ArtifactMissing:
             pass
-        with self._database.write() as session:
+        with self._backend.database.write() as session:
             if not retention.delete_unused_asset(session, asset_id, before=cutoffs.garbage):
                 return False
-        with self._database.read() as session:
+        with self._backend.database.read() as session:
             is_known = bool(retention.known_pictures(session, [asset.sha256]))
-        if not is_known and self._store.delete_older(key, cutoffs.garbage):
-            self._store.delete(asset_thumbnail_key(asset.sha256))
+        if not is_known and self._backend.storage.delete_older(key, cutoffs.garbage):
+            self._backend.storage.delete(asset_thumbnail_key(asset.sha256))
         return True
 
 

@@ -10,18 +10,16 @@ from typing import Any
 from shared.errors import ArtifactCorrupt, ArtifactMissing, StaleJob, WorkerLost
 from shared.logs import get_logger
 from shared.protocol import EventType, JobMessage, ResultMarker, WorkerEvent, read_marker
-from shared.redis.claims import Claims
-from shared.redis.live import Flag, Flags, ProgressStore
+from shared.redis.live import Flag
 from shared.status import JobStatus
 from shared.storage.layout import marker_key
-from shared.storage.store import ArtifactStore
+from web.backend import Backend
 from web.control.dispatcher import message_for
 from web.control.projector import Projector
-from web.db.database import Database
 from web.db.models import Job
 from web.jobs.actions import next_attempt
 from web.jobs.queries import get_job, get_jobs, jobs_held_by_workers
-from web.jobs.states import PAUSING, Trigger
+from web.jobs.states import PAUSING, WORKER_LOST, Trigger
 from web.jobs.transitions import apply_trigger, save_attempt
 
 _log = get_logger(__name__)
@@ -51,21 +49,8 @@ def decide_rescue(
 class Rescuer:
     """Looks after the jobs that workers should hold."""
 
-    def __init__(
-        self,
-        database: Database,
-        store: ArtifactStore,
-        claims: Claims,
-        flags: Flags,
-        board: ProgressStore,
-        *,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self._database = database
-        self._store = store
-        self._claims = claims
-        self._flags = flags
-        self._board = board
+    def __init__(self, backend: Backend, *, clock: Callable[[], datetime]) -> None:
+        self._backend = backend
         self._clock = clock
 
     def rescue(self, projector: Projector) -> int:
@@ -74,22 +59,22 @@ class Rescuer:
         The order matters: leases first, then the rest of the stream, then the markers. The other way round a
         job that ends in between would be taken for lost, and computed twice.
         """
-        with self._database.read() as session:
+        with self._backend.database.read() as session:
             held = jobs_held_by_workers(session)
         for job in held:
             if job.job_status is JobStatus.CANCELING:
-                self._flags.raise_flag(job.id, job.attempt, Flag.CANCEL)
+                self._backend.redis.flags.raise_flag(job.id, job.attempt, Flag.CANCEL)
             elif job.status_reason == PAUSING:
-                self._flags.raise_flag(job.id, job.attempt, Flag.PAUSE)
-        lost = set(self._claims.without_lease(job.id for job in held))
+                self._backend.redis.flags.raise_flag(job.id, job.attempt, Flag.PAUSE)
+        lost = set(self._backend.redis.claims.without_lease(job.id for job in held))
         if not lost:
             return 0
         projector.drain()
-        with self._database.read() as session:
+        with self._backend.database.read() as session:
             rows = get_jobs(session, lost)
         # A job that ended with that, or was begun anew, is not lost.
         suspects = [job for job in held if job.id in lost and _is_as_seen(rows.get(job.id), job)]
-        still_lost = set(self._claims.without_lease(job.id for job in suspects))
+        still_lost = set(self._backend.redis.claims.without_lease(job.id for job in suspects))
         return sum(self._rescue_one(job, projector) for job in suspects if job.id in still_lost)
 
     def _rescue_one(self, seen: Job, projector: Projector) -> bool:
@@ -99,7 +84,7 @@ class Rescuer:
             projector.apply(_success(message_for(seen), marker, self._clock()))
             return True
         try:
-            with self._database.write() as session:
+            with self._backend.database.write() as session:
                 job = get_job(session, seen.id)
                 if not _is_as_seen(job, seen):
                     return False
@@ -107,9 +92,9 @@ class Rescuer:
                     job.job_status, job.attempt, lost_workers=job.lost_workers,
                     max_attempts=job.max_attempts, pausing=job.status_reason == PAUSING,
                 )  # fmt: skip
-                save_attempt(session, job.id, job.attempt, ended_at=self._clock(), outcome="worker_lost")
+                save_attempt(session, job.id, job.attempt, ended_at=self._clock(), outcome=WORKER_LOST)
                 apply_trigger(
-                    session, job, rescue.trigger, now=self._clock(), reason="worker_lost",
+                    session, job, rescue.trigger, now=self._clock(), reason=WORKER_LOST,
                     values=_values(job, rescue),
                 )  # fmt: skip
                 status, attempt = job.job_status, job.attempt
@@ -118,13 +103,13 @@ class Rescuer:
             return False
         _log.warning("job_rescued", job_id=seen.id, attempt=attempt, status=status, worker_id=seen.worker_id)
         # Also when it ended: a worker that was only asleep must learn that it lost the job.
-        self._claims.fence(seen.id, seen.attempt + 1)
-        self._board.notify(seen.id)
+        self._backend.redis.claims.fence(seen.id, seen.attempt + 1)
+        self._backend.redis.progress.notify(seen.id)
         return True
 
     def _marker(self, job_id: str, attempt: int) -> ResultMarker | None:
         try:
-            return read_marker(self._store.read(marker_key(job_id, attempt)))
+            return read_marker(self._backend.storage.read(marker_key(job_id, attempt)))
         except ArtifactMissing:
             return None
         except ArtifactCorrupt as error:

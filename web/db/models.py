@@ -1,4 +1,4 @@
-"""The base of all tables, and the one way a moment is stored."""
+"""The tables: jobs with their history, assets, idempotency keys; and the one way a moment is stored."""
 
 from __future__ import annotations
 
@@ -217,16 +217,3 @@ class JobLabel(Base):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
     value: Mapped[str]
-
-
-__all__ = [
-    "Asset",
-    "Base",
-    "IdempotencyKey",
-    "InboxEntry",
-    "Job",
-    "JobAttempt",
-    "JobCheckpoint",
-    "JobEvent",
-    "JobLabel",
-]

@@ -1,4 +1,4 @@
-"""What people ask of a job, as writes of its row: cancel, pause, resume, retry, extend, delete."""
+"""The actions on a job: the row is written first, then its worker and those who watch are told."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from shared.options import parse_options
 from shared.redis.live import Flag
 from shared.status import JobStatus
 from shared.storage.layout import job_folder
+from web.backend import Backend
 from web.db.models import Job, JobCheckpoint
 from web.jobs.forking import find_kept
 from web.jobs.idempotency import NoteKey, note_no_key
@@ -32,7 +33,13 @@ from web.jobs.queries import get_job
 from web.jobs.retention import delete_final_job
 from web.jobs.states import PAUSING, Trigger, allowed_requests, next_status
 from web.jobs.transitions import apply_trigger, list_checkpoints, write_changes
-from web.services import Services
+
+_TRIES = 5
+#: A queued job counts: its message may have been taken in this very moment.
+_PERHAPS_HELD = (JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.CANCELING)
+_log = get_logger(__name__)
+#: A write of a job's row, as `web.jobs.actions` has them.
+Write = Callable[[Session, Job], None]
 
 
 def next_attempt(job: Job) -> dict[str, Any]:
@@ -173,16 +180,7 @@ def _asked_again(job: Job, now: datetime) -> dict[str, Any]:
     }
 
 
-_TRIES = 5
-#: A queued job counts: its message may have been taken in this very moment.
-_PERHAPS_HELD = (JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.CANCELING)
-_log = get_logger(__name__)
-
-#: A write of a job's row, as `web.jobs.actions` has them.
-Write = Callable[[Session, Job], None]
-
-
-def cancel_job(services: Services, job_id: str, *, caller: str, now: datetime) -> None:
+def cancel_job(backend: Backend, job_id: str, *, caller: str, now: datetime) -> None:
     """Cancel a caller's job.
 
     Raises:
@@ -191,28 +189,28 @@ def cancel_job(services: Services, job_id: str, *, caller: str, now: datetime) -
         StaleJob: when others kept changing it. The same holds for all functions here.
     """
     write = partial(write_cancel, now=now)
-    _change(services, job_id, write, caller=caller, flag=Flag.CANCEL)
+    _change(backend, job_id, write, caller=caller, flag=Flag.CANCEL)
 
 
-def pause_job(services: Services, job_id: str, *, caller: str, now: datetime) -> None:
+def pause_job(backend: Backend, job_id: str, *, caller: str, now: datetime) -> None:
     """Pause a caller's job; a running one is paused when its worker has saved a checkpoint."""
     write = partial(write_pause, now=now)
-    _change(services, job_id, write, caller=caller, flag=Flag.PAUSE)
+    _change(backend, job_id, write, caller=caller, flag=Flag.PAUSE)
 
 
-def resume_job(services: Services, job_id: str, *, caller: str, now: datetime) -> None:
+def resume_job(backend: Backend, job_id: str, *, caller: str, now: datetime) -> None:
     """Let a caller's paused job go on."""
-    _change(services, job_id, partial(write_resume, now=now), caller=caller)
+    _change(backend, job_id, partial(write_resume, now=now), caller=caller)
 
 
-def retry_job(services: Services, job_id: str, *, caller: str, now: datetime, from_zero: bool) -> None:
+def retry_job(backend: Backend, job_id: str, *, caller: str, now: datetime, from_zero: bool) -> None:
     """Let a caller's job that did not succeed be tried again."""
     write = partial(write_retry, now=now, from_zero=from_zero)
-    _change(services, job_id, write, caller=caller)
+    _change(backend, job_id, write, caller=caller)
 
 
 def extend_job(
-    services: Services,
+    backend: Backend,
     job_id: str,
     *,
     caller: str,
@@ -227,20 +225,20 @@ def extend_job(
         InvalidOptions: when a job may not have so many steps.
         StorageUnavailable: when it cannot be told whether the checkpoint is kept.
     """
-    with services.database.read() as session:
+    with backend.database.read() as session:
         job = get_job(session, job_id, caller=caller)
     # The row may be there while the file is not: then the worker could only fail.
     if job.job_status is JobStatus.SUCCEEDED:
-        find_kept(services, job, job.step)
+        find_kept(backend, job, job.step)
 
     def write(session: Session, job: Job) -> None:
         write_extend(session, job, steps=steps, now=now)
         note_key(session, job.id)
 
-    _change(services, job_id, write, caller=caller)
+    _change(backend, job_id, write, caller=caller)
 
 
-def delete_job(services: Services, job_id: str, *, caller: str) -> None:
+def delete_job(backend: Backend, job_id: str, *, caller: str) -> None:
     """Remove a caller's job that has ended, and all of its files.
 
     The row goes first: what a crash or a failing storage leaves is a folder without a job, and the pruner's.
@@ -248,9 +246,9 @@ def delete_job(services: Services, job_id: str, *, caller: str) -> None:
     Raises:
         NotTerminal: when it has not ended.
     """
-    _change(services, job_id, write_delete, caller=caller)
+    _change(backend, job_id, write_delete, caller=caller)
     try:
-        services.storage.delete_tree(job_folder(job_id))
+        backend.storage.delete_tree(job_folder(job_id))
     except (StorageUnavailable, ArtifactMissing) as error:
         _log.warning("files_left", job_id=job_id, detail=error.detail)
     _log.info("job_deleted", job_id=job_id)
@@ -262,7 +260,7 @@ def decide_flag(before: JobStatus, flag: Flag | None) -> Flag | None:
 
 
 def _change(
-    services: Services,
+    backend: Backend,
     job_id: str,
     write: Write,
     *,
@@ -272,7 +270,7 @@ def _change(
     """Write a change, again while others are quicker; then tell worker and watchers."""
     for left in reversed(range(_TRIES)):
         try:
-            with services.database.write() as session:
+            with backend.database.write() as session:
                 job = get_job(session, job_id, caller=caller)
                 before, attempt = job.job_status, job.attempt
                 write(session, job)
@@ -280,14 +278,14 @@ def _change(
         except StaleJob:
             if not left:
                 raise
-    _tell(services, job_id, attempt, decide_flag(before, flag))
+    _tell(backend, job_id, attempt, decide_flag(before, flag))
 
 
-def _tell(services: Services, job_id: str, attempt: int, flag: Flag | None) -> None:
+def _tell(backend: Backend, job_id: str, attempt: int, flag: Flag | None) -> None:
     """Tell the worker and those who watch; the control process raises a flag again that gets lost."""
     try:
         if flag is not None:
-            services.flags.raise_flag(job_id, attempt, flag)
-        services.board.notify(job_id)
+            backend.redis.flags.raise_flag(job_id, attempt, flag)
+        backend.redis.progress.notify(job_id)
     except RedisUnavailable as error:
         _log.warning("request_not_told", job_id=job_id, flag=flag, detail=error.detail)

@@ -1,4 +1,4 @@
-"""What jobs took: the runs that say how long others will."""
+"""Estimates: how long a job will run and wait, from what the last jobs like it took on this service."""
 
 from __future__ import annotations
 
@@ -13,11 +13,26 @@ from sqlalchemy.orm import Session, aliased
 from shared.options import StyleOptions
 from shared.picture import scaled_size
 from shared.status import JobStatus
+from web.backend import Backend
 from web.db.models import Asset, Job
 from web.jobs.queries import count_queued, count_with_workers, recent_run_seconds
-from web.jobs.reuse import REUSED
-from web.services import Services
+from web.jobs.states import REUSED
 from web.words import span
+
+#: Runs that an estimate rests on: those nearest in work, the newer ones first.
+_NEAREST = 12
+#: A run this many times further off in work than the nearest one says nothing beside it.
+_FURTHER = 4
+#: A step passes through the network forth and back: about three times the one forth that targets take.
+_TARGET_SHARE = 1 / 3
+#: The share of runs that a range leaves out at either end.
+_TAIL = 0.1
+#: However alike the runs were, the next one may differ by this much; by more while there are few.
+_LEAST_SPREAD = 0.1
+_SPREAD_OF_ONE = 0.2
+Sizes = Mapping[str, tuple[int, int]]
+#: What a picture that is not known yet is taken to be: as wide as is asked for, 4:3.
+_WIDTH_TO_HEIGHT = 4 / 3
 
 
 def measured_runs(session: Session, *, limit: int = 200) -> list[MeasuredRun]:
@@ -49,19 +64,6 @@ def measured_runs(session: Session, *, limit: int = 200) -> list[MeasuredRun]:
             )
             runs.append(MeasuredRun(work, device, float(metrics["run_seconds"])))
     return runs
-
-
-#: Runs that an estimate rests on: those nearest in work, the newer ones first.
-_NEAREST = 12
-#: A run this many times further off in work than the nearest one says nothing beside it.
-_FURTHER = 4
-#: A step passes through the network forth and back: about three times the one forth that targets take.
-_TARGET_SHARE = 1 / 3
-#: The share of runs that a range leaves out at either end.
-_TAIL = 0.1
-#: However alike the runs were, the next one may differ by this much; by more while there are few.
-_LEAST_SPREAD = 0.1
-_SPREAD_OF_ONE = 0.2
 
 
 @dataclass(frozen=True)
@@ -190,11 +192,6 @@ def backlog_seconds(depth: int, state: QueueState) -> float | None:
     return seconds_ahead(depth + 1, state)
 
 
-Sizes = Mapping[str, tuple[int, int]]
-#: What a picture that is not known yet is taken to be: as wide as is asked for, 4:3.
-_WIDTH_TO_HEIGHT = 4 / 3
-
-
 @dataclass(frozen=True)
 class Forecast:
     """`run` is None while nothing is measured, `workers` while Redis is away, `ahead_seconds` in both."""
@@ -205,7 +202,7 @@ class Forecast:
     workers: int | None
 
 
-def make_forecast(services: Services, options: StyleOptions, sizes: Sizes) -> Forecast:
+def make_forecast(backend: Backend, options: StyleOptions, sizes: Sizes) -> Forecast:
     """Return the forecast for a job handed in now, on pictures whose (width, height) are as known so far.
 
     Raises:
@@ -218,11 +215,11 @@ def make_forecast(services: Services, options: StyleOptions, sizes: Sizes) -> Fo
         content=sizes.get("content", assumed),
         style=sizes.get("style", assumed),
     )
-    with services.database.read() as session:
+    with backend.database.read() as session:
         runs = measured_runs(session)
         position = count_queued(session) + 1
         running, run_seconds = count_with_workers(session), recent_run_seconds(session)
-    beats = services.live.workers()
+    beats = backend.live.workers()
     eligible = None if beats is None else [beat for beat in beats if beat.takes_jobs]
     state = QueueState(running, None if eligible is None else len(eligible), run_seconds)
     devices = {beat.device for beat in eligible or ()}

@@ -1,4 +1,4 @@
-"""A checkpoint to go on from: there is a row for it, and its file is there."""
+"""Forks: a new job begins with a copy of another one's checkpoint, and needs its parent no more."""
 
 from __future__ import annotations
 
@@ -13,30 +13,34 @@ from shared.logs import get_logger
 from shared.options import PRESETS, StyleOptions, parse_options
 from shared.protocol import new_id
 from shared.storage.layout import job_folder, origin_key
+from web.backend import Backend
 from web.db.models import Job, JobCheckpoint
 from web.jobs.fields import ForkBody
 from web.jobs.idempotency import NoteKey, note_no_key
 from web.jobs.queries import add_job, get_job
 from web.jobs.transitions import list_checkpoints
-from web.services import Services
 
 _MOST_NAMED = 12
+#: A checkpoint of the largest size has hundreds of megabytes: it is never held as a whole.
+_PIECE_BYTES = 1 << 20
+_KEPT_OPTIONS = {"size", "steps", "checkpoint_every"}
+_log = get_logger(__name__)
 
 
-def find_kept(services: Services, job: Job, step: int) -> JobCheckpoint:
+def find_kept(backend: Backend, job: Job, step: int) -> JobCheckpoint:
     """Return the checkpoint of a step of a job.
 
     Raises:
         NotReady: when there is none, or its file is gone; naming the steps of the others.
         StorageUnavailable: when that cannot be told.
     """
-    with services.database.read() as session:
+    with backend.database.read() as session:
         listed = {checkpoint.step: checkpoint for checkpoint in list_checkpoints(session, job.id)}
     found = listed.pop(step, None)
     if found is None:
         raise NotReady(f"the job is {job.status} and has no checkpoint of step {step}; {name_steps(listed)}")
     try:
-        services.storage.stat(found.key)
+        backend.storage.stat(found.key)
     except ArtifactMissing:
         raise NotReady(f"the file of the checkpoint of step {step} is gone; {name_steps(listed)}") from None
     return found
@@ -53,14 +57,8 @@ def name_steps(steps: Iterable[int]) -> str:
     return f"kept are those of step {', '.join(names)}"
 
 
-#: A checkpoint of the largest size has hundreds of megabytes: it is never held as a whole.
-_PIECE_BYTES = 1 << 20
-_KEPT_OPTIONS = {"size", "steps", "checkpoint_every"}
-_log = get_logger(__name__)
-
-
 def fork_job(
-    services: Services,
+    backend: Backend,
     job_id: str,
     body: ForkBody,
     *,
@@ -79,17 +77,17 @@ def fork_job(
         InvalidOptions: when the options do not fit, each other or the checkpoint.
         StorageUnavailable: when the checkpoint cannot be copied.
     """
-    with services.database.read() as session:
+    with backend.database.read() as session:
         parent = get_job(session, job_id, caller=caller)
     options = fork_options(parent.options, body.options, step=body.step)
-    checkpoint = find_kept(services, parent, body.step)
+    checkpoint = find_kept(backend, parent, body.step)
     fork_id = new_id()
     try:
-        _copy_checkpoint(services, checkpoint, fork_id)
-        _add_fork(services, fork_id, checkpoint, body, options, caller=caller, now=now, note_key=note_key)
+        _copy_checkpoint(backend, checkpoint, fork_id)
+        _add_fork(backend, fork_id, checkpoint, body, options, caller=caller, now=now, note_key=note_key)
     except Exception:
         with suppress(StorageUnavailable, ArtifactMissing):
-            services.storage.delete_tree(job_folder(fork_id))
+            backend.storage.delete_tree(job_folder(fork_id))
         raise
     _log.info("job_forked", job_id=fork_id, parent_id=job_id, step=body.step)
     return fork_id
@@ -128,11 +126,11 @@ def _decided_by(preset: object) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in _KEPT_OPTIONS}
 
 
-def _copy_checkpoint(services: Services, checkpoint: JobCheckpoint, fork_id: str) -> None:
+def _copy_checkpoint(backend: Backend, checkpoint: JobCheckpoint, fork_id: str) -> None:
     key, digest = origin_key(fork_id), hashlib.sha256()
     try:
-        services.storage.copy(checkpoint.key, key)
-        with services.storage.open(key) as copy:
+        backend.storage.copy(checkpoint.key, key)
+        with backend.storage.open(key) as copy:
             while piece := copy.read(_PIECE_BYTES):
                 digest.update(piece)
     except ArtifactMissing:
@@ -142,7 +140,7 @@ def _copy_checkpoint(services: Services, checkpoint: JobCheckpoint, fork_id: str
 
 
 def _add_fork(
-    services: Services,
+    backend: Backend,
     fork_id: str,
     checkpoint: JobCheckpoint,
     body: ForkBody,
@@ -152,7 +150,7 @@ def _add_fork(
     now: datetime,
     note_key: NoteKey,
 ) -> None:
-    with services.database.write() as session:
+    with backend.database.write() as session:
         # Read again: with the parent its pictures may have gone.
         parent = get_job(session, checkpoint.job_id, caller=caller)
         given = body.model_fields_set
@@ -173,7 +171,7 @@ def _add_fork(
             style=parent.style,
             options=options,
             labels=body.labels if "labels" in given else _labels(parent),
-            max_attempts=services.settings.max_attempts,
+            max_attempts=backend.settings.max_attempts,
             now=now,
             extra={"id": fork_id, "origin": origin, **deadlines},
         )

@@ -1,4 +1,4 @@
-"""The idempotency keys whose first request is being answered right now, by this one web process."""
+"""Idempotency keys: what each was used for, in the database; and those in use right now, in memory."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ from sqlalchemy.orm import Session
 
 from shared.errors import IdempotencyKeyInUse
 from web.db.models import IdempotencyKey
+
+#: How long a repeated request gets the first answer.
+KEPT = timedelta(hours=24)
+#: Notes the key in the transaction that does what was asked for; given its session, and the job's id.
+NoteKey = Callable[[Session, str], None]
 
 
 class KeysInFlight:
@@ -40,12 +45,6 @@ class KeysInFlight:
         finally:
             with self._lock:
                 self._held.discard((caller, key))
-
-
-#: How long a repeated request gets the first answer.
-KEPT = timedelta(hours=24)
-#: Notes the key in the transaction that does what was asked for; given its session, and the job's id.
-NoteKey = Callable[[Session, str], None]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Jobs in the database: adding, reading, listing, counting."""
+"""Queries of jobs: add, read, list, count, places in the queue, and which attempts are due."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, TypeVarTuple
-from typing import cast as assume
 
-from sqlalchemy import Integer, Select, Table, bindparam, cast, func, or_, select, update
+from sqlalchemy import Integer, Select, bindparam, cast, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from shared.errors import NotFound
@@ -169,20 +168,6 @@ def jobs_held_by_workers(session: Session) -> list[Job]:
     return list(session.scalars(select(Job).where(Job.status.in_(held)).order_by(Job.id)))
 
 
-def count_ahead(session: Session, job: Job) -> int:
-    """Return how many queued jobs will be taken before this one."""
-    query = (
-        select(func.count())
-        .select_from(Job)
-        .where(
-            Job.status == JobStatus.QUEUED.value,
-            Job.created_at < job.created_at,
-            Job.leader_id.is_(None),
-        )
-    )
-    return session.scalar(query) or 0
-
-
 def recent_run_seconds(session: Session, *, limit: int = 20) -> list[float]:
     """Return how long the last succeeded jobs ran, in seconds, newest first."""
     query = select(Job.metrics).where(Job.status == JobStatus.SUCCEEDED.value, Job.started_at.is_not(None))
@@ -319,7 +304,7 @@ def mark_dispatched(session: Session, attempts: Sequence[QueuedAttempt], moment:
     """
     if not attempts:
         return
-    jobs = assume(Table, Job.__table__)
+    jobs = Job.metadata.tables[Job.__tablename__]
     guarded = update(jobs).where(
         jobs.c.id == bindparam("read_id"),
         jobs.c.version == bindparam("read_version"),

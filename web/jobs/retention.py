@@ -1,4 +1,4 @@
-"""Expiry: when retention may remove a job."""
+"""Retention: when a job expires, and which rows retention and garbage collection read and remove."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from sqlalchemy.orm import Session, aliased
 from shared.status import FINAL_STATUSES, JobStatus
 from web.db.models import Asset, IdempotencyKey, InboxEntry, Job, JobCheckpoint
 
+_FINAL = sorted(status.value for status in FINAL_STATUSES)
+
 
 def expires_at(completed_at: datetime | None, *, retention_days: float) -> datetime | None:
     """Return the moment from which on a job may be removed; None while it is not final, or kept for ever.
@@ -26,9 +28,6 @@ def expires_at(completed_at: datetime | None, *, retention_days: float) -> datet
         return completed_at + timedelta(days=retention_days)
     except OverflowError:
         return None  # after the year 9999
-
-
-_FINAL = sorted(status.value for status in FINAL_STATUSES)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Reuse: the same work is done once; whoever asks for it again is given the result."""
+"""Reuse: the same work is done once; a job that asks for it again waits for it, or is given its result."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from shared.protocol import new_id
 from shared.status import JobStatus
 from shared.storage.layout import job_folder, result_picture_key
 from shared.storage.store import ArtifactStore
+from web.backend import Backend
 from web.db.models import Job
-from web.jobs.states import Trigger
+from web.jobs.states import REUSED, Trigger
 from web.jobs.transitions import HistoryEntry, apply_trigger, public_output
-from web.services import Services
 
-#: The status reason of a job that was given the result of another one.
-REUSED = "reused"
 _UNDER_WAY = (JobStatus.QUEUED.value, JobStatus.RUNNING.value)
+_FIRST_ATTEMPT = 1
+_log = get_logger(__name__)
 
 
 def work_sha256(
@@ -128,10 +128,6 @@ def _done_with(row: Row[Any]) -> tuple[object, object]:
     return weights.get("sha256") or weights.get("name"), row.engine_version
 
 
-_FIRST_ATTEMPT = 1
-_log = get_logger(__name__)
-
-
 @dataclass(frozen=True)
 class Placement:
     """What was found for a job that is about to be added under `job_id`.
@@ -170,7 +166,7 @@ class Placement:
 
 
 @contextmanager
-def place_job(services: Services, work: str, *, caller: str, reuse: bool) -> Iterator[Placement]:
+def place_job(backend: Backend, work: str, *, caller: str, reuse: bool) -> Iterator[Placement]:
     """Find out what a new job need not compute; its row is to be written inside the block.
 
     Files are copied before any transaction begins, and go again when the block ends with an error. A result
@@ -181,26 +177,26 @@ def place_job(services: Services, work: str, *, caller: str, reuse: bool) -> Ite
     """
     placement = Placement(new_id(), work, caller, reuse)
     if reuse:
-        placement = _with_result(services, placement)
+        placement = _with_result(backend, placement)
     try:
         yield placement
     except BaseException:
         if placement.outputs:
-            _remove(services.storage, placement.job_id)
+            _remove(backend.storage, placement.job_id)
         raise
 
 
-def _with_result(services: Services, placement: Placement) -> Placement:
-    with services.database.read() as session:
+def _with_result(backend: Backend, placement: Placement) -> Placement:
+    with backend.database.read() as session:
         leader = find_finished(session, placement.work, caller=placement.caller)
     if leader is None:
         return placement
     job_id, work, caller = placement.job_id, placement.work, placement.caller
     try:
-        outputs = tuple(copy_outputs(services.storage, leader, job_id, _FIRST_ATTEMPT))
+        outputs = tuple(copy_outputs(backend.storage, leader, job_id, _FIRST_ATTEMPT))
     except (ArtifactMissing, ArtifactCorrupt, StorageUnavailable) as error:
         _log.warning("result_not_reused", job_id=job_id, leader_id=leader.id, detail=error.detail)
-        _remove(services.storage, job_id)
+        _remove(backend.storage, job_id)
         return Placement(job_id, work, caller, reuse=True, passed_over_id=leader.id)
     return Placement(job_id, work, caller, reuse=True, leader=leader, outputs=outputs)
 

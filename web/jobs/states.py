@@ -45,8 +45,13 @@ _QUEUED, _RUNNING, _CANCELING = JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.C
 _SUCCEEDED, _FAILED, _CANCELED = JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED
 _PAUSED, _EXPIRED = JobStatus.PAUSED, JobStatus.EXPIRED
 
-#: The reason of a running job whose worker is asked to pause.
+#: Why a job is at its status, where that is not plain: a running one whose worker is asked to pause,
 PAUSING = "pausing"
+#: a succeeded one that was given the result of another,
+REUSED = "reused"
+#: a queued one whose worker was shut down, or lost.
+WORKER_DRAINED = "worker_drained"
+WORKER_LOST = "worker_lost"
 
 TRANSITIONS: dict[tuple[JobStatus, Trigger], JobStatus] = {
     (_QUEUED, Trigger.CLAIMED): _RUNNING,

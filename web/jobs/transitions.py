@@ -1,4 +1,4 @@
-"""A job's past in the database: events, attempts, checkpoints, and the inbox of applied reports."""
+"""Transitions: the one way a job's row changes, a guarded update, with the history that belongs to it."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from web.jobs.queries import JobFilter, count_by_status, list_jobs
 from web.pages.job_text import job_line, job_name
 from web.pages.layout import page
 from web.security import current_caller
-from web.services import get_services
+from web.services import get_backend
 from web.words import ago
 
 #: A card shows how far these are.
@@ -180,7 +180,7 @@ def _read_page(
 def _read(only: JobFilter, *, before_id: str | None = None, after_id: str | None = None) -> list[JobView]:
     caller = current_caller()
     return read_views(
-        get_services(),
+        get_backend(),
         lambda session: list_jobs(
             session, caller=caller, only=only, before_id=before_id, after_id=after_id, limit=PAGE_SIZE + 1
         ),
@@ -189,7 +189,7 @@ def _read(only: JobFilter, *, before_id: str | None = None, after_id: str | None
 
 def _show(only: JobFilter, views: list[JobView], *, older_than: str | None, has_older: bool) -> Response:
     now = utc_now()
-    with get_services().database.read() as session:
+    with get_backend().database.read() as session:
         counts = count_by_status(session, caller=current_caller(), only=only)
     first_id, last_id = (views[0].job.id, views[-1].job.id) if views else (None, None)
     token = make_token(older_than, only) if older_than else None

@@ -29,6 +29,7 @@ from shared.storage.store import ArtifactStore
 from web.api.http import body_faults
 from web.api.job_view import read_view
 from web.api.problems import status_of
+from web.backend import Backend
 from web.db.models import Job, JobAttempt, JobCheckpoint, JobEvent
 from web.jobs import actions
 from web.jobs.fields import ExtendBody, ForkBody, RetryBody
@@ -56,7 +57,7 @@ from web.pages.loss_plot import loss_words, merge_curves, plot_losses, px, table
 from web.pages.new_job import preset_values
 from web.pages.option_fields import PRESET, OptionField, option_fields, option_texts, option_values
 from web.security import current_caller
-from web.services import Services, get_services
+from web.services import Services, get_backend, get_services
 
 #: A fork has the working size of its checkpoint.
 _FIXED = {PRESET, "size"}
@@ -211,8 +212,8 @@ def read_sheet(
     Raises:
         NotFound: when there is none with this id.
     """
-    found = read_view(services, job_id, caller=caller)
-    with services.database.read() as session:
+    found = read_view(services.backend, job_id, caller=caller)
+    with services.backend.database.read() as session:
         checkpoints = list_checkpoints(session, job_id)
         attempts = list_attempts(session, job_id)
         after = max(0, found.job.version - _MOST_EVENTS)
@@ -225,7 +226,7 @@ def read_sheet(
         attempts=attempts,
         events=events,
         stops=stops,
-        latest=latest_picture(data, stops, preview_attempt=_preview_attempt(services.storage, job)),
+        latest=latest_picture(data, stops, preview_attempt=_preview_attempt(services.backend.storage, job)),
         chosen=chosen_picture(stops, step),
         view=chosen_view(view),
         content_url=shown_url(data["input"]["content"]["url"], job.content.content_type),
@@ -263,7 +264,7 @@ def _preview_attempt(storage: ArtifactStore, job: Job) -> int | None:
 job_page = Blueprint("job_page", __name__, url_prefix="/jobs/<job_id>")
 
 #: Carries an action out, and returns where to go then.
-Act = Callable[[Services, str, str, datetime], str]
+Act = Callable[[Backend, str, str, datetime], str]
 
 
 @job_page.get("")
@@ -278,7 +279,7 @@ def act(job_id: str, action: str) -> Response:
     if action not in _ACTS:
         raise NotFound(f"'{action}' is nothing that can be asked of a job; known are {', '.join(_ACTS)}")
     try:
-        target = _ACTS[action](get_services(), job_id, current_caller(), utc_now())
+        target = _ACTS[action](get_backend(), job_id, current_caller(), utc_now())
     except NotFound:
         raise  # the job itself is not there
     except (Refusal, ServiceError, StaleJob) as error:
@@ -342,41 +343,41 @@ def _fork_values(options: Iterable[OptionLine], steps: int, step: int | None) ->
     return values | {"steps": str(usual_fork_steps(steps, step or 0))}
 
 
-def _cancel(services: Services, job_id: str, caller: str, now: datetime) -> str:
-    actions.cancel_job(services, job_id, caller=caller, now=now)
+def _cancel(backend: Backend, job_id: str, caller: str, now: datetime) -> str:
+    actions.cancel_job(backend, job_id, caller=caller, now=now)
     return _path(job_id)
 
 
-def _pause(services: Services, job_id: str, caller: str, now: datetime) -> str:
-    actions.pause_job(services, job_id, caller=caller, now=now)
+def _pause(backend: Backend, job_id: str, caller: str, now: datetime) -> str:
+    actions.pause_job(backend, job_id, caller=caller, now=now)
     return _path(job_id)
 
 
-def _resume(services: Services, job_id: str, caller: str, now: datetime) -> str:
-    actions.resume_job(services, job_id, caller=caller, now=now)
+def _resume(backend: Backend, job_id: str, caller: str, now: datetime) -> str:
+    actions.resume_job(backend, job_id, caller=caller, now=now)
     return _path(job_id)
 
 
-def _retry(services: Services, job_id: str, caller: str, now: datetime) -> str:
+def _retry(backend: Backend, job_id: str, caller: str, now: datetime) -> str:
     body = read_retry(request.form)
-    actions.retry_job(services, job_id, caller=caller, now=now, from_zero=body.start == "zero")
+    actions.retry_job(backend, job_id, caller=caller, now=now, from_zero=body.start == "zero")
     return _path(job_id)
 
 
-def _extend(services: Services, job_id: str, caller: str, now: datetime) -> str:
+def _extend(backend: Backend, job_id: str, caller: str, now: datetime) -> str:
     body = read_extend(request.form)
-    actions.extend_job(services, job_id, caller=caller, now=now, steps=body.steps)
+    actions.extend_job(backend, job_id, caller=caller, now=now, steps=body.steps)
     return _path(job_id)
 
 
-def _fork(services: Services, job_id: str, caller: str, now: datetime) -> str:
-    with services.database.read() as session:
+def _fork(backend: Backend, job_id: str, caller: str, now: datetime) -> str:
+    with backend.database.read() as session:
         parent = get_job(session, job_id, caller=caller)
-    return _path(fork_job(services, job_id, read_fork(request.form, parent.options), caller=caller, now=now))
+    return _path(fork_job(backend, job_id, read_fork(request.form, parent.options), caller=caller, now=now))
 
 
-def _delete(services: Services, job_id: str, caller: str, now: datetime) -> str:  # noqa: ARG001 - an Act
-    actions.delete_job(services, job_id, caller=caller)
+def _delete(backend: Backend, job_id: str, caller: str, now: datetime) -> str:  # noqa: ARG001 - an Act
+    actions.delete_job(backend, job_id, caller=caller)
     return "/?note=deleted"
 
 

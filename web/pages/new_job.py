@@ -23,9 +23,9 @@ from web.api.schemas import estimate_out
 from web.assets.uploads import get_asset
 from web.db.models import Asset, Job
 from web.jobs.estimates import make_forecast
-from web.jobs.fields import SubmitBody
+from web.jobs.fields import SubmitFields
 from web.jobs.queries import get_job
-from web.jobs.submission import PARTS, submit_assets, upload_asset
+from web.jobs.submission import PARTS, JobRequest, KnownAsset, submit
 from web.pages.layout import page
 from web.pages.option_fields import PRESET, OptionField, option_fields, option_texts, option_values
 from web.security import current_caller
@@ -253,7 +253,7 @@ def show() -> Response:
     services, job_id = get_services(), request.args.get("from")
     if not job_id:
         return _page(services, NewForm(), option_fields(), {})
-    with services.database.read() as session:
+    with services.backend.database.read() as session:
         job = get_job(session, job_id, caller=current_caller())
     assets = {"content": job.content, "style": job.style}
     return _page(services, form_of_job(job), option_fields(), assets, source=job)
@@ -265,7 +265,7 @@ def create() -> Response:
     services, fields = get_services(), option_fields()
     request.max_form_parts = _MAX_PARTS
     try:
-        receive_upload(services.settings.picture_limits(), known=form_names(fields))
+        receive_upload(services.backend.settings.picture_limits(), known=form_names(fields))
     except Refusal as error:
         # What was typed could not be read, so there is nothing to show again.
         return _page(services, NewForm(), fields, {}, faults=_faults_of(error))
@@ -277,13 +277,19 @@ def create() -> Response:
         faults += error.faults
     faults += label_faults(form)
     try:
-        ids = {part: assets[part].id if part in assets else "" for part in PARTS}
-        body = SubmitBody.model_validate({**field_values(form), **ids})
+        fields_given = SubmitFields.model_validate(field_values(form))
     except ValidationError as error:
         faults += body_faults(error).faults
     if not faults:
+        inputs = {part: KnownAsset(assets[part].id) for part in PARTS}
         try:
-            job_id = submit_assets(services, body, options, caller=current_caller(), now=now)
+            job_id = submit(
+                services.backend,
+                services.uploads,
+                JobRequest(inputs, options, fields_given),
+                caller=current_caller(),
+                now=now,
+            )
             return Response(status=303, headers={"Location": f"/jobs/{job_id}"})
         except (PictureRefused, NotFound) as error:
             faults += _faults_of(error)
@@ -301,9 +307,9 @@ def _take_pictures(
         file = request.files.get(part)
         try:
             if file is not None and file.filename:
-                assets[part], _ = upload_asset(services, file, caller=caller, now=now, name=part)
+                assets[part], _ = services.uploads.add(file, caller=caller, now=now, name=part)
             elif part in form.asset_ids:
-                with services.database.read() as session:
+                with services.backend.database.read() as session:
                     assets[part] = get_asset(session, form.asset_ids[part], caller=caller)
             else:
                 raise MissingPart(f"{part} is missing")
@@ -321,7 +327,7 @@ def _page(
     faults: Sequence[Fault] = (),
     source: Job | None = None,
 ) -> Response:
-    limits = services.settings.picture_limits()
+    limits = services.backend.settings.picture_limits()
     sizes = {part: (asset.width, asset.height) for part, asset in assets.items()}
     return page(
         "new.html",
@@ -335,7 +341,7 @@ def _page(
         max_labels=MAX_LABELS,
         said=said_options(form, fields),
         faults=place_faults(faults, fields, form),
-        estimate=estimate_out(make_forecast(services, _options(form, fields), sizes)),
+        estimate=estimate_out(make_forecast(services.backend, _options(form, fields), sizes)),
         accept=accepted_types(),
         max_bytes=limits.max_bytes,
         largest=largest_file(limits),

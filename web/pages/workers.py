@@ -16,7 +16,7 @@ from web.api.problems import status_of
 from web.api.workers import drain_worker, read_queue, read_workers
 from web.pages.layout import page
 from web.security import current_caller
-from web.services import get_services
+from web.services import get_backend, get_services
 from web.words import ago, file_size, span
 
 
@@ -153,7 +153,7 @@ def show() -> Response:
 def drain(worker_id: str) -> AnyResponse:
     """Drain a worker, and show the page again; a refusal is shown on it."""
     try:
-        drain_worker(get_services(), worker_id)
+        drain_worker(get_backend(), worker_id)
     except (NotFound, RedisUnavailable) as error:
         return _show(error)
     return redirect(url_for("workers_page.show"), 303)
@@ -161,7 +161,7 @@ def drain(worker_id: str) -> AnyResponse:
 
 def _show(error: AtelierError | None = None) -> Response:
     services, now = get_services(), utc_now()
-    listed = read_workers(services, caller=current_caller())
+    listed = read_workers(services.backend, caller=current_caller())
     fault = ""
     if error is not None:
         # A service's own words may hold addresses.
@@ -173,7 +173,7 @@ def _show(error: AtelierError | None = None) -> Response:
         blank=WorkerCard(job=WorkerJobCard()),
         is_known=listed["workers"] is not None,
         message=listed["message"] or "",
-        figures=queue_figures(read_queue(services)),
+        figures=queue_figures(read_queue(services.backend)),
         fault=fault,
         is_at_home=request.method == "GET",
     )

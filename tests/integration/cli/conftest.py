@@ -67,7 +67,7 @@ class Service:
     def wait_for(self, job_id: str, status: JobStatus) -> None:
         deadline = monotonic() + _PATIENCE_SECONDS
         while True:
-            with self.control.database.read() as session:
+            with self.control.backend.database.read() as session:
                 job = get_job(session, job_id)
                 if job is not None and job.job_status is status:
                     return
@@ -96,7 +96,7 @@ class Service:
         context = WorkerContext.open(self.settings, worker_id="node-a", device="cpu")
         runner = Runner(context, engine, draining=self.stopping.is_set)
         while not self.stopping.wait(0.02):
-            with self.control.database.read() as session:
+            with self.control.backend.database.read() as session:
                 due = [message_for(job) for job in jobs_to_dispatch(session, limit=1)]
             for message in due:
                 runner.run(message)

@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from shared.clock import utc_now
-from shared.picture import PictureFacts
 from shared.settings import Settings
 from shared.storage.local import LocalStore
-from web.assets.uploads import add_asset
+from tests.support.rows import add_picture
 from web.db.database import Database
 
 ORPHAN = f"assets/aa/{'a' * 64}"
@@ -28,10 +27,7 @@ def service(tmp_path: Path) -> Settings:
     database.upgrade()
     store = LocalStore(settings.data_dir / "storage")
     with database.write() as session:
-        add_asset(
-            session, caller="local", sha256="b" * 64, filename="b.png", size_bytes=1,
-            facts=PictureFacts("image/png", 64, 48), now=utc_now(),
-        )  # fmt: skip
+        add_picture(session, now=utc_now(), sha256="b" * 64)
     database.close()
     for key in (ORPHAN, f"assets/bb/{'b' * 64}"):
         store.write(key, b"12345")

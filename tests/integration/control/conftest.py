@@ -11,12 +11,11 @@ import pytest
 
 from shared.clock import utc_now
 from shared.options import StyleOptions
-from shared.picture import PictureFacts
 from shared.protocol import EventType, WorkerEvent
 from shared.settings import Settings
 from shared.storage import layout
 from tests.engines import SteadyEngine
-from web.assets.uploads import add_asset
+from tests.support.rows import add_picture
 from web.control.dispatcher import message_for
 from web.control.process import Control
 from web.db.models import Job
@@ -69,12 +68,8 @@ def job(control: Control, context: WorkerContext, make_picture: Callable[..., by
     data = make_picture()
     sha256 = hashlib.sha256(data).hexdigest()
     context.store.write(layout.asset_key(sha256), data)
-    with control.database.write() as session:
-        facts = PictureFacts("image/png", 64, 48)
-        asset, _ = add_asset(
-            session, caller="local", sha256=sha256, filename="a.png", size_bytes=len(data), facts=facts,
-            now=utc_now(),
-        )  # fmt: skip
+    with control.backend.database.write() as session:
+        asset = add_picture(session, now=utc_now(), sha256=sha256, size_bytes=len(data))
         return add_job(
             session, caller="local", name="a job", content=asset, style=asset,
             options=StyleOptions(steps=20, checkpoint_every=5), labels={}, max_attempts=3, now=utc_now(),
@@ -82,12 +77,12 @@ def job(control: Control, context: WorkerContext, make_picture: Callable[..., by
 
 
 def read(control: Control, job: Job) -> Job:
-    with control.database.read() as session:
+    with control.backend.database.read() as session:
         return get_job(session, job.id)
 
 
 def history(control: Control, job: Job) -> list[str]:
-    with control.database.read() as session:
+    with control.backend.database.read() as session:
         events = events_after(session, job.id, 0)
     assert [event.sequence for event in events] == list(range(1, len(events) + 1))
     return [

@@ -43,7 +43,7 @@ def test_a_job_is_followed_to_its_end(control: Control, context: WorkerContext, 
         "queued", "attempt", "running", *["checkpoint"] * 4, "output", "succeeded",
     ]  # fmt: skip
     assert after.version == 9
-    with control.database.read() as session:
+    with control.backend.database.read() as session:
         assert [checkpoint.step for checkpoint in list_checkpoints(session, job.id)] == [5, 10, 15, 20]
         (attempt,) = list_attempts(session, job.id)
     assert (attempt.outcome, attempt.worker_id) == ("succeeded", "node-a")
@@ -111,7 +111,7 @@ def test_a_lost_lease_leads_to_the_next_attempt(
     assert engine.resumed_from == 5
     final = read(control, job)
     assert (final.status, final.attempt, final.resumed_from_step) == ("succeeded", 2, 5)
-    with control.database.read() as session:
+    with control.backend.database.read() as session:
         assert [a.outcome for a in list_attempts(session, job.id)] == ["worker_lost", "succeeded"]
 
 
@@ -185,7 +185,7 @@ def test_a_lost_message_is_sent_again(control: Control, context: WorkerContext, 
 
 
 def test_a_canceled_claim_is_told_to_stop(control: Control, context: WorkerContext, job: Job):
-    with control.database.write() as session:
+    with control.backend.database.write() as session:
         apply_trigger(session, get_job(session, job.id), Trigger.CANCEL, now=utc_now())
     report(context, job, EventType.CLAIMED)
     control.round()
@@ -220,7 +220,7 @@ def test_a_lost_cancel_flag_is_raised_again(control: Control, context: WorkerCon
     context.redis.claims.claim(job.id, 1, token="node-a")
     report(context, job, EventType.CLAIMED)
     control.round()
-    with control.database.write() as session:
+    with control.backend.database.write() as session:
         apply_trigger(session, get_job(session, job.id), Trigger.CANCEL, now=utc_now())
     rounds(control, clock)
     assert context.redis.flags.read(job.id, 1) is Flag.CANCEL

@@ -17,12 +17,12 @@ from worker.context import WorkerContext
 
 
 def mark(control: Control, attempt: QueuedAttempt, moment: datetime | None) -> None:
-    with control.database.write() as session:
+    with control.backend.database.write() as session:
         mark_dispatched(session, [attempt], moment)
 
 
 def sent(control: Control, *, before: datetime, now: datetime) -> list[str]:
-    with control.database.read() as session:
+    with control.backend.database.read() as session:
         return [attempt.message_id for attempt in dispatched_before(session, before, now=now)]
 
 
@@ -37,7 +37,7 @@ def test_a_mark_is_set_and_taken_back(control: Control, job: Job):
 
 def test_a_job_that_has_changed_keeps_its_mark(control: Control, job: Job):
     seen = QueuedAttempt.of(job)
-    with control.database.write() as session:
+    with control.backend.database.write() as session:
         apply_trigger(session, get_job(session, job.id), Trigger.CANCEL, now=utc_now())
     mark(control, seen, utc_now())
     assert read(control, job).dispatched_at is None
@@ -64,9 +64,7 @@ def test_a_drain_ends_however_much_is_reported_meanwhile(control: Control, conte
         report(context, job, EventType.CLAIMED)
         return utc_now()
 
-    projector = Projector(
-        control.database, context.redis.stream, context.redis.progress, context.redis.flags, clock=report_more
-    )
+    projector = Projector(control.backend, clock=report_more)
     report(context, job, EventType.CLAIMED)
     projector.drain()
     assert context.redis.stream.length() == 1

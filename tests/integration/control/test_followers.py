@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -12,7 +13,7 @@ from shared.options import StyleOptions
 from shared.protocol import EventType
 from shared.storage.local import LocalStore
 from tests.integration.control.conftest import Clock, history, read, report, waiting, work
-from web.control.followers import Coalescer
+from web.control.followers import Followers
 from web.control.process import Control
 from web.db.models import Job
 from web.jobs.actions import write_cancel, write_extend, write_pause, write_resume
@@ -24,7 +25,7 @@ _WORK = "ab" * 32
 
 @pytest.fixture
 def leader(control: Control, job: Job) -> Job:
-    with control.database.write() as session:
+    with control.backend.database.write() as session:
         get_job(session, job.id).work_sha256 = _WORK
     return read(control, job)
 
@@ -34,7 +35,7 @@ def follow(control: Control, leader: Job):
     """A maker of followers of the leader."""
 
     def make(**extra: object) -> Job:
-        with control.database.write() as session:
+        with control.backend.database.write() as session:
             first = get_job(session, leader.id)
             return add_job(
                 session, caller="local", name="again", content=first.content, style=first.style,
@@ -46,7 +47,7 @@ def follow(control: Control, leader: Job):
 
 
 def change(control: Control, job: Job, request, **details) -> None:
-    with control.database.write() as session:
+    with control.backend.database.write() as session:
         request(session, get_job(session, job.id), now=control.clock(), **details)
 
 
@@ -107,9 +108,7 @@ def test_a_full_storage_holds_nobody_up(control: Control, context: WorkerContext
     work(context, leader)
     control.round()
     follower = follow()
-    full = Coalescer(
-        control.database, Full(context.store.root), control.coalescer._board, clock=control.clock
-    )
+    full = Followers(replace(control.backend, storage=Full(context.store.root)), clock=control.clock)
     assert full.follow() == 1
     assert read(control, follower).leader_id is None
 
@@ -131,13 +130,13 @@ def test_followers_take_no_place_and_no_message(
 ):
     follower = follow()
     ids = [leader.id, follower.id]
-    with control.database.read() as session:
+    with control.backend.database.read() as session:
         assert queue_positions(session, ids) == {leader.id: 1, follower.id: 1}
     control.round()
     assert waiting(context) == 1
     report(context, leader, EventType.CLAIMED)
     control.projector.drain()
-    with control.database.read() as session:
+    with control.backend.database.read() as session:
         assert queue_positions(session, ids) == {}
     clock.seconds += 3600
     control.round()
@@ -160,7 +159,7 @@ def test_a_job_that_was_started_has_met_its_queue_deadline(
     control: Control, context: WorkerContext, job: Job, clock: Clock
 ):
     """Its worker dies, and the deadline passes while it waits for another one."""
-    with control.database.write() as session:
+    with control.backend.database.write() as session:
         get_job(session, job.id).queue_deadline = control.clock() + timedelta(seconds=10)
     report(context, job, EventType.CLAIMED)
     control.round()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,12 +13,11 @@ import pytest
 from shared.clock import utc_now
 from shared.errors import StorageUnavailable
 from shared.options import StyleOptions
-from shared.picture import PictureFacts
 from shared.protocol import new_id
 from shared.storage import layout
 from tests.engines import DivergingEngine, SteadyEngine
 from tests.integration.control.conftest import Clock, read, rounds, work
-from web.assets.uploads import add_asset
+from tests.support.rows import add_picture as add_asset_row
 from web.control.garbage import Kind
 from web.control.process import Control
 from web.control.pruner import Pruner
@@ -33,7 +33,8 @@ DAY_SECONDS = 86_400
 @pytest.fixture
 def pruner(control: Control, context: WorkerContext) -> Pruner:
     """Keeps finished jobs for 30 days, and orphans for one."""
-    return Pruner(control.database, context.store, retention_days=30, garbage_hours=24, clock=control.clock)
+    settings = control.backend.settings.model_copy(update={"retention_days": 30, "garbage_hours": 24})
+    return Pruner(replace(control.backend, storage=context.store, settings=settings), clock=control.clock)
 
 
 def names(findings: list) -> set[tuple[Kind, str]]:
@@ -51,11 +52,8 @@ def files_of(context: WorkerContext) -> set[str]:
 
 
 def add_picture(control: Control, sha256: str, *, caller: str = "local", now: object = None) -> str:
-    with control.database.write() as session:
-        asset, _ = add_asset(
-            session, caller=caller, sha256=sha256, filename="b.png", size_bytes=1,
-            facts=PictureFacts("image/png", 64, 48), now=now or control.clock(),
-        )  # fmt: skip
+    with control.backend.database.write() as session:
+        asset = add_asset_row(session, now=now or control.clock(), sha256=sha256, caller=caller)
         return asset.id
 
 
@@ -76,13 +74,13 @@ def test_a_job_past_its_retention_goes_with_history_and_files(
     assert (Kind.EXPIRED_JOB, job.id) in names(plan)
     pruner.remove(plan)
     assert list(context.store.list(f"jobs/{job.id}")) == []
-    with control.database.read() as session:
+    with control.backend.database.read() as session:
         for table in (Job, JobEvent, JobCheckpoint):
             assert session.query(table).count() == 0
     # What it used goes next, and then nothing is left.
     pruner.remove(pruner.plan())
     assert files_of(context) == set()
-    with control.database.read() as session:
+    with control.backend.database.read() as session:
         assert session.query(Asset).count() == 0
 
 
@@ -127,7 +125,7 @@ def test_a_leader_stays_as_long_as_somebody_waits_for_it(
     done = finish(control, context, job)
     clock.seconds += 31 * DAY_SECONDS
     plan = pruner.plan()
-    with control.database.write() as session:
+    with control.backend.database.write() as session:
         leader = get_job(session, job.id)
         follower = add_job(
             session, caller="local", name="again", content=leader.content, style=leader.style,
@@ -150,7 +148,7 @@ def test_a_job_that_is_retried_between_look_and_removal_stays(
     control.round()
     clock.seconds += 31 * DAY_SECONDS
     plan = pruner.plan()
-    with control.database.write() as session:
+    with control.backend.database.write() as session:
         write_retry(session, get_job(session, job.id), now=control.clock())
     pruner.remove(plan)
     work(context, read(control, job))
@@ -193,7 +191,7 @@ def test_dead_attempts_lose_what_nothing_refers_to(
     }
     assert {finding.identity for finding in pruner.remove(plan).removed} == names(plan)
     assert pruner.plan() == []
-    with control.database.read() as session:
+    with control.backend.database.read() as session:
         checkpoints = list_checkpoints(session, twice.id)
     kept = [key for point in checkpoints for key in (point.key, point.picture_key)]
     assert [point.step for point in checkpoints] == [5, 10, 15, 20]
@@ -207,7 +205,7 @@ def test_a_job_that_is_extended_between_look_and_removal_ends_the_same(
 ):
     clock.seconds += 2 * DAY_SECONDS
     plan = pruner.plan()
-    with control.database.write() as session:
+    with control.backend.database.write() as session:
         write_extend(session, get_job(session, twice.id), steps=10, now=control.clock())
     assert pruner.remove(plan).removed == []  # it is no longer final
     engine = SteadyEngine()
@@ -253,7 +251,7 @@ def test_leftovers_everywhere(
 
 
 def test_old_reports_and_keys_are_forgotten(control: Control, clock: Clock, job: Job, pruner: Pruner):
-    with control.database.write() as session:
+    with control.backend.database.write() as session:
         for days in (6, 8):
             session.add(InboxEntry(event_id=str(days), received_at=clock.now() - timedelta(days=days)))
         for hours in (23, 25):
@@ -264,7 +262,7 @@ def test_old_reports_and_keys_are_forgotten(control: Control, clock: Clock, job:
                 )
             )
     pruner.remove(pruner.plan())
-    with control.database.read() as session:
+    with control.backend.database.read() as session:
         assert [entry.event_id for entry in session.query(InboxEntry)] == ["6"]
         assert [entry.key for entry in session.query(IdempotencyKey)] == ["23"]
 
@@ -274,7 +272,7 @@ def test_many_old_entries_go_a_part_each_round(
 ):
     monkeypatch.setattr("web.control.pruner._ROWS_A_ROUND", 1)
     moment = clock.now() - timedelta(days=8)
-    with control.database.write() as session:
+    with control.backend.database.write() as session:
         for number in range(70):
             session.add(InboxEntry(event_id=f"{number:02}", received_at=moment))
             session.add(
@@ -313,7 +311,7 @@ def test_an_asset_given_to_a_job_between_look_and_removal_stays(
     write_old(context, clock, layout.asset_key("e" * 64))
     asset_id = add_picture(control, "e" * 64, now=clock.now() - timedelta(days=2))
     plan = pruner.plan()
-    with control.database.write() as session:
+    with control.backend.database.write() as session:
         asset = session.get(Asset, asset_id)
         add_job(
             session, caller="local", name="late", content=asset, style=asset, options=StyleOptions(),
@@ -404,7 +402,7 @@ def test_a_crash_between_row_and_files_leaves_an_orphan_that_goes_later(
     monkeypatch: pytest.MonkeyPatch,
 ):
     finish(control, context, job)
-    with control.database.write() as session:
+    with control.backend.database.write() as session:
         other = get_job(session, job.id)
         add_job(
             session, caller="local", name="another", content=other.content, style=other.style,

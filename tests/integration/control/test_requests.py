@@ -26,7 +26,7 @@ from worker.runner import Runner
 
 
 def ask(control: Control, job: Job, request: object, **details: object) -> Job:
-    with control.database.write() as session:
+    with control.backend.database.write() as session:
         request(session, get_job(session, job.id), now=control.clock(), **details)
     return read(control, job)
 
@@ -147,7 +147,7 @@ def test_a_canceled_job_keeps_its_picture_and_is_retried_from_it(
     control.round()
     canceled = read(control, job)
     assert canceled.status == "canceled"
-    with control.database.read() as session:
+    with control.backend.database.read() as session:
         kept = list_checkpoints(session, job.id)[-1]
     assert context.store.read(kept.picture_key).startswith(b"\x89PNG")
     again = ask(control, job, write_retry)
@@ -210,7 +210,7 @@ def test_a_run_that_takes_too_long_ends_as_timeout(control: Control, context: Wo
 
 
 def test_a_job_that_waits_too_long_expires(control: Control, context: WorkerContext, clock: Clock, job: Job):
-    with control.database.write() as session:
+    with control.backend.database.write() as session:
         get_job(session, job.id).queue_deadline = clock.now() + timedelta(seconds=30)
     control.round()
     assert read(control, job).status == "queued"
@@ -241,7 +241,7 @@ def test_what_a_follower_does(leader: JobStatus | None, follow: Follow):
 
 
 def follower_of(control: Control, job: Job) -> Job:
-    with control.database.write() as session:
+    with control.backend.database.write() as session:
         leader = get_job(session, job.id)
         return add_job(
             session, caller="local", name="again", content=leader.content, style=leader.style,
@@ -288,23 +288,23 @@ def test_only_work_done_with_the_same_weights_is_reused(control: Control, contex
     # What a preset filled in counts, not what it is called.
     named = parse_options({**options.model_dump(), "preset": "bold"})
     assert work_id == work_sha256(content_sha256="c", style_sha256="s", options=named)
-    with control.database.write() as session:
+    with control.backend.database.write() as session:
         get_job(session, job.id).work_sha256 = work_id
-    with control.database.read() as session:
+    with control.backend.database.read() as session:
         assert find_under_way(session, work_id, caller="local").id == job.id
         assert find_under_way(session, work_id, caller="other") is None
     work(context, job)
     control.round()
-    with control.database.read() as session:
+    with control.backend.database.read() as session:
         assert find_finished(session, work_id, caller="local").id == job.id
         assert find_under_way(session, work_id, caller="local") is None
     newer = follower_of(control, job)
-    with control.database.write() as session:
+    with control.backend.database.write() as session:
         row = get_job(session, newer.id)
         row.started_at, row.weights, row.engine_version = (
             control.clock() + timedelta(days=1),
             {"sha256": "new"},
             "test",
         )
-    with control.database.read() as session:
+    with control.backend.database.read() as session:
         assert find_finished(session, work_id, caller="local") is None

@@ -10,7 +10,6 @@ from sqlalchemy import delete, inspect
 
 from shared.errors import InvalidState, NotReady, StaleJob
 from shared.options import StyleOptions
-from shared.picture import PictureFacts
 from shared.protocol import WorkerEvent
 from shared.redis.claims import Claims, Verdict
 from shared.redis.stream import EventStream
@@ -22,7 +21,7 @@ from tests.integration.model import reports
 from tests.integration.model.expected import FINAL, HELD, Expected, NotKept, Refused
 from tests.integration.model.expected_claims import ExpectedClaims
 from tests.integration.model.reports import STEPS
-from web.assets.uploads import add_asset
+from tests.support.rows import add_picture
 from web.control.process import Control
 from web.db.models import InboxEntry, Job
 from web.jobs.actions import write_cancel, write_extend, write_pause, write_resume, write_retry
@@ -52,23 +51,19 @@ class World:
         self.committed: set[tuple[str, int]] = set()
         self.moved: set[tuple[str, str]] = set()
         self._highest: dict[str, int] = {}
-        with control.database.write() as session:
-            facts = PictureFacts("image/png", 64, 48)
-            self.asset, _ = add_asset(
-                session, caller="local", sha256="0" * 64, filename="a.png", size_bytes=1, facts=facts,
-                now=clock.now(),
-            )  # fmt: skip
+        with control.backend.database.write() as session:
+            self.asset = add_picture(session, now=clock.now())
 
     def clear(self) -> None:
         """Remove all jobs."""
-        with self.control.database.write() as session:
+        with self.control.backend.database.write() as session:
             session.execute(delete(Job))
             session.execute(delete(InboxEntry))
         self.client.flushall()
 
     def submit(self, *, max_attempts: int = 3, waits_seconds: int | None = None) -> str:
         deadline = waits_seconds and self.clock.now() + timedelta(seconds=waits_seconds)
-        with self.control.database.write() as session:
+        with self.control.backend.database.write() as session:
             asset = session.merge(self.asset, load=False)
             job = add_job(
                 session, caller="local", name="a job", content=asset, style=asset,
@@ -79,12 +74,12 @@ class World:
         return job.id
 
     def row(self, job_id: str) -> Job:
-        with self.control.database.read() as session:
+        with self.control.backend.database.read() as session:
             return get_job(session, job_id)
 
     def snapshot(self, job_id: str) -> tuple[Any, ...]:
         """Return everything that is stored about a job."""
-        with self.control.database.read() as session:
+        with self.control.backend.database.read() as session:
             events = events_after(session, job_id, 0, limit=10_000)
             past = [*events, *list_attempts(session, job_id), *list_checkpoints(session, job_id)]
             return tuple(
@@ -205,7 +200,7 @@ class World:
         names = {"more": "steps"}
         values = {names.get(key, key): value for key, value in details.items()}
         try:
-            with self.control.database.write() as session:
+            with self.control.backend.database.write() as session:
                 job = session.merge(copy, load=False) if copy is not None else get_job(session, job_id)
                 REQUEST_FUNCTIONS[name](session, job, now=self.clock.now(), **values)
         except (InvalidState, StaleJob, NotReady) as error:
@@ -218,7 +213,7 @@ class World:
             self._check_job(job_id, expected)
 
     def _check_job(self, job_id: str, expected: Expected) -> None:
-        with self.control.database.read() as session:
+        with self.control.backend.database.read() as session:
             job = get_job(session, job_id)
             events = events_after(session, job_id, 0, limit=10_000)
             running = [one.number for one in list_attempts(session, job_id) if one.ended_at is None]

@@ -43,7 +43,7 @@ class Bench:
         return utc_now() + timedelta(hours=self.hours)
 
     def row(self, job_id: str) -> Job:
-        with self.control.database.read() as session:
+        with self.control.backend.database.read() as session:
             return get_job(session, job_id)
 
     def job(self, job_id: str) -> dict[str, Any]:

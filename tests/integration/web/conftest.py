@@ -16,7 +16,6 @@ from werkzeug.test import TestResponse
 from shared.clock import utc_now
 from shared.protocol import EventType, WorkerEvent, new_id
 from shared.redis.live import LiveProgress
-from shared.redis.stream import EventStream
 from shared.settings import Settings
 from shared.storage.layout import (
     checkpoint_key,
@@ -122,7 +121,7 @@ def nothing_left(services: Services, settings: Settings) -> Callable[[], None]:
 
     def check() -> None:
         assert stored_files(settings) == []
-        with services.database.read() as session:
+        with services.backend.database.read() as session:
             for table in ("assets", "jobs", "job_events", "job_labels"):
                 assert session.execute(text(f"SELECT count(*) FROM {table}")).scalar() == 0, table
 
@@ -139,13 +138,7 @@ class Workshop:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._projector = Projector(
-            services.database,
-            EventStream(services.redis),
-            services.board,
-            services.flags,
-            clock=utc_now,
-        )
+        self._projector = Projector(services.backend, clock=utc_now)
 
     def claim(self, job_id: str) -> None:
         weights = {"name": "untrained", "sha256": "ab" * 32, "notice": "not trained"}
@@ -161,7 +154,7 @@ class Workshop:
 
     def checkpoint(self, job_id: str, step: int, picture: bytes = b"picture") -> None:
         keys = checkpoint_key(job_id, 1, step), checkpoint_picture_key(job_id, 1, step)
-        self._services.storage.write(keys[1], picture)
+        self._services.backend.storage.write(keys[1], picture)
         self._report(
             job_id,
             EventType.CHECKPOINTED,
@@ -175,11 +168,11 @@ class Workshop:
         )
 
     def preview(self, job_id: str, data: bytes, attempt: int = 1) -> None:
-        self._services.storage.write(preview_key(job_id, attempt), data)
+        self._services.backend.storage.write(preview_key(job_id, attempt), data)
 
     def succeed(self, job_id: str, picture: bytes = b"result", sha256: str = "cd" * 32) -> None:
         key = result_picture_key(job_id, 1, sha256)
-        self._services.storage.write(key, picture)
+        self._services.backend.storage.write(key, picture)
         output = {
             "name": "result.png",
             "key": key,
@@ -216,7 +209,7 @@ class Workshop:
             steps_per_second=4.0,
             preview_step=preview_step,
         )
-        self._services.board.publish(job_id, live)
+        self._services.backend.redis.progress.publish(job_id, live)
 
     def _report(self, job_id: str, kind: EventType, **data: object) -> None:
         event = WorkerEvent(

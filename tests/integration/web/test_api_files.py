@@ -24,7 +24,7 @@ def test_preview(client, submit, workshop, problem_of):
 def test_preview_of_the_attempt_before(client, submit, workshop, services):
     job = submit()
     workshop.preview(job["id"], b"of attempt 1")
-    with services.database.write() as session:
+    with services.backend.database.write() as session:
         session.connection().exec_driver_sql("UPDATE jobs SET attempt = 3")
     with client.get(job["urls"]["preview"]) as response:
         assert response.data == b"of attempt 1"
@@ -73,7 +73,7 @@ def test_output_that_storage_has_lost(client, submit, workshop, services, proble
     job = submit()
     workshop.claim(job["id"])
     workshop.succeed(job["id"])
-    services.storage.delete_tree(f"jobs/{job['id']}")
+    services.backend.storage.delete_tree(f"jobs/{job['id']}")
     problem_of(client.get(f"{job['urls']['self']}/output"), 404, "artifact_missing")
 
 

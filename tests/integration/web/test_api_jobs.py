@@ -15,7 +15,7 @@ from shared.status import JobStatus
 from web.app import create_app
 from web.jobs import watch as job_watch
 from web.jobs.queries import JobFilter, count_by_status, list_jobs
-from web.services import Slots, hold_services, services_of
+from web.services import ConcurrencyLimit, hold_services, make_services, services_of
 
 JOBS = "/api/v1/jobs"
 ASSETS = "/api/v1/assets"
@@ -113,7 +113,7 @@ def test_validate_only_stores_nothing(client, parts, assets, make_picture, servi
         == response.json["working_size"]
     )
     assert client.get(JOBS).json["jobs"] == []
-    files = [path for path in services.storage.root.rglob("*") if path.is_file()]
+    files = [path for path in services.backend.storage.root.rglob("*") if path.is_file()]
     assert len(files) == 2  # the assets uploaded before
 
 
@@ -128,7 +128,7 @@ def test_pictures_are_decoded_a_few_at_a_time(app, client, parts, make_picture, 
             pass
 
     decoding = Counted()
-    hold_services(app, dataclasses.replace(services, decoding=decoding))
+    hold_services(app, make_services(services.backend, decoding))
     client.post(ASSETS, data={"file": (io.BytesIO(make_picture()), "a.png")})
     client.post(JOBS, data=parts())
     client.post(JOBS + "?validate_only=true", data=parts())
@@ -234,7 +234,7 @@ def test_wait_ends_without_a_change(client, submit, services):
 def test_submit_and_wait_for_the_end(app, client, parts, workshop, services):
     taken_in = threading.Event()
 
-    class Announced(Slots):
+    class Announced(ConcurrencyLimit):
         """Places to wait; a job is taken in before one is asked for."""
 
         def take(self) -> bool:
@@ -245,7 +245,7 @@ def test_submit_and_wait_for_the_end(app, client, parts, workshop, services):
 
     def work() -> None:
         taken_in.wait()
-        with services.database.read() as session:
+        with services.backend.database.read() as session:
             jobs = list_jobs(session, caller="local", only=JobFilter(), before_id=None, limit=1)
         workshop.claim(jobs[0].id)
         workshop.progress(jobs[0].id, 50)
@@ -278,17 +278,17 @@ def test_no_place_to_wait(client, parts, services):
 def test_waits_are_woken_by_redis(services, submit, monkeypatch):
     job = submit()
     monkeypatch.setattr(job_watch, "POLL_SECONDS", 3600)
-    with job_watch.JobWatch(services.board, job["id"], stopping=services.stopping) as watch:
-        services.board.notify(job["id"])
+    with job_watch.JobWatch(services.backend.redis.progress, job["id"], stopping=services.stopping) as watch:
+        services.backend.redis.progress.notify(job["id"])
         watch.wait(3600)
-        services.board.notify(job["id"])
+        services.backend.redis.progress.notify(job["id"])
         watch.wait(3600, only_changes=True)
 
 
 def test_waits_end_when_the_process_does(services, submit, monkeypatch):
     job = submit()
     monkeypatch.setattr(job_watch, "POLL_SECONDS", 3600)
-    with job_watch.JobWatch(services.board, job["id"], stopping=services.stopping) as watch:
+    with job_watch.JobWatch(services.backend.redis.progress, job["id"], stopping=services.stopping) as watch:
         services.stopping.set()
         watch.wait(3600)
 
@@ -371,13 +371,13 @@ def test_counts_by_status_keep_to_the_other_filters(services, submit, workshop):
     workshop.claim(second["id"])
 
     def counts(**only: object) -> dict[str, int]:
-        with services.database.read() as session:
+        with services.backend.database.read() as session:
             return count_by_status(session, caller="local", only=JobFilter(**only))
 
     assert counts() == {JobStatus.QUEUED: 2, JobStatus.RUNNING: 1}
     assert counts(name="TWO", statuses=[JobStatus.QUEUED]) == {JobStatus.QUEUED: 1, JobStatus.RUNNING: 1}
     assert counts(labels={"n": "one"}) == {JobStatus.QUEUED: 1}
-    with services.database.read() as session:
+    with services.backend.database.read() as session:
         assert count_by_status(session, caller="someone else", only=JobFilter()) == {}
 
 
@@ -416,7 +416,7 @@ def test_cancel(client, submit, workshop, services, problem_of):
     for _ in range(2):
         response = client.post(running["urls"]["cancel"])
         assert (response.status_code, response.json["status"]) == (200, "canceling")
-        assert services.flags.read(running["id"], 1) is Flag.CANCEL
+        assert services.backend.redis.flags.read(running["id"], 1) is Flag.CANCEL
     done = submit()
     workshop.claim(done["id"])
     workshop.succeed(done["id"])

@@ -284,7 +284,7 @@ def test_storage_not_writable(client, parts, settings: Settings, services, probl
     assert ready.status_code == 503
     assert ready.json["ready"] is False
     assert [name for name, check in ready.json["checks"].items() if not check["ok"]] == ["storage"]
-    with services.database.read() as session:
+    with services.backend.database.read() as session:
         assert session.connection().exec_driver_sql("SELECT count(*) FROM assets").scalar() == 0
     storage.unlink()
     assert client.post(JOBS, data=parts()).status_code == 202
@@ -292,9 +292,9 @@ def test_storage_not_writable(client, parts, settings: Settings, services, probl
 
 def _fail_fast(services, milliseconds: int = 20) -> None:
     """Let new connections wait less for a lock than the 10 s of real life."""
-    services.database.close()
+    services.backend.database.close()
     event.listen(
-        services.database._engine,
+        services.backend.database._engine,
         "connect",
         lambda connection, _: connection.execute(f"PRAGMA busy_timeout={milliseconds}"),
     )
@@ -335,7 +335,7 @@ def test_failed_write_keeps_what_others_use(client, parts, make_picture, service
 
 
 def test_database_gone(client, parts, services, settings, problem_of):
-    with services.database.write() as session:
+    with services.backend.database.write() as session:
         for table in ("job_labels", "job_events", "job_attempts", "job_checkpoints", "jobs", "assets"):
             session.connection().exec_driver_sql(f"DROP TABLE {table}")
     problem_of(client.post(JOBS, data=parts()), 503, "database_unavailable")

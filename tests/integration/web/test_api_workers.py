@@ -134,7 +134,7 @@ def test_the_queue_tells_followers_apart(client, submit, workshop, registry):
 
 def test_a_job_that_came_back_has_waited_since_then(client, submit, services):
     job = submit()
-    with services.database.write() as session:
+    with services.backend.database.write() as session:
         session.execute(
             text("UPDATE jobs SET created_at = '2020-01-01 00:00:00' WHERE id = :id"), {"id": job["id"]}
         )

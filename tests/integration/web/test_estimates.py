@@ -17,7 +17,7 @@ JOBS = "/api/v1/jobs"
 def connect(services):
     def do(device: str = "cuda:0") -> None:
         now = utc_now()
-        registry = WorkerRegistry(services.redis)
+        registry = WorkerRegistry(services.backend.redis.client)
         registry.beat(WorkerBeat(worker_id="gpu-a", device=device, weights="w", started_at=now, at=now))
 
     return do
@@ -31,7 +31,7 @@ def finish(submit, workshop, services):
         job_id = submit()["id"]
         workshop.claim(job_id)
         workshop.succeed(job_id)
-        with services.database.write() as session:
+        with services.backend.database.write() as session:
             job = session.get(Job, job_id)
             for name, value in columns.items():
                 setattr(job, name, value)
@@ -81,7 +81,7 @@ def test_the_same_job_again_takes_as_long(client, connect, finish):
 )
 def test_what_was_not_run_as_a_whole_says_nothing(services, finish, columns):
     finish(**columns)
-    with services.database.read() as session:
+    with services.backend.database.read() as session:
         assert measured_runs(session) == []
 
 
@@ -123,11 +123,11 @@ def test_refusals_name_the_parameter(client, query, status, pointer):
 
 def test_ten_thousand_jobs_cost_little(client, services, finish):
     finish()
-    with services.database.write() as session:
+    with services.backend.database.write() as session:
         job = session.query(Job).one()
         values = {column.key: getattr(job, column.key) for column in Job.__mapper__.column_attrs}
         copies = [{**values, "id": f"{values['id'][:-5]}{number:05}"} for number in range(10_000)]
         session.execute(Job.__table__.insert(), copies)
-    with services.database.read() as session:
+    with services.backend.database.read() as session:
         assert len(measured_runs(session, limit=50)) == 50
     assert client.get(ESTIMATE).json["count"] == 12

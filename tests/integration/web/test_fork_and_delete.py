@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 
 import pytest
@@ -16,6 +15,7 @@ from shared.storage.local import LocalStore
 from tests.engines import DivergingEngine
 from tests.integration.control.conftest import report
 from tests.integration.web.bench import Bench
+from tests.support.app import change_backend
 from web.services import hold_services
 
 JOBS = "/api/v1/jobs"
@@ -145,7 +145,7 @@ def test_a_fork_whose_row_is_refused_leaves_no_copy(app, client, bench, parent, 
             hold_services(app, services)
             assert app.test_client().delete(parent["urls"]["delete"]).status_code == 204
 
-    hold_services(app, dataclasses.replace(services, storage=Deleting(services.storage.root)))
+    change_backend(app, storage=Deleting(services.backend.storage.root))
     problem_of(client.post(parent["urls"]["fork"], json={"step": 10}), 404, "not_found")
     assert folders(bench) == set()
 
@@ -153,7 +153,7 @@ def test_a_fork_whose_row_is_refused_leaves_no_copy(app, client, bench, parent, 
 def rows_of(services, job_id: str) -> dict[str, int]:
     counts = {"jobs": "id", "job_events": "job_id", "job_attempts": "job_id", "job_checkpoints": "job_id",
               "job_labels": "job_id"}  # fmt: skip
-    with services.database.read() as session:
+    with services.backend.database.read() as session:
         return {
             table: session.execute(
                 text(f"SELECT count(*) FROM {table} WHERE {column} = :id"), {"id": job_id}
@@ -213,7 +213,7 @@ def test_files_that_cannot_be_removed_are_left_to_the_pruner(app, client, submit
         def delete_tree(self, prefix: str) -> None:
             raise StorageUnavailable("the disk is read-only")
 
-    hold_services(app, dataclasses.replace(services, storage=Failing(services.storage.root)))
+    change_backend(app, storage=Failing(services.backend.storage.root))
     assert client.delete(parent["urls"]["delete"]).status_code == 204
     assert not any(rows_of(services, parent["id"]).values())
     bench.control.pruner.step()
@@ -231,7 +231,7 @@ def test_whoever_waits_for_the_result_of_a_deleted_job_goes_on_alone(client, sub
     assert follower["leader_id"] == leader
     bench.work(leader)
     assert client.delete(f"{JOBS}/{leader}").status_code == 204
-    bench.control.coalescer.follow()
+    bench.control.followers.follow()
     assert bench.job(follower["id"])["leader_id"] is None
     assert bench.work(follower["id"]).steps_made == 20
     assert bench.job(follower["id"])["status"] == "succeeded"
@@ -241,7 +241,7 @@ def test_a_worker_that_takes_a_deleted_job_is_told_to_stop(submit, client, bench
     job_id = submit(options=FEW)["id"]
     row = bench.row(job_id)
     bench.post(job_id, "cancel")
-    services.redis.flushall()
+    services.backend.redis.client.flushall()
     assert client.delete(f"{JOBS}/{job_id}").status_code == 204
     report(bench.context, row, EventType.CLAIMED)
     bench.control.projector.drain()

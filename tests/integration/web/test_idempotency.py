@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -19,10 +18,11 @@ from sqlalchemy import func, select, update
 from shared.clock import utc_now
 from shared.errors import DatabaseUnavailable
 from shared.storage.layout import checkpoint_key
+from tests.support.app import change_backend
 from web.app import create_app
 from web.db.models import IdempotencyKey, Job, JobCheckpoint
 from web.jobs.queries import get_job
-from web.services import hold_services, services_of
+from web.services import hold_services, make_services, services_of
 
 JOBS = "/api/v1/jobs"
 KEY = {"Idempotency-Key": "3f2c one key"}
@@ -33,7 +33,7 @@ def count(services):
     """How many rows a table has."""
 
     def do(model):
-        with services.database.read() as session:
+        with services.backend.database.read() as session:
             return session.scalar(select(func.count()).select_from(model))
 
     return do
@@ -70,7 +70,7 @@ class Gate:
 @pytest.fixture
 def gate(app, services):
     gate = Gate()
-    hold_services(app, dataclasses.replace(services, decoding=gate))
+    hold_services(app, make_services(services.backend, gate))
     yield gate
     gate.opened.set()
 
@@ -155,7 +155,7 @@ def test_keys_of_the_right_form(post, key):
 
 def test_after_24_hours_a_key_is_new(post, services, count):
     first = post(reuse="false").json["id"]
-    with services.database.write() as session:
+    with services.backend.database.write() as session:
         session.execute(update(IdempotencyKey).values(created_at=utc_now() - timedelta(hours=24, seconds=1)))
     # Not pruned yet, and no hindrance.
     second = post(reuse="false")
@@ -226,7 +226,7 @@ def test_two_processes_with_different_requests(app, other_app, parts, gate, coun
 def test_an_answer_that_was_not_kept_is_made_from_the_job(app, client, post, services, count):
     """As after a death between commit and answer."""
 
-    class Failing(type(services.database)):
+    class Failing(type(services.backend.database)):
         writes = 0
 
         def write(self):
@@ -236,8 +236,8 @@ def test_an_answer_that_was_not_kept_is_made_from_the_job(app, client, post, ser
             return super().write()
 
     failing = object.__new__(Failing)
-    failing.__dict__.update(services.database.__dict__)
-    hold_services(app, dataclasses.replace(services, database=failing))
+    failing.__dict__.update(services.backend.database.__dict__)
+    change_backend(app, database=failing)
     job = post().json
     client.post(job["urls"]["cancel"])
     again = post()
@@ -280,8 +280,8 @@ def parent(submit, workshop, services):
     workshop.claim(job["id"])
     workshop.checkpoint(job["id"], 100)
     key = checkpoint_key(job["id"], 1, 100)
-    services.storage.write(key, b"state")
-    with services.database.write() as session:
+    services.backend.storage.write(key, b"state")
+    with services.backend.database.write() as session:
         digest = hashlib.sha256(b"state").hexdigest()
         session.execute(update(JobCheckpoint).where(JobCheckpoint.key == key).values(sha256=digest))
     workshop.succeed(job["id"])
@@ -309,7 +309,7 @@ def test_a_forks_deadlines(client, parent, services):
     url, body = f"{parent['urls']['self']}/fork", {"step": 100, "options": {"steps": 120}}
     fork = client.post(url, json={**body, "queue_timeout_seconds": 9, "run_timeout_seconds": 8}).json
     assert fork["run_timeout_seconds"] == 8
-    with services.database.read() as session:
+    with services.backend.database.read() as session:
         row = get_job(session, fork["id"])
     assert row.queue_deadline == row.created_at + timedelta(seconds=9)
 
@@ -331,7 +331,8 @@ from PIL import Image
 from sqlalchemy import event
 from shared.settings import Settings
 from web.app import create_app
-from web.services import services_of
+from tests.support.app import change_backend
+from web.services import make_services, services_of
 
 def parts():
     buffer = io.BytesIO()
@@ -342,7 +343,7 @@ def parts():
 def die_at(point, root):
     settings = Settings(data_dir=os.path.join(root, str(point)), redis_url="redis://127.0.0.1:1/0")
     app = create_app(settings)
-    engine, seen = services_of(app).database._engine, 0
+    engine, seen = services_of(app).backend.database._engine, 0
 
     def count(*_):
         nonlocal seen
@@ -378,7 +379,7 @@ def test_a_death_at_any_statement_leaves_both_or_neither(tmp_path, settings, mak
     with_both = set()
     for point in range(1, points):
         app = create_app(settings.model_copy(update={"data_dir": tmp_path / str(point)}))
-        with services_of(app).database.read() as session:
+        with services_of(app).backend.database.read() as session:
             jobs = list(session.scalars(select(Job.id)))
             kept = [answer["job_id"] for answer in session.scalars(select(IdempotencyKey.answer))]
         assert jobs == kept, point
@@ -386,7 +387,7 @@ def test_a_death_at_any_statement_leaves_both_or_neither(tmp_path, settings, mak
         answer = _repeat(app)
         assert answer.status_code == 202
         assert answer.headers.get("Idempotency-Replayed") == ("true" if jobs else None), point
-        with services_of(app).database.read() as session:
+        with services_of(app).backend.database.read() as session:
             assert (
                 list(session.scalars(select(Job.id))) == [answer.json["id"]] == (jobs or [answer.json["id"]])
             )

@@ -63,7 +63,7 @@ def test_a_paused_job_resumes_at_its_step_and_ends_in_the_same_bytes(submit, ben
 def test_a_queued_job_is_paused_at_once_and_its_message_does_no_work(submit, bench, services):
     job_id = submit(options=FEW)["id"]
     assert bench.post(job_id, "pause")["status"] == "paused"
-    assert services.flags.read(job_id, 1) is Flag.PAUSE
+    assert services.backend.redis.flags.read(job_id, 1) is Flag.PAUSE
     assert bench.work(job_id).steps_made == 0
     assert bench.job(job_id)["status"] == "paused"
     bench.post(job_id, "resume")
@@ -175,10 +175,10 @@ def test_a_refusal_says_how_the_job_is_and_what_is_allowed(client, submit, bench
 
 
 def test_unknown_jobs_and_those_of_others(client, submit, services, problem_of):
-    with services.database.write() as session:
+    with services.backend.database.write() as session:
         theirs = submit()["id"]
         get_job(session, theirs)
-    with services.database.write() as session:
+    with services.backend.database.write() as session:
         get_job(session, theirs).caller = "another"
     bodies = {"extend": {"steps": 5}, "fork": {"step": 5}}
     for job_id in (UNKNOWN, "no-id", theirs):
@@ -186,7 +186,7 @@ def test_unknown_jobs_and_those_of_others(client, submit, services, problem_of):
             response = client.post(f"{JOBS}/{job_id}/{action}", json=bodies.get(action))
             problem_of(response, 404, "not_found")
         problem_of(client.delete(f"{JOBS}/{job_id}"), 404, "not_found")
-    with services.database.read() as session:
+    with services.backend.database.read() as session:
         assert get_job(session, theirs).status == "queued"
 
 

@@ -104,7 +104,7 @@ def test_a_fork_that_is_refused_is_said_at_its_fields_with_what_was_typed(succee
 
 
 def test_a_checkpoint_that_is_gone_is_refused_in_the_apis_words(succeeded, see, press, services):
-    services.storage.delete_tree(checkpoint_key(succeeded, 1, 10).rsplit("/", 1)[0])
+    services.backend.storage.delete_tree(checkpoint_key(succeeded, 1, 10).rsplit("/", 1)[0])
     answer = press(succeeded, "fork", **see(succeeded, "?step=10").fields("fork"))
     assert answer.status_code == 409
     assert "the file of the checkpoint of step 10 is gone" in SeenJob(answer.text).words

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import io
 import sqlite3
@@ -14,8 +13,8 @@ from sqlalchemy import event
 from shared.clock import to_rfc3339, utc_now
 from shared.errors import StorageUnavailable
 from shared.storage.local import LocalStore
+from tests.support.app import change_backend
 from web.jobs.queries import dispatched_before, get_job, jobs_to_dispatch
-from web.services import hold_services
 
 JOBS = "/api/v1/jobs"
 ASSETS = "/api/v1/assets"
@@ -86,7 +85,7 @@ def test_never_across_a_change_of_weights_or_engine(again, done, submit, worksho
     assert again().status_code == 200
     newer = submit(options={"steps": 3})
     workshop.claim(newer["id"])
-    with services.database.write() as session:
+    with services.backend.database.write() as session:
         row = get_job(session, newer["id"])
         row.started_at = utc_now() + timedelta(seconds=1)
         if change == "engine":
@@ -104,7 +103,7 @@ def test_never_of_a_job_under_way_with_other_weights(again, submit, workshop, se
     assert again().json["leader_id"] == old["id"]
     newer = submit(options={"steps": 3})
     workshop.claim(newer["id"])
-    with services.database.write() as session:
+    with services.backend.database.write() as session:
         row = get_job(session, newer["id"])
         row.started_at, row.engine_version = utc_now() + timedelta(seconds=1), "2"
     response = again()
@@ -126,7 +125,7 @@ def test_a_storage_that_cannot_take_the_copy_delays_nothing(app, client, service
             super().write(key + ".half", data)
             raise StorageUnavailable("no space left")
 
-    hold_services(app, dataclasses.replace(services, storage=Full(services.storage.root)))
+    change_backend(app, storage=Full(services.backend.storage.root))
     body = {part: done["input"][part]["asset_id"] for part in ("content", "style")}
     response = client.post(JOBS, json=body)
     assert (response.status_code, response.json["leader_id"]) == (202, None)
@@ -151,21 +150,21 @@ def test_copies_of_a_refused_row_go_and_no_transaction_waits_for_them(
             self.copied += (key,)
             other.execute("BEGIN IMMEDIATE")  # now the row cannot be written
 
-    services.database.close()
+    services.backend.database.close()
     event.listen(
-        services.database._engine,
+        services.backend.database._engine,
         "connect",
         lambda connection, _: connection.execute("PRAGMA busy_timeout=20"),
     )
     other = sqlite3.connect(database, isolation_level=None)
-    store = Watched(services.storage.root)
-    hold_services(app, dataclasses.replace(services, storage=store))
+    store = Watched(services.backend.storage.root)
+    change_backend(app, storage=store)
     body = {part: done["input"][part]["asset_id"] for part in ("content", "style")}
     problem_of(client.post(JOBS, json=body), 503, "database_unavailable")
     other.execute("ROLLBACK")
     other.close()
     assert len(store.copied) == 1
-    assert [path.name for path in (services.storage.root / "jobs").iterdir()] == [done["id"]]
+    assert [path.name for path in (services.backend.storage.root / "jobs").iterdir()] == [done["id"]]
 
 
 def test_a_job_waits_for_one_that_does_the_same_and_is_in_nobodys_way(
@@ -184,7 +183,7 @@ def test_a_job_waits_for_one_that_does_the_same_and_is_in_nobodys_way(
     assert again().json["leader_id"] == leader["id"]
     listed = {job["id"]: job["queue"]["position"] for job in client.get(JOBS).json["jobs"]}
     assert sorted(listed.values()) == [1, 2, 2, 2, 3]
-    with services.database.read() as session:
+    with services.backend.database.read() as session:
         due = [job.id for job in jobs_to_dispatch(session, limit=10)]
         later = utc_now() + timedelta(days=1)
         sent = dispatched_before(session, later, now=later)
@@ -210,7 +209,7 @@ def test_a_result_that_comes_between_look_and_write_is_followed(
     """The leader succeeds after the request has looked for results, and before it writes its row."""
     leader = submit()
     workshop.claim(leader["id"])
-    database = services.database
+    database = services.backend.database
 
     class Late(type(database)):
         def write(self):
@@ -219,7 +218,7 @@ def test_a_result_that_comes_between_look_and_write_is_followed(
 
     late = object.__new__(Late)
     late.__dict__.update(database.__dict__)
-    hold_services(app, dataclasses.replace(services, database=late))
+    change_backend(app, database=late)
     response = client.post(JOBS, data=parts())
     assert (response.status_code, response.json["leader_id"]) == (202, leader["id"])
 
@@ -253,14 +252,14 @@ def test_reuse_is_true_or_false(client, parts, nothing_left, problem_of):
 
 
 def test_a_job_says_when_it_may_be_removed(app, client, services, submit, workshop):
-    kept = services.settings.model_copy(update={"retention_days": 2.5})
-    hold_services(app, dataclasses.replace(services, settings=kept))
+    kept = services.backend.settings.model_copy(update={"retention_days": 2.5})
+    change_backend(app, settings=kept)
     job = submit()
     assert job["expires_at"] is None
     workshop.claim(job["id"])
     workshop.succeed(job["id"], RESULT, SHA256)
     shown = client.get(job["urls"]["self"]).json
-    with services.database.read() as session:
+    with services.backend.database.read() as session:
         ended = get_job(session, job["id"]).completed_at
     assert shown["expires_at"] == to_rfc3339(ended + timedelta(days=2.5))
 

@@ -128,7 +128,7 @@ def test_nothing_is_missing_and_nothing_told_twice(web, services, make_picture, 
     workshop.checkpoint(job["id"], 50)
     workshop.succeed(job["id"])
     seen += list(stream)  # ends by itself: that was the final status
-    with services.database.read() as session:
+    with services.backend.database.read() as session:
         events = events_after(session, job["id"], 0)
     assert [(sequence, kind) for sequence, kind, _ in seen] == [(one.sequence, one.type) for one in events]
     for (_, _, data), event in zip(seen, events, strict=True):

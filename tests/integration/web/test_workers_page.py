@@ -110,7 +110,7 @@ def test_the_name_of_someone_elses_job_is_not_told(client, submit, workshop, reg
     job = submit(name="Harbour")
     doing = WorkerJob(job_id=job["id"], attempt=1, step=5, steps=20, since=utc_now())
     registry.beat(beat(state=WorkerState.BUSY, job=doing))
-    with services.database.write() as session:
+    with services.backend.database.write() as session:
         session.execute(update(Job).values(caller="someone else"))
     assert client.get("/api/v1/workers").json["workers"][0]["job"]["name"] is None
     assert "Harbour" not in look(client).links

@@ -15,7 +15,7 @@ from web.api.http import make_token, read_token, wait_seconds
 from web.api.problems import status_of
 from web.assets.uploads import clean_filename, is_printable
 from web.jobs.queries import JobFilter
-from web.services import Slots
+from web.services import ConcurrencyLimit
 
 
 @pytest.mark.parametrize(
@@ -113,12 +113,12 @@ def test_every_error_has_a_status():
     }  # fmt: skip
 
 
-def test_slots():
-    slots = Slots(2)
+def test_a_concurrency_limit():
+    slots = ConcurrencyLimit(2)
     assert (slots.take(), slots.take(), slots.take()) == (True, True, False)
     slots.give_back()
     assert slots.take()
-    assert not Slots(0).take()
+    assert not ConcurrencyLimit(0).take()
 
 
 def test_web_loads_no_tensorflow():

@@ -1,4 +1,4 @@
-"""TCP ports: whether one is free, and a free one."""
+"""The machine under a local service: free ports, the lock on a data folder, the request to stop."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from web.cli.output import UpRefused
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def require_free_port(host: str, port: int) -> None:
@@ -85,9 +87,6 @@ class FolderLock:
         # Not unlinked: a second one could then lock a file that a third can no longer see.
         os.close(self.fd)
         self.fd = -1
-
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopRequest:
