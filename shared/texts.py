@@ -11,15 +11,16 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 
 #: A text of digits is a whole number and any other a fraction, whatever the field wants: the model then says
 #: that 1.5 is not whole, and does not merely call it a text.
 _WHOLE = Annotated[str, Field(pattern=r"^\s*[+-]?[0-9]+\s*$"), AfterValidator(int)]
 _NUMBER = Annotated[_WHOLE | float, Field(union_mode="left_to_right")]
 #: Only JSON's words: pydantic alone takes "yes", "on" and "1" too, and no word for null.
-_TRUE_OR_FALSE = Annotated[Literal["true", "false"], AfterValidator(lambda word: word == "true")]
-_NULL = Annotated[Literal["null"], AfterValidator(lambda _: None)]
+_STRIPPED = BeforeValidator(lambda text: text.strip())
+_TRUE_OR_FALSE = Annotated[Literal["true", "false"], _STRIPPED, AfterValidator(lambda word: word == "true")]
+_NULL = Annotated[Literal["null"], _STRIPPED, AfterValidator(lambda _: None)]
 _WRITTEN: Mapping[Any, Any] = {int: _NUMBER, float: _NUMBER, bool: _TRUE_OR_FALSE, NoneType: _NULL}
 
 
