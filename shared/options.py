@@ -1,9 +1,8 @@
-"""The presets: named sets of defaults for the style options, each with a line that says what it is for."""
+"""The style options: their definition, their presets, and how they are read and refused."""
 
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.errors import Fault, InvalidOptions
+from shared.texts import field_schemas, read_texts
 
 PresetName = Literal["classic", "draft", "gentle", "bold", "fine"]
 
@@ -105,28 +105,25 @@ def parse_options(values: object) -> StyleOptions:
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, object]:
-    """Return the options in ``name=value`` words, as a command line has them; values are JSON or plain text.
+    """Return the options in ``name=value`` words, as a command line has them.
 
     Raises:
         InvalidOptions: for a word without ``=``. Names and values are judged by `parse_options`.
     """
-    values: dict[str, object] = {}
+    texts: dict[str, str] = {}
     for word in assignments:
         name, separator, text = word.partition("=")
         if not separator or not name:
             fault = Fault("/options", "invalid_assignment", f"'{word}' is not of the form name=value")
             raise InvalidOptions(fault.detail, faults=(fault,))
-        try:
-            values[name] = json.loads(text)
-        except json.JSONDecodeError:
-            values[name] = text
-    return values
+        texts[name] = text
+    return read_texts(StyleOptions, texts)
 
 
 def option_help() -> str:
     """Return one line an option: name, default, range, description. For command-line help."""
     lines = []
-    for name, schema in StyleOptions.model_json_schema()["properties"].items():
+    for name, schema in field_schemas(StyleOptions).items():
         allowed = (
             f"{schema['minimum']:g}–{schema['maximum']:g}"
             if "minimum" in schema
@@ -151,7 +148,7 @@ def _fault(item: dict[str, Any]) -> Fault:
         return Fault(pointer, "unknown_option", f"{name} is not an option; {hint}")
     if kind == "value_error":
         return Fault(pointer, "invalid_combination", str(item["ctx"]["error"]))
-    schema = StyleOptions.model_json_schema()["properties"][name]
+    schema = field_schemas(StyleOptions)[name]
     if kind == "literal_error":
         return Fault(pointer, "out_of_range", f"{name} is {given!r}; allowed are {', '.join(schema['enum'])}")
     allowed = f"allowed is {schema['minimum']:g} to {schema['maximum']:g}"

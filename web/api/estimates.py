@@ -5,31 +5,46 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from flask import Blueprint, Response, request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shared.errors import DatabaseUnavailable, Fault, InvalidOptions, MalformedRequest
 from shared.options import StyleOptions, parse_options
+from shared.texts import field_schemas, read_texts
 from web.api import API_PATH
 from web.api.http import json_answer, refuse_unknown
-from web.api.openapi import Answer, Operation, Parameter
+from web.api.openapi import Answer, Operation, Parameter, text_schema
 from web.api.schemas import EstimateOut, estimate_out
 from web.jobs.estimates import make_forecast
+from web.jobs.submission import PARTS
 from web.services import get_backend
 
 _OPTIONS = ("preset", "steps", "size")
-_PARTS = ("content", "style")
 _MAX_SIDE_PX = 1_000_000
-_SCHEMA = StyleOptions.model_json_schema()["properties"]
-_SIDE = {"type": "integer", "minimum": 1, "maximum": _MAX_SIDE_PX}
+
+
+class PictureSize(BaseModel):
+    """The size of one picture, in pixels."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    width: int = Field(ge=1, le=_MAX_SIDE_PX)
+    height: int = Field(ge=1, le=_MAX_SIDE_PX)
+
+
+_OPTION_SCHEMAS = field_schemas(StyleOptions)
 PARAMETERS = (
-    *(Parameter(name, _SCHEMA[name]["description"], schema=_SCHEMA[name]) for name in _OPTIONS),
+    *(
+        Parameter(name, _OPTION_SCHEMAS[name]["description"], schema=_OPTION_SCHEMAS[name])
+        for name in _OPTIONS
+    ),
     *(
         Parameter(
             f"{part}_{side}",
             f"Pixels of the {part} picture; 4:3 is assumed where it is not known",
-            schema=_SIDE,
+            schema=text_schema(schema),
         )
-        for part in _PARTS
-        for side in ("width", "height")
+        for part in PARTS
+        for side, schema in field_schemas(PictureSize).items()
     ),
 )
 estimates = Blueprint("estimates", __name__, url_prefix=f"{API_PATH}/estimate")
@@ -50,35 +65,22 @@ def read_estimate() -> Response:
     `POST /jobs?validate_only=true` tells the same for a whole job.
     """
     refuse_unknown("parameter", request.args, known=[parameter.name for parameter in PARAMETERS])
-    options = parse_options(_options(request.args))
-    sizes = {part: size for part in _PARTS if (size := _size(request.args, part)) is not None}
+    given = {name: text for name in _OPTIONS if (text := request.args.get(name))}
+    options = parse_options(read_texts(StyleOptions, given))
+    sizes = {part: size for part in PARTS if (size := _size(request.args, part)) is not None}
     forecast = make_forecast(get_backend(), options, sizes)
     return json_answer(estimate_out(forecast).model_dump(mode="json"))
 
 
-def _options(query: Mapping[str, str]) -> dict[str, object]:
-    given = {name: query[name] for name in _OPTIONS if query.get(name)}
-    return {
-        name: _whole(text) if _SCHEMA[name].get("type") == "integer" else text for name, text in given.items()
-    }
-
-
-def _whole(text: str) -> int | str:
-    # What is no number stays a text: the options refuse it, and say what is allowed.
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text
-
-
 def _size(query: Mapping[str, str], part: str) -> tuple[int, int] | None:
-    names = f"{part}_width", f"{part}_height"
-    if not any(query.get(name) for name in names):
+    texts = {side: query.get(f"{part}_{side}", "") for side in PictureSize.model_fields}
+    if not any(texts.values()):
         return None
-    return _side(query, names[0]), _side(query, names[1])
-
-
-def _side(query: Mapping[str, str], name: str) -> int:
-    number = _whole(query.get(name, ""))
-    if isinstance(number, str) or not 1 <= number <= _MAX_SIDE_PX:
-        given = query.get(name, "")[:20]
+    try:
+        size = PictureSize.model_validate(read_texts(PictureSize, texts))
+    except ValidationError as error:
+        side = str(error.errors()[0]["loc"][0])
+        name, given = f"{part}_{side}", texts[side][:20]
         detail = f"{name} is '{given}'; allowed is 1 to {_MAX_SIDE_PX}, and width and height go together"
-        raise MalformedRequest(detail, faults=(Fault(f"/{name}", "out_of_range", detail),))
-    return number
+        raise MalformedRequest(detail, faults=(Fault(f"/{name}", "out_of_range", detail),)) from None
+    return size.width, size.height

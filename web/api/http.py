@@ -1,4 +1,4 @@
-"""JSON answers: readable by people, valid for machines, not kept by caches."""
+"""Requests read and answers written: bodies, parts, queries, page tokens; JSON, stored files and bytes."""
 
 from __future__ import annotations
 
@@ -23,8 +23,16 @@ from werkzeug.wsgi import FileWrapper
 
 from shared.errors import Fault, MalformedRequest, MissingPart
 from shared.picture import PictureLimits
+from shared.texts import field_schemas, read_texts
 from web.assets.uploads import max_body_bytes, too_heavy
 from web.jobs.queries import JobFilter
+
+MAX_WAIT_SECONDS = 60
+#: For what never changes: a year, the most that caches care for.
+FOREVER_SECONDS = 31_536_000
+_MAX_TEXT_BYTES = 500_000
+_WAIT = re.compile(r'\s*wait\s*=\s*"?([0-9]{1,9})"?\s*(?:;.*)?', re.IGNORECASE)
+Model = TypeVar("Model", bound=BaseModel)
 
 
 def json_answer(
@@ -42,10 +50,6 @@ def json_answer(
     return response
 
 
-MAX_WAIT_SECONDS = 60
-_WAIT = re.compile(r'\s*wait\s*=\s*"?([0-9]{1,9})"?\s*(?:;.*)?', re.IGNORECASE)
-
-
 def wait_seconds(header: str | None) -> int:
     """Return how long a client wants to wait, 0 to 60 s; a preference that is not understood is none."""
     for part in (header or "").split(","):
@@ -53,9 +57,6 @@ def wait_seconds(header: str | None) -> int:
         if match:
             return min(int(match[1]), MAX_WAIT_SECONDS)
     return 0
-
-
-_MAX_TEXT_BYTES = 500_000
 
 
 def parse_json(text: str | bytes, *, name: str) -> Any:  # noqa: ANN401 - any JSON value
@@ -91,6 +92,29 @@ def refuse_unknown(kind: str, given: Iterable[str], *, known: Iterable[str]) -> 
         faults.append(Fault(f"/{name}", f"unknown_{kind}", f"{name} is not a {kind} here; {hint}"))
     if faults:
         raise MalformedRequest("; ".join(fault.detail for fault in faults), faults=tuple(faults))
+
+
+def read_query(kind: type[Model], query: Mapping[str, str]) -> Model:
+    """Return what a query says of the fields of a model; other parameters are passed over.
+
+    Raises:
+        MalformedRequest: naming the parameter that cannot be read, and what is allowed.
+    """
+    schemas = field_schemas(kind)
+    texts = {name: query[name] for name in schemas if name in query}
+    try:
+        return kind.model_validate(read_texts(kind, texts))
+    except ValidationError as error:
+        name = str(error.errors()[0]["loc"][0])
+        raise MalformedRequest(f"{name} is '{texts[name]}'; allowed {_allowed(schemas[name])}") from None
+
+
+def _allowed(schema: Mapping[str, Any]) -> str:
+    return (
+        "are true and false"
+        if schema["type"] == "boolean"
+        else f"is {schema['minimum']} to {schema['maximum']}"
+    )
 
 
 def file_part(name: str) -> FileStorage:
@@ -148,29 +172,7 @@ def receive_upload(limits: PictureLimits, *, known: Iterable[str]) -> None:
         raise too_heavy("the request", size, limits) from None
 
 
-def body_faults(error: ValidationError) -> MalformedRequest | MissingPart:
-    """Return the refusal of a body that a model does not accept."""
-    faults = tuple(_fault(dict(item)) for item in error.errors())
-    detail = "; ".join(fault.detail for fault in faults)
-    only_missing = all(fault.code == "missing_part" for fault in faults)
-    return (MissingPart if only_missing else MalformedRequest)(detail, faults=faults)
-
-
-def _fault(item: dict[str, Any]) -> Fault:
-    parts = [str(part) for part in item["loc"] if part != "[key]"]
-    pointer = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
-    name = ".".join(parts) or "the body"
-    if item["type"] == "missing":
-        return Fault(pointer, "missing_part", f"{name} is missing")
-    if item["type"] == "extra_forbidden":
-        return Fault(pointer, "unknown_field", f"{name} is not a field here")
-    return Fault(pointer, "invalid_value", f"{name}: {item['msg'].removeprefix('Value error, ')}")
-
-
-Body = TypeVar("Body", bound=BaseModel)
-
-
-def read_body(kind: type[Body]) -> Body:
+def read_body(kind: type[Model]) -> Model:
     """Return the body of this kind that was sent; nothing sent is as good as an empty object.
 
     Raises:
@@ -178,12 +180,8 @@ def read_body(kind: type[Body]) -> Body:
         UnsupportedMediaType: when something else than JSON was sent.
     """
     values = _read_object()
-    fields = [field.alias or name for name, field in kind.model_fields.items()]
-    refuse_unknown("field", values, known=fields)
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        raise body_faults(error) from None
+    refuse_unknown("field", values, known=field_schemas(kind))
+    return check_values(kind, values)
 
 
 def refuse_body() -> None:
@@ -208,8 +206,30 @@ def _read_object() -> dict[str, object]:
     return values
 
 
-#: For what never changes: a year, the most that caches care for.
-FOREVER_SECONDS = 31_536_000
+def check_values(kind: type[Model], values: Mapping[str, object]) -> Model:
+    """Return values as a model.
+
+    Raises:
+        MalformedRequest, MissingPart: naming each field that is unknown, missing or not valid.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        faults = tuple(_fault(dict(item)) for item in error.errors())
+    detail = "; ".join(fault.detail for fault in faults)
+    only_missing = all(fault.code == "missing_part" for fault in faults)
+    raise (MissingPart if only_missing else MalformedRequest)(detail, faults=faults)
+
+
+def _fault(item: dict[str, Any]) -> Fault:
+    parts = [str(part) for part in item["loc"] if part != "[key]"]
+    pointer = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
+    name = ".".join(parts) or "the body"
+    if item["type"] == "missing":
+        return Fault(pointer, "missing_part", f"{name} is missing")
+    if item["type"] == "extra_forbidden":
+        return Fault(pointer, "unknown_field", f"{name} is not a field here")
+    return Fault(pointer, "invalid_value", f"{name}: {item['msg'].removeprefix('Value error, ')}")
 
 
 def send_stored(

@@ -5,39 +5,40 @@ from __future__ import annotations
 from datetime import datetime
 
 from flask import Blueprint, Response, request
+from pydantic import BaseModel, ConfigDict, Field
 from werkzeug.datastructures import MultiDict
 
 from shared.clock import from_rfc3339
-from shared.errors import (
-    DatabaseUnavailable,
-    IdempotencyKeyInUse,
-    IdempotencyKeyReused,
-    InvalidOptions,
-    MalformedRequest,
-    MissingPart,
-    NotFound,
-    PictureRefused,
-    PictureTooHeavy,
-    PictureUnsupported,
-    StorageUnavailable,
-)
+from shared.errors import MalformedRequest, NotFound
 from shared.status import JobStatus
 from web.api import API_PATH
-from web.api.http import json_answer, make_token, read_token, refuse_unknown, wait_seconds
-from web.api.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADER
+from web.api.http import json_answer, make_token, read_query, read_token, refuse_unknown, wait_seconds
 from web.api.job_view import job_answer, read_view, read_views, wait_until_changed
-from web.api.openapi import IF_NONE_MATCH, JSON, MULTIPART, NOT_MODIFIED, WAIT, Answer, Operation, Parameter
-from web.api.schemas import JobListOut, JobOut, ValidationOut
+from web.api.openapi import IF_NONE_MATCH, NOT_MODIFIED, WAIT, Answer, Operation, Parameter, query_parameters
+from web.api.schemas import JobListOut, JobOut
 from web.api.submit import submit_job
-from web.jobs.fields import MAX_TIMEOUT_SECONDS, SubmitBody
 from web.jobs.queries import JobFilter, count_by_status, list_jobs
 from web.security import current_caller
 from web.services import get_services
 
+#: The names of two fields of `ListQuery`, for the pages.
 PAGE_SIZE = "page_size"
 COUNTS = "counts"
-MAX_PAGE_SIZE = 200
-DEFAULT_PAGE_SIZE = 50
+
+
+class ListQuery(BaseModel):
+    """What the query of a list says beside its filters."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    counts: bool = Field(
+        False,
+        description="true: tell as well how many jobs there are of each status, "
+        "by all filters but the status",
+    )
+    page_size: int = Field(50, ge=1, le=200, description="How many jobs at most")
+
+
 PARAMETERS = (
     Parameter(
         "status",
@@ -56,154 +57,11 @@ PARAMETERS = (
         "Only jobs younger than this moment (RFC 3339)",
         schema={"type": "string", "format": "date-time"},
     ),
-    Parameter(
-        COUNTS,
-        "true: tell as well how many jobs there are of each status, by all filters but the status",
-        schema={"type": "boolean", "default": False},
-    ),
-    Parameter(
-        PAGE_SIZE,
-        "How many jobs at most",
-        schema={"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": DEFAULT_PAGE_SIZE},
-    ),
+    *query_parameters(ListQuery),
     Parameter("page_token", "next_page_token of the page before; goes with the same filters only"),
 )
-_FILE = {"type": "string", "contentMediaType": "image/*"}
-_JSON_TEXT = {"type": "string", "contentMediaType": "application/json"}
-_TIMEOUT = {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_TIMEOUT_SECONDS}
 jobs = Blueprint("jobs", __name__, url_prefix=f"{API_PATH}/jobs")
-
-
-def read_filter(query: MultiDict[str, str]) -> JobFilter:
-    """Return the filter in a query.
-
-    Raises:
-        MalformedRequest: naming the parameter that cannot be read, and what is allowed.
-    """
-    moment = query.get("created_after")
-    return JobFilter(
-        statuses=[_status(word) for text in query.getlist("status") for word in text.split(",") if word],
-        labels=_labels(query.getlist("label")),
-        batch_id=query.get("batch_id") or None,
-        created_after=_moment(moment) if moment else None,
-        name=query.get("name", "").strip(),
-    )
-
-
-def page_size(text: str | None) -> int:
-    """Return the page size, 50 when none is asked for.
-
-    Raises:
-        MalformedRequest: when it is not a number of 1 to 200.
-    """
-    if text is None:
-        return DEFAULT_PAGE_SIZE
-    if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= MAX_PAGE_SIZE):
-        raise MalformedRequest(f"{PAGE_SIZE} is '{text}'; allowed is 1 to {MAX_PAGE_SIZE}")
-    return int(text)
-
-
-def wants_counts(text: str | None) -> bool:
-    """Return whether counts are asked for.
-
-    Raises:
-        MalformedRequest: when it is neither true nor false.
-    """
-    if text not in (None, "true", "false"):
-        raise MalformedRequest(f"{COUNTS} is '{text}'; allowed are true and false")
-    return text == "true"
-
-
-def _status(word: str) -> JobStatus:
-    try:
-        return JobStatus(word.strip())
-    except ValueError:
-        raise MalformedRequest(f"status is '{word}'; allowed are {', '.join(JobStatus)}") from None
-
-
-def _labels(texts: list[str]) -> dict[str, str]:
-    labels: dict[str, str] = {}
-    for text in texts:
-        key, separator, value = text.partition(":")
-        if not (key and separator):
-            raise MalformedRequest(f"label is '{text}'; it must be of the form key:value")
-        if labels.setdefault(key, value) != value:
-            raise MalformedRequest(f"label {key} is asked for with two values; a job has one")
-    return labels
-
-
-def _moment(text: str) -> datetime:
-    try:
-        return from_rfc3339(text)
-    except (ValueError, OverflowError):
-        raise MalformedRequest(
-            f"created_after is '{text}'; it must be like 2026-11-23T08:47:41Z (a + in a query is written %2B)"
-        ) from None
-
-
-jobs.post("")(
-    Operation(
-        "Submit a job",
-        "jobs",
-        answers={
-            202: Answer(
-                "Taken in; it is kept from now on",
-                (JobOut,),
-                headers={
-                    "Location": "The job",
-                    "Retry-After": "Seconds until asking again makes sense",
-                    **REPLAYED_HEADER,
-                },
-            ),
-            200: Answer(
-                "It has ended while you waited, or was given an earlier job's result; with validate_only, "
-                "what it would be carried out with",
-                (JobOut, ValidationOut),
-                headers={"Location": "The job", **REPLAYED_HEADER},
-            ),
-        },
-        refusals=(
-            MalformedRequest,
-            InvalidOptions,
-            MissingPart,
-            NotFound,
-            PictureTooHeavy,
-            PictureUnsupported,
-            PictureRefused,
-            IdempotencyKeyInUse,
-            IdempotencyKeyReused,
-            StorageUnavailable,
-            DatabaseUnavailable,
-        ),
-        parameters=(
-            Parameter(
-                "validate_only",
-                "true: check everything and store nothing",
-                schema={"type": "boolean", "default": False},
-            ),
-            WAIT,
-            IDEMPOTENCY_KEY,
-        ),
-        bodies={
-            JSON: SubmitBody,
-            MULTIPART: {
-                "type": "object",
-                "required": ["content", "style"],
-                "properties": {
-                    "content": _FILE,
-                    "style": _FILE,
-                    "options": {**_JSON_TEXT, "contentSchema": {"$ref": "#/components/schemas/StyleOptions"}},
-                    "name": {"type": "string", "maxLength": 200},
-                    "labels": {**_JSON_TEXT, "contentSchema": {"type": "object"}},
-                    "queue_timeout_seconds": _TIMEOUT,
-                    "run_timeout_seconds": _TIMEOUT,
-                    "reuse": {"type": "boolean", "default": True},
-                },
-                "additionalProperties": False,
-            },
-        },
-    )(submit_job)
-)
+jobs.post("")(submit_job)
 
 
 @jobs.get("")
@@ -220,12 +78,13 @@ jobs.post("")(
 def index() -> Response:
     """List your jobs, newest first, as each is now. Go on with `next_page_token` and the same filters."""
     refuse_unknown("parameter", request.args, known=[parameter.name for parameter in PARAMETERS])
-    only, size = read_filter(request.args), page_size(request.args.get(PAGE_SIZE))
+    only, asked = read_filter(request.args), read_query(ListQuery, request.args)
+    size = asked.page_size
     token = request.args.get("page_token")
     before_id = read_token(token, only) if token else None
     caller = current_caller()
     services, counts = get_services(), None
-    if wants_counts(request.args.get(COUNTS)):
+    if asked.counts:
         with services.backend.database.read() as session:
             counts = count_by_status(session, caller=caller, only=only)
     views = read_views(
@@ -274,3 +133,46 @@ def read_job(job_id: str) -> Response:
     response = job_answer(view, headers=headers)
     response.make_conditional(request)
     return response
+
+
+def read_filter(query: MultiDict[str, str]) -> JobFilter:
+    """Return the filter in a query.
+
+    Raises:
+        MalformedRequest: naming the parameter that cannot be read, and what is allowed.
+    """
+    moment = query.get("created_after")
+    return JobFilter(
+        statuses=[_status(word) for text in query.getlist("status") for word in text.split(",") if word],
+        labels=_labels(query.getlist("label")),
+        batch_id=query.get("batch_id") or None,
+        created_after=_moment(moment) if moment else None,
+        name=query.get("name", "").strip(),
+    )
+
+
+def _status(word: str) -> JobStatus:
+    try:
+        return JobStatus(word.strip())
+    except ValueError:
+        raise MalformedRequest(f"status is '{word}'; allowed are {', '.join(JobStatus)}") from None
+
+
+def _labels(texts: list[str]) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    for text in texts:
+        key, separator, value = text.partition(":")
+        if not (key and separator):
+            raise MalformedRequest(f"label is '{text}'; it must be of the form key:value")
+        if labels.setdefault(key, value) != value:
+            raise MalformedRequest(f"label {key} is asked for with two values; a job has one")
+    return labels
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return from_rfc3339(text)
+    except (ValueError, OverflowError):
+        raise MalformedRequest(
+            f"created_after is '{text}'; it must be like 2026-11-23T08:47:41Z (a + in a query is written %2B)"
+        ) from None

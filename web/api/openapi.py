@@ -1,4 +1,4 @@
-"""What a view says of itself: the OpenAPI document is made from it, and lacks no view."""
+"""What a view says of itself, and the OpenAPI document that is made from it and lacks no view."""
 
 from __future__ import annotations
 
@@ -15,14 +15,26 @@ from werkzeug.routing import Rule
 
 from shared.errors import AtelierError
 from shared.options import StyleOptions
+from shared.texts import field_schemas
 from web.api import API_PATH
 from web.api.problems import MEDIA_TYPE, status_of
 from web.api.schemas import ProblemOut
 
-_V = TypeVar("_V", bound=Callable[..., Any])
-_KEY = "operation"
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
+_V = TypeVar("_V", bound=Callable[..., Any])
+_KEY = "operation"
+#: What a schema of a text says of it, in this order.
+_LIMITS = ("type", "exclusiveMinimum", "minimum", "maximum", "maxLength", "default")
+_REF = "#/components/schemas/{model}"
+_TAGS = {
+    "assets": "Pictures that are uploaded once and used in many jobs.",
+    "jobs": "A job makes one picture of a content and a style.",
+    "pictures": "What a job leaves: previews, checkpoints and the result.",
+    "workers": "Who does the work, and how much of it waits.",
+    "health": "For operators.",
+}
+_ALWAYS = {"X-Request-Id": "The request's id, also in the service's log"}
 
 
 @dataclass(frozen=True)
@@ -64,12 +76,6 @@ class Operation:
         return view
 
 
-def operation_of(view: Callable[..., Any]) -> Operation | None:
-    """Return what a view says of itself."""
-    found = vars(view).get(_KEY)
-    return found if isinstance(found, Operation) else None
-
-
 WAIT = Parameter(
     "Prefer",
     "wait=N waits up to N seconds, at most 60",
@@ -82,15 +88,23 @@ NOT_MODIFIED = Answer("Not changed since the ETag")
 PARTIAL = Answer("The part asked for", media_types=("application/octet-stream",))
 
 
-_REF = "#/components/schemas/{model}"
-_TAGS = {
-    "assets": "Pictures that are uploaded once and used in many jobs.",
-    "jobs": "A job makes one picture of a content and a style.",
-    "pictures": "What a job leaves: previews, checkpoints and the result.",
-    "workers": "Who does the work, and how much of it waits.",
-    "health": "For operators.",
-}
-_ALWAYS = {"X-Request-Id": "The request's id, also in the service's log"}
+def operation_of(view: Callable[..., Any]) -> Operation | None:
+    """Return what a view says of itself."""
+    found = vars(view).get(_KEY)
+    return found if isinstance(found, Operation) else None
+
+
+def text_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return of a field's schema what holds for the text it is sent as: its type, its limits, its default."""
+    return {name: schema[name] for name in _LIMITS if schema.get(name) is not None}
+
+
+def query_parameters(model: type[BaseModel]) -> tuple[Parameter, ...]:
+    """Return the parameters of a query that is read as a model."""
+    return tuple(
+        Parameter(name, schema["description"], schema=text_schema(schema))
+        for name, schema in field_schemas(model).items()
+    )
 
 
 def build_document(app: Flask, *, version: str) -> dict[str, Any]:

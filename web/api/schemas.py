@@ -1,4 +1,4 @@
-"""The shapes of the answers, other than jobs; the OpenAPI document is made from them."""
+"""The shapes of the answers; the OpenAPI document is made from them."""
 
 from __future__ import annotations
 
@@ -33,213 +33,6 @@ class AssetOut(BaseModel):
     height: int = Field(description="Pixels")
     created_at: Moment
     url: str = Field(description="Where its bytes are")
-
-
-class CheckpointOut(BaseModel):
-    """A checkpoint."""
-
-    step: int
-    attempt: int
-    losses: dict[str, float | None]
-    curve: list[list[float]] = Field(
-        description="[step, total, content, style] of each step since the checkpoint before"
-    )
-    sha256: str = Field(description="Of its state, from which a job resumes")
-    created_at: Moment
-    url: str = Field(description="Where its picture is")
-
-
-class CheckpointsOut(BaseModel):
-    """All checkpoints of a job, by step."""
-
-    checkpoints: list[CheckpointOut]
-
-
-class AttemptOut(BaseModel):
-    """One attempt of a job."""
-
-    number: int
-    worker_id: str | None
-    device: str | None
-    resumed_from_step: int | None
-    started_at: Moment | None
-    ended_at: Moment | None
-    outcome: str | None = Field(description="null while it is under way")
-
-
-class AttemptsOut(BaseModel):
-    """All attempts of a job, first to last."""
-
-    attempts: list[AttemptOut]
-
-
-class FaultOut(BaseModel):
-    """One fault in a request."""
-
-    pointer: str = Field(description="JSON pointer to it, such as /options/steps")
-    code: str
-    detail: str
-
-
-class ProblemOut(BaseModel):
-    """A problem as RFC 9457 has it, with a stable code."""
-
-    type: str
-    title: str
-    status: int
-    detail: str = Field(description="What was measured and what is allowed")
-    instance: str
-    code: str
-    errors: list[FaultOut]
-    suggestion: str | None = None
-
-
-class HealthOut(BaseModel):
-    """A sign of life."""
-
-    status: str
-
-
-class CheckOut(BaseModel):
-    """One part of the service."""
-
-    ok: bool
-    detail: str | None = None
-
-
-class ReadinessOut(BaseModel):
-    """Whether jobs are taken; degraded means that they are, but do not start for now."""
-
-    ready: bool
-    degraded: bool
-    checks: dict[str, CheckOut]
-
-
-class EstimateOut(BaseModel):
-    """How long a job would run, from what the last jobs took on this service, and what it would wait for."""
-
-    seconds: float | None = Field(
-        description="From its first step to its result; null: nothing is measured yet"
-    )
-    low: float | None = Field(description="Few jobs take less")
-    high: float | None = Field(description="Few jobs take more")
-    count: int = Field(description="How many jobs this was measured at")
-    message: str = Field(description="The same in words")
-    queue: QueueOut
-
-
-class SizeOut(BaseModel):
-    """A size in pixels."""
-
-    width: int
-    height: int
-
-
-class WorkingSizesOut(BaseModel):
-    """The sizes both pictures are worked on at."""
-
-    content: SizeOut
-    style: SizeOut
-
-
-class ValidationOut(BaseModel):
-    """What a job would be carried out with; nothing of it is stored."""
-
-    options: Options
-    working_size: WorkingSizesOut
-    estimate: EstimateOut
-
-
-def estimate_out(forecast: Forecast) -> EstimateOut:
-    """Return a forecast as the API shows it."""
-    run = forecast.run
-    return EstimateOut(
-        seconds=run and run.seconds,
-        low=run and run.low,
-        high=run and run.high,
-        count=run.count if run else 0,
-        message=run_message(run),
-        queue=QueueOut(
-            position=forecast.position,
-            ahead_seconds=forecast.ahead_seconds,
-            eligible_workers=forecast.workers,
-            message=wait_message(forecast),
-        ),
-    )
-
-
-class WorkerMemoryOut(BaseModel):
-    """The memory of a worker's device: the GPU's, or the machine's for a worker on the CPU."""
-
-    total_bytes: int | None = Field(description="null where it cannot be measured")
-    used_bytes: int | None = Field(description="By whatever program; null where it cannot be measured")
-
-
-class WorkerJobOut(BaseModel):
-    """The job that a worker is busy with."""
-
-    id: str
-    name: str | None = Field(
-        description="What people call it: its name, else its pictures; null if it is gone"
-    )
-    attempt: int
-    step: int = Field(description="As of the last beat, about a second ago")
-    steps: int
-    since: Moment = Field(description="When the worker took it")
-    url: str
-
-
-class WorkerUrlsOut(BaseModel):
-    """Where to go from here."""
-
-    drain: str | None = Field(description="For POST; null once it is draining")
-
-
-class WorkerOut(BaseModel):
-    """A worker: one node, on one device."""
-
-    id: str
-    host: str
-    device: str
-    memory: WorkerMemoryOut
-    weights: str
-    notice: str | None = Field(description="Something one should know of the weights")
-    state: WorkerState = Field(
-        description="starting: its engine is being loaded; draining: it hands its job back and ends"
-    )
-    job: WorkerJobOut | None
-    version: str
-    started_at: Moment
-    heartbeat_age_seconds: float = Field(
-        ge=0, description="It says so every 5 s, and at once when something changes"
-    )
-    urls: WorkerUrlsOut
-
-
-class WorkersOut(BaseModel):
-    """The workers that are connected."""
-
-    workers: list[WorkerOut] | None = Field(description="By id; null while Redis cannot be asked")
-    message: str | None = Field(description="Why no job can start, if there is a reason")
-
-
-class QueueStateOut(BaseModel):
-    """The queue of all jobs."""
-
-    depth: int = Field(description="Jobs that wait for a worker")
-    waiting_for_others: int = Field(
-        description="Jobs that wait for the result of another one with the same work; not in `depth`"
-    )
-    running: int = Field(description="Jobs that workers have, those being canceled included")
-    paused: int
-    oldest_age_seconds: float | None = Field(
-        description="How long the first of `depth` has waited; null when none waits"
-    )
-    backlog_seconds: float | None = Field(
-        description="Likely wait of a job handed in now; null without a worker, or while nothing is measured"
-    )
-    workers: int | None = Field(description="Workers that take jobs; null while Redis cannot be asked")
-    message: str | None = Field(description="Why no job can start, if there is a reason")
 
 
 class QueueOut(BaseModel):
@@ -415,3 +208,210 @@ class JobListOut(BaseModel):
     jobs: list[JobOut]
     next_page_token: str | None
     counts: dict[str, int] | None = Field(description="By status, only if they were asked for")
+
+
+class CheckpointOut(BaseModel):
+    """A checkpoint."""
+
+    step: int
+    attempt: int
+    losses: dict[str, float | None]
+    curve: list[list[float]] = Field(
+        description="[step, total, content, style] of each step since the checkpoint before"
+    )
+    sha256: str = Field(description="Of its state, from which a job resumes")
+    created_at: Moment
+    url: str = Field(description="Where its picture is")
+
+
+class CheckpointsOut(BaseModel):
+    """All checkpoints of a job, by step."""
+
+    checkpoints: list[CheckpointOut]
+
+
+class AttemptOut(BaseModel):
+    """One attempt of a job."""
+
+    number: int
+    worker_id: str | None
+    device: str | None
+    resumed_from_step: int | None
+    started_at: Moment | None
+    ended_at: Moment | None
+    outcome: str | None = Field(description="null while it is under way")
+
+
+class AttemptsOut(BaseModel):
+    """All attempts of a job, first to last."""
+
+    attempts: list[AttemptOut]
+
+
+class EstimateOut(BaseModel):
+    """How long a job would run, from what the last jobs took on this service, and what it would wait for."""
+
+    seconds: float | None = Field(
+        description="From its first step to its result; null: nothing is measured yet"
+    )
+    low: float | None = Field(description="Few jobs take less")
+    high: float | None = Field(description="Few jobs take more")
+    count: int = Field(description="How many jobs this was measured at")
+    message: str = Field(description="The same in words")
+    queue: QueueOut
+
+
+class SizeOut(BaseModel):
+    """A size in pixels."""
+
+    width: int
+    height: int
+
+
+class WorkingSizesOut(BaseModel):
+    """The sizes both pictures are worked on at."""
+
+    content: SizeOut
+    style: SizeOut
+
+
+class ValidationOut(BaseModel):
+    """What a job would be carried out with; nothing of it is stored."""
+
+    options: Options
+    working_size: WorkingSizesOut
+    estimate: EstimateOut
+
+
+def estimate_out(forecast: Forecast) -> EstimateOut:
+    """Return a forecast as the API shows it."""
+    run = forecast.run
+    return EstimateOut(
+        seconds=run and run.seconds,
+        low=run and run.low,
+        high=run and run.high,
+        count=run.count if run else 0,
+        message=run_message(run),
+        queue=QueueOut(
+            position=forecast.position,
+            ahead_seconds=forecast.ahead_seconds,
+            eligible_workers=forecast.workers,
+            message=wait_message(forecast),
+        ),
+    )
+
+
+class WorkerMemoryOut(BaseModel):
+    """The memory of a worker's device: the GPU's, or the machine's for a worker on the CPU."""
+
+    total_bytes: int | None = Field(description="null where it cannot be measured")
+    used_bytes: int | None = Field(description="By whatever program; null where it cannot be measured")
+
+
+class WorkerJobOut(BaseModel):
+    """The job that a worker is busy with."""
+
+    id: str
+    name: str | None = Field(
+        description="What people call it: its name, else its pictures; null if it is gone"
+    )
+    attempt: int
+    step: int = Field(description="As of the last beat, about a second ago")
+    steps: int
+    since: Moment = Field(description="When the worker took it")
+    url: str
+
+
+class WorkerUrlsOut(BaseModel):
+    """Where to go from here."""
+
+    drain: str | None = Field(description="For POST; null once it is draining")
+
+
+class WorkerOut(BaseModel):
+    """A worker: one node, on one device."""
+
+    id: str
+    host: str
+    device: str
+    memory: WorkerMemoryOut
+    weights: str
+    notice: str | None = Field(description="Something one should know of the weights")
+    state: WorkerState = Field(
+        description="starting: its engine is being loaded; draining: it hands its job back and ends"
+    )
+    job: WorkerJobOut | None
+    version: str
+    started_at: Moment
+    heartbeat_age_seconds: float = Field(
+        ge=0, description="It says so every 5 s, and at once when something changes"
+    )
+    urls: WorkerUrlsOut
+
+
+class WorkersOut(BaseModel):
+    """The workers that are connected."""
+
+    workers: list[WorkerOut] | None = Field(description="By id; null while Redis cannot be asked")
+    message: str | None = Field(description="Why no job can start, if there is a reason")
+
+
+class QueueStateOut(BaseModel):
+    """The queue of all jobs."""
+
+    depth: int = Field(description="Jobs that wait for a worker")
+    waiting_for_others: int = Field(
+        description="Jobs that wait for the result of another one with the same work; not in `depth`"
+    )
+    running: int = Field(description="Jobs that workers have, those being canceled included")
+    paused: int
+    oldest_age_seconds: float | None = Field(
+        description="How long the first of `depth` has waited; null when none waits"
+    )
+    backlog_seconds: float | None = Field(
+        description="Likely wait of a job handed in now; null without a worker, or while nothing is measured"
+    )
+    workers: int | None = Field(description="Workers that take jobs; null while Redis cannot be asked")
+    message: str | None = Field(description="Why no job can start, if there is a reason")
+
+
+class HealthOut(BaseModel):
+    """A sign of life."""
+
+    status: str
+
+
+class CheckOut(BaseModel):
+    """One part of the service."""
+
+    ok: bool
+    detail: str | None = None
+
+
+class ReadinessOut(BaseModel):
+    """Whether jobs are taken; degraded means that they are, but do not start for now."""
+
+    ready: bool
+    degraded: bool
+    checks: dict[str, CheckOut]
+
+
+class FaultOut(BaseModel):
+    """One fault in a request."""
+
+    pointer: str = Field(description="JSON pointer to it, such as /options/steps")
+    code: str
+    detail: str
+
+
+class ProblemOut(BaseModel):
+    """A problem as RFC 9457 has it, with a stable code."""
+
+    type: str
+    title: str
+    status: int
+    detail: str = Field(description="What was measured and what is allowed")
+    instance: str
+    code: str
+    errors: list[FaultOut]
+    suggestion: str | None = None

@@ -1,4 +1,4 @@
-"""The view that takes jobs in, as JSON with asset ids or with the pictures themselves."""
+"""POST /jobs: a job taken in, as JSON with asset ids or with the pictures themselves."""
 
 from __future__ import annotations
 
@@ -8,26 +8,40 @@ from dataclasses import dataclass
 from functools import partial
 
 from flask import Response, request
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from shared.clock import utc_now
-from shared.errors import MalformedRequest
+from shared.errors import (
+    DatabaseUnavailable,
+    IdempotencyKeyInUse,
+    IdempotencyKeyReused,
+    InvalidOptions,
+    MalformedRequest,
+    MissingPart,
+    NotFound,
+    PictureRefused,
+    PictureTooHeavy,
+    PictureUnsupported,
+    StorageUnavailable,
+)
 from shared.options import parse_options
+from shared.texts import field_schemas, read_texts
 from web.api.http import (
-    body_faults,
+    check_values,
     file_part,
     json_answer,
     parse_json,
+    read_query,
     receive_upload,
     refuse_unknown,
     text_part,
     wait_seconds,
 )
-from web.api.idempotency import answer_once
+from web.api.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADER, answer_once
 from web.api.job_view import job_answer, read_view, wait_until_final
-from web.api.openapi import MULTIPART
-from web.api.schemas import SizeOut, ValidationOut, WorkingSizesOut, estimate_out
+from web.api.openapi import JSON, MULTIPART, WAIT, Answer, Operation, query_parameters, text_schema
+from web.api.schemas import JobOut, SizeOut, ValidationOut, WorkingSizesOut, estimate_out
 from web.assets.uploads import PartChecks, UploadedFile
 from web.jobs.estimates import make_forecast
 from web.jobs.fields import SubmitBody, SubmitFields
@@ -36,12 +50,38 @@ from web.jobs.submission import PARTS, JobRequest, KnownAsset, NewPicture, check
 from web.security import current_caller
 from web.services import Services, get_services
 
-_SCALAR_PARTS = ("queue_timeout_seconds", "run_timeout_seconds", "reuse")
-_TEXT_PARTS = ("options", "name", "labels", *_SCALAR_PARTS)
-_KNOWN_PARTS = (*PARTS, *_TEXT_PARTS)
 _MAX_JSON_BYTES = 1_000_000
 _RETRY_SECONDS = 1
 _HASHED_BYTES = 1_000_000
+_FIELDS = field_schemas(SubmitFields)
+#: A part is a text; of a field that is an object, the text is JSON, as that of the options is.
+_JSON_FIELDS = tuple(name for name, schema in _FIELDS.items() if schema["type"] == "object")
+_TEXT_PARTS = ("options", *_FIELDS)
+_FILE = {"type": "string", "contentMediaType": "image/*"}
+_JSON_TEXT = {"type": "string", "contentMediaType": "application/json"}
+_PARTS_SCHEMA = {
+    "type": "object",
+    "required": [*PARTS],
+    "properties": {
+        **dict.fromkeys(PARTS, _FILE),
+        "options": {**_JSON_TEXT, "contentSchema": {"$ref": "#/components/schemas/StyleOptions"}},
+        **{
+            name: {**_JSON_TEXT, "contentSchema": text_schema(schema)}
+            if name in _JSON_FIELDS
+            else text_schema(schema)
+            for name, schema in _FIELDS.items()
+        },
+    },
+    "additionalProperties": False,
+}
+
+
+class SubmitQuery(BaseModel):
+    """What the query of a submission says."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    validate_only: bool = Field(False, description="true: check everything and store nothing")
 
 
 @dataclass(frozen=True)
@@ -57,6 +97,42 @@ class _Asked:
         return {"sent": self.sent, "files": {part: _sha256(file) for part, file in files.items()}}
 
 
+@Operation(
+    "Submit a job",
+    "jobs",
+    answers={
+        202: Answer(
+            "Taken in; it is kept from now on",
+            (JobOut,),
+            headers={
+                "Location": "The job",
+                "Retry-After": "Seconds until asking again makes sense",
+                **REPLAYED_HEADER,
+            },
+        ),
+        200: Answer(
+            "It has ended while you waited, or was given an earlier job's result; with validate_only, "
+            "what it would be carried out with",
+            (JobOut, ValidationOut),
+            headers={"Location": "The job", **REPLAYED_HEADER},
+        ),
+    },
+    refusals=(
+        MalformedRequest,
+        InvalidOptions,
+        MissingPart,
+        NotFound,
+        PictureTooHeavy,
+        PictureUnsupported,
+        PictureRefused,
+        IdempotencyKeyInUse,
+        IdempotencyKeyReused,
+        StorageUnavailable,
+        DatabaseUnavailable,
+    ),
+    parameters=(*query_parameters(SubmitQuery), WAIT, IDEMPOTENCY_KEY),
+    bodies={JSON: SubmitBody, MULTIPART: _PARTS_SCHEMA},
+)
 def submit_job() -> Response:
     """Take a job in. It is kept when the answer is there, whatever happens to Redis or the workers then.
 
@@ -68,8 +144,7 @@ def submit_job() -> Response:
     as one that is queued or running, it waits for that one's result. `reuse: false` computes it anyway.
     """
     services = get_services()
-    refuse_unknown("parameter", request.args, known=("validate_only",))
-    validate_only = _flag("validate_only")
+    query = _read_query()
     if request.mimetype == MULTIPART:
         asked = _read_parts(services)
     elif request.is_json:
@@ -77,7 +152,7 @@ def submit_job() -> Response:
     else:
         kind = request.mimetype or "nothing"
         raise UnsupportedMediaType(f"send application/json or multipart/form-data, not {kind}")
-    if validate_only:
+    if query.validate_only:
         return json_answer(_validate(services, asked.job).model_dump(mode="json"))
     return answer_once(asked.content, partial(_submit, services, asked.job), partial(_accepted, services))
 
@@ -115,6 +190,14 @@ def _accepted(services: Services, job_id: str) -> Response:
     return job_answer(view, status=202, headers=headers)
 
 
+def _read_query() -> SubmitQuery:
+    refuse_unknown("parameter", request.args, known=SubmitQuery.model_fields)
+    # The one flag for which 1 and 0, and capital letters, are taken too.
+    words = {name: text.lower() for name, text in request.args.items()}
+    flags = {"1": "true", "0": "false"}
+    return read_query(SubmitQuery, {name: flags.get(word, word) for name, word in words.items()})
+
+
 def _read_json() -> _Asked:
     request.max_content_length = _MAX_JSON_BYTES
     try:
@@ -125,24 +208,18 @@ def _read_json() -> _Asked:
         raise MalformedRequest("the body must be a JSON object")
     refuse_unknown("field", values, known=SubmitBody.model_fields)
     options = parse_options(values.get("options", {}))
-    try:
-        body = SubmitBody.model_validate(values)
-    except ValidationError as error:
-        raise body_faults(error) from None
+    body = check_values(SubmitBody, values)
     inputs = {part: KnownAsset(getattr(body, part)) for part in PARTS}
     return _Asked(JobRequest(inputs, options, body), values)
 
 
 def _read_parts(services: Services) -> _Asked:
-    receive_upload(services.backend.settings.picture_limits(), known=_KNOWN_PARTS)
+    receive_upload(services.backend.settings.picture_limits(), known=(*PARTS, *_TEXT_PARTS))
     texts = {part: text for part in _TEXT_PARTS if (text := text_part(part)) is not None}
-    options = parse_options(parse_json(texts.get("options") or "{}", name="options"))
-    values: dict[str, object] = {"labels": parse_json(texts.get("labels") or "{}", name="labels")}
-    values |= {part: _scalar(texts[part]) for part in _SCALAR_PARTS if texts.get(part)}
-    try:
-        fields = SubmitFields.model_validate({"name": texts.get("name"), **values})
-    except ValidationError as error:
-        raise body_faults(error) from None
+    given = {part: text for part, text in texts.items() if text}
+    options = parse_options(parse_json(given.pop("options", "{}"), name="options"))
+    objects = {part: parse_json(given.pop(part), name=part) for part in _JSON_FIELDS if part in given}
+    fields = check_values(SubmitFields, {**read_texts(SubmitFields, given), **objects})
     inputs, checks = {}, PartChecks()
     for part in PARTS:
         with checks.of(part):
@@ -151,23 +228,8 @@ def _read_parts(services: Services) -> _Asked:
     return _Asked(JobRequest(inputs, options, fields), texts)
 
 
-def _scalar(text: str) -> object:
-    """Return the number, or true or false, that a text says; what is neither stays a text, and is refused."""
-    try:
-        return parse_json(text, name="a part")
-    except MalformedRequest:
-        return text
-
-
 def _sha256(file: UploadedFile) -> str:
     digest = hashlib.sha256()  # whoever takes the picture in begins at its start again
     while data := file.stream.read(_HASHED_BYTES):
         digest.update(data)
     return digest.hexdigest()
-
-
-def _flag(name: str) -> bool:
-    text = request.args.get(name, "false").lower()
-    if text not in ("true", "false", "1", "0"):
-        raise MalformedRequest(f"{name} is '{text}'; allowed are true and false")
-    return text in ("true", "1")

@@ -1,4 +1,4 @@
-"""What a caller may say of a job, and how it is refused."""
+"""The bodies of submit, retry, extend and fork: what a caller may say of a job, and its limits."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 
 from web.assets.uploads import MAX_NAME_CHARS, is_printable
 
+MAX_LABEL_KEY_CHARS = 63
+MAX_LABEL_VALUE_CHARS = 255
+#: 30 days: longer than any job should wait or run.
+MAX_TIMEOUT_SECONDS = 30 * 86_400
+
 
 def _printable(text: str) -> str:
     if not is_printable(text):
@@ -16,13 +21,12 @@ def _printable(text: str) -> str:
     return text
 
 
-LabelKey = Annotated[str, Field(pattern=r"^[a-z0-9_.\-]{1,63}$"), AfterValidator(_printable)]
-LabelValue = Annotated[str, Field(max_length=255), AfterValidator(_printable)]
-
-
-#: 30 days: longer than any job should wait or run.
-MAX_TIMEOUT_SECONDS = 30 * 86_400
+_KEY_PATTERN = rf"^[a-z0-9_.\-]{{1,{MAX_LABEL_KEY_CHARS}}}$"
+LabelKey = Annotated[str, Field(pattern=_KEY_PATTERN), AfterValidator(_printable)]
+LabelValue = Annotated[str, Field(max_length=MAX_LABEL_VALUE_CHARS), AfterValidator(_printable)]
 Timeout = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS, allow_inf_nan=False)]
+#: Options as they were sent: `parse_options` judges them.
+SentOptions = Annotated[Any, WithJsonSchema({"x-ref": "StyleOptions"})]
 
 
 class JobFields(BaseModel):
@@ -67,7 +71,7 @@ class SubmitBody(SubmitFields):
 
     content: str = Field(description="Asset id of the picture whose content is kept")
     style: str = Field(description="Asset id of the picture whose style is taken")
-    options: Annotated[Any, WithJsonSchema({"x-ref": "StyleOptions"})] = Field(default_factory=dict)
+    options: SentOptions = Field(default_factory=dict)
 
 
 class RetryBody(BaseModel):
@@ -92,7 +96,7 @@ class ForkBody(JobFields):
     """A new job that begins with a checkpoint; what is not given is the parent's."""
 
     step: int = Field(ge=1, description="A step of which the parent keeps a checkpoint")
-    options: Annotated[Any, WithJsonSchema({"x-ref": "StyleOptions"})] = Field(
+    options: SentOptions = Field(
         default_factory=dict,
         description="What is to be different. `size` cannot be, and `steps` must be more than `step`",
     )

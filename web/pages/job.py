@@ -1,16 +1,14 @@
-"""The forms of a job's page, read into the bodies that the API takes, and what is wrong with them. Pure."""
+"""The page of a job: its forms, what it shows, and the views that show it and act on the job."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
 from flask import Blueprint, Response, request
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from shared.clock import utc_now
 from shared.errors import (
@@ -26,7 +24,8 @@ from shared.options import StyleOptions
 from shared.status import JobStatus
 from shared.storage.layout import preview_key
 from shared.storage.store import ArtifactStore
-from web.api.http import body_faults
+from shared.texts import field_schemas, read_texts
+from web.api.http import check_values
 from web.api.job_view import read_view
 from web.api.problems import status_of
 from web.backend import Backend
@@ -62,8 +61,10 @@ from web.services import Services, get_backend, get_services
 #: A fork has the working size of its checkpoint.
 _FIXED = {PRESET, "size"}
 _USUAL_EXTENSION = 50
-_WHOLE = re.compile(r"[+-]?\d{1,9}")
-_Body = TypeVar("_Body", bound=BaseModel)
+#: Action → the fields of its body that its form lets people type, beside the options.
+_INPUTS = {"extend": ("steps",), "fork": ("step", "name")}
+#: A history this long is not read to its end by anybody; the newest part counts.
+_MOST_EVENTS = 500
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,9 @@ def refusal_of(action: str, error: AtelierError, typed: Mapping[str, str]) -> Re
 
 
 def form_pointers(action: str) -> list[str]:
-    """Return where the form of an action can show a fault."""
-    if action == "extend":
-        return ["/steps"]
-    if action == "fork":
-        return ["/step", "/name", *(entry.pointer for entry in fork_fields())]
-    return []
+    """Return where the form of an action can show a fault: at what is typed."""
+    options = [entry.pointer for entry in fork_fields()] if action == "fork" else []
+    return [*(f"/{name}" for name in _INPUTS.get(action, ())), *options]
 
 
 def fork_fields() -> list[OptionField]:
@@ -111,13 +109,12 @@ def fork_fields() -> list[OptionField]:
 
 def read_retry(sent: Mapping[str, str]) -> RetryBody:
     """Return how to retry; raises `MalformedRequest` when it is not known."""
-    return _body(RetryBody, {"from": sent.get("from", "checkpoint")})
+    return check_values(RetryBody, {"from": sent["from"]} if "from" in sent else {})
 
 
 def read_extend(sent: Mapping[str, str]) -> ExtendBody:
     """Return how many steps more; raises `MalformedRequest` naming the field."""
-    text = sent.get("steps", "").strip()
-    return _body(ExtendBody, {"steps": _whole(text)} if text else {})
+    return check_values(ExtendBody, _typed(ExtendBody, "extend", sent))
 
 
 def read_fork(sent: Mapping[str, str], parent: Mapping[str, Any]) -> ForkBody:
@@ -129,14 +126,8 @@ def read_fork(sent: Mapping[str, str], parent: Mapping[str, Any]) -> ForkBody:
     fields = fork_fields()
     texts = {entry.name: sent.get(entry.input_name, "") for entry in fields}
     given = option_values(fields, texts)
-    values: dict[str, object] = {
-        "options": {name: value for name, value in given.items() if value != parent.get(name)}
-    }
-    if step := sent.get("step", "").strip():
-        values["step"] = _whole(step)
-    if name := sent.get("name", "").strip():
-        values["name"] = name
-    return _body(ForkBody, values)
+    options = {name: value for name, value in given.items() if value != parent.get(name)}
+    return check_values(ForkBody, {**_typed(ForkBody, "fork", sent), "options": options})
 
 
 def extension_room(steps: int) -> int:
@@ -154,24 +145,13 @@ def usual_fork_steps(steps: int, step: int) -> int:
     return steps if steps > step else min(step + steps, _most_steps())
 
 
-@cache
 def _most_steps() -> int:
-    return next(int(entry.maximum) for entry in option_fields() if entry.name == "steps")
+    return int(field_schemas(StyleOptions)["steps"]["maximum"])
 
 
-def _body(kind: type[_Body], values: Mapping[str, object]) -> _Body:
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        raise body_faults(error) from None
-
-
-def _whole(text: str) -> int | str:
-    return int(text) if _WHOLE.fullmatch(text) else text
-
-
-#: A history this long is not read to its end by anybody; the newest part counts.
-_MOST_EVENTS = 500
+def _typed(kind: type[BaseModel], action: str, sent: Mapping[str, str]) -> dict[str, object]:
+    """Return what was typed into the form of an action, as its body takes it; what is empty is not given."""
+    return read_texts(kind, {name: text for name in _INPUTS[action] if (text := sent.get(name, "").strip())})
 
 
 @dataclass(frozen=True)

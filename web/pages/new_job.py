@@ -1,4 +1,4 @@
-"""What stands in the form of a new job: as somebody typed it, or as an earlier job had it."""
+"""The page 'New job': the form, what stands in it, what it hands in, and where its faults are shown."""
 
 from __future__ import annotations
 
@@ -10,20 +10,28 @@ from datetime import datetime
 from typing import Any
 
 from flask import Blueprint, Response, request
-from pydantic import ValidationError
 from werkzeug.datastructures import MultiDict
 
 from shared.clock import utc_now
-from shared.errors import Fault, InvalidOptions, MissingPart, NotFound, PictureRefused, Refusal
+from shared.errors import (
+    Fault,
+    InvalidOptions,
+    MalformedRequest,
+    MissingPart,
+    NotFound,
+    PictureRefused,
+    Refusal,
+)
 from shared.options import PRESETS, StyleOptions, parse_options
 from shared.picture import CONTENT_TYPES, PictureLimits
+from shared.texts import field_schemas, read_texts
 from web.api import API_PATH
-from web.api.http import body_faults, receive_upload
+from web.api.http import check_values, receive_upload
 from web.api.schemas import estimate_out
 from web.assets.uploads import get_asset
 from web.db.models import Asset, Job
 from web.jobs.estimates import make_forecast
-from web.jobs.fields import SubmitFields
+from web.jobs.fields import MAX_LABEL_KEY_CHARS, MAX_LABEL_VALUE_CHARS, SubmitFields
 from web.jobs.queries import get_job
 from web.jobs.submission import PARTS, JobRequest, KnownAsset, submit
 from web.pages.layout import page
@@ -31,9 +39,23 @@ from web.pages.option_fields import PRESET, OptionField, option_fields, option_t
 from web.security import current_caller
 from web.services import Services, get_services
 
+#: The size of the presets' pictures, in pixels, for all of them.
+PRESET_PICTURE_PX = (320, 213)
+_FIELDS = field_schemas(SubmitFields)
+MAX_LABELS = int(_FIELDS["labels"]["maxProperties"])
+#: How many characters the inputs take.
+_MAX_CHARS = {
+    "name": _FIELDS["name"]["maxLength"],
+    "label_key": MAX_LABEL_KEY_CHARS,
+    "label_value": MAX_LABEL_VALUE_CHARS,
+}
+_TIMEOUTS = tuple(name for name, schema in _FIELDS.items() if schema["type"] == "number")
 _DEFAULT_PRESET = str(StyleOptions.model_fields[PRESET].default)
-#: Fields of `SubmitFields` that are typed as texts.
-_TIMEOUTS = ("queue_timeout_seconds", "run_timeout_seconds")
+#: Empty rows for labels, where no script adds any.
+_SPARE_ROWS = 2
+_HINTS = {"content": "the scene that is kept", "style": "the hand it is painted in"}
+_MAX_PARTS = 200
+new_page = Blueprint("new_page", __name__)
 
 
 @dataclass(frozen=True)
@@ -48,84 +70,6 @@ class NewForm:
     reuse: bool = True
     #: Part → id of the asset that is used unless a file is chosen.
     asset_ids: Mapping[str, str] = field(default_factory=dict)
-
-
-def form_names(fields: Iterable[OptionField]) -> set[str]:
-    """Return the names of all inputs of the form."""
-    parts = {name for part in PARTS for name in (part, f"{part}_asset")}
-    own = {"preset", "name", "label_key", "label_value", "reuse", *_TIMEOUTS}
-    return parts | own | {entry.input_name for entry in fields}
-
-
-def read_form(sent: MultiDict[str, str], fields: Iterable[OptionField]) -> NewForm:
-    """Return what was typed."""
-    rows = zip(sent.getlist("label_key"), sent.getlist("label_value"), strict=False)
-    return NewForm(
-        preset=sent.get("preset", _DEFAULT_PRESET),
-        options={entry.name: text for entry in fields if (text := sent.get(entry.input_name, "").strip())},
-        name=sent.get("name", ""),
-        labels=tuple((key.strip(), value) for key, value in rows if key.strip() or value.strip()),
-        timeouts={name: text for name in _TIMEOUTS if (text := sent.get(name, "").strip())},
-        reuse="reuse" in sent,
-        asset_ids={part: text for part in PARTS if (text := sent.get(f"{part}_asset", ""))},
-    )
-
-
-def form_of_job(job: Job) -> NewForm:
-    """Return the form that would hand a job in again."""
-    asked = str(job.options.get(PRESET))
-    preset = asked if asked in PRESETS else _DEFAULT_PRESET
-    same = preset_values(preset)
-    wait = None if job.queue_deadline is None else (job.queue_deadline - job.created_at).total_seconds()
-    seconds = {"queue_timeout_seconds": wait, "run_timeout_seconds": job.run_timeout_seconds}
-    given = {name: value for name, value in job.options.items() if name in same and value != same[name]}
-    return NewForm(
-        preset=preset,
-        options=option_texts(given),
-        name=job.name,
-        labels=tuple((label.key, label.value) for label in job.labels),
-        timeouts={name: f"{value:g}" for name, value in seconds.items() if value is not None},
-        asset_ids={"content": job.content_asset_id, "style": job.style_asset_id},
-    )
-
-
-def preset_values(preset: str) -> dict[str, Any]:
-    """Return every option as a preset has it, but the preset itself."""
-    return StyleOptions.model_validate({PRESET: preset}).model_dump(exclude={PRESET})
-
-
-def field_values(form: NewForm) -> dict[str, object]:
-    """Return what is typed beside pictures and options, as `SubmitFields` takes it."""
-    return {
-        "name": form.name or None,
-        "labels": dict(form.labels),
-        "reuse": form.reuse,
-        **{name: _number(text) for name, text in form.timeouts.items()},
-    }
-
-
-def label_faults(form: NewForm) -> list[Fault]:
-    """Return what a mapping of labels can no longer show: keys that are given twice."""
-    return [
-        Fault(f"/labels/{key}", "invalid_value", f"labels.{key} is given {count} times; give it once")
-        for key, count in Counter(key for key, _ in form.labels).items()
-        if count > 1
-    ]
-
-
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-#: The size of the presets' pictures, in pixels, for all of them.
-PRESET_PICTURE_PX = (320, 213)
-MAX_LABELS = 16
-#: Empty rows for labels, where no script adds any.
-_SPARE_ROWS = 2
-_HINTS = {"content": "the scene that is kept", "style": "the hand it is painted in"}
 
 
 @dataclass(frozen=True)
@@ -178,75 +122,6 @@ class FaultsAt:
         )
 
 
-def preset_cards() -> list[PresetCard]:
-    """Return the presets in their order."""
-    return [
-        PresetCard(
-            name, preset.title, preset.line, f"presets/{name}.webp", _json(option_texts(preset_values(name)))
-        )
-        for name, preset in PRESETS.items()
-    ]
-
-
-def picture_wells(assets: Mapping[str, Asset]) -> list[PictureWell]:
-    """Return both halves, with the pictures that are known."""
-    return [PictureWell(part, part.capitalize(), hint, assets.get(part)) for part, hint in _HINTS.items()]
-
-
-def label_rows(form: NewForm) -> list[tuple[str, str]]:
-    """Return the rows of labels: those given, and some to fill."""
-    spare = max(0, min(_SPARE_ROWS, MAX_LABELS - len(form.labels)))
-    return [*form.labels, *[("", "")] * spare]
-
-
-def place_faults(faults: Iterable[Fault], fields: Iterable[OptionField], form: NewForm) -> FaultsAt:
-    """Return faults at their places; several at one place are said one after the other."""
-    known = {"/content", "/style", "/options", "/preset", "/name", "/labels", "/reuse"}
-    known |= {"/queue_timeout_seconds", "/run_timeout_seconds", "/options/preset"}
-    known |= {entry.pointer for entry in fields} | {f"/labels/{key}" for key, _ in form.labels}
-    by_pointer: dict[str, str] = {}
-    elsewhere: list[str] = []
-    for fault in faults:
-        pointer = next((head for head in _heads(fault.pointer) if head in known), None)
-        if pointer is None:
-            elsewhere.append(fault.detail)
-        else:
-            by_pointer[pointer] = "; ".join(filter(None, (by_pointer.get(pointer), fault.detail)))
-    return FaultsAt(by_pointer, elsewhere)
-
-
-def said_options(form: NewForm, fields: Iterable[OptionField]) -> str:
-    """Return in a few words which options are not the preset's."""
-    said = [
-        f"{entry.title.lower()} {form.options[entry.name]}" for entry in fields if entry.name in form.options
-    ]
-    return ", ".join(said) or "as the preset has them"
-
-
-def accepted_types() -> str:
-    """Return the media types of pictures, as a file input takes them."""
-    return ",".join(sorted(set(CONTENT_TYPES.values())))
-
-
-def largest_file(limits: PictureLimits) -> str:
-    """Return how large a picture may be, in words."""
-    return f"{limits.max_bytes / 1e6:g} MB"
-
-
-def _heads(pointer: str) -> list[str]:
-    """Return a pointer and all that lie above it, nearest first."""
-    parts = pointer.split("/")
-    return ["/".join(parts[:count]) for count in range(len(parts), 1, -1)]
-
-
-def _json(values: Mapping[str, str]) -> str:
-    return json.dumps(values)
-
-
-_MAX_PARTS = 200
-new_page = Blueprint("new_page", __name__)
-
-
 @new_page.get("/new")
 def show() -> Response:
     """Show the form: empty, or with `from`, as the job with this id was handed in."""
@@ -272,14 +147,14 @@ def create() -> Response:
     form, now = read_form(request.form, fields), utc_now()
     assets, faults = _take_pictures(services, form, now=now)
     try:
-        options = parse_options({PRESET: form.preset, **option_values(fields, form.options)})
+        options = _read_options(form, fields)
     except InvalidOptions as error:
         faults += error.faults
     faults += label_faults(form)
     try:
-        fields_given = SubmitFields.model_validate(field_values(form))
-    except ValidationError as error:
-        faults += body_faults(error).faults
+        fields_given = check_values(SubmitFields, field_values(form))
+    except (MalformedRequest, MissingPart) as error:
+        faults += error.faults
     if not faults:
         inputs = {part: KnownAsset(assets[part].id) for part in PARTS}
         try:
@@ -339,9 +214,11 @@ def _page(
         preset_px=PRESET_PICTURE_PX,
         labels=label_rows(form),
         max_labels=MAX_LABELS,
+        max_chars=_MAX_CHARS,
+        more=[f"/{name}" for name in _FIELDS],
         said=said_options(form, fields),
         faults=place_faults(faults, fields, form),
-        estimate=estimate_out(make_forecast(services.backend, _options(form, fields), sizes)),
+        estimate=estimate_out(make_forecast(services.backend, _options_for_estimate(form, fields), sizes)),
         accept=accepted_types(),
         max_bytes=limits.max_bytes,
         largest=largest_file(limits),
@@ -349,12 +226,143 @@ def _page(
     )
 
 
-def _options(form: NewForm, fields: Sequence[OptionField]) -> StyleOptions:
+def _read_options(form: NewForm, fields: Sequence[OptionField]) -> StyleOptions:
+    return parse_options({PRESET: form.preset, **option_values(fields, form.options)})
+
+
+def _options_for_estimate(form: NewForm, fields: Sequence[OptionField]) -> StyleOptions:
     try:
-        return parse_options({PRESET: form.preset, **option_values(fields, form.options)})
+        return _read_options(form, fields)
     except InvalidOptions:
         return StyleOptions()
 
 
 def _faults_of(error: Refusal) -> list[Fault]:
     return list(error.faults) or [Fault("", error.code, error.detail)]
+
+
+def form_names(fields: Iterable[OptionField]) -> set[str]:
+    """Return the names of all inputs of the form."""
+    parts = {name for part in PARTS for name in (part, f"{part}_asset")}
+    own = {PRESET, "label_key", "label_value", *_FIELDS} - {"labels"}
+    return parts | own | {entry.input_name for entry in fields}
+
+
+def read_form(sent: MultiDict[str, str], fields: Iterable[OptionField]) -> NewForm:
+    """Return what was typed."""
+    rows = zip(sent.getlist("label_key"), sent.getlist("label_value"), strict=False)
+    return NewForm(
+        preset=sent.get("preset", _DEFAULT_PRESET),
+        options={entry.name: text for entry in fields if (text := sent.get(entry.input_name, "").strip())},
+        name=sent.get("name", ""),
+        labels=tuple((key.strip(), value) for key, value in rows if key.strip() or value.strip()),
+        timeouts={name: text for name in _TIMEOUTS if (text := sent.get(name, "").strip())},
+        reuse="reuse" in sent,
+        asset_ids={part: text for part in PARTS if (text := sent.get(f"{part}_asset", ""))},
+    )
+
+
+def form_of_job(job: Job) -> NewForm:
+    """Return the form that would hand a job in again."""
+    asked = str(job.options.get(PRESET))
+    preset = asked if asked in PRESETS else _DEFAULT_PRESET
+    same = preset_values(preset)
+    wait = None if job.queue_deadline is None else (job.queue_deadline - job.created_at).total_seconds()
+    seconds = {"queue_timeout_seconds": wait, "run_timeout_seconds": job.run_timeout_seconds}
+    given = {name: value for name, value in job.options.items() if name in same and value != same[name]}
+    return NewForm(
+        preset=preset,
+        options=option_texts(given),
+        name=job.name,
+        labels=tuple((label.key, label.value) for label in job.labels),
+        timeouts={name: f"{value:g}" for name, value in seconds.items() if value is not None},
+        asset_ids={"content": job.content_asset_id, "style": job.style_asset_id},
+    )
+
+
+def preset_values(preset: str) -> dict[str, Any]:
+    """Return every option as a preset has it, but the preset itself."""
+    return StyleOptions.model_validate({PRESET: preset}).model_dump(exclude={PRESET})
+
+
+def field_values(form: NewForm) -> dict[str, object]:
+    """Return what is typed beside pictures and options, as `SubmitFields` takes it."""
+    return {
+        "name": form.name or None,
+        "labels": dict(form.labels),
+        "reuse": form.reuse,
+        **read_texts(SubmitFields, form.timeouts),
+    }
+
+
+def label_faults(form: NewForm) -> list[Fault]:
+    """Return what a mapping of labels can no longer show: keys that are given twice."""
+    return [
+        Fault(f"/labels/{key}", "invalid_value", f"labels.{key} is given {count} times; give it once")
+        for key, count in Counter(key for key, _ in form.labels).items()
+        if count > 1
+    ]
+
+
+def preset_cards() -> list[PresetCard]:
+    """Return the presets in their order."""
+    return [
+        PresetCard(
+            name, preset.title, preset.line, f"presets/{name}.webp", _json(option_texts(preset_values(name)))
+        )
+        for name, preset in PRESETS.items()
+    ]
+
+
+def picture_wells(assets: Mapping[str, Asset]) -> list[PictureWell]:
+    """Return both halves, with the pictures that are known."""
+    return [PictureWell(part, part.capitalize(), hint, assets.get(part)) for part, hint in _HINTS.items()]
+
+
+def label_rows(form: NewForm) -> list[tuple[str, str]]:
+    """Return the rows of labels: those given, and some to fill."""
+    spare = max(0, min(_SPARE_ROWS, MAX_LABELS - len(form.labels)))
+    return [*form.labels, *[("", "")] * spare]
+
+
+def place_faults(faults: Iterable[Fault], fields: Iterable[OptionField], form: NewForm) -> FaultsAt:
+    """Return faults at their places; several at one place are said one after the other."""
+    known = {f"/{name}" for name in (*PARTS, PRESET, "options", f"options/{PRESET}", *_FIELDS)}
+    known |= {entry.pointer for entry in fields} | {f"/labels/{key}" for key, _ in form.labels}
+    by_pointer: dict[str, str] = {}
+    elsewhere: list[str] = []
+    for fault in faults:
+        pointer = next((head for head in _heads(fault.pointer) if head in known), None)
+        if pointer is None:
+            elsewhere.append(fault.detail)
+        else:
+            by_pointer[pointer] = "; ".join(filter(None, (by_pointer.get(pointer), fault.detail)))
+    return FaultsAt(by_pointer, elsewhere)
+
+
+def said_options(form: NewForm, fields: Iterable[OptionField]) -> str:
+    """Return in a few words which options are not the preset's."""
+    said = [
+        f"{entry.title.lower()} {form.options[entry.name]}" for entry in fields if entry.name in form.options
+    ]
+    return ", ".join(said) or "as the preset has them"
+
+
+def accepted_types() -> str:
+    """Return the media types of pictures, as a file input takes them."""
+    return ",".join(sorted(set(CONTENT_TYPES.values())))
+
+
+def largest_file(limits: PictureLimits) -> str:
+    """Return how large a picture may be, in words."""
+    return f"{limits.max_bytes / 1e6:g} MB"
+
+
+def _heads(pointer: str) -> list[str]:
+    """Return a pointer and all that lie above it, nearest first."""
+    parts = pointer.split("/")
+    return ["/".join(parts[:count]) for count in range(len(parts), 1, -1)]
+
+
+def _json(values: Mapping[str, str]) -> str:
+    return json.dumps(values)

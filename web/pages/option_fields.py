@@ -1,8 +1,7 @@
-"""The style options as fields of a form, made from their definition: an option added there appears here."""
+"""The style options as fields of a form, made from their definition, and read back from what was typed."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from shared.options import StyleOptions
+from shared.texts import field_schemas, read_texts
 
 Kind = Literal["integer", "number", "choice", "text"]
 #: Chosen by its picture, not in the list of fields.
@@ -19,7 +19,6 @@ _LOG_RATIO = 50
 #: How far a slider goes around the default of an option that may be 0, for which a ratio has no end.
 _LOG_REACH = 1000
 _BOOLEANS = (("true", "yes"), ("false", "no"))
-_WHOLE = re.compile(r"[+-]?\d{1,15}")
 
 
 @dataclass(frozen=True)
@@ -65,23 +64,18 @@ class OptionField:
 
 def option_fields(model: type[BaseModel] = StyleOptions) -> list[OptionField]:
     """Return a field for each option but the preset, in the order of the definition."""
-    schema = model.model_json_schema()
-    definitions = schema.get("$defs", {})
-    return [
-        _field(name, _resolved(entry, definitions))
-        for name, entry in schema["properties"].items()
-        if name != PRESET
-    ]
+    return [_field(name, entry) for name, entry in field_schemas(model).items() if name != PRESET]
 
 
-def option_values(fields: Iterable[OptionField], texts: Mapping[str, str]) -> dict[str, object]:
+def option_values(
+    fields: Iterable[OptionField], texts: Mapping[str, str], model: type[BaseModel] = StyleOptions
+) -> dict[str, object]:
     """Return the options that were given, by name; what is left empty is for the preset to say.
 
     What is not of its kind stays a text: the definition refuses it, and says what is allowed.
     """
-    return {
-        field.name: _value(field, text) for field in fields if (text := texts.get(field.name, "").strip())
-    }
+    given = {field.name: text for field in fields if (text := texts.get(field.name, "").strip())}
+    return read_texts(model, given)
 
 
 def option_texts(values: Mapping[str, Any]) -> dict[str, str]:
@@ -127,31 +121,8 @@ def _slider(minimum: float | None, maximum: float | None, *, default: float | No
     return Slider(minimum, maximum, in_ratios=in_ratios)
 
 
-def _resolved(entry: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a schema with what it refers to, and without the null that it may be as well."""
-    if "$ref" in entry:
-        entry = {**definitions[entry["$ref"].rsplit("/", 1)[-1]], **entry}
-    kinds = [kind for kind in entry.get("anyOf", ()) if kind.get("type") != "null"]
-    return {**_resolved(kinds[0], definitions), **entry} if len(kinds) == 1 else entry
-
-
-def _value(field: OptionField, text: str) -> object:
-    if field.choices == _BOOLEANS:
-        return {"true": True, "false": False}.get(text, text)
-    if field.kind == "integer":
-        return int(text) if _WHOLE.fullmatch(text) else _number(text)
-    return _number(text) if field.kind == "number" else text
-
-
 def _grouped(text: str) -> str:
     return f"{int(text):,}".replace(",", "\u202f") if text.isdigit() and len(text) > 4 else text
-
-
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - any default of an option

@@ -80,7 +80,7 @@ def test_what_is_typed_becomes_what_the_definition_takes():
         "note": "a",
         "size": "",
     }
-    values = option_values(fields, texts)
+    values = option_values(fields, texts, MoreOptions)
     assert values == {
         "steps": 20,
         "content_weight": 1000.0,
