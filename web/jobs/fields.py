@@ -1,4 +1,4 @@
-"""What a caller may say of a job, and how it is refused."""
+"""The fields and bodies of submit, retry, extend and fork, with their limits."""
 
 from __future__ import annotations
 
