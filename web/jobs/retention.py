@@ -18,7 +18,7 @@ _FINAL = sorted(status.value for status in FINAL_STATUSES)
 
 
 def expires_at(completed_at: datetime | None, *, retention_days: float) -> datetime | None:
-    """Return the moment from which a job may be removed; None while it is not final, or if it is kept for ever.
+    """Return the moment from which a job may be removed; None if it is not final, or is kept for ever.
 
     `completed_at` is when it became final; `retention_days` is 0 or more, and 0 is for ever.
     """
