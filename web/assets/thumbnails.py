@@ -40,7 +40,7 @@ def make_thumbnail(data: bytes) -> bytes:
             io.BytesIO(data), formats=[kind for kind in CONTENT_TYPES if kind != "MPO"]
         ) as opened:
             opened.draft("RGB", (SIDE_PX, SIDE_PX))
-            picture = _in_colour(opened)
+            picture = _to_rgb(opened)
             picture.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS, reducing_gap=2.0)
             # Rotated after it is scaled down: rotating 40 megapixels takes as long as decoding them.
             picture.info["exif"] = opened.getexif().tobytes()
@@ -66,7 +66,7 @@ def thumbnail_version(job: Job, live: LiveProgress | None) -> str:
     return f"{job.attempt}-{step}"
 
 
-def _in_colour(picture: Image.Image) -> Image.Image:
+def _to_rgb(picture: Image.Image) -> Image.Image:
     if picture.mode == "F":
         return picture.point(lambda value: value * 255).convert("L").convert("RGB")
     if picture.mode in _DEEP_MODES:

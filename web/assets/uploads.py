@@ -201,9 +201,9 @@ class Uploads:
         try:
             yield batch
         except BaseException:
-            self._leave(batch.held, keep=False)
+            self._release(batch.held, keep=False)
             raise
-        self._leave(batch.held, keep=True)
+        self._release(batch.held, keep=True)
 
     def take(
         self,
@@ -271,7 +271,7 @@ class Uploads:
         with self._lock:
             self._unowned.add(sha256)
 
-    def _leave(self, held: list[str], *, keep: bool) -> None:
+    def _release(self, held: list[str], *, keep: bool) -> None:
         with self._lock:
             for sha256 in held:
                 self._holders[sha256] -= 1

@@ -54,18 +54,18 @@ class Followers:
         if decision is Follow.WAIT:
             return False
         try:
-            outputs = self._copied(job, leader) if decision is Follow.TAKE and leader else None
+            outputs = self._copy_outputs(job, leader) if decision is Follow.TAKE and leader else None
             if leader is not None and outputs is not None:
-                self._take(job, leader, outputs)
+                self._give_result(job, leader, outputs)
             else:
-                self._leave(job)
+                self._change_leader(job)
         except StaleJob as error:
             _log.info("follow_stale", job_id=job.id, reason=error.detail)
             return False
         self._backend.redis.progress.notify(job.id)
         return True
 
-    def _copied(self, job: Job, leader: Job) -> list[dict[str, Any]] | None:
+    def _copy_outputs(self, job: Job, leader: Job) -> list[dict[str, Any]] | None:
         """Return copies of the leader's outputs; None when they cannot be copied (the job is computed)."""
         try:
             return copy_outputs(self._backend.storage, leader, job.id, job.attempt)
@@ -73,13 +73,13 @@ class Followers:
             _log.warning("result_not_reused", job_id=job.id, leader_id=leader.id, detail=error.detail)
             return None
 
-    def _take(self, job: Job, leader: Job, outputs: list[dict[str, Any]]) -> None:
+    def _give_result(self, job: Job, leader: Job, outputs: list[dict[str, Any]]) -> None:
         with self._backend.database.write() as session:
             current = session.merge(job, load=False)
             give_result(session, current, leader, outputs, now=self._clock())
         _log.info("result_reused", job_id=job.id, leader_id=leader.id)
 
-    def _leave(self, job: Job) -> None:
+    def _change_leader(self, job: Job) -> None:
         """Give a job another leader, or none; without one it leads the other followers."""
         with self._backend.database.write() as session:
             current = session.merge(job, load=False)

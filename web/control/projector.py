@@ -203,7 +203,7 @@ class Projector:
             with self._backend.database.write() as session:
                 applied = self._write(session, events[start : start + _TRANSACTION])
             for told in applied:
-                self._tell(told)
+                self._log_applied(told)
             self._backend.redis.progress.notify(*{told.event.job_id for told in applied})
 
     def _write(self, session: Session, events: list[WorkerEvent]) -> list[_Applied]:
@@ -219,7 +219,7 @@ class Projector:
             applied.append(_write_one(session, jobs.get(event.job_id), event, now=now))
         return applied
 
-    def _tell(self, applied: _Applied) -> None:
+    def _log_applied(self, applied: _Applied) -> None:
         """Log a committed report; ask the worker to stop if its claim was ignored."""
         event = applied.event
         _log.info(

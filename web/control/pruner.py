@@ -48,7 +48,7 @@ class Pruner:
     def __init__(self, backend: Backend, *, clock: Callable[[], datetime]) -> None:
         self._backend = backend
         self._clock = clock
-        self._survey = StorageScan(backend)
+        self._scan = StorageScan(backend)
         self._found: list[Finding] = []
         self._after = ""
 
@@ -61,7 +61,7 @@ class Pruner:
         found, self._found = self._found, []
         removal = self.remove(found)
         try:
-            self._found = self._look_on()
+            self._found = self._scan_next()
         except StorageUnavailable as error:
             _log.warning("prune_survey_failed", detail=error.detail)
         return removal
@@ -73,11 +73,11 @@ class Pruner:
             DatabaseUnavailable, StorageUnavailable: when they fail.
         """
         cutoffs = self._cutoffs()
-        findings = self._survey.rows(cutoffs, limit=None)
+        findings = self._scan.rows(cutoffs, limit=None)
         expired = {job_folder(finding.name) for finding in findings if finding.kind is Kind.EXPIRED_JOB}
-        for place in self._survey.all_places():
+        for place in self._scan.all_places():
             if place not in expired:
-                findings += self._survey.look(place, cutoffs)
+                findings += self._scan.look(place, cutoffs)
         return findings
 
     def remove(self, findings: Sequence[Finding]) -> Removal:
@@ -105,13 +105,13 @@ class Pruner:
             _log.info("pruned", kind=finding.kind, name=finding.name, size_bytes=finding.size_bytes)
         return removal
 
-    def _look_on(self) -> list[Finding]:
+    def _scan_next(self) -> list[Finding]:
         cutoffs = self._cutoffs()
-        findings = self._survey.rows(cutoffs, limit=_ROWS_A_ROUND)
-        places = self._survey.places(after=self._after, limit=_PLACES_A_ROUND)
+        findings = self._scan.rows(cutoffs, limit=_ROWS_A_ROUND)
+        places = self._scan.places(after=self._after, limit=_PLACES_A_ROUND)
         for place in places:
             self._after = place  # also when it fails: one bad folder must not block those after it
-            findings += self._survey.look(place, cutoffs)
+            findings += self._scan.look(place, cutoffs)
         if len(places) < _PLACES_A_ROUND:
             self._after = ""
         return findings
@@ -125,7 +125,7 @@ class Pruner:
 
     def _remove_files(self, place: str, findings: list[Finding], removal: Removal) -> None:
         cutoffs = self._cutoffs()
-        still = {finding.identity for finding in self._survey.look(place, cutoffs)}
+        still = {finding.identity for finding in self._scan.look(place, cutoffs)}
         for finding in findings:
             if finding.identity not in still:
                 gone = False

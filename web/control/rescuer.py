@@ -1,4 +1,4 @@
-"""The rescuer: repairs a job with a lost lease from its commit marker, starts its next attempt, or ends it."""
+"""The rescuer: a job with a lost lease is repaired from its commit marker, tried again, or ended."""
 
 from __future__ import annotations
 

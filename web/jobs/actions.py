@@ -36,7 +36,7 @@ from web.jobs.transitions import apply_trigger, list_checkpoints, write_changes
 
 _TRIES = 5
 #: A queued job is included: a worker may be claiming it right now.
-_PERHAPS_HELD = (JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.CANCELING)
+_MAY_BE_CLAIMED = (JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.CANCELING)
 _log = get_logger(__name__)
 #: A write of a job's row, such as `write_cancel`.
 Write = Callable[[Session, Job], None]
@@ -60,20 +60,20 @@ def write_cancel(session: Session, job: Job, *, now: datetime) -> None:
         InvalidState: when the job has ended otherwise.
         StaleJob: when the job has changed since it was read. The same holds for all functions here.
     """
-    was_asked = job.job_status in (JobStatus.CANCELING, JobStatus.CANCELED)
-    _ask(session, job, Trigger.CANCEL, now=now, reason=None, was_asked=was_asked)
+    is_repeated = job.job_status in (JobStatus.CANCELING, JobStatus.CANCELED)
+    _write_request(session, job, Trigger.CANCEL, now=now, reason=None, is_repeated=is_repeated)
 
 
 def write_pause(session: Session, job: Job, *, now: datetime) -> None:
     """Pause a queued job, or ask a running one's worker to checkpoint and release it; may be repeated."""
     reason = PAUSING if job.job_status is JobStatus.RUNNING else None
-    was_asked = job.job_status is JobStatus.PAUSED or job.status_reason == PAUSING
-    _ask(session, job, Trigger.PAUSE, now=now, reason=reason, was_asked=was_asked)
+    is_repeated = job.job_status is JobStatus.PAUSED or job.status_reason == PAUSING
+    _write_request(session, job, Trigger.PAUSE, now=now, reason=reason, is_repeated=is_repeated)
 
 
 def write_resume(session: Session, job: Job, *, now: datetime) -> None:
     """Queue a paused job again; it goes on from its last checkpoint, on any worker."""
-    apply_trigger(session, job, Trigger.RESUME, now=now, values=_asked_again(job, now))
+    apply_trigger(session, job, Trigger.RESUME, now=now, values=_requeued(job, now))
 
 
 def write_retry(session: Session, job: Job, *, now: datetime, from_zero: bool = False) -> None:
@@ -81,7 +81,7 @@ def write_retry(session: Session, job: Job, *, now: datetime, from_zero: bool = 
 
     A fork starts from the checkpoint of its parent, any other job from the content picture.
     """
-    values = _asked_again(job, now) | {"error": None, "completed_at": None}
+    values = _requeued(job, now) | {"error": None, "completed_at": None}
     if from_zero:
         session.execute(delete(JobCheckpoint).where(JobCheckpoint.job_id == job.id))
         origin = fork_origin(job)
@@ -110,7 +110,7 @@ def write_extend(session: Session, job: Job, *, steps: int, now: datetime) -> No
         raise InvalidOptions(fault.detail, faults=(fault,)) from None
     last = last_checkpoint(session, job)
     origin = {"job_id": job.id, "step": job.step, "key": last.key, "sha256": last.sha256}
-    values = _asked_again(job, now) | {
+    values = _requeued(job, now) | {
         "options": options.model_dump(),
         "origin": origin | {"fork": fork_origin(job)},
         "checkpoints_since": job.attempt + 1,
@@ -159,18 +159,18 @@ def write_delete(session: Session, job: Job) -> None:
         raise StaleJob(f"job {job.id} is no longer at version {job.version}")
 
 
-def _ask(
-    session: Session, job: Job, trigger: Trigger, *, now: datetime, reason: str | None, was_asked: bool
+def _write_request(
+    session: Session, job: Job, trigger: Trigger, *, now: datetime, reason: str | None, is_repeated: bool
 ) -> None:
     """Write a request; a repeated one changes nothing, not even the status reason."""
     values = {"leader_id": None}
-    if was_asked and next_status(job.job_status, trigger) is job.job_status:
+    if is_repeated and next_status(job.job_status, trigger) is job.job_status:
         write_changes(session, job, values, now=now)
     else:
         apply_trigger(session, job, trigger, now=now, reason=reason, values=values)
 
 
-def _asked_again(job: Job, now: datetime) -> dict[str, Any]:
+def _requeued(job: Job, now: datetime) -> dict[str, Any]:
     # A queue deadline is for the first wait only.
     return next_attempt(job) | {
         "queued_at": now,
@@ -189,24 +189,24 @@ def cancel_job(backend: Backend, job_id: str, *, caller: str, now: datetime) -> 
         StaleJob: when others kept changing it. The same holds for all functions here.
     """
     write = partial(write_cancel, now=now)
-    _change(backend, job_id, write, caller=caller, flag=Flag.CANCEL)
+    _change_job(backend, job_id, write, caller=caller, flag=Flag.CANCEL)
 
 
 def pause_job(backend: Backend, job_id: str, *, caller: str, now: datetime) -> None:
     """Pause a caller's job; a running one is paused when its worker has saved a checkpoint."""
     write = partial(write_pause, now=now)
-    _change(backend, job_id, write, caller=caller, flag=Flag.PAUSE)
+    _change_job(backend, job_id, write, caller=caller, flag=Flag.PAUSE)
 
 
 def resume_job(backend: Backend, job_id: str, *, caller: str, now: datetime) -> None:
     """Queue a caller's paused job again."""
-    _change(backend, job_id, partial(write_resume, now=now), caller=caller)
+    _change_job(backend, job_id, partial(write_resume, now=now), caller=caller)
 
 
 def retry_job(backend: Backend, job_id: str, *, caller: str, now: datetime, from_zero: bool) -> None:
     """Queue a caller's job again that did not succeed."""
     write = partial(write_retry, now=now, from_zero=from_zero)
-    _change(backend, job_id, write, caller=caller)
+    _change_job(backend, job_id, write, caller=caller)
 
 
 def extend_job(
@@ -235,7 +235,7 @@ def extend_job(
         write_extend(session, job, steps=steps, now=now)
         note_key(session, job.id)
 
-    _change(backend, job_id, write, caller=caller)
+    _change_job(backend, job_id, write, caller=caller)
 
 
 def delete_job(backend: Backend, job_id: str, *, caller: str) -> None:
@@ -246,7 +246,7 @@ def delete_job(backend: Backend, job_id: str, *, caller: str) -> None:
     Raises:
         NotTerminal: when it has not ended.
     """
-    _change(backend, job_id, write_delete, caller=caller)
+    _change_job(backend, job_id, write_delete, caller=caller)
     try:
         backend.storage.delete_tree(job_folder(job_id))
     except (StorageUnavailable, ArtifactMissing) as error:
@@ -256,10 +256,10 @@ def delete_job(backend: Backend, job_id: str, *, caller: str) -> None:
 
 def decide_flag(before: JobStatus, flag: Flag | None) -> Flag | None:
     """Decide which flag to raise for the worker after a request to a job that was at this status."""
-    return flag if before in _PERHAPS_HELD else None
+    return flag if before in _MAY_BE_CLAIMED else None
 
 
-def _change(
+def _change_job(
     backend: Backend,
     job_id: str,
     write: Write,
@@ -278,10 +278,10 @@ def _change(
         except StaleJob:
             if not left:
                 raise
-    _tell(backend, job_id, attempt, decide_flag(before, flag))
+    _notify(backend, job_id, attempt, decide_flag(before, flag))
 
 
-def _tell(backend: Backend, job_id: str, attempt: int, flag: Flag | None) -> None:
+def _notify(backend: Backend, job_id: str, attempt: int, flag: Flag | None) -> None:
     """Notify the worker and the watchers; the control process raises a lost flag again."""
     try:
         if flag is not None:

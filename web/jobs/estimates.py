@@ -22,11 +22,11 @@ from web.words import span
 #: Runs that an estimate uses at most: those nearest in work, the newer ones first.
 _NEAREST = 12
 #: A run whose work is off by this factor more than that of the nearest run is not used.
-_FURTHER = 4
+_MAX_FACTOR = 4
 #: The work of a target as a share of a step's: a forward pass; a step is a forward and a backward pass.
 _TARGET_SHARE = 1 / 3
 #: The share of runs that a range leaves out at either end.
-_TAIL = 0.1
+_TAIL_SHARE = 0.1
 #: A range reaches at least this share to either side, however alike the runs were; more while there are few.
 _LEAST_SPREAD = 0.1
 _SPREAD_OF_ONE = 0.2
@@ -120,7 +120,7 @@ def estimate_run(
         return None
     # Sorting is stable: of runs that are equally near, the newer ones stay first.
     ordered = sorted(fitting, key=lambda run: abs(_distance(run.work, work)))
-    reach = abs(_distance(ordered[0].work, work)) + math.log(_FURTHER)
+    reach = abs(_distance(ordered[0].work, work)) + math.log(_MAX_FACTOR)
     nearest = [run for run in ordered[:_NEAREST] if abs(_distance(run.work, work)) <= reach]
     scaled = [(run.run_seconds, work.amount / run.work.amount) for run in nearest]
     seconds = sorted(took * ratio for took, ratio in scaled)
@@ -129,8 +129,8 @@ def estimate_run(
     lows = sorted(took * min(ratio, ratio**0.5) for took, ratio in scaled)
     highs = sorted(took * max(ratio, ratio**0.5) for took, ratio in scaled)
     spread = _LEAST_SPREAD + _SPREAD_OF_ONE / len(nearest)
-    low = min(_quantile(lows, _TAIL), median(lows) * (1 - spread))
-    high = max(_quantile(highs, 1 - _TAIL), median(highs) * (1 + spread))
+    low = min(_quantile(lows, _TAIL_SHARE), median(lows) * (1 - spread))
+    high = max(_quantile(highs, 1 - _TAIL_SHARE), median(highs) * (1 + spread))
     return Estimate(
         seconds=round(median(seconds), 1), low=round(low, 1), high=round(high, 1), count=len(nearest)
     )

@@ -20,7 +20,7 @@ from web.jobs.idempotency import NoteKey, note_no_key
 from web.jobs.queries import add_job, get_job
 from web.jobs.transitions import list_checkpoints
 
-_MOST_NAMED = 12
+_MAX_NAMED = 12
 #: A checkpoint of the largest size has hundreds of megabytes: it is never held in memory as a whole.
 _PIECE_BYTES = 1 << 20
 _KEPT_OPTIONS = {"size", "steps", "checkpoint_every"}
@@ -51,8 +51,8 @@ def name_steps(steps: Iterable[int]) -> str:
     names = [str(step) for step in sorted(steps)]
     if not names:
         return "no other is kept"
-    if len(names) > _MOST_NAMED:
-        half = _MOST_NAMED // 2
+    if len(names) > _MAX_NAMED:
+        half = _MAX_NAMED // 2
         names = [*names[:half], "…", *names[-half:]]
     return f"kept are those of step {', '.join(names)}"
 
@@ -103,7 +103,7 @@ def fork_options(parent: Mapping[str, Any], changes: object, *, step: int) -> St
     """
     if not isinstance(changes, Mapping):
         return parse_options(changes)  # which refuses it
-    options = parse_options({**parent, **_decided_by(changes.get("preset")), **changes})
+    options = parse_options({**parent, **_preset_values(changes.get("preset")), **changes})
     faults = []
     if options.size != parent["size"]:
         detail = (
@@ -119,7 +119,7 @@ def fork_options(parent: Mapping[str, Any], changes: object, *, step: int) -> St
     return options
 
 
-def _decided_by(preset: object) -> dict[str, Any]:
+def _preset_values(preset: object) -> dict[str, Any]:
     if not isinstance(preset, str) or preset not in PRESETS:
         return {}
     values = parse_options({"preset": preset}).model_dump()

@@ -32,7 +32,7 @@ def expires_at(completed_at: datetime | None, *, retention_days: float) -> datet
 
 @dataclass(frozen=True)
 class JobRow:
-    """What a job's row says about its files; `needed` are the keys that the row and its checkpoints refer to."""
+    """What a job's row says about its files; `needed` are the keys that row and checkpoints refer to."""
 
     id: str
     status: JobStatus

@@ -27,7 +27,7 @@ from web.jobs.transitions import HistoryEntry, apply_trigger, public_output
 
 #: The status reason of a job that got the result of another one.
 REUSED = "reused"
-_UNDER_WAY = (JobStatus.QUEUED.value, JobStatus.RUNNING.value)
+_ACTIVE = (JobStatus.QUEUED.value, JobStatus.RUNNING.value)
 _FIRST_ATTEMPT = 1
 _log = get_logger(__name__)
 
@@ -51,9 +51,9 @@ def find_finished(session: Session, work: str, *, caller: str) -> Job | None:
     Current are those of the job that was started last: the web side knows no others.
     """
     finished = _same_work(work, caller).where(Job.status == JobStatus.SUCCEEDED.value)
-    now = _done_now(session)
+    current = _current_versions(session)
     for row in session.execute(finished.order_by(Job.id.desc())):
-        if row.weights and _done_with(row) == now:
+        if row.weights and _versions(row) == current:
             return session.get(Job, row.id)
     return None
 
@@ -63,11 +63,11 @@ def find_under_way(session: Session, work: str, *, caller: str) -> Job | None:
 
     Jobs that were started with other weights or another engine version than the current ones are left out.
     """
-    under_way = _same_work(work, caller).where(Job.leader_id.is_(None), Job.status.in_(_UNDER_WAY))
-    rows, now = session.execute(under_way.order_by(Job.id)).all(), _done_now(session)
-    begun = next((row.id for row in rows if row.weights and _done_with(row) == now), None)
-    fresh = next((row.id for row in rows if not row.weights), None)
-    found = begun or fresh
+    under_way = _same_work(work, caller).where(Job.leader_id.is_(None), Job.status.in_(_ACTIVE))
+    rows, current = session.execute(under_way.order_by(Job.id)).all(), _current_versions(session)
+    started = next((row.id for row in rows if row.weights and _versions(row) == current), None)
+    not_started = next((row.id for row in rows if not row.weights), None)
+    found = started or not_started
     return session.get(Job, found) if found else None
 
 
@@ -117,14 +117,14 @@ def _same_work(work: str, caller: str) -> Select[str, dict[str, Any] | None, str
     return columns.where(Job.work_sha256 == work, Job.caller == caller)
 
 
-def _done_now(session: Session) -> tuple[object, object] | None:
+def _current_versions(session: Session) -> tuple[object, object] | None:
     """Return weights and engine version of the job that was started last; None before the first."""
     columns = select(Job.weights, Job.engine_version).where(Job.started_at.is_not(None))
     latest = session.execute(columns.order_by(Job.started_at.desc()).limit(1)).first()
-    return _done_with(latest) if latest else None
+    return _versions(latest) if latest else None
 
 
-def _done_with(row: Row[Any]) -> tuple[object, object]:
+def _versions(row: Row[Any]) -> tuple[object, object]:
     weights = row.weights or {}
     return weights.get("sha256") or weights.get("name"), row.engine_version
 
@@ -170,15 +170,15 @@ class Placement:
 def place_job(backend: Backend, work: str, *, caller: str, reuse: bool) -> Iterator[Placement]:
     """Decide whether a new job reuses a result; the caller writes its row inside the block.
 
-    Files are copied before any transaction begins, and are removed when the block ends with an error. A result
-    that cannot be copied, for whatever reason, is computed.
+    Files are copied before any transaction begins, and are removed when the block ends with an error. A
+    result that cannot be copied, for whatever reason, is computed.
 
     Raises:
         DatabaseUnavailable: when the database cannot be asked.
     """
     placement = Placement(new_id(), work, caller, reuse)
     if reuse:
-        placement = _with_result(backend, placement)
+        placement = _find_result(backend, placement)
     try:
         yield placement
     except BaseException:
@@ -187,7 +187,7 @@ def place_job(backend: Backend, work: str, *, caller: str, reuse: bool) -> Itera
         raise
 
 
-def _with_result(backend: Backend, placement: Placement) -> Placement:
+def _find_result(backend: Backend, placement: Placement) -> Placement:
     with backend.database.read() as session:
         leader = find_finished(session, placement.work, caller=placement.caller)
     if leader is None:

@@ -62,7 +62,7 @@ class JobRequest:
 
 def check(backend: Backend, uploads: Uploads, request: JobRequest, *, caller: str) -> Sizes:
     """Return the working sizes of a request's inputs, without storing anything; raises what `submit` does."""
-    return _take_inputs(backend, uploads, request, caller=caller, batch=None).sizes
+    return _check_inputs(backend, uploads, request, caller=caller, batch=None).sizes
 
 
 def submit(
@@ -84,7 +84,7 @@ def submit(
     """
     options, fields = request.options, request.fields
     with uploads.batch() as batch:
-        taken = _take_inputs(backend, uploads, request, caller=caller, batch=batch)
+        taken = _check_inputs(backend, uploads, request, caller=caller, batch=batch)
         work = work_sha256(
             content_sha256=taken.hashes["content"], style_sha256=taken.hashes["style"], options=options
         )
@@ -109,7 +109,7 @@ def submit(
 
 
 @dataclass(frozen=True)
-class _Taken:
+class _CheckedInputs:
     """The checked inputs of a request: hash and working size of each, and the new pictures among them."""
 
     hashes: Mapping[str, str]
@@ -124,9 +124,9 @@ class _Taken:
         return assets
 
 
-def _take_inputs(
+def _check_inputs(
     backend: Backend, uploads: Uploads, request: JobRequest, *, caller: str, batch: UploadBatch | None
-) -> _Taken:
+) -> _CheckedInputs:
     """Check all inputs: first the known assets, which is cheap, then the new pictures."""
     sizes: Sizes = {}
 
@@ -148,7 +148,7 @@ def _take_inputs(
     )
     hashes = {part: asset.sha256 for part, asset in assets.items()}
     hashes |= {part: picture.sha256 for part, picture in pictures.items()}
-    return _Taken(hashes, {part: sizes[part] for part in request.inputs}, pictures)
+    return _CheckedInputs(hashes, {part: sizes[part] for part in request.inputs}, pictures)
 
 
 def _find_assets(session: Session, inputs: Mapping[str, Input], *, caller: str) -> dict[str, Asset]:

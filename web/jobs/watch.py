@@ -22,8 +22,8 @@ _RETRY_SECONDS = 5.0
 class JobWatch:
     """A watch on one job, as a context. Holds a Redis connection, never a database session."""
 
-    def __init__(self, board: ProgressStore, job_id: str, *, stopping: threading.Event) -> None:
-        self._board = board
+    def __init__(self, progress: ProgressStore, job_id: str, *, stopping: threading.Event) -> None:
+        self._progress = progress
         self._job_id = job_id
         self._stopping = stopping
         self._stack = ExitStack()
@@ -64,7 +64,7 @@ class JobWatch:
 
     def _subscribe(self) -> None:
         try:
-            pubsub = self._stack.enter_context(self._board.watch(self._job_id))
+            pubsub = self._stack.enter_context(self._progress.watch(self._job_id))
             # The confirmation: all that is published from here on is received.
             pubsub.get_message(timeout=1.0)
         except (RedisUnavailable, redis.ConnectionError, redis.TimeoutError):
