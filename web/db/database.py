@@ -60,8 +60,8 @@ class Database:
     def write(self) -> Iterator[Session]:
         """Open a session that writes; it commits at the end, or rolls back on an error.
 
-        SQLite's writers wait for each other at BEGIN IMMEDIATE; after a deferred BEGIN, a read that turns into
-        a write would fail.
+        SQLite's writers wait for each other at BEGIN IMMEDIATE; after a deferred BEGIN, a read that turns
+        into a write would fail.
 
         Raises:
             DatabaseUnavailable: when the database does not answer, or stays locked for 10 s.
