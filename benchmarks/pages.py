@@ -111,7 +111,7 @@ def _measure(client: FlaskClient, job_id: str, requests: int) -> list[Row]:
 
 
 def _half_way(client: FlaskClient) -> str:
-    """Return the page in the middle, by the way that a reader takes: it costs the same as any other."""
+    """Return the address of the page half way down the gallery, by following the page tokens."""
     total = sum(client.get("/api/v1/jobs?page_size=1&counts=true").json["counts"].values())
     token, seen = None, 0
     while seen < total // 2:

@@ -1,4 +1,4 @@
-"""The rate at which control applies reports, one by one and in groups as they pile up, as a Markdown table."""
+"""The rate at which control applies reports, one by one and in groups, as a Markdown table."""
 
 from __future__ import annotations
 
