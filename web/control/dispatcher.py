@@ -1,4 +1,4 @@
-"""The dispatcher: sends the messages of queued rows to the broker; a row stores whether its was sent."""
+"""The dispatcher: sends the messages of queued jobs to the broker; a job's row says whether it was sent."""
 
 from __future__ import annotations
 

@@ -69,15 +69,15 @@ def job_rows(session: Session, job_ids: Collection[str]) -> Mapping[str, JobRow]
     for job_id, status, attempt, completed_at, outputs, origin in session.execute(
         columns.where(Job.id.in_(job_ids))
     ):
-        handed_out = frozenset(output["key"] for output in outputs)
-        begun_with = {origin["key"]} if origin else set()
+        output_keys = frozenset(output["key"] for output in outputs)
+        origin_keys = {origin["key"]} if origin else set()
         rows[job_id] = JobRow(
             id=job_id,
             status=JobStatus(status),
             attempt=attempt,
             completed_at=completed_at,
-            outputs=handed_out,
-            needed=frozenset(needed[job_id] | handed_out | begun_with),
+            outputs=output_keys,
+            needed=frozenset(needed[job_id] | output_keys | origin_keys),
         )
     return MappingProxyType(rows)
 
