@@ -1,7 +1,7 @@
-"""What deterministic ops cost: step times of both methods with and without them, as a Markdown table.
+"""The cost of deterministic ops: step times of both methods with and without them, as a Markdown table.
 
-Each run is a process of its own, since the setting cannot be taken back; the two kinds take turns, so that a
-machine that grows slower or busier does so for both.
+Each run is a separate process, since the setting cannot be undone; both kinds alternate, so that a machine
+that becomes slower or busier affects both.
 """
 
 from __future__ import annotations

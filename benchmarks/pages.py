@@ -1,7 +1,6 @@
-"""How long pages and lists take to answer beside many jobs, as a Markdown table.
+"""The response times of pages and lists with many jobs, as a Markdown table.
 
-The app answers in this process: what is measured is its work, with the real database and Redis, without the
-network and the browser.
+The app runs in this process, with a real database and Redis, without network and browser.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from web.db.models import Asset, Job, JobEvent, JobLabel
 from web.jobs.transitions import first_entry
 from web.services import Services, services_of
 
-#: How many of a hundred jobs are of which status.
+#: The number of jobs of each status among a hundred.
 MIX = {
     JobStatus.SUCCEEDED: 80,
     JobStatus.FAILED: 5,
@@ -44,7 +43,7 @@ WARM_UP = 5
 
 @dataclass
 class Row:
-    """What was measured of one address: the time by the clock, and that of the processor alone."""
+    """The measurements of one address: wall-clock time and processor time."""
 
     name: str
     seconds: list[float] = field(default_factory=list)
@@ -112,7 +111,7 @@ def _measure(client: FlaskClient, job_id: str, requests: int) -> list[Row]:
 
 
 def _half_way(client: FlaskClient) -> str:
-    """Return the page in the middle, by the way that a reader takes: it costs the same as any other."""
+    """Return the address of the page half way down the gallery, by following the page tokens."""
     total = sum(client.get("/api/v1/jobs?page_size=1&counts=true").json["counts"].values())
     token, seen = None, 0
     while seen < total // 2:

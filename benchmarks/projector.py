@@ -1,4 +1,4 @@
-"""How many reports control applies, one by one and in groups as they pile up, as a Markdown table."""
+"""The rate at which control applies reports, one by one and in groups, as a Markdown table."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _time(name: str, work: Callable[[], object]) -> tuple[str, float, float]:
 
 
 def _reports(database: Database, jobs: int) -> Iterator[WorkerEvent]:
-    """Yield what sixty workers report of new jobs: claimed, two checkpoints, succeeded."""
+    """Yield the reports of sixty workers about new jobs: claimed, two checkpoints, succeeded."""
     now = utc_now()
     with database.write() as session:
         facts = PictureFacts("image/png", 64, 48)

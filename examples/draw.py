@@ -10,7 +10,7 @@ import draw_style
 
 
 def options() -> argparse.Namespace:
-    """What was asked for on the command line."""
+    """The options of the command line."""
     parser = argparse.ArgumentParser(description="Draw the example content and style pictures.")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder to write to")
     parser.add_argument("--scale", type=float, default=1.0, help="factor on the size (default: 1)")

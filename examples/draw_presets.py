@@ -1,7 +1,7 @@
 """Makes the pictures of the presets for the page 'New job': python examples/draw_presets.py [--only NAME].
 
 Each is a real result of the engine: the example pictures with the preset's own options, and the network that
-needs no download. A preset that is added or changed needs its picture made anew; a test asks for it.
+needs no download. A new or changed preset needs a new picture; a test checks it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def result(preset: str) -> Image.Image:
-    """Carry the preset out on the example pictures."""
+    """Run the preset on the example pictures."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "result.png"
         command = [

@@ -1,4 +1,4 @@
-"""The broker: the names and settings both ends of Celery must share, and the sending end."""
+"""The broker: names and settings that both ends of Celery share, and the sending end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TASK_NAME = "atelier.stylize"
 QUEUE = "atelier.jobs"
 _PRIORITY_STEPS = [0, 3, 6, 9]
 _UNACKED, _UNACKED_INDEX = "unacked", "unacked_index"
-#: Longer than the longest job: redelivery after a crash is the rescuer's work, not the broker's.
+#: Longer than the longest job: after a crash the rescuer starts the next attempt, not the broker.
 _VISIBILITY_SECONDS = 43_200
 
 
@@ -53,7 +53,7 @@ def broker_config(settings: Settings) -> dict[str, Any]:
 
 
 class Dispatch:
-    """The sending end of the queue, and a look into it."""
+    """The sending end of the queue, which can also list the waiting messages."""
 
     def __init__(self, settings: Settings, client: redis.Redis) -> None:
         self._client = client
@@ -64,7 +64,7 @@ class Dispatch:
         """Put a message into the queue.
 
         Raises:
-            RedisUnavailable: when it could not be put there; it may be sent again at any time.
+            RedisUnavailable: when it could not be sent; it may be sent again at any time.
         """
         try:
             with redis_errors():
@@ -81,7 +81,7 @@ class Dispatch:
     def waiting_ids(self, *, held_since: datetime) -> set[str]:
         """Return the ids of messages in the queue, and of those that a worker took since a moment.
 
-        One that was taken earlier is held by a lease, or by a worker that is dead.
+        The job of a message that was taken earlier has a lease, or its worker is dead.
 
         Raises:
             RedisUnavailable: when Redis does not answer.
@@ -98,5 +98,5 @@ class Dispatch:
         return {envelope["headers"]["id"] for envelope in envelopes}
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._app.close()

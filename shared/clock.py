@@ -1,4 +1,4 @@
-"""The one place that asks what time it is; everything else is given `now`."""
+"""The clock: the only place that reads the current time; other code gets `now` as an argument."""
 
 from __future__ import annotations
 

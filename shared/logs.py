@@ -11,7 +11,7 @@ from shared.settings import Settings
 
 
 def configure_logs(settings: Settings) -> None:
-    """Send the logs of this process, also those of the libraries in it, to standard error."""
+    """Send the logs of this process and of its libraries to standard error."""
     shared_steps: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

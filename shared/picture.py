@@ -1,6 +1,6 @@
-"""What counts as a picture, judged by its bytes: types, limits, and the size it is worked on at.
+"""Checks of picture files by their bytes: types, limits, and the working size.
 
-Reads pictures with Pillow; decodes nothing before its pixel count is known to be allowed.
+Reads pictures with Pillow; decodes nothing before its pixel count is checked.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CONTENT_TYPES = {
     "BMP": "image/bmp",
     "GIF": "image/gif",
 }
-#: Four poolings lie before the deepest layer; below this a feature map would be empty.
+#: The network halves a picture four times before its deepest layer; below this a feature map would be empty.
 MIN_WORKING_SIDE_PX = 16
 
 _EXIF_ORIENTATION = 0x0112
@@ -52,7 +52,7 @@ DECODING_ERRORS = (
 
 @dataclass(frozen=True)
 class PictureLimits:
-    """What a picture may be: at most 25 MB (10⁶ bytes), at most 40 megapixels, at least 32 px a side."""
+    """The limits of a picture: at most 25 MB (10⁶ bytes), at most 40 megapixels, at least 32 px a side."""
 
     max_bytes: int = 25_000_000
     max_pixels: int = 40_000_000
@@ -61,7 +61,7 @@ class PictureLimits:
 
 @dataclass(frozen=True)
 class PictureFacts:
-    """What a picture is: media type, and its width and height in pixels as people see it (EXIF applied)."""
+    """A picture's media type, and its width and height in pixels with its EXIF orientation applied."""
 
     content_type: str
     width: int
@@ -72,7 +72,7 @@ def inspect_picture(data: bytes, *, name: str, limits: PictureLimits) -> Picture
     """Check a picture's bytes against the limits and by decoding them; `name` is what messages call it.
 
     Raises:
-        PictureRefused: the subclass says which limit, the detail what was measured and what is allowed.
+        PictureRefused: the subclass is the limit, the detail has the measured and the allowed value.
     """
     if len(data) > limits.max_bytes:
         raise PictureTooHeavy(
@@ -103,16 +103,16 @@ def inspect_picture(data: bytes, *, name: str, limits: PictureLimits) -> Picture
 
 
 def scaled_size(width: int, height: int, *, size: int) -> tuple[int, int]:
-    """Return the (width, height) in pixels of a picture brought to long side `size`, never enlarged."""
+    """Return the (width, height) in pixels of a picture scaled to long side `size`, never enlarged."""
     scale = min(1.0, size / max(width, height))
     return max(1, int(width * scale + 0.5)), max(1, int(height * scale + 0.5))
 
 
 def working_size(width: int, height: int, *, size: int, name: str) -> tuple[int, int]:
-    """Return the (width, height) in pixels a picture is worked on at: long side `size`, never enlarged.
+    """Return the working (width, height) of a picture in pixels: long side `size`, never enlarged.
 
     Raises:
-        PictureTooNarrow: when the short side would have fewer than 16 px, the least the network can see.
+        PictureTooNarrow: when the short side would have fewer than 16 px, the least the network can process.
     """
     scaled = scaled_size(width, height, size=size)
     if min(scaled) < MIN_WORKING_SIDE_PX:

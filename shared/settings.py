@@ -1,6 +1,6 @@
-"""The settings: every one, with its default; read from an injected mapping, once a process, then frozen.
+"""All settings with their defaults; each process reads them once, from a given mapping, and freezes them.
 
-A setting `redis_url` is the variable ``ATELIER_REDIS_URL``. Nothing else reads the environment.
+The setting `redis_url` is the variable ``ATELIER_REDIS_URL``. Nothing else reads the environment.
 """
 
 from __future__ import annotations
@@ -107,11 +107,11 @@ class Settings(BaseModel):
         return self.storage_url or (self.data_dir / "storage").as_uri()
 
     def picture_limits(self) -> PictureLimits:
-        """Return what a picture may be."""
+        """Return the limits of a picture."""
         return PictureLimits(self.max_upload_bytes, self.max_pixels, self.min_side_px)
 
     def to_environ(self) -> dict[str, str]:
-        """Return the settings as variables, for a process that this one starts."""
+        """Return the settings as environment variables, for a child process."""
         return {PREFIX + name.upper(): str(value) for name, value in self.model_dump().items()}
 
 

@@ -1,4 +1,4 @@
-"""The statuses of a job, as the table, the JSON, the log and the pages name them."""
+"""The statuses of a job, with their names in the database, the API, the logs and the pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What both command lines share: commands that load late, the progress bar of a job, notices."""
+"""Shared parts of both command lines: lazily loaded commands, the progress bar of a job, notices."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class StepBar:
 
 
 def format_seconds(seconds: float) -> str:
-    """Return a duration as people write it: ``12 s``, ``3 min 05 s``, ``2 h 10 min``."""
+    """Return a duration for display: ``12 s``, ``3 min 05 s``, ``2 h 10 min``."""
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole} s"

@@ -1,4 +1,4 @@
-"""What web and control work with: database, storage, Redis; each connected once for a process."""
+"""The backend of web and control: database, storage and Redis, each connected once per process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class Backend:
-    """The domain's tools. It knows nothing of requests, nor of the limits of the web process."""
+    """The domain's connections. It knows neither requests nor the limits of the web process."""
 
     settings: Settings
     database: Database
@@ -34,16 +34,16 @@ class Backend:
 
     @classmethod
     def open(cls, settings: Settings, *, reply_seconds: float = 10, upgrade: bool = True) -> Backend:
-        """Connect everything; Redis need not be there.
+        """Connect everything; Redis need not be available.
 
         Args:
             settings: Where database, storage and Redis are.
             reply_seconds: How long Redis may take for a reply.
-            upgrade: Whether the database is brought to this version.
+            upgrade: Whether to migrate the database to this version.
 
         Raises:
             DatabaseUnavailable: when the database cannot be opened.
-            InvalidSettings: when the storage's URL is not known.
+            InvalidSettings: when the scheme of the storage's URL is unknown.
         """
         storage = open_store(settings.resolved_storage_url)
         database = Database(settings.resolved_database_url)
@@ -53,16 +53,16 @@ class Backend:
         return cls(settings, database, storage, redis, LiveReader(redis.progress, redis.workers))
 
     def close(self) -> None:
-        """Give all connections back."""
+        """Close all connections."""
         self.redis.close()
         self.database.close()
 
 
 class LiveReader:
-    """Reads hints only: a job can be read without any of them.
+    """Reads live progress and workers from Redis; all of it is optional.
 
-    After a failure it does not ask again for 5 s, so that a Redis that swallows connections costs one
-    request its time-out and not every one.
+    After a failure it does not ask again for 5 s, so that a Redis that does not answer delays one request
+    by its time-out, and not every one.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class LiveReader:
         return self._ask(self._workers.alive)
 
     def eligible_workers(self) -> int | None:
-        """Return how many workers a job may come to; None when Redis cannot be asked."""
+        """Return how many workers take jobs; None when Redis cannot be asked."""
         beats = self.workers()
         return None if beats is None else sum(beat.takes_jobs for beat in beats)
 

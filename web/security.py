@@ -1,4 +1,4 @@
-"""Security of every request: who is asking, which hosts and origins may, request id, response headers."""
+"""Security of every request: caller, allowed hosts and origins, request id, response headers."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _log = get_logger(__name__)
 
 
 def current_caller() -> str:
-    """Return the caller of the request being answered; for now everyone is the local one."""
+    """Return the caller of the current request; for now every caller is the local one."""
     return LOCAL_CALLER
 
 
 def guard_requests(app: Flask, settings: Settings) -> None:
-    """Let an app refuse what comes from other sites, and on loopback what asks for other hosts."""
+    """Make an app refuse requests from other sites, and on loopback those for other hosts."""
     hosts = allowed_hosts(settings.host, settings.url)
 
     def check() -> None:
@@ -55,10 +55,10 @@ def guard_requests(app: Flask, settings: Settings) -> None:
 
 
 def allowed_hosts(listens_on: str, url: str) -> frozenset[str] | None:
-    """Return the names by which the service may be asked for; None is any.
+    """Return the host names that requests may use; None is any.
 
-    A service that only this machine reaches is asked for by the names of this machine, or by the name in
-    ``ATELIER_URL``, behind a proxy. Any other name is one that someone pointed here (DNS rebinding).
+    Requests to a service on loopback use the names of this machine, or behind a proxy the name in
+    ``ATELIER_URL``. Any other name is a case of DNS rebinding.
     """
     if not _is_loopback(listens_on):
         return None
@@ -67,10 +67,10 @@ def allowed_hosts(listens_on: str, url: str) -> frozenset[str] | None:
 
 
 def check_host(host: str, allowed: Collection[str] | None) -> None:
-    """Refuse a request for a host that is not ours; the port says nothing, for tunnels have others.
+    """Refuse a request for a host that is not allowed; ports are ignored, since tunnels change them.
 
     Raises:
-        UnknownHost: naming the one asked for and those allowed.
+        UnknownHost: naming the host and those that are allowed.
     """
     name = host if host.endswith("]") else host.rsplit(":", 1)[0]
     if allowed is not None and name.lower() not in allowed:
@@ -81,7 +81,7 @@ def check_host(host: str, allowed: Collection[str] | None) -> None:
 def check_origin(fetch_site: str | None, origin: str | None, *, host: str) -> None:
     """Refuse a request that changes something and that a page of another site sent.
 
-    Browsers say so in ``Sec-Fetch-Site``, older ones in ``Origin``; what is no browser sends neither.
+    Browsers send ``Sec-Fetch-Site``, older ones ``Origin``; other clients send neither.
 
     Raises:
         CrossSiteRequest: naming the origin.
@@ -102,7 +102,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def handle_traffic(app: Flask) -> None:
-    """Let an app name, log and guard all its traffic."""
+    """Give every request of an app an id, log it, and set its response headers."""
     app.before_request(_begin)
     app.after_request(_end)
 
@@ -119,7 +119,7 @@ def _end(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.request_id
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
-    # Pages run our own files and show chosen pictures (blob:); anything else may do nothing at all.
+    # Pages may run our own files and show chosen pictures (blob:); everything else is forbidden.
     policy = _PAGE_POLICY if response.mimetype == "text/html" else _FILE_POLICY
     response.headers.setdefault("Content-Security-Policy", policy)
     say = _log.debug if request.path in _QUIET and response.status_code < 400 else _log.info

@@ -1,4 +1,4 @@
-"""What the views work with: the backend, and the limits and timing of this web process; held by the app."""
+"""The services of the views: the backend, and the limits and timing of this web process; held by the app."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from web.jobs.idempotency import KeysInFlight
 _KEY = "atelier"
 #: Pictures decoded at once: one of 40 megapixels takes up to 160 MB.
 _DECODERS = 2
-#: Someone waits for the answer, and can do without Redis: one that hangs must not cost a request 10 s.
+#: Requests work without Redis: one that hangs must not delay an answer by 10 s.
 _REDIS_SECONDS = 2
 
 
 class ConcurrencyLimit:
-    """A fixed number of places for requests that take long; nobody queues for one. `count` may be 0."""
+    """A fixed number of places for long requests; there is no waiting for a place. `count` may be 0."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -32,7 +32,7 @@ class ConcurrencyLimit:
         return self._free.acquire(blocking=False)
 
     def give_back(self) -> None:
-        """Give a place back that was taken."""
+        """Return a place that was taken."""
         self._free.release()
 
 
@@ -55,25 +55,25 @@ class Services:
     streams: ConcurrencyLimit
     waits: ConcurrencyLimit
     keys_in_flight: KeysInFlight = field(default_factory=KeysInFlight)
-    #: Set when the process is about to end: streams and waits end too.
+    #: Set when the process is about to end; streams and waits end then.
     stopping: threading.Event = field(default_factory=threading.Event)
     timing: StreamTiming = field(default_factory=StreamTiming)
 
     def close(self) -> None:
-        """Give all connections back."""
+        """Close all connections."""
         self.stopping.set()
         self.backend.close()
 
 
 def open_services(settings: Settings) -> Services:
-    """Open the backend and what the process needs besides; raises what `Backend.open` does."""
+    """Open the backend, and return the services over it; raises what `Backend.open` does."""
     return make_services(
         Backend.open(settings, reply_seconds=_REDIS_SECONDS), threading.BoundedSemaphore(_DECODERS)
     )
 
 
 def make_services(backend: Backend, decoding: threading.Semaphore) -> Services:
-    """Return the services over a backend; `decoding` admits so many requests at once to decode pictures."""
+    """Return the services over a backend; `decoding` limits how many requests decode pictures at once."""
     threads = backend.settings.web_threads
     return Services(
         backend=backend,
@@ -85,7 +85,7 @@ def make_services(backend: Backend, decoding: threading.Semaphore) -> Services:
 
 
 def hold_services(app: Flask, services: Services) -> None:
-    """Let an app hold the services, in place of those it held before."""
+    """Store the services in an app, in place of earlier ones."""
     app.extensions[_KEY] = services
 
 

@@ -1,6 +1,6 @@
 """Coordination through Redis: claims, flags, live progress, events, workers.
 
-Nothing here is the truth: all of it may be lost at any time, and the control process makes it good.
+All of it may be lost at any time: the database is the source of truth, and control restores what is needed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from shared.settings import Settings
 
 @dataclass(frozen=True)
 class Coordination:
-    """What web, control and workers tell each other, over one client that connects when first used."""
+    """The Redis tools of web, control and workers, over one client that connects when first used."""
 
     client: redis.Redis
     claims: Claims
@@ -31,7 +31,7 @@ class Coordination:
 
     @classmethod
     def connect(cls, settings: Settings, *, reply_seconds: float = 10) -> Coordination:
-        """Return the tools; a command without a reply for `reply_seconds` raises `RedisUnavailable`."""
+        """Return the tools; a command without a reply within `reply_seconds` raises `RedisUnavailable`."""
         client = connect_redis(settings, reply_seconds=reply_seconds)
         return cls(
             client=client,
@@ -46,5 +46,5 @@ class Coordination:
         )
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self.client.close()

@@ -1,6 +1,6 @@
 """Claim, lease and fence: which node may work on which attempt of a job.
 
-A claim's token is the node's name: a node whose child process died can take its own job again at once.
+A claim's token is the node's name: a node whose child process died can claim its own job again at once.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ return 1
 class Verdict(StrEnum):
     """The answer to a claim or a renewal."""
 
-    #: The lease is ours.
+    #: The caller holds the lease.
     OK = "ok"
-    #: It is ours again after Redis had lost it.
+    #: The caller holds the lease again after Redis had lost it.
     RESTORED = "restored"
-    #: A higher attempt exists: this one must not go on.
+    #: There is a higher attempt: this one must stop.
     STALE = "stale"
     #: Another node holds the lease.
     HELD = "held"
@@ -73,7 +73,7 @@ class Verdict(StrEnum):
 
 
 class Claims:
-    """The leases of all jobs; each call is one atomic script.
+    """The claims, leases and fences of all jobs; each call is one atomic script.
 
     Every method raises `RedisUnavailable` when Redis does not answer.
     """
@@ -94,14 +94,14 @@ class Claims:
             return Verdict(self._claim(keys=_keys(job_id), args=arguments))
 
     def renew(self, job_id: str, attempt: int, *, token: str) -> Verdict:
-        """Extend the lease; one that Redis lost is taken again unless someone else has it."""
+        """Extend the lease; one that Redis lost is taken again, unless another node holds it."""
         with redis_errors():
             return Verdict(
                 self._renew(keys=_keys(job_id), args=[attempt, token, self._lease_ms, _FENCE_SECONDS])
             )
 
     def release(self, job_id: str, attempt: int, *, token: str, ended: bool) -> None:
-        """Give the lease back, if it is ours; once an attempt has ended, a late duplicate of it is stale."""
+        """Release the lease, if `token` holds it; with `ended`, a late duplicate of the attempt is stale."""
         with redis_errors():
             self._release(keys=_keys(job_id), args=[attempt, token, "ended" if ended else "open"])
 
@@ -111,7 +111,7 @@ class Claims:
             self._fence(keys=[_keys(job_id)[0]], args=[attempt, _FENCE_SECONDS])
 
     def without_lease(self, job_ids: Iterable[str]) -> list[str]:
-        """Return those of the jobs that nobody holds a lease on."""
+        """Return those of the jobs that no node holds a lease on."""
         ids = list(job_ids)
         if not ids:
             return []

@@ -1,4 +1,4 @@
-"""The connection to Redis, its faults as ours, and the mark by which one sees that it lost its data."""
+"""The connection to Redis, its errors as `RedisUnavailable`, and the mark that shows a loss of data."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from shared.protocol import new_id
 from shared.settings import Settings
 
 PREFIX = "atelier:"
-#: Its disk is full, or its replicas are gone: any command that writes is refused, however right it is.
+#: Redis refuses all commands that write, because its disk is full or its replicas are gone.
 _REFUSED_FOR_NOW = re.compile(r"(?:^|caused error: )(?:MISCONF|NOREPLICAS)\b")
 
 
 def connect_redis(settings: Settings, *, reply_seconds: float = 10) -> redis.Redis:
-    """Return a client that decodes answers to text; it connects when first used."""
+    """Return a client that decodes replies to text; it connects when first used."""
     client: redis.Redis = redis.Redis.from_url(
         settings.redis_url,
         decode_responses=True,
@@ -32,7 +32,7 @@ def connect_redis(settings: Settings, *, reply_seconds: float = 10) -> redis.Red
 
 @contextmanager
 def redis_errors() -> Iterator[None]:
-    """Turn the faults of connection and server into `RedisUnavailable`; wrong commands stay what they are."""
+    """Turn errors of connection and server into `RedisUnavailable`; errors of wrong commands pass through."""
     try:
         yield
     except (redis.ConnectionError, redis.TimeoutError) as error:
@@ -46,12 +46,15 @@ def redis_errors() -> Iterator[None]:
 
 
 class Epoch:
-    """Raises `RedisUnavailable` when Redis does not answer."""
+    """A mark in Redis that is missing when Redis has lost its data.
+
+    `is_new` raises `RedisUnavailable` when Redis does not answer.
+    """
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
 
     def is_new(self) -> bool:
-        """Whether the mark was missing; it is set then, so that the next answer is no."""
+        """Whether the mark was missing; sets it, so that the next call returns False."""
         with redis_errors():
             return bool(self._client.set(f"{PREFIX}epoch", new_id(), nx=True))

@@ -1,4 +1,4 @@
-"""What is live of a running attempt: its progress, and the flags that ask it to stop. Kept in Redis only."""
+"""The live progress of running attempts, and the flags that ask their workers to stop. In Redis only."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ProgressStore:
         self._client = client
 
     def publish(self, job_id: str, progress: LiveProgress) -> None:
-        """Replace a job's progress and wake those who watch it."""
+        """Replace a job's progress and notify its watchers."""
         with redis_errors():
             pipeline = self._client.pipeline(transaction=False)
             pipeline.set(_progress_key(job_id), progress.model_dump_json(), ex=_KEEP_SECONDS)
@@ -55,11 +55,11 @@ class ProgressStore:
                 if text is not None:
                     found[job_id] = LiveProgress.model_validate_json(text)
             except ValidationError:
-                continue  # written by another version during an upgrade: a hint that is not understood
+                continue  # written by another version during an upgrade
         return found
 
     def notify(self, *job_ids: str) -> None:
-        """Wake those who watch the jobs: their rows have changed."""
+        """Notify the watchers of the jobs that the rows have changed."""
         with redis_errors():
             pipeline = self._client.pipeline(transaction=False)
             for job_id in job_ids:
@@ -97,12 +97,12 @@ class Flags:
         self._client = client
 
     def raise_flag(self, job_id: str, attempt: int, flag: Flag) -> None:
-        """Ask the worker of an attempt for something; the last word counts, and no later attempt hears it."""
+        """Set the flag of an attempt, in place of an earlier one; later attempts do not see it."""
         with redis_errors():
             self._client.set(_flag_key(job_id, attempt), flag.value, ex=_KEEP_SECONDS)
 
     def read(self, job_id: str, attempt: int) -> Flag | None:
-        """Return what the worker of an attempt is asked for."""
+        """Return the flag of an attempt, if one is set."""
         with redis_errors():
             value = self._client.get(_flag_key(job_id, attempt))
         return Flag(value) if value in list(Flag) else None

@@ -1,4 +1,4 @@
-"""The event stream: what workers report, kept by Redis until the projector has written it to the database."""
+"""The event stream: the workers' reports, kept in Redis until the projector has applied them."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Delivery:
 
 
 class EventStream:
-    """A Redis stream with one consumer group. Every method raises `RedisUnavailable` when Redis is away."""
+    """A Redis stream with one consumer group. Every method raises `RedisUnavailable` without Redis."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
 
     def report(self, event: WorkerEvent) -> None:
-        """Append an event. Nothing is ever trimmed here: an unread entry must not get lost."""
+        """Append an event. The stream is never trimmed: an unread entry must not get lost."""
         with redis_errors():
             self._client.xadd(STREAM, {"event": event.model_dump_json()})
 
@@ -43,7 +43,7 @@ class EventStream:
         return self._read(">", count=count, block_ms=block_ms)
 
     def acknowledge(self, deliveries: list[Delivery]) -> None:
-        """Drop entries that are safe in the database."""
+        """Remove entries that are stored in the database."""
         if not deliveries:
             return
         ids = [delivery.entry_id for delivery in deliveries]
@@ -65,7 +65,7 @@ class EventStream:
             except redis.ResponseError as error:
                 if "NOGROUP" not in str(error):
                     raise
-                # Redis came back without its data, or this is the first start.
+                # Redis has lost its data, or this is the first start.
                 self._create_group()
                 answer = self._group_read(start, count, block_ms)
         entries = answer[0][1] if answer else []

@@ -1,4 +1,4 @@
-"""The workers that are alive: each node says so every few seconds, and is gone when it stops saying so."""
+"""The registry of workers: each node sends a heartbeat every few seconds, and is gone without one."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shared.redis.connection import PREFIX, redis_errors
 
-#: Long enough for a node that Redis does not reach for a while; it names one run of a node, so it can wait.
+#: Long enough for a node that does not reach Redis for a while; the request names one run of a node.
 _DRAIN_SECONDS = 3600
 
 
 class WorkerState(StrEnum):
     """What a node is doing."""
 
-    #: Its engine is being loaded.
+    #: It loads its engine.
     STARTING = "starting"
     IDLE = "idle"
     BUSY = "busy"
-    #: It takes no job any more, hands back the one it has, and ends.
+    #: It takes no more jobs, releases the one it has, and ends.
     DRAINING = "draining"
 
 
@@ -60,7 +60,7 @@ class WorkerBeat(BaseModel):
 
     @property
     def takes_jobs(self) -> bool:
-        """Whether a job that is queued now may come to this node."""
+        """Whether this node may get a job that is queued now."""
         return self.state is not WorkerState.DRAINING
 
 
@@ -72,12 +72,12 @@ class WorkerRegistry:
         self._keep_ms = int(worker_seconds * 1000)
 
     def beat(self, beat: WorkerBeat) -> None:
-        """Say that a node is alive."""
+        """Store a node's heartbeat."""
         with redis_errors():
             self._client.set(_key(beat.worker_id), beat.model_dump_json(), px=self._keep_ms)
 
     def leave(self, worker_id: str) -> None:
-        """Say that a node is going."""
+        """Remove a node that ends."""
         with redis_errors():
             self._client.delete(_key(worker_id), _drain_key(worker_id))
 
@@ -88,9 +88,9 @@ class WorkerRegistry:
         return self._read([key.removeprefix(_key("")) for key in keys])
 
     def drain(self, worker_id: str) -> WorkerBeat | None:
-        """Ask a node to hand its job back and end; return it as draining, or None when it is not alive.
+        """Ask a node to release its job and end; return it as draining, or None when it is not alive.
 
-        The request is for this run of the node: one that is started under the same name does not hear it.
+        The request is for this run of the node: a later run under the same name does not get it.
         """
         for beat in self._read([worker_id]):
             with redis_errors():
@@ -99,12 +99,12 @@ class WorkerRegistry:
         return None
 
     def is_drain_asked(self, beat: WorkerBeat) -> bool:
-        """Whether somebody has asked this run of a node to drain."""
+        """Whether this run of a node was asked to drain."""
         with redis_errors():
             return self._client.get(_drain_key(beat.worker_id)) == _run_of(beat)
 
     def _read(self, worker_ids: list[str]) -> list[WorkerBeat]:
-        """Return those of the nodes that are alive; one that was asked to drain is draining from then on."""
+        """Return those of the nodes that are alive; one that was asked to drain is returned as draining."""
         if not worker_ids:
             return []
         with redis_errors():

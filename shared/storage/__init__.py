@@ -1,4 +1,4 @@
-"""Shared storage: pictures in, checkpoints and results out, behind one interface of few methods."""
+"""Shared storage for pictures, checkpoints and results, behind one small interface."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def open_store(url: str) -> ArtifactStore:
     """Return the store at a URL; ``file:///path`` is a local or mounted folder.
 
     Raises:
-        InvalidSettings: when no store knows the URL's scheme.
+        InvalidSettings: when there is no store for the URL's scheme.
     """
-    from shared.storage.local import LocalStore  # here, so that another store's client is not loaded for it
+    from shared.storage.local import LocalStore  # here, so that only the chosen store is loaded
 
     parts = urlsplit(url)
     if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path:

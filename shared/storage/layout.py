@@ -1,4 +1,4 @@
-"""Which file lies where in the storage."""
+"""The layout of the storage: the keys and folders of all files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def asset_key(sha256: str) -> str:
 
 
 def asset_thumbnail_key(sha256: str) -> str:
-    """Return the key of an uploaded picture in small: beside it, made when it is first shown."""
+    """Return the key of an uploaded picture's thumbnail: beside it, made when it is first shown."""
     return f"{asset_key(sha256)}.thumbnail.jpg"
 
 
@@ -34,12 +34,12 @@ def checkpoint_picture_key(job_id: str, attempt: int, step: int) -> str:
 
 
 def checkpoint_thumbnail_key(picture_key: str) -> str:
-    """Return the key of a checkpoint's picture in small: beside it, made when it is first shown."""
+    """Return the key of the thumbnail of a checkpoint's picture: beside it, made when it is first shown."""
     return f"{picture_key}.thumbnail.jpg"
 
 
 def origin_key(job_id: str) -> str:
-    """Return the key of the checkpoint that a forked job begins with: a copy of its own."""
+    """Return the key of the checkpoint that a forked job starts from: its own copy."""
     return f"{job_folder(job_id)}/origin.safetensors"
 
 
@@ -49,12 +49,12 @@ def preview_key(job_id: str, attempt: int) -> str:
 
 
 def result_picture_key(job_id: str, attempt: int, sha256: str) -> str:
-    """Return the key of the final picture; named by its bytes: no zombie can change it."""
+    """Return the key of the final picture; it contains the SHA-256, so that no zombie can change the file."""
     return f"{attempt_folder(job_id, attempt)}/result-{sha256[:16]}.png"
 
 
 def result_thumbnail_key(job_id: str, sha256: str) -> str:
-    """Return the key of the final picture in small; `sha256` is that of the final picture."""
+    """Return the key of the final picture's thumbnail; `sha256` is that of the final picture."""
     return f"{job_folder(job_id)}/thumbnail-{sha256[:16]}.jpg"
 
 

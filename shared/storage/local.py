@@ -22,7 +22,7 @@ _COPY_BYTES = 1 << 20
 
 
 class LocalStore:
-    """Files below one folder. A write goes to a hidden name first, is synced, and then takes its place."""
+    """Files below one folder. A write goes to a hidden file first, which is synced and then renamed."""
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
@@ -124,7 +124,7 @@ class LocalStore:
     def delete_older(self, key: str, moment: datetime) -> bool:
         """See `ArtifactStore.delete_older`.
 
-        The file is moved aside before its time is read for good: from then on nobody can touch it by its key.
+        The file is moved aside before its time is read for the decision: then no `touch` can reach it.
         """
         path = self._path(key)
         aside = path.with_name(_PARTIAL + new_id())
@@ -136,7 +136,7 @@ class LocalStore:
             except FileNotFoundError:
                 return False
             if stays := self._is_younger(aside, moment):
-                with suppress(FileExistsError):  # written anew in this very moment
+                with suppress(FileExistsError):  # written again in this very moment
                     os.link(aside, path)
             aside.unlink()
             return not stays
@@ -171,7 +171,7 @@ class LocalStore:
 
     @contextmanager
     def _partial(self, path: Path, data: bytes | BinaryIO, *, synced: bool = True) -> Iterator[Path]:
-        """Write `data` beside its place under a hidden name, which is gone afterwards whatever happens."""
+        """Write `data` to a hidden file beside its place; the hidden name is removed in any case."""
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=_PARTIAL, dir=path.parent)
         partial = Path(name)
@@ -206,7 +206,7 @@ def _raise_unless_gone(error: OSError) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a new name durable: on POSIX a folder is synced on its own."""
+    """Make a new name durable: on POSIX a folder is synced separately."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""What every artifact store can do. Keys are relative paths with ``/``; each write is whole or not at all."""
+"""The interface of all artifact stores. Keys are relative paths with ``/``; every write is atomic."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import BinaryIO, Protocol
 
 @dataclass(frozen=True)
 class StoredFile:
-    """What a store knows of a file; `modified_at` is when it was last written or touched, in UTC.
+    """A file in a store; `modified_at` is when it was last written or touched, in UTC.
 
-    A partial file is what a killed writer left of a file that never took its place.
+    A partial file is the unfinished file of a writer, left behind if the writer was killed.
     """
 
     key: str
@@ -22,20 +22,20 @@ class StoredFile:
 
 
 class ArtifactStore(Protocol):
-    """A place for files that web, control and workers all reach.
+    """A store of files that web, control and workers share.
 
-    Every method raises `StorageUnavailable` when the place itself fails, and a reading one
-    `ArtifactMissing` when nothing has this key.
+    Every method raises `StorageUnavailable` when the store fails, and every reading one
+    `ArtifactMissing` when no file has this key.
     """
 
     def write(self, key: str, data: bytes) -> None:
-        """Store `data`, replacing what was there; readers see the old file or the new one."""
+        """Store `data`, replacing an existing file; readers see the old file or the new one."""
 
     def write_volatile(self, key: str, data: bytes) -> None:
         """Store `data` as `write` does, but do not wait for the disk: a power cut may lose or spoil it."""
 
     def create(self, key: str, data: bytes) -> None:
-        """Store `data` if nothing has this key yet; raise `ArtifactExists` otherwise. Atomic."""
+        """Store `data` if no file has this key yet; raise `ArtifactExists` otherwise. Atomic."""
 
     def read(self, key: str) -> bytes:
         """Return a file's bytes."""
@@ -44,7 +44,7 @@ class ArtifactStore(Protocol):
         """Return a seekable reader of a file; the caller closes it."""
 
     def copy(self, source: str, target: str) -> None:
-        """Store a file's bytes under another key too; either can then be removed alone."""
+        """Copy a file to another key; either can then be removed alone."""
 
     def list(self, prefix: str) -> Iterator[str]:
         """Yield, sorted, the keys below the folder `prefix`."""
@@ -56,16 +56,16 @@ class ArtifactStore(Protocol):
         """Remove every file below the folder `prefix`."""
 
     def folders(self, prefix: str, *, after: str = "", limit: int) -> Sequence[str]:
-        """Return, sorted, up to `limit` names of folders directly below `prefix` that come after a name."""
+        """Return, sorted, up to `limit` names of folders directly below `prefix` that come after `after`."""
 
     def inventory(self, prefix: str) -> Sequence[StoredFile]:
-        """Return what lies below the folder `prefix`, sorted by key, partial files too."""
+        """Return the files below the folder `prefix`, sorted by key, including partial files."""
 
     def stat(self, key: str) -> StoredFile:
-        """Return what is known of a file."""
+        """Return a file's size and modification time."""
 
     def touch(self, key: str) -> None:
-        """Make a file as young as if it were written now; raise `ArtifactMissing` when it is gone."""
+        """Set a file's modification time to now; raise `ArtifactMissing` when it is gone."""
 
     def delete_older(self, key: str, moment: datetime) -> bool:
         """Remove a file unless it was written or touched since `moment`; return whether it was removed.
@@ -74,4 +74,4 @@ class ArtifactStore(Protocol):
         """
 
     def check(self) -> None:
-        """Prove that a file can be written, read and removed; raise `StorageUnavailable` otherwise."""
+        """Check that a file can be written, read and removed; raise `StorageUnavailable` otherwise."""

@@ -1,1 +1,1 @@
-"""Uploaded pictures: taken in, checked, stored, and shown as thumbnails."""
+"""Uploaded pictures: checks, storage and thumbnails."""

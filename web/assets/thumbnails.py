@@ -1,4 +1,4 @@
-"""Thumbnails: made, kept, and the version by which one tells whether it is still the one to show."""
+"""Thumbnails: making them, storing them, and the version that changes with them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from shared.storage.layout import (
 from shared.storage.store import ArtifactStore
 from web.db.models import Asset, Job, JobCheckpoint
 
-#: The longer side; twice what a card in the gallery needs on a phone.
+#: The longer side in pixels; twice that of a card in the gallery on a phone.
 SIDE_PX = 384
 _QUALITY = 82
 _DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
@@ -30,8 +30,7 @@ _DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 def make_thumbnail(data: bytes) -> bytes:
     """Return a picture as a JPEG of at most 384 px a side, upright and laid on white.
 
-    A JPEG is decoded at about that size only; the limits of `shared.picture.inspect_picture` are taken as
-    checked.
+    A JPEG is decoded at about that size only. `shared.picture.inspect_picture` must have checked the picture.
 
     Raises:
         PictureInvalid: when it cannot be decoded.
@@ -41,9 +40,9 @@ def make_thumbnail(data: bytes) -> bytes:
             io.BytesIO(data), formats=[kind for kind in CONTENT_TYPES if kind != "MPO"]
         ) as opened:
             opened.draft("RGB", (SIDE_PX, SIDE_PX))
-            picture = _in_colour(opened)
+            picture = _to_rgb(opened)
             picture.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS, reducing_gap=2.0)
-            # Turned when it is small: turning 40 megapixels takes as long as decoding them.
+            # Rotated after it is scaled down: rotating 40 megapixels takes as long as decoding them.
             picture.info["exif"] = opened.getexif().tobytes()
             picture = ImageOps.exif_transpose(picture)
             buffer = io.BytesIO()
@@ -55,11 +54,11 @@ def make_thumbnail(data: bytes) -> bytes:
 
 
 def thumbnail_version(job: Job, live: LiveProgress | None) -> str:
-    """Return a word that is another one when a job's thumbnail may be another one.
+    """Return a text that changes whenever a job's thumbnail may have changed.
 
     Args:
         job: The row.
-        live: Its live progress, if that tells more than the row does.
+        live: Its live progress, if that is newer than the row.
     """
     if job.outputs:
         return str(job.outputs[0]["sha256"][:16])
@@ -67,7 +66,7 @@ def thumbnail_version(job: Job, live: LiveProgress | None) -> str:
     return f"{job.attempt}-{step}"
 
 
-def _in_colour(picture: Image.Image) -> Image.Image:
+def _to_rgb(picture: Image.Image) -> Image.Image:
     if picture.mode == "F":
         return picture.point(lambda value: value * 255).convert("L").convert("RGB")
     if picture.mode in _DEEP_MODES:
@@ -80,17 +79,17 @@ def _in_colour(picture: Image.Image) -> Image.Image:
 
 
 class Thumbnails:
-    """Makes thumbnails and keeps them in the storage; `decoding` limits how many are made at once."""
+    """Makes thumbnails and stores them; `decoding` limits how many are made at once."""
 
     def __init__(self, storage: ArtifactStore, decoding: threading.Semaphore) -> None:
         self._storage = storage
         self._decoding = decoding
 
     def of_job(self, job: Job) -> bytes:
-        """Return the JPEG that stands for a job as it is now: of its result, newest preview, or content.
+        """Return the JPEG thumbnail of a job: of its result, else its newest preview, else its content.
 
         Raises:
-            ArtifactMissing: when not even the content is there.
+            ArtifactMissing: when not even the content exists.
             PictureInvalid: when a picture cannot be decoded.
             StorageUnavailable: when the storage fails.
         """
@@ -105,11 +104,11 @@ class Thumbnails:
         return self.of_asset(job.content)
 
     def of_asset(self, asset: Asset) -> bytes:
-        """Return an uploaded picture in small; raises what `of_job` does."""
+        """Return the thumbnail of an uploaded picture; raises what `of_job` does."""
         return self._stored(asset_thumbnail_key(asset.sha256), source=asset_key(asset.sha256))
 
     def of_checkpoint(self, checkpoint: JobCheckpoint) -> bytes:
-        """Return a checkpoint's picture in small; raises what `of_job` does."""
+        """Return the thumbnail of a checkpoint's picture; raises what `of_job` does."""
         key = checkpoint_thumbnail_key(checkpoint.picture_key)
         return self._stored(key, source=checkpoint.picture_key)
 
@@ -118,7 +117,7 @@ class Thumbnails:
         with suppress(ArtifactMissing):
             return storage.read(key)
         with self._decoding:
-            # Someone else may have made it while this one waited.
+            # Another thread may have made it in the meantime.
             with suppress(ArtifactMissing):
                 return storage.read(key)
             data = make_thumbnail(storage.read(source))
@@ -128,7 +127,7 @@ class Thumbnails:
 
 
 def newest_preview(storage: ArtifactStore, job: Job) -> bytes | None:
-    """Return the newest preview: of this attempt or, as long as that has none, of the one before."""
+    """Return the newest preview: that of the last attempt that has one."""
     for attempt in range(job.attempt, 0, -1):
         with suppress(ArtifactMissing):
             return storage.read(preview_key(job.id, attempt))

@@ -1,4 +1,4 @@
-"""Uploaded pictures: checked, stored before their row is written, and taken back when a request fails."""
+"""Uploads: pictures are checked, stored before their row is written, and removed when a request fails."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from web.backend import Backend
 from web.db.models import Asset
 
 MAX_NAME_CHARS = 200
-#: What a request may have beside two pictures: its other parts, and what separates them.
+#: The bytes that a request may have besides two pictures: its other parts and the boundaries.
 _OTHER_PARTS_BYTES = 1_000_000
 _log = get_logger(__name__)
 
@@ -50,12 +50,12 @@ def clean_filename(filename: str | None, *, default: str) -> str:
 
 
 def is_printable(text: str) -> bool:
-    """Whether there is no control, format, private or surrogate character in it."""
+    """Whether a text has no control, format, private or surrogate character."""
     return not any(unicodedata.category(letter).startswith("C") for letter in text)
 
 
 class PartChecks:
-    """Collects what is wrong with the parts, one by one; `settle` then refuses them together."""
+    """Collects the faults of all parts; `settle` then raises them together."""
 
     def __init__(self) -> None:
         self._refused: list[PictureRefused | MissingPart] = []
@@ -63,7 +63,7 @@ class PartChecks:
 
     @contextmanager
     def of(self, part: str) -> Iterator[None]:
-        """Check one part inside the block; the rest of the block is left out when it is refused."""
+        """Check one part inside the block; a refusal ends the block and is collected."""
         try:
             yield
         except (PictureRefused, MissingPart) as error:
@@ -71,7 +71,7 @@ class PartChecks:
             self._faults += error.faults or (Fault(f"/{part}", error.code, error.detail),)
 
     def settle(self) -> None:
-        """Refuse what was found to be at fault, with the kind of the first.
+        """Raise the collected faults, if there are any, as an error of the first one's class.
 
         Raises:
             PictureRefused, MissingPart: naming every part that is at fault.
@@ -82,20 +82,20 @@ class PartChecks:
 
 
 class UploadedFile(Protocol):
-    """A file of a request, as the web framework gives it; `filename` is what the sender calls it."""
+    """A file of a request, as the web framework gives it; `filename` is the sender's."""
 
     @property
     def filename(self) -> str | None:
-        """Its name; never used as a path."""
+        """The sender's name for the file; never used as a path."""
 
     @property
     def stream(self) -> IO[bytes]:
-        """Its bytes; seekable."""
+        """The file's bytes; seekable."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What is known of a picture that was checked; `filename` is for showing only."""
+    """A checked picture; `filename` is for display only."""
 
     sha256: str
     size_bytes: int
@@ -109,7 +109,7 @@ def max_body_bytes(limits: PictureLimits) -> int:
 
 
 def take_picture(part: UploadedFile, *, name: str, limits: PictureLimits) -> tuple[Picture, bytes]:
-    """Return what is known of one part of a request, and its bytes; `name` is what messages call it.
+    """Check one part of a request; return the picture and its bytes. Messages call the part `name`.
 
     Raises:
         PictureRefused: the subclass says why.
@@ -125,11 +125,11 @@ def take_picture(part: UploadedFile, *, name: str, limits: PictureLimits) -> tup
 
 
 def too_heavy(name: str, size: int | None, limits: PictureLimits) -> PictureTooHeavy:
-    """Return the refusal of too many bytes; `size` is None when they were not all counted."""
+    """Return the error for too many bytes; `size` is None when not all of them were counted."""
     if size is None:
         measured = "is larger than two pictures may be"
     elif size - limits.max_bytes < 100_000:
-        measured = f"has {size} bytes"  # in MB it would look like the limit
+        measured = f"has {size} bytes"  # in MB it would be rounded to the limit
     else:
         measured = f"has {size / 1e6:.1f} MB"
     return PictureTooHeavy(
@@ -150,7 +150,7 @@ def get_asset(session: Session, asset_id: str, *, caller: str) -> Asset:
 
 
 def find_asset(session: Session, sha256: str, *, caller: str) -> Asset | None:
-    """Return a caller's asset with these bytes, if there is one."""
+    """Return a caller's asset with this SHA-256, if there is one."""
     return session.scalar(select(Asset).where(Asset.sha256 == sha256, Asset.caller == caller))
 
 
@@ -176,15 +176,15 @@ def add_asset(session: Session, picture: Picture, *, caller: str, now: datetime)
 
 
 def is_picture_used(session: Session, sha256: str) -> bool:
-    """Whether any caller's asset has these bytes."""
+    """Whether any caller's asset has this SHA-256."""
     return session.scalar(select(Asset.id).where(Asset.sha256 == sha256).limit(1)) is not None
 
 
 class Uploads:
-    """Takes pictures in, and takes back what a refused or failed request has stored.
+    """Checks and stores pictures, and removes what a refused or failed request has stored.
 
-    Two requests of this process may carry the same picture at once: the bytes go only when the last of
-    them has failed, and no row uses them. Only as many requests at once as `decoding` admits check pictures.
+    Two requests of this process may have the same picture at once: its file is removed only when the last of
+    them has failed and no row uses it. `decoding` limits how many requests check pictures at once.
     """
 
     def __init__(self, backend: Backend, decoding: threading.Semaphore) -> None:
@@ -196,14 +196,14 @@ class Uploads:
 
     @contextmanager
     def batch(self) -> Iterator[UploadBatch]:
-        """Open a batch; what was stored in it goes again when it ends with an error."""
+        """Open a batch; its files are removed when the block ends with an error."""
         batch = UploadBatch(self)
         try:
             yield batch
         except BaseException:
-            self._leave(batch.held, keep=False)
+            self._release(batch.held, keep=False)
             raise
-        self._leave(batch.held, keep=True)
+        self._release(batch.held, keep=True)
 
     def take(
         self,
@@ -238,8 +238,8 @@ class Uploads:
     ) -> tuple[Asset, bool]:
         """Store one picture; return its asset, and whether it is new.
 
-        `name` is the part that it came in, and what messages call it. Raises what `take` does, and
-        DatabaseUnavailable when the row cannot be written.
+        `name` is the name of its part, also in messages. Raises what `take` does, and DatabaseUnavailable
+        when the row cannot be written.
         """
         with self.batch() as batch:
             picture = self.take({name: file}, batch=batch)[name]
@@ -247,12 +247,12 @@ class Uploads:
                 return add_asset(session, picture, caller=caller, now=now)
 
     def hold(self, sha256: str) -> None:
-        """Note that a request needs these bytes to stay."""
+        """Count a request that needs the file of this SHA-256."""
         with self._lock:
             self._holders[sha256] += 1
 
     def store(self, sha256: str, data: bytes) -> None:
-        """Store the bytes, or make those that are there already look new, so that no collector takes them.
+        """Store a file, or touch the existing one, so that garbage collection does not remove it.
 
         Raises:
             StorageUnavailable: when the storage fails.
@@ -266,12 +266,12 @@ class Uploads:
                 try:
                     storage.touch(key)
                 except ArtifactMissing:
-                    continue  # collected in this very moment
+                    continue  # garbage collection removed it just now
                 return
         with self._lock:
             self._unowned.add(sha256)
 
-    def _leave(self, held: list[str], *, keep: bool) -> None:
+    def _release(self, held: list[str], *, keep: bool) -> None:
         with self._lock:
             for sha256 in held:
                 self._holders[sha256] -= 1
@@ -284,7 +284,7 @@ class Uploads:
                         self._remove(sha256)
 
     def _remove(self, sha256: str) -> None:
-        """Remove bytes that this process has written; a failure leaves a file too many, no lie."""
+        """Remove a file that this process has written; a failure leaves an unused file, never a wrong row."""
         storage = self._backend.storage
         try:
             with self._backend.database.read() as session:
@@ -292,21 +292,21 @@ class Uploads:
             if not is_used:
                 storage.delete(asset_key(sha256))
         except DatabaseUnavailable:
-            # Rows cannot be asked, but these bytes were not there before us and we added no row.
+            # The rows cannot be read, but this process created the file and added no row for it.
             storage.delete(asset_key(sha256))
         except (StorageUnavailable, ArtifactMissing) as error:
             _log.warning("asset_left_behind", sha256=sha256, detail=error.detail)
 
 
 class UploadBatch:
-    """The pictures that one request stores, to be kept or given up together."""
+    """The pictures that one request stores; they are kept or removed together."""
 
     def __init__(self, uploads: Uploads) -> None:
         self._uploads = uploads
         self.held: list[str] = []
 
     def put(self, sha256: str, data: bytes) -> None:
-        """Store a picture's bytes for as long as the batch goes well.
+        """Store a picture; it is removed if the batch ends with an error.
 
         Raises:
             StorageUnavailable: when the storage fails.

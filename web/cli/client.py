@@ -1,4 +1,4 @@
-"""The client of the HTTP interface: each method is one request; every failure is one of our errors."""
+"""The client of the HTTP API: each method is one request; every failure is one of our errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _READ_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class JobOutput:
-    """One file that a job hands out; `url` is absolute or a path of the service."""
+    """One output file of a job; `url` is absolute or a path of the service."""
 
     name: str
     url: str
@@ -48,7 +48,7 @@ class JobView:
 
     @property
     def name(self) -> str:
-        """What people call it: its name, or its id."""
+        """The job's name, or its id if it has none."""
         return str(self.document.get("name") or self.id)
 
     @property
@@ -68,17 +68,17 @@ class JobView:
 
     @property
     def attempt(self) -> int:
-        """The number of the attempt that counts now."""
+        """The number of the current attempt."""
         return int(self._part("attempt").get("number") or 1)
 
     @property
     def is_pausing(self) -> bool:
-        """Whether its worker is asked to pause, and has not done so yet."""
+        """Whether its worker was asked to pause and still runs."""
         return self.status is JobStatus.RUNNING and self.document.get("status_reason") == "pausing"
 
     @property
     def origin(self) -> tuple[str, int] | None:
-        """The job and the step whose checkpoint it begins with, if it was forked or extended."""
+        """The job and the step whose checkpoint it starts from, if it was forked or extended."""
         origin = self._part("origin")
         return (str(origin["job_id"]), int(origin["step"])) if origin else None
 
@@ -91,7 +91,7 @@ class JobView:
 
     @property
     def seconds_left(self) -> float | None:
-        """How long it will still take, in seconds."""
+        """The estimated time left, in seconds."""
         eta = self._part("eta").get("seconds")
         if eta is not None:
             return float(eta)
@@ -100,19 +100,19 @@ class JobView:
 
     @property
     def notice(self) -> str | None:
-        """What must be said of the weights it ran with."""
+        """The notice about the weights that it ran with."""
         notice = self._part("weights").get("notice")
         return str(notice) if notice else None
 
     @property
     def hindrance(self) -> str | None:
-        """Why it does not start, if there is a reason."""
+        """Why it does not start, if something keeps it from starting."""
         message = self._part("queue").get("message")
         return str(message) if message else None
 
     @property
     def leader_id(self) -> str | None:
-        """The job with the same work that it waits for, or whose result it was given."""
+        """The job with the same work that it waits for, or whose result it got."""
         leader_id = self.document.get("leader_id")
         return str(leader_id) if leader_id else None
 
@@ -123,13 +123,13 @@ class JobView:
 
     @property
     def run_seconds(self) -> float | None:
-        """How long the worker worked on it, in seconds."""
+        """The run time in seconds."""
         seconds = self._part("metrics").get("run_seconds")
         return None if seconds is None else float(seconds)
 
     @property
     def outputs(self) -> list[JobOutput]:
-        """The files it hands out; empty before it succeeded."""
+        """The output files; empty before it succeeded."""
         return [
             JobOutput(item["name"], item["url"], item["sha256"], item["size_bytes"], item["content_type"])
             for item in self.document.get("outputs") or []
@@ -142,7 +142,7 @@ class JobView:
 
 @dataclass(frozen=True)
 class JobAnswer:
-    """A job as it was when the service answered; None when it is still as the given ETag says."""
+    """A job as the service answered with it; None when it still has the given ETag."""
 
     job: JobView | None
     etag: str | None
@@ -150,7 +150,7 @@ class JobAnswer:
 
 @dataclass(frozen=True)
 class Submitted:
-    """The job that was made; `is_replay` when an earlier request with the same key had made it."""
+    """The submitted job; `is_replay` when an earlier request with the same key had created it."""
 
     job: JobView
     is_replay: bool
@@ -159,16 +159,16 @@ class Submitted:
 class ApiClient:
     """A client of one service; use it in a ``with``.
 
-    Every method raises `ServiceUnreachable` when no answer comes, and `ServiceProblem` when it is a refusal.
+    Every method raises `ServiceUnreachable` when no answer comes, and `ServiceProblem` for a refusal.
     """
 
     def __init__(self, url: str) -> None:
-        """Prepare a client; `InvalidSettings` is raised for what is no http or https URL."""
+        """Prepare a client; raises `InvalidSettings` when `url` is no http or https URL."""
         self.url = url.rstrip("/")
         self._http = httpx2.Client(
             base_url=_parse_url(url),
             timeout=httpx2.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS),
-            # A proxy that the environment names cannot reach this machine's loopback.
+            # A proxy from the environment cannot reach this machine's loopback.
             trust_env=not _is_loopback(url),
         )
 
@@ -192,9 +192,9 @@ class ApiClient:
         reuse: bool = True,
         idempotency_key: str | None = None,
     ) -> Submitted:
-        """Hand in two pictures and return the new job; `timeouts` are in seconds, by their fields' names.
+        """Submit two pictures and return the new job; `timeouts` are in seconds, by their fields' names.
 
-        With a key it may be called again when the answer was lost: there will be one job all the same.
+        With a key it may be repeated when the answer was lost: it creates only one job.
         """
         fields = {"options": json.dumps(dict(options))}
         if name:
@@ -214,7 +214,7 @@ class ApiClient:
         return Submitted(JobView(response.json()), response.headers.get("Idempotency-Replayed") == "true")
 
     def job(self, job_id: str, *, etag: str | None = None, wait_seconds: int = 0) -> JobAnswer:
-        """Return a job; with an `etag`, wait up to `wait_seconds` until it is no longer the current one."""
+        """Return a job; with an `etag`, wait up to `wait_seconds` until the job has another one."""
         headers = {}
         if etag:
             headers["If-None-Match"] = etag
@@ -244,7 +244,7 @@ class ApiClient:
         return found[:limit]
 
     def ask(self, job_id: str, action: str, body: Mapping[str, object] | None = None) -> JobView:
-        """Ask something of a job, such as ``pause``, and return it; after ``fork``, the new job."""
+        """Request an action on a job, such as ``pause``, and return the job; for ``fork``, the new one."""
         return JobView(self._send("POST", f"{_job_path(job_id)}/{action}", json=dict(body or {})).json())
 
     def delete(self, job_id: str) -> None:
@@ -256,11 +256,11 @@ class ApiClient:
         return dict(self._send("GET", f"{_BASE}/workers").json())
 
     def drain(self, worker_id: str) -> dict[str, Any]:
-        """Ask a worker to hand its job back and end, and return it."""
+        """Ask a worker to release its job and end; return the worker."""
         return dict(self._send("POST", f"{_BASE}/workers/{quote(worker_id, safe='')}/drain").json())
 
     def queue(self) -> dict[str, Any]:
-        """Return how much waits, and for how long."""
+        """Return the state of the queue: how many jobs wait, and for how long."""
         return dict(self._send("GET", f"{_BASE}/queue").json())
 
     def download(self, url: str) -> Iterator[bytes]:
@@ -301,7 +301,7 @@ def _reason(error: Exception) -> str:
 
 
 def _problem(response: httpx2.Response) -> ServiceProblem:
-    """Return the refusal in a ``problem+json`` body, or a plain one for any other body."""
+    """Return the error in a ``problem+json`` body, or a plain one for any other body."""
     try:
         body = response.json()
     except ValueError:
@@ -326,7 +326,7 @@ def _problem(response: httpx2.Response) -> ServiceProblem:
 
 
 def _job_path(job_id: str) -> str:
-    # Quoted whole: an id with a slash in it is an unknown job, not another path.
+    # Fully quoted: an id with a slash in it is an unknown job, not another path.
     return f"{_BASE}/jobs/{quote(job_id, safe='')}"
 
 

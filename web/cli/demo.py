@@ -1,4 +1,4 @@
-"""`atelier demo`: one job from start to end on this machine, shown as a sheet; nothing is left running."""
+"""`atelier demo`: runs one job from start to end on this machine, makes a sheet, and stops everything."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def make_sheet(content: Path, style: Path, result: Path, out: Path) -> None:
 
 
 def _read(path: Path) -> Image.Image:
-    """Return a picture upright, in RGB, with white behind what is transparent."""
+    """Return a picture upright, in RGB, with transparent pixels on white."""
     with Image.open(path) as opened:
         upright = ImageOps.exif_transpose(opened)
         layered = upright.convert("RGBA")
@@ -106,7 +106,7 @@ def demo(
     options = {"steps": steps, "size": size}
     with FolderLock(out, holder="another 'atelier demo'"), StopRequest() as stop_request:
         _clear(out / "data", result, sheet)
-        # Its own data in any case, whatever the environment says of a service that is in use.
+        # Always its own data, even if the environment names those of a running service.
         environ = {**os.environ, f"{PREFIX}DATABASE_URL": "", f"{PREFIX}STORAGE_URL": ""}
         given = {"DATA_DIR": str(out / "data"), "HOST": "127.0.0.1", "PORT": str(free_port())}
         settings = local_settings(environ, given)
@@ -146,12 +146,12 @@ def demo(
 
 
 def _clear(data: Path, *pictures: Path) -> None:
-    """Remove what an earlier run left."""
+    """Remove the data and pictures of an earlier run."""
     try:
         for picture in pictures:
             picture.unlink(missing_ok=True)
         if data.exists():
-            # A guard may still be stopping what a killed run left behind.
+            # A guard may still be stopping the processes of a killed run.
             with FolderLock(data, holder="another 'atelier demo'"):
                 shutil.rmtree(data)
     except OSError as error:

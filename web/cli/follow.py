@@ -1,4 +1,4 @@
-"""Following a job until it ends, and downloading its picture whole, checked, or not at all."""
+"""Following a job until it ends, and downloading its picture: complete and checked, or not at all."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _LONGEST_PAUSE_SECONDS = 5.0
 
 
 def save_picture(client: ApiClient, job: JobView, out: Path | None) -> Path:
-    """Download a job's first output and return where it lies.
+    """Download a job's first output and return its path.
 
-    `out` is a file, or a folder to put ``<job id>.png`` into; None is the current folder. A file of that name
-    is replaced, in one go, once all bytes are there and have the hash that the job names.
+    `out` is a file, or a folder to put ``<job id>.png`` into; None is the current folder. An existing file is
+    replaced atomically, after all bytes have arrived and match the job's SHA-256.
 
     Raises:
         NotReady: when the job has no output.
-        DownloadDamaged: when other bytes arrive than the job made.
+        DownloadDamaged: when the bytes do not match the job's SHA-256.
     """
     if not job.outputs:
         raise NotReady(f"job {job.id} is {job.status.value}: it has no picture to download")
@@ -68,13 +68,13 @@ def follow_job(
     wait_seconds: int = _WAIT_SECONDS,
     while_waiting: Callable[[], None] = lambda: None,
 ) -> JobView:
-    """Show a job's bar until it ends, and return it as it ended.
+    """Show a job's progress bar until it ends, and return the ended job.
 
-    A service that is away for less than `timeout_seconds` in one go is waited for. `while_waiting` is called
-    at least every `wait_seconds`; what it raises ends the following.
+    Waits for a service that is unavailable for less than `timeout_seconds` at a time. Calls `while_waiting`
+    at least every `wait_seconds`, and passes on its errors.
 
     Raises:
-        ServiceUnreachable: when the service is away for longer.
+        ServiceUnreachable: when the service is unavailable for longer.
         ServiceProblem: when it refuses, for instance because there is no such job.
     """
     patience = _Patience(timeout_seconds, output, while_waiting)
@@ -98,7 +98,7 @@ def follow_job(
             started = monotonic()
             answer = patience.ask(partial(client.job, job_id, etag=answer.etag, wait_seconds=wait_seconds))
             job = answer.job
-            # Each step is an answer: five a second are enough for the eye.
+            # Each step changes the answer: limited to about five requests a second.
             sleep(max(0.0, _SHORTEST_ROUND_SECONDS - (monotonic() - started)))
 
 
@@ -115,7 +115,7 @@ def report_end(job: JobView, output: Output) -> None:
 
 
 class _Patience:
-    """Asks again, ever more slowly, while the service is away or ill."""
+    """Retries requests with growing pauses while the service is unavailable or failing."""
 
     def __init__(self, timeout_seconds: float, output: Output, while_waiting: Callable[[], None]) -> None:
         self._timeout_seconds = timeout_seconds
@@ -123,7 +123,7 @@ class _Patience:
         self._while_waiting = while_waiting
 
     def ask(self, request: Callable[[], JobAnswer]) -> JobAnswer:
-        """Return the answer; raise what the last try raised once the time is over."""
+        """Return the answer; when the time is over, raise the error of the last try."""
         since = monotonic()
         pause = _SHORTEST_ROUND_SECONDS
         while True:

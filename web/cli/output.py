@@ -1,4 +1,4 @@
-"""What a command writes and how it ends: output, exit codes, and the errors of the command line alone."""
+"""Output and exit codes of a command, and the errors that only the command line has."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class Output:
         self.as_json = as_json
         self.out = Console(highlight=False)
         if not self.out.is_terminal:
-            self.out.width = 200  # what reads a pipe has no use for cut columns
+            self.out.width = 200  # in a pipe, columns must not be cut to a terminal's width
         self.err = Console(stderr=True, highlight=False)
 
     def answer(self, document: object, text: str) -> None:

@@ -1,1 +1,1 @@
-"""The control process: what workers report is written down, due jobs are sent out, lost ones are rescued."""
+"""The control process: it stores what workers report, dispatches due jobs and rescues lost ones."""

@@ -1,4 +1,4 @@
-"""Deadlines: a job that nobody took in time expires."""
+"""Deadlines: a job that no worker has started by its queue deadline expires."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _log = get_logger(__name__)
 
 
 class Deadlines:
-    """Ends what waited too long."""
+    """Expires jobs that waited too long."""
 
     def __init__(self, backend: Backend, *, clock: Callable[[], datetime]) -> None:
         self._backend = backend
         self._clock = clock
 
     def expire(self) -> int:
-        """Expire every queued job whose deadline is over; return how many there were."""
+        """Expire every queued job whose queue deadline is over; return how many there were."""
         now = self._clock()
         with self._backend.database.read() as session:
             due = jobs_to_expire(session, now)
@@ -46,5 +46,5 @@ class Deadlines:
                 values = {"error": error.to_json(), "leader_id": None}
                 apply_trigger(session, current, Trigger.EXPIRE, now=now, values=values)
         except StaleJob:
-            return False  # it was taken, canceled or paused in this very moment
+            return False  # it was claimed, canceled or paused in this very moment
         return True

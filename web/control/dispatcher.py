@@ -1,4 +1,4 @@
-"""The dispatcher: committed rows → broker. A row says whether its message was sent."""
+"""The dispatcher: sends the messages of queued jobs to the broker; a job's row says whether it was sent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _GRACE = timedelta(seconds=5)
 
 
 def message_for(job: Job) -> JobMessage:
-    """Return the message for the attempt that a job is at."""
+    """Return the message for a job's current attempt."""
     return JobMessage(
         job_id=job.id,
         attempt=job.attempt,
@@ -41,7 +41,7 @@ def _origin(job: Job) -> Origin | None:
 
 
 class Dispatcher:
-    """Sends what is due, and sends again what the broker has lost."""
+    """Sends due messages, and finds messages that the broker has lost."""
 
     def __init__(self, backend: Backend, dispatch: Dispatch, *, clock: Callable[[], datetime]) -> None:
         self._backend = backend
@@ -53,7 +53,7 @@ class Dispatcher:
         """Send the message of every queued job that has none; return how many were sent.
 
         Raises:
-            RedisUnavailable: those not sent stay due.
+            RedisUnavailable: messages that were not sent stay due.
         """
         with self._backend.database.read() as session:
             due = jobs_to_dispatch(session, limit=_BATCH)
@@ -67,10 +67,10 @@ class Dispatcher:
         return len(sent)
 
     def send_lost(self, projector: Projector) -> int:
-        """Make due again what was sent, but neither waits in the broker nor is held by a worker.
+        """Make attempts due again whose message was sent, but is neither in the broker nor with a worker.
 
         The order matters: rows, broker, leases, then the rest of the stream; only what is still queued after
-        that is lost. Being wrong is cheap, since a duplicate is dropped by its claim.
+        that is lost. A mistake is cheap, since the claim drops a duplicate.
         """
         with self._backend.database.read() as session:
             now = self._clock()

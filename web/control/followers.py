@@ -1,4 +1,4 @@
-"""Followers: jobs with the same work as one under way wait for it, and are given its result."""
+"""Followers: jobs that wait for a leader with the same work, and get its result."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _log = get_logger(__name__)
 
 
 class Follow(StrEnum):
-    """What a follower does."""
+    """What a follower does: wait for its leader, take the leader's result, or leave the leader."""
 
     WAIT = "wait"
     TAKE = "take"
@@ -30,21 +30,21 @@ class Follow(StrEnum):
 
 
 def decide_follow(leader: JobStatus | None) -> Follow:
-    """Decide for a follower whose leader has this status, or is gone."""
+    """Decide what a follower does whose leader has this status; None: the leader is gone."""
     if leader is JobStatus.SUCCEEDED:
         return Follow.TAKE
     return Follow.WAIT if leader in (JobStatus.QUEUED, JobStatus.RUNNING) else Follow.LEAVE
 
 
 class Followers:
-    """Looks after the followers."""
+    """Settles the followers whose leader has ended or changed."""
 
     def __init__(self, backend: Backend, *, clock: Callable[[], datetime]) -> None:
         self._backend = backend
         self._clock = clock
 
     def follow(self) -> int:
-        """Give results to followers, or let them go on alone; return how many stopped waiting."""
+        """Give followers their results, or have them computed; return how many stopped waiting."""
         with self._backend.database.read() as session:
             waiting = [(job, _leader(session, job)) for job in followers_to_settle(session)]
         return sum(self._follow_one(job, leader) for job, leader in waiting)
@@ -54,33 +54,33 @@ class Followers:
         if decision is Follow.WAIT:
             return False
         try:
-            outputs = self._copied(job, leader) if decision is Follow.TAKE and leader else None
+            outputs = self._copy_outputs(job, leader) if decision is Follow.TAKE and leader else None
             if leader is not None and outputs is not None:
-                self._take(job, leader, outputs)
+                self._give_result(job, leader, outputs)
             else:
-                self._leave(job)
+                self._change_leader(job)
         except StaleJob as error:
             _log.info("follow_stale", job_id=job.id, reason=error.detail)
             return False
         self._backend.redis.progress.notify(job.id)
         return True
 
-    def _copied(self, job: Job, leader: Job) -> list[dict[str, Any]] | None:
-        """Return copies of the leader's outputs; nothing when they cannot be had: it is computed then."""
+    def _copy_outputs(self, job: Job, leader: Job) -> list[dict[str, Any]] | None:
+        """Return copies of the leader's outputs; None when they cannot be copied (the job is computed)."""
         try:
             return copy_outputs(self._backend.storage, leader, job.id, job.attempt)
         except (ArtifactMissing, ArtifactCorrupt, StorageUnavailable) as error:
             _log.warning("result_not_reused", job_id=job.id, leader_id=leader.id, detail=error.detail)
             return None
 
-    def _take(self, job: Job, leader: Job, outputs: list[dict[str, Any]]) -> None:
+    def _give_result(self, job: Job, leader: Job, outputs: list[dict[str, Any]]) -> None:
         with self._backend.database.write() as session:
             current = session.merge(job, load=False)
             give_result(session, current, leader, outputs, now=self._clock())
         _log.info("result_reused", job_id=job.id, leader_id=leader.id)
 
-    def _leave(self, job: Job) -> None:
-        """Let a job go on alone; those behind it then follow it, or each would do the same work."""
+    def _change_leader(self, job: Job) -> None:
+        """Give a job another leader, or none; without one it leads the other followers."""
         with self._backend.database.write() as session:
             current = session.merge(job, load=False)
             other = find_under_way(session, job.work_sha256, caller=job.caller) if job.work_sha256 else None
@@ -90,7 +90,7 @@ class Followers:
 
 
 def _leader(session: Session, job: Job) -> Job | None:
-    """Return the leader, if it still does the same work: one that was extended since does not."""
+    """Return the leader, if it still has the same work: a leader that was extended has not."""
     try:
         leader = get_job(session, job.leader_id or "")
     except NotFound:

@@ -1,6 +1,6 @@
-"""Garbage: what may be removed, decided about rows and files that the storage scan has read.
+"""Garbage: decides which rows and files may be removed, and the storage scan that reads them.
 
-What is not known here, by name or by place, stays.
+Files and folders with unknown names or places are never removed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from web.jobs import retention
 from web.jobs.idempotency import KEPT
 from web.jobs.retention import JobRow, UnusedAsset
 
-#: A report is not delivered again after this, and a key is not kept longer than this.
+#: A report is not delivered again after this; a key is kept no longer than this.
 INBOX_KEPT = timedelta(days=7)
 IDEMPOTENCY_KEPT = KEPT
 
@@ -32,18 +32,18 @@ _ATTEMPT_FILE = re.compile(
 )
 _JOB_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PAGE = 1000
-#: Entries of inbox and idempotency keys are so small that many of them count as one row.
+#: Inbox entries and idempotency keys are so small that this many of them count as one row.
 _ENTRIES_A_ROW = 50
 
 
 class Kind(StrEnum):
-    """What kind of thing may go."""
+    """The kinds of garbage."""
 
     #: A job that ended long ago, with its files.
     EXPIRED_JOB = "expired_job"
     #: An asset that no job refers to, with its file.
     UNUSED_ASSET = "unused_asset"
-    #: Reports applied long ago, and answers kept for repeated requests.
+    #: Reports applied long ago, and stored answers to repeated requests.
     INBOX_ENTRY = "inbox_entry"
     IDEMPOTENCY_KEY = "idempotency_key"
     #: A folder of a job that has no row.
@@ -52,15 +52,15 @@ class Kind(StrEnum):
     DEAD_FILE = "dead_file"
     #: A picture that no asset has.
     ORPHANED_ASSET = "orphaned_asset"
-    #: What a killed writer left.
+    #: A partial file of a killed writer.
     PARTIAL_FILE = "partial_file"
-    #: What an interrupted check of the storage left.
+    #: A file of an interrupted check of the storage.
     CHECK_FILE = "check_file"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that may go: a row's id or a key, why, and how much it is."""
+    """One thing that may be removed: a row's id or a key, the reason, and its size and count."""
 
     kind: Kind
     name: str
@@ -70,13 +70,13 @@ class Finding:
 
     @property
     def identity(self) -> tuple[Kind, str]:
-        """What makes two findings the same, seen at two moments."""
+        """The kind and name, which are equal for the same thing found twice."""
         return self.kind, self.name
 
 
 @dataclass(frozen=True)
 class Cutoffs:
-    """The moments before which something is old enough; without `completed`, jobs are kept for ever."""
+    """The moments before which things are old enough; without `completed`, jobs are kept for ever."""
 
     completed: datetime | None
     garbage: datetime
@@ -85,7 +85,7 @@ class Cutoffs:
 
 
 def cutoffs_at(now: datetime, *, retention_days: float, garbage_hours: float) -> Cutoffs:
-    """Return what is old enough now; 0 `retention_days` keep jobs for ever."""
+    """Return the cutoffs now; 0 `retention_days` keep jobs for ever."""
     return Cutoffs(
         completed=now - timedelta(days=retention_days) if retention_days else None,
         garbage=now - timedelta(hours=garbage_hours),
@@ -99,12 +99,12 @@ def decide_job_folder(
 ) -> list[Finding]:
     """Decide about a job's folder, given all of its files, and its row if there is one.
 
-    Of a job that is not final nothing goes but what killed writers left. Of a final one at attempt n go
-    the files of attempts up to n that nothing refers to. That is safe even if the job is retried, extended
-    or forked in this very moment, for once such a file is needed by nothing it stays so: rows come to
-    refer to files of the attempt they are at only, a final job's attempt never comes back (asking again
-    makes it n + 1), and a fork copies a checkpoint that has a row. A worker that lists checkpoints passes
-    over one that is gone.
+    Of a job that is not final only partial files of killed writers are removed. Of a final one at attempt n
+    the files of attempts up to n that nothing refers to are removed, too. That is safe even if the job is
+    retried, extended or forked in this very moment, because such a file is never needed again: a row gets
+    references only to files of its current attempt, a final job's attempt never comes back (retry and extend
+    make it n + 1), and a fork copies a checkpoint that has a row. A worker that lists checkpoints skips one
+    that is gone.
     """
     if row is None:
         if not files or any(file.modified_at >= before for file in files):
@@ -129,10 +129,10 @@ def decide_job_folder(
 def decide_asset_folder(
     files: Sequence[StoredFile], known: Collection[str], *, before: datetime
 ) -> list[Finding]:
-    """Decide about a folder of pictures, and of these in small; `known` are the SHA-256 that assets have.
+    """Decide about a folder of pictures and their thumbnails; `known` are the SHA-256 that assets have.
 
-    An upload stores its file before its row: only what is old goes, and an upload that finds its bytes
-    there already makes them young again (`ArtifactStore.touch`).
+    An upload stores its file before its row: so only old files are removed, and an upload of a picture that
+    exists makes its file young again (`ArtifactStore.touch`).
     """
     findings = _partials(files, before)
     for file in files:
@@ -143,7 +143,7 @@ def decide_asset_folder(
 
 
 def decide_check_folder(files: Sequence[StoredFile], *, before: datetime) -> list[Finding]:
-    """Decide about the files by which processes prove that the storage works."""
+    """Decide about the files that processes write to check the storage."""
     return [
         Finding(Kind.CHECK_FILE, file.key, "a check was interrupted", file.size_bytes)
         for file in files
@@ -152,7 +152,7 @@ def decide_check_folder(files: Sequence[StoredFile], *, before: datetime) -> lis
 
 
 def decide_unused_asset(asset: UnusedAsset, file: StoredFile | None, *, before: datetime) -> Finding | None:
-    """Decide about an asset without a job: a file touched lately says that it was uploaded again."""
+    """Decide about an asset without a job; a file touched since `before` means it was uploaded again."""
     if asset.created_at >= before or (file is not None and file.modified_at >= before):
         return None
     size_bytes = 0 if asset.is_shared or file is None else file.size_bytes
@@ -161,13 +161,13 @@ def decide_unused_asset(asset: UnusedAsset, file: StoredFile | None, *, before: 
 
 
 def picture_of(key: str) -> str | None:
-    """Return the SHA-256 of the picture that a key is of, itself or in small; nothing for any other key."""
+    """Return the SHA-256 in the key of a picture or of its thumbnail; None for any other key."""
     match = _PICTURE.fullmatch(key)
     return match[1] if match else None
 
 
 def _partials(files: Sequence[StoredFile], before: datetime) -> list[Finding]:
-    # Whoever has been writing for this long is dead, or has lost its lease long ago.
+    # A writer that has not finished by now is dead, or lost its lease long ago.
     return [
         Finding(Kind.PARTIAL_FILE, file.key, "its writer was killed", file.size_bytes)
         for file in sorted(files, key=lambda file: file.key)
@@ -181,7 +181,7 @@ def _attempt_of(key: str) -> int | None:
 
 
 def _is_outdated_thumbnail(key: str, row: JobRow) -> bool:
-    """Whether a file shows in small what was the result once; it could be made anew anyway."""
+    """Whether a file is the thumbnail of an earlier result."""
     match = _THUMBNAIL.fullmatch(key)
     return match is not None and not any(f"/result-{match[1]}." in output for output in row.outputs)
 
@@ -192,7 +192,7 @@ def _markers(row: JobRow) -> set[str]:
 
 
 def _newest_preview(files: Sequence[StoredFile], row: JobRow) -> set[str]:
-    """Return the preview that is shown: that of the last attempt which has one."""
+    """Return the preview that is shown: that of the last attempt that has one."""
     matches = [match for file in files if (match := _ATTEMPT_FILE.fullmatch(file.key)) and match[2]]
     shown = [(int(match[1]), match[0]) for match in matches if int(match[1]) <= row.attempt]
     return {max(shown)[1]} if shown else set()
@@ -202,16 +202,16 @@ _ASSETS, _CHECK, _JOBS = "assets", "check", "jobs"
 
 
 class StorageScan:
-    """Looks at the database and at places of the storage; a place is a folder looked at as a whole."""
+    """Finds garbage in the database and in places of the storage; a place is a folder scanned as a whole."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
     def rows(self, cutoffs: Cutoffs, *, limit: int | None) -> list[Finding]:
-        """Return the rows that may go, at most `limit` of each kind, oldest first.
+        """Return the rows that may be removed, at most `limit` of each kind, oldest first.
 
         Raises:
-            DatabaseUnavailable, StorageUnavailable: when they fail. The same holds for all that follows.
+            DatabaseUnavailable, StorageUnavailable: when they fail. The same holds for all methods below.
         """
         with self._backend.database.read() as session:
             jobs = (
@@ -243,7 +243,7 @@ class StorageScan:
         return findings
 
     def places(self, *, after: str = "", limit: int) -> list[str]:
-        """Return, sorted, up to `limit` places that come after one."""
+        """Return, sorted, up to `limit` places that come after the place `after`."""
         found = []
         for root in (_ASSETS, _CHECK, _JOBS):
             if root == _CHECK:
@@ -263,10 +263,10 @@ class StorageScan:
             after = page[-1]
 
     def look(self, place: str, cutoffs: Cutoffs) -> list[Finding]:
-        """Return what may go at a place.
+        """Return what may be removed at a place.
 
-        Files are read before rows: what is added in between only makes more of them needed. Next to a
-        database that knows nothing at all, nothing is an orphan: more likely it is the wrong database.
+        Files are read before rows: rows that are added in between only make more files needed. With an empty
+        database no file counts as an orphan: it is probably the wrong database.
         """
         files = self._backend.storage.inventory(place)
         root, _, name = place.partition("/")

@@ -1,4 +1,4 @@
-"""The control process: one loop over projector, dispatcher, rescuer and the parts that run now and then."""
+"""The control process: one loop over projector, dispatcher, rescuer, pruner and the other parts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _RETRY_SECONDS = 1.0
 
 
 class Control:
-    """Everything that moves jobs on, one round at a time; `clock_seconds` is monotonic."""
+    """All parts of the control process, run in rounds; `clock_seconds` is monotonic."""
 
     def __init__(
         self,
@@ -53,10 +53,10 @@ class Control:
         self._next_prune = clock_seconds() + settings.prune_seconds
 
     def round(self) -> None:
-        """Apply reports, send what is due; now and then look for what is lost, and what may be removed.
+        """Apply reports and send due messages; at intervals rescue lost jobs and remove garbage.
 
         Raises:
-            ServiceError: when Redis, database or storage failed; the next round takes up where it stopped.
+            ServiceError: when Redis, database or storage failed; the next round continues where it stopped.
         """
         try:
             self._apply_reports()
@@ -64,7 +64,7 @@ class Control:
             self.followers.follow()
             self.dispatcher.send_due()
             if self.backend.redis.epoch.is_new():
-                # At the first start that is as it should be; later it lost what it had.
+                # At the first start that is normal; later Redis has lost its data.
                 log = _log.warning if self._knows_redis else _log.info
                 log("redis_is_new", detail="it has no data of an earlier time")
                 self.hold_rescues()
@@ -81,7 +81,7 @@ class Control:
             raise
 
     def _apply_reports(self) -> None:
-        """Apply what is reported, at once, until it is time to look for what is due."""
+        """Apply reports as they arrive, until it is time to look for due jobs."""
         looks_at = self._clock_seconds() + self._settings.dispatch_seconds
         left_seconds = self._settings.dispatch_seconds
         while left_seconds > 0 and self.projector.step(block_ms=max(1, int(left_seconds * 1000))):
@@ -99,7 +99,7 @@ class Control:
 
 
 def run_control(settings: Settings) -> None:
-    """Run rounds until SIGTERM or SIGINT; then apply what was reported last, and return."""
+    """Run rounds until SIGTERM or SIGINT; then apply the last reports, and return."""
     configure_logs(settings)
     stopping = Event()
 

@@ -1,4 +1,4 @@
-"""The projector: event stream → database. Each report is applied exactly once, then acknowledged."""
+"""The projector: writes reports from the event stream to the database, each exactly once."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ _TRIGGERS = {
 _REASONS = {Trigger.RELEASED: WORKER_DRAINED}
 _log = get_logger(__name__)
 _BATCH = 100
-#: Reports to a transaction: many to one wait for the disk, and few enough that others come to write, too.
+#: Reports per transaction: many for one sync of the disk, but few enough that other writers get their turn.
 _TRANSACTION = 50
 
 
 @dataclass(frozen=True)
 class Projection:
-    """What to do with a report: pull a trigger, only note a checkpoint, or nothing, and why."""
+    """What to do with a report: apply a trigger, store a checkpoint, or ignore it for a reason."""
 
     trigger: Trigger | None = None
     is_checkpoint: bool = False
@@ -56,7 +56,7 @@ class Projection:
 def decide_projection(
     status: JobStatus, attempt: int, event: WorkerEvent, *, pausing: bool = False
 ) -> Projection:
-    """Decide what a report does to a job that is at `status` and `attempt`, and perhaps asked to pause."""
+    """Decide about a report of a job at `status` and `attempt`; `pausing`: its worker is asked to pause."""
     if event.attempt != attempt:
         return Projection(ignored=f"it is of attempt {event.attempt}, the job is at {attempt}")
     if status.is_final:
@@ -65,7 +65,7 @@ def decide_projection(
         return Projection(is_checkpoint=True)
     trigger = _TRIGGERS[event.type]
     if trigger is Trigger.RELEASED and pausing and status is JobStatus.RUNNING:
-        # It was checkpointed and given back, if for another reason: that is all a pause asks for.
+        # The job was checkpointed and released for another reason: a pause needs nothing else.
         trigger = Trigger.PAUSED
     if not is_legal(status, trigger):
         return Projection(ignored=f"'{trigger}' means nothing to a job that is {status}")
@@ -75,7 +75,7 @@ def decide_projection(
 def write_projection(
     session: Session, job: Job, event: WorkerEvent, projection: Projection, *, now: datetime
 ) -> None:
-    """Write what was decided.
+    """Write a report as `projection` says.
 
     Raises:
         StaleJob: when the job has changed since it was read.
@@ -98,7 +98,7 @@ def _write_checkpoint(session: Session, job: Job, data: dict[str, Any], *, now: 
         picture_key=data["picture_key"],
         sha256=data["sha256"],
         losses=data["losses"],
-        # A worker of the version before sends none.
+        # A worker of the previous version sends none.
         curve=data.get("curve", []),
         created_at=now,
     )
@@ -116,7 +116,7 @@ def _write_claim(session: Session, job: Job, data: dict[str, Any], *, now: datet
         "started_at": job.started_at or now,
         "metrics": {"queue_seconds": round((now - job.created_at).total_seconds(), 3), **job.metrics},
     }
-    # A claim repeated because Redis had lost it is no news.
+    # A claim that was repeated because Redis had lost it is not added to the history.
     repeated = job.job_status is not JobStatus.QUEUED and who == known
     entries = [] if repeated else [HistoryEntry("attempt", {"number": job.attempt, **who})]
     keep_reason = repeated or job.status_reason == PAUSING
@@ -155,7 +155,7 @@ def _write_end(session: Session, job: Job, trigger: Trigger, data: dict[str, Any
 
 @dataclass(frozen=True)
 class _Applied:
-    """A report that was dealt with: the attempt its job was at, and why it was ignored, if it was."""
+    """A processed report: its job's attempt, and why it was ignored, if it was."""
 
     event: WorkerEvent
     attempt: int
@@ -174,9 +174,9 @@ class Projector:
         """Apply the next reports, waiting up to `block_ms` milliseconds for one; return how many there were.
 
         Raises:
-            RedisUnavailable, DatabaseUnavailable: what was applied stays applied, and is not applied again.
+            RedisUnavailable, DatabaseUnavailable: applied reports stay applied, and are not applied again.
         """
-        # What was delivered but not acknowledged before a fault comes first, or order would be lost.
+        # Reports that were not acknowledged because of a fault come first, or the order would be lost.
         deliveries = self._backend.redis.stream.pending(count=_BATCH) if self._has_pending else []
         if not deliveries:
             self._has_pending = False
@@ -189,13 +189,13 @@ class Projector:
         return len(deliveries)
 
     def drain(self) -> None:
-        """Apply everything that is in the stream now, however much is added meanwhile."""
+        """Apply the reports that are in the stream now; reports added meanwhile do not prolong this."""
         left = self._backend.redis.stream.length()
         while left > 0 and (count := self.step(block_ms=None)):
             left -= count
 
     def apply(self, event: WorkerEvent) -> None:
-        """Apply one report, unless it was applied before; then wake those who watch the job."""
+        """Apply one report, unless it was applied before; then notify the job's watchers."""
         self._apply_all([event])
 
     def _apply_all(self, events: list[WorkerEvent]) -> None:
@@ -203,7 +203,7 @@ class Projector:
             with self._backend.database.write() as session:
                 applied = self._write(session, events[start : start + _TRANSACTION])
             for told in applied:
-                self._tell(told)
+                self._log_applied(told)
             self._backend.redis.progress.notify(*{told.event.job_id for told in applied})
 
     def _write(self, session: Session, events: list[WorkerEvent]) -> list[_Applied]:
@@ -219,22 +219,22 @@ class Projector:
             applied.append(_write_one(session, jobs.get(event.job_id), event, now=now))
         return applied
 
-    def _tell(self, applied: _Applied) -> None:
-        """Log what is committed, and tell those whom it concerns."""
+    def _log_applied(self, applied: _Applied) -> None:
+        """Log a committed report; ask the worker to stop if its claim was ignored."""
         event = applied.event
         _log.info(
             "report_applied" if applied.ignored is None else "report_ignored",
             job_id=event.job_id, attempt=event.attempt, type=event.type, reason=applied.ignored,
         )  # fmt: skip
         if event.type is EventType.CLAIMED and applied.ignored and event.attempt <= applied.attempt:
-            # It was claimed in the very moment it was canceled, paused, expired or deleted. Or Redis lost its
-            # fences, and who had lost the job took its lease again, away from the next attempt.
+            # The job was canceled, paused, expired or deleted in the moment of the claim. Or Redis lost its
+            # fences, and a worker that had lost the job took the lease again, from the next attempt.
             self._backend.redis.flags.raise_flag(event.job_id, event.attempt, Flag.CANCEL)
 
 
 def _write_one(session: Session, job: Job | None, event: WorkerEvent, *, now: datetime) -> _Applied:
     if job is None:
-        # It was deleted while its message was still about: nobody wants the work.
+        # It was deleted while its message was still in the broker.
         return _Applied(event, event.attempt, "there is no such job")
     attempt, pausing = job.attempt, job.status_reason == PAUSING
     projection = decide_projection(job.job_status, attempt, event, pausing=pausing)

@@ -1,12 +1,13 @@
-"""The pruner: retention and garbage collection, a little at a time.
+"""The pruner: retention and garbage collection, a little in each round.
 
-Three things keep it from removing what a live job needs:
+Three rules keep it from removing what a live job needs:
 
-- Rows go by statements that state all conditions again, in a write transaction: a job that was retried, or an
-  asset that was given to a job, in the meantime is not touched. A job's row goes before its files, so that a
-  crash in between leaves an orphaned folder, never a job without files.
-- Files go only when they are old, and when a fresh look at rows and files right before finds them again; a
-  picture is removed by `ArtifactStore.delete_older`, which an upload's `touch` defeats up to the last moment.
+- Rows are deleted by statements that repeat all conditions, in a write transaction: a job that was retried in
+  the meantime, or an asset that a new job uses, is not deleted. A job's row is deleted before its files, so
+  that a crash in between leaves an orphaned folder, never a job without files.
+- Files are removed only when they are old, and when a fresh scan of rows and files right before finds them
+  again; a picture is removed by `ArtifactStore.delete_older`, which an upload's `touch` can prevent until the
+  last moment.
 - What one round of control finds, only the next one removes: a clock that jumps for a moment, or rows that
   were just about to be committed, do no harm.
 """
@@ -34,7 +35,7 @@ _ROW_KINDS = (Kind.EXPIRED_JOB, Kind.UNUSED_ASSET, Kind.INBOX_ENTRY, Kind.IDEMPO
 
 @dataclass
 class Removal:
-    """What became of findings: removed, no longer to be removed, or not removable this time."""
+    """The results of a removal: findings that were removed, that are kept after all, and that failed."""
 
     removed: list[Finding] = field(default_factory=list)
     kept: list[Finding] = field(default_factory=list)
@@ -42,47 +43,47 @@ class Removal:
 
 
 class Pruner:
-    """Removes what is no longer to be kept; `garbage_hours` is how old an orphan must be at least."""
+    """Removes expired jobs and garbage; `garbage_hours` of the settings is the least age of an orphan."""
 
     def __init__(self, backend: Backend, *, clock: Callable[[], datetime]) -> None:
         self._backend = backend
         self._clock = clock
-        self._survey = StorageScan(backend)
+        self._scan = StorageScan(backend)
         self._found: list[Finding] = []
         self._after = ""
 
     def step(self) -> Removal:
-        """Remove what the last step found, and look at the next places; the storage may fail meanwhile.
+        """Remove what the last step found, and scan the next places; a failing storage is logged.
 
         Raises:
-            DatabaseUnavailable: the next step takes up where this one stopped.
+            DatabaseUnavailable: the next step continues where this one stopped.
         """
         found, self._found = self._found, []
         removal = self.remove(found)
         try:
-            self._found = self._look_on()
+            self._found = self._scan_next()
         except StorageUnavailable as error:
             _log.warning("prune_survey_failed", detail=error.detail)
         return removal
 
     def plan(self) -> list[Finding]:
-        """Return all that may go now, everywhere; a job that goes as a whole is listed once.
+        """Return all that may be removed now, everywhere; an expired job is listed once, with all its files.
 
         Raises:
             DatabaseUnavailable, StorageUnavailable: when they fail.
         """
         cutoffs = self._cutoffs()
-        findings = self._survey.rows(cutoffs, limit=None)
+        findings = self._scan.rows(cutoffs, limit=None)
         expired = {job_folder(finding.name) for finding in findings if finding.kind is Kind.EXPIRED_JOB}
-        for place in self._survey.all_places():
+        for place in self._scan.all_places():
             if place not in expired:
-                findings += self._survey.look(place, cutoffs)
+                findings += self._scan.look(place, cutoffs)
         return findings
 
     def remove(self, findings: Sequence[Finding]) -> Removal:
-        """Remove what was found, as far as it is still to be removed.
+        """Remove those of the findings that may still be removed.
 
-        A failure of the storage is logged and leaves its findings for another time.
+        A failure of the storage is logged and leaves its findings for a later step.
 
         Raises:
             DatabaseUnavailable: when rows cannot be read or removed.
@@ -96,7 +97,7 @@ class Pruner:
                 else:
                     self._remove_row(together[0], removal)
             except (StorageUnavailable, ArtifactMissing) as error:
-                # Files that others remove or write meanwhile are a matter of the next time, too.
+                # Files that others remove or write meanwhile are left to a later step, too.
                 done = {finding.identity for finding in removal.removed + removal.kept}
                 removal.failed += [finding for finding in together if finding.identity not in done]
                 _log.warning("prune_failed", place=place or together[0].name, detail=error.detail)
@@ -104,13 +105,13 @@ class Pruner:
             _log.info("pruned", kind=finding.kind, name=finding.name, size_bytes=finding.size_bytes)
         return removal
 
-    def _look_on(self) -> list[Finding]:
+    def _scan_next(self) -> list[Finding]:
         cutoffs = self._cutoffs()
-        findings = self._survey.rows(cutoffs, limit=_ROWS_A_ROUND)
-        places = self._survey.places(after=self._after, limit=_PLACES_A_ROUND)
+        findings = self._scan.rows(cutoffs, limit=_ROWS_A_ROUND)
+        places = self._scan.places(after=self._after, limit=_PLACES_A_ROUND)
         for place in places:
-            self._after = place  # also when it fails: one bad folder must not hide those behind it
-            findings += self._survey.look(place, cutoffs)
+            self._after = place  # also when it fails: one bad folder must not block those after it
+            findings += self._scan.look(place, cutoffs)
         if len(places) < _PLACES_A_ROUND:
             self._after = ""
         return findings
@@ -124,12 +125,12 @@ class Pruner:
 
     def _remove_files(self, place: str, findings: list[Finding], removal: Removal) -> None:
         cutoffs = self._cutoffs()
-        still = {finding.identity for finding in self._survey.look(place, cutoffs)}
+        still = {finding.identity for finding in self._scan.look(place, cutoffs)}
         for finding in findings:
             if finding.identity not in still:
                 gone = False
             elif finding.kind is Kind.ORPHANED_JOB:
-                # A job's id is new when its first file is written: an old folder's row can only be gone.
+                # Job ids are never reused: an old folder without a row will not get one.
                 self._backend.storage.delete_tree(finding.name)
                 gone = True
             else:
@@ -184,7 +185,7 @@ class Pruner:
 
 
 def _place_of(finding: Finding) -> tuple[str, str]:
-    """Return the place that a file lies at; every row is apart, and at none."""
+    """Return the place of a file, to group by; a row has no place and is a group of its own."""
     if finding.kind in _ROW_KINDS:
         return "", f"{finding.kind} {finding.name}"
     depth = 1 if finding.kind is Kind.CHECK_FILE else 2  # everything in check/ is of this kind

@@ -1,4 +1,4 @@
-"""The rescuer: a job whose lease is lost is repaired from its marker, tried again, or ended."""
+"""The rescuer: a job with a lost lease is repaired from its commit marker, tried again, or ended."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class Rescue:
-    """What to do about a lost lease: the trigger, and the attempt that is to follow, if one is."""
+    """What to do about a lost lease: the trigger, and the number of the next attempt, if there is one."""
 
     trigger: Trigger
     next_attempt: int | None = None
@@ -36,7 +36,7 @@ class Rescue:
 def decide_rescue(
     status: JobStatus, attempt: int, *, lost_workers: int, max_attempts: int, pausing: bool = False
 ) -> Rescue:
-    """Decide about a job without lease and marker; `lost_workers` workers were lost before this one."""
+    """Decide about a job without lease and marker; `lost_workers` is how many were lost before this one."""
     if status is JobStatus.CANCELING:
         return Rescue(Trigger.LEASE_LOST)
     if pausing:
@@ -47,7 +47,7 @@ def decide_rescue(
 
 
 class Rescuer:
-    """Looks after the jobs that workers should hold."""
+    """Finds and rescues running jobs that no worker holds a lease on."""
 
     def __init__(self, backend: Backend, *, clock: Callable[[], datetime]) -> None:
         self._backend = backend
@@ -56,8 +56,8 @@ class Rescuer:
     def rescue(self, projector: Projector) -> int:
         """Rescue every job without a lease; return how many there were.
 
-        The order matters: leases first, then the rest of the stream, then the markers. The other way round a
-        job that ends in between would be taken for lost, and computed twice.
+        The order matters: leases first, then the rest of the stream, then the markers. Otherwise a job that
+        ends in between would count as lost, and be computed twice.
         """
         with self._backend.database.read() as session:
             held = jobs_held_by_workers(session)
@@ -72,7 +72,7 @@ class Rescuer:
         projector.drain()
         with self._backend.database.read() as session:
             rows = get_jobs(session, lost)
-        # A job that ended with that, or was begun anew, is not lost.
+        # A job that has ended or was claimed again by those reports is not lost.
         suspects = [job for job in held if job.id in lost and _is_as_seen(rows.get(job.id), job)]
         still_lost = set(self._backend.redis.claims.without_lease(job.id for job in suspects))
         return sum(self._rescue_one(job, projector) for job in suspects if job.id in still_lost)
@@ -102,7 +102,7 @@ class Rescuer:
             _log.info("rescue_stale", job_id=seen.id, reason=error.detail)
             return False
         _log.warning("job_rescued", job_id=seen.id, attempt=attempt, status=status, worker_id=seen.worker_id)
-        # Also when it ended: a worker that was only asleep must learn that it lost the job.
+        # Also when the job ended: a worker that was only suspended must learn that it lost the job.
         self._backend.redis.claims.fence(seen.id, seen.attempt + 1)
         self._backend.redis.progress.notify(seen.id)
         return True
@@ -118,7 +118,7 @@ class Rescuer:
 
 
 def _is_as_seen(job: Job | None, seen: Job) -> bool:
-    """Whether a job is still with the worker that it was seen with."""
+    """Whether a job still has the attempt and worker that `seen` has."""
     if job is None or job.job_status not in (JobStatus.RUNNING, JobStatus.CANCELING):
         return False
     return (job.attempt, job.worker_id) == (seen.attempt, seen.worker_id)

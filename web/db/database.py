@@ -18,7 +18,7 @@ from shared.errors import DatabaseUnavailable
 _BUSY_SECONDS = 10
 _PRAGMAS = (
     "journal_mode=WAL",
-    # FULL: a 202 promises that the row outlives a power cut; NORMAL would sync at checkpoints only.
+    # FULL: a 202 promises that the row survives a power cut; NORMAL would sync at checkpoints only.
     "synchronous=FULL",
     "foreign_keys=ON",
     f"busy_timeout={_BUSY_SECONDS * 1000}",
@@ -27,7 +27,7 @@ _PRAGMAS = (
 
 
 class Database:
-    """One database; sessions are short, and none is held while anything is sent or awaited."""
+    """One database. Sessions are short; none stays open while a request is sent or an answer awaited."""
 
     def __init__(self, url: str) -> None:
         parsed = make_url(url)
@@ -60,7 +60,8 @@ class Database:
     def write(self) -> Iterator[Session]:
         """Open a session that writes; it commits at the end, or rolls back on an error.
 
-        SQLite's writers queue up at its begin: with a deferred one, a read that turns into a write fails.
+        SQLite's writers wait for each other at BEGIN IMMEDIATE; after a deferred BEGIN, a read that turns
+        into a write would fail.
 
         Raises:
             DatabaseUnavailable: when the database does not answer, or stays locked for 10 s.
@@ -91,7 +92,7 @@ class Database:
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection
     connection.isolation_level = None  # we emit BEGIN ourselves
-    # SQLite's own knows the letters A to Z only, and people look for Über as well.
+    # SQLite's own lower() knows the letters A to Z only, but names may have an Ü.
     connection.create_function("lower", 1, _lower, deterministic=True)
     for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")

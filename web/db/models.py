@@ -1,4 +1,4 @@
-"""The tables: jobs with their history, assets, idempotency keys; and the one way a moment is stored."""
+"""The tables: jobs with their history, assets and idempotency keys; and the column type for moments."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Base(DeclarativeBase):
 
 
 class Asset(Base):
-    """One row a caller and content: the same bytes from the same caller are the same asset."""
+    """An uploaded picture; the same bytes from the same caller are the same asset."""
 
     __tablename__ = "assets"
     __table_args__ = (UniqueConstraint("caller", "sha256"),)
@@ -69,7 +69,7 @@ class Asset(Base):
 
 
 class JobEvent(Base):
-    """One entry of a job's history, never changed: `sequence` counts from 1 and is the event stream's id."""
+    """One entry of a job's history, never changed; `sequence` counts from 1 and is the event stream's id."""
 
     __tablename__ = "job_events"
 
@@ -82,7 +82,7 @@ class JobEvent(Base):
 
 
 class JobAttempt(Base):
-    """One attempt: who carried it out, from which step on, and how it ended (empty while it runs)."""
+    """One attempt: its worker, the step it resumed from, and its outcome (empty while it runs)."""
 
     __tablename__ = "job_attempts"
 
@@ -97,7 +97,7 @@ class JobAttempt(Base):
 
 
 class JobCheckpoint(Base):
-    """One checkpoint: where its state and its picture lie, and the losses of its step and those before."""
+    """One checkpoint: the keys of its state and its picture, and the losses of its step and those before."""
 
     __tablename__ = "job_checkpoints"
 
@@ -108,13 +108,13 @@ class JobCheckpoint(Base):
     picture_key: Mapped[str]
     sha256: Mapped[str]
     losses: Mapped[dict[str, Any]]
-    #: [step, total, content, style] of each step since the checkpoint before it in the same attempt.
+    #: [step, total, content, style] of each step since the previous checkpoint of the same attempt.
     curve: Mapped[list[list[float]]] = mapped_column(default=list, server_default="[]")
     created_at: Mapped[datetime]
 
 
 class InboxEntry(Base):
-    """The id of a report that is applied: the same report again changes nothing."""
+    """The id of an applied report, so that it is not applied twice."""
 
     __tablename__ = "inbox"
 
@@ -123,7 +123,7 @@ class InboxEntry(Base):
 
 
 class IdempotencyKey(Base):
-    """One key of a caller: the request it came with, and the answer once there is one."""
+    """One key of a caller: the hash of its request, and the answer once there is one."""
 
     __tablename__ = "idempotency_keys"
 
@@ -137,17 +137,17 @@ class IdempotencyKey(Base):
 
 
 class Job(Base):
-    """The truth about a job. `version` is the number of its last event; `attempt` fences old workers off."""
+    """A job. `version` is the number of its last event; `attempt` is its current one, and the fence."""
 
     __tablename__ = "jobs"
     __table_args__ = (
         Index("ix_jobs_status_created_at", "status", "created_at"),
         Index("ix_jobs_caller_id", "caller", "id"),
-        # The gallery: one status in order, and counts of all.
+        # For the gallery: the jobs of one status in order, and the counts of all.
         Index("ix_jobs_caller_status_id", "caller", "status", "id"),
-        # The last ones that succeeded, for every estimate; those that ended long ago, for the pruner.
+        # For estimates: the last succeeded jobs. For the pruner: jobs that ended long ago.
         Index("ix_jobs_status_completed_at", "status", "completed_at"),
-        # The one that was started last, whose weights and engine tell what may be reused.
+        # For reuse: the job that was started last, with the current weights and engine version.
         Index("ix_jobs_started_at", "started_at"),
     )
 
@@ -158,16 +158,16 @@ class Job(Base):
     status_reason: Mapped[str | None]
     version: Mapped[int]
     attempt: Mapped[int]
-    #: How many workers may be lost since somebody last asked for the job.
+    #: How many workers may be lost since the submit, or the last resume, retry or extend.
     max_attempts: Mapped[int]
     lost_workers: Mapped[int] = mapped_column(default=0, server_default="0")
     #: The first attempt whose checkpoints may be resumed from.
     checkpoints_since: Mapped[int] = mapped_column(default=1, server_default="1")
-    #: job_id, step, key, sha256 of the checkpoint that a forked or extended job begins with.
+    #: job_id, step, key, sha256 of the checkpoint that a forked or extended job starts from.
     origin: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    #: SHA-256 of all that decides the result but weights and engine version.
+    #: SHA-256 of all that decides the result, except weights and engine version.
     work_sha256: Mapped[str | None] = mapped_column(index=True)
-    #: The job with the same work that this one waits for, or whose result it was given.
+    #: The job with the same work that this one waits for, or whose result it got.
     leader_id: Mapped[str | None] = mapped_column(index=True)
     #: A job still queued at this moment expires.
     queue_deadline: Mapped[datetime | None]
@@ -177,19 +177,19 @@ class Job(Base):
     content_asset_id: Mapped[str] = mapped_column(ForeignKey("assets.id"), index=True)
     style_asset_id: Mapped[str] = mapped_column(ForeignKey("assets.id"), index=True)
     options: Mapped[dict[str, Any]]
-    #: name, sha256, notice of the weights in use; known from the claim on.
+    #: name, sha256, notice of the weights in use; set by the claim.
     weights: Mapped[dict[str, Any] | None]
     engine_version: Mapped[str | None]
     created_at: Mapped[datetime]
     queued_at: Mapped[datetime]
-    #: When the message of this attempt was put into the broker; empty means it is still to be put there.
+    #: When the message of this attempt was sent to the broker; empty while it is due.
     dispatched_at: Mapped[datetime | None]
     started_at: Mapped[datetime | None]
     completed_at: Mapped[datetime | None]
     worker_id: Mapped[str | None]
     device: Mapped[str | None]
     resumed_from_step: Mapped[int | None]
-    #: The last step that is known for certain, and the losses there.
+    #: The step of the last checkpoint or result, and the losses there.
     step: Mapped[int] = mapped_column(default=0)
     losses: Mapped[dict[str, Any] | None]
     outputs: Mapped[list[dict[str, Any]]]

@@ -1,1 +1,1 @@
-"""The domain: what a job is, how it changes, and what is asked of the rows. Knows no HTTP and no pages."""
+"""The domain: jobs, their states and actions, and the queries of their rows. Knows no HTTP and no pages."""

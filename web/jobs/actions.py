@@ -1,4 +1,4 @@
-"""The actions on a job: the row is written first, then its worker and those who watch are told."""
+"""The actions on a job: each writes the row first, then notifies its worker and its watchers."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ from web.jobs.states import PAUSING, Trigger, allowed_requests, next_status
 from web.jobs.transitions import apply_trigger, list_checkpoints, write_changes
 
 _TRIES = 5
-#: A queued job counts: its message may have been taken in this very moment.
-_PERHAPS_HELD = (JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.CANCELING)
+#: A queued job is included: a worker may be claiming it right now.
+_MAY_BE_CLAIMED = (JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.CANCELING)
 _log = get_logger(__name__)
-#: A write of a job's row, as `web.jobs.actions` has them.
+#: A write of a job's row, such as `write_cancel`.
 Write = Callable[[Session, Job], None]
 
 
 def next_attempt(job: Job) -> dict[str, Any]:
-    """Return the changes by which a job is due again, as its next attempt."""
+    """Return the changes that make a job due again, as its next attempt."""
     return {
         "attempt": job.attempt + 1,
         "dispatched_at": None,
@@ -54,34 +54,34 @@ def next_attempt(job: Job) -> dict[str, Any]:
 
 
 def write_cancel(session: Session, job: Job, *, now: datetime) -> None:
-    """Cancel a job, or ask its worker to; asking twice is asking once.
+    """Cancel a job, or ask its worker to; may be repeated.
 
     Raises:
         InvalidState: when the job has ended otherwise.
         StaleJob: when the job has changed since it was read. The same holds for all functions here.
     """
-    was_asked = job.job_status in (JobStatus.CANCELING, JobStatus.CANCELED)
-    _ask(session, job, Trigger.CANCEL, now=now, reason=None, was_asked=was_asked)
+    is_repeated = job.job_status in (JobStatus.CANCELING, JobStatus.CANCELED)
+    _write_request(session, job, Trigger.CANCEL, now=now, reason=None, is_repeated=is_repeated)
 
 
 def write_pause(session: Session, job: Job, *, now: datetime) -> None:
-    """Pause a queued job, or ask a running one's worker to checkpoint it and let go; may be repeated."""
+    """Pause a queued job, or ask a running one's worker to checkpoint and release it; may be repeated."""
     reason = PAUSING if job.job_status is JobStatus.RUNNING else None
-    was_asked = job.job_status is JobStatus.PAUSED or job.status_reason == PAUSING
-    _ask(session, job, Trigger.PAUSE, now=now, reason=reason, was_asked=was_asked)
+    is_repeated = job.job_status is JobStatus.PAUSED or job.status_reason == PAUSING
+    _write_request(session, job, Trigger.PAUSE, now=now, reason=reason, is_repeated=is_repeated)
 
 
 def write_resume(session: Session, job: Job, *, now: datetime) -> None:
     """Queue a paused job again; it goes on from its last checkpoint, on any worker."""
-    apply_trigger(session, job, Trigger.RESUME, now=now, values=_asked_again(job, now))
+    apply_trigger(session, job, Trigger.RESUME, now=now, values=_requeued(job, now))
 
 
 def write_retry(session: Session, job: Job, *, now: datetime, from_zero: bool = False) -> None:
-    """Queue a job again that did not succeed; from its last checkpoint, unless it is to begin anew.
+    """Queue a job again that did not succeed; from its last checkpoint, or with `from_zero` from its start.
 
-    Anew means: with the checkpoint of the job that it is a fork of, or else with the content picture.
+    A fork starts from the checkpoint of its parent, any other job from the content picture.
     """
-    values = _asked_again(job, now) | {"error": None, "completed_at": None}
+    values = _requeued(job, now) | {"error": None, "completed_at": None}
     if from_zero:
         session.execute(delete(JobCheckpoint).where(JobCheckpoint.job_id == job.id))
         origin = fork_origin(job)
@@ -95,7 +95,7 @@ def write_retry(session: Session, job: Job, *, now: datetime, from_zero: bool = 
 
 
 def write_extend(session: Session, job: Job, *, steps: int, now: datetime) -> None:
-    """Let a succeeded job make `steps` more steps from where it ended; it keeps its result meanwhile.
+    """Queue a succeeded job for `steps` more steps from its last one; it keeps its result meanwhile.
 
     Raises:
         NotReady: when the checkpoint of its last step is no longer kept.
@@ -110,7 +110,7 @@ def write_extend(session: Session, job: Job, *, steps: int, now: datetime) -> No
         raise InvalidOptions(fault.detail, faults=(fault,)) from None
     last = last_checkpoint(session, job)
     origin = {"job_id": job.id, "step": job.step, "key": last.key, "sha256": last.sha256}
-    values = _asked_again(job, now) | {
+    values = _requeued(job, now) | {
         "options": options.model_dump(),
         "origin": origin | {"fork": fork_origin(job)},
         "checkpoints_since": job.attempt + 1,
@@ -137,7 +137,7 @@ def last_checkpoint(session: Session, job: Job) -> JobCheckpoint:
 
 
 def fork_origin(job: Job) -> dict[str, Any] | None:
-    """Return the checkpoint of another job that this one began with, also after it was extended."""
+    """Return the checkpoint of another job that this one started from, also after it was extended."""
     if job.origin is None or job.origin["job_id"] != job.id:
         return job.origin
     found: dict[str, Any] | None = job.origin.get("fork")
@@ -145,7 +145,7 @@ def fork_origin(job: Job) -> dict[str, Any] | None:
 
 
 def write_delete(session: Session, job: Job) -> None:
-    """Remove a job that has ended, with its history; its files are to go after that.
+    """Remove a job that has ended, with its history; the caller then removes its files.
 
     Raises:
         NotTerminal: when it has not ended.
@@ -159,19 +159,19 @@ def write_delete(session: Session, job: Job) -> None:
         raise StaleJob(f"job {job.id} is no longer at version {job.version}")
 
 
-def _ask(
-    session: Session, job: Job, trigger: Trigger, *, now: datetime, reason: str | None, was_asked: bool
+def _write_request(
+    session: Session, job: Job, trigger: Trigger, *, now: datetime, reason: str | None, is_repeated: bool
 ) -> None:
-    """Write a request; one that was made before changes nothing, not even why the job is as it is."""
+    """Write a request; a repeated one changes nothing, not even the status reason."""
     values = {"leader_id": None}
-    if was_asked and next_status(job.job_status, trigger) is job.job_status:
+    if is_repeated and next_status(job.job_status, trigger) is job.job_status:
         write_changes(session, job, values, now=now)
     else:
         apply_trigger(session, job, trigger, now=now, reason=reason, values=values)
 
 
-def _asked_again(job: Job, now: datetime) -> dict[str, Any]:
-    # A deadline counts for the wait that it was set for; whoever asks again sees the job wait.
+def _requeued(job: Job, now: datetime) -> dict[str, Any]:
+    # A queue deadline is for the first wait only.
     return next_attempt(job) | {
         "queued_at": now,
         "lost_workers": 0,
@@ -189,24 +189,24 @@ def cancel_job(backend: Backend, job_id: str, *, caller: str, now: datetime) -> 
         StaleJob: when others kept changing it. The same holds for all functions here.
     """
     write = partial(write_cancel, now=now)
-    _change(backend, job_id, write, caller=caller, flag=Flag.CANCEL)
+    _change_job(backend, job_id, write, caller=caller, flag=Flag.CANCEL)
 
 
 def pause_job(backend: Backend, job_id: str, *, caller: str, now: datetime) -> None:
     """Pause a caller's job; a running one is paused when its worker has saved a checkpoint."""
     write = partial(write_pause, now=now)
-    _change(backend, job_id, write, caller=caller, flag=Flag.PAUSE)
+    _change_job(backend, job_id, write, caller=caller, flag=Flag.PAUSE)
 
 
 def resume_job(backend: Backend, job_id: str, *, caller: str, now: datetime) -> None:
-    """Let a caller's paused job go on."""
-    _change(backend, job_id, partial(write_resume, now=now), caller=caller)
+    """Queue a caller's paused job again."""
+    _change_job(backend, job_id, partial(write_resume, now=now), caller=caller)
 
 
 def retry_job(backend: Backend, job_id: str, *, caller: str, now: datetime, from_zero: bool) -> None:
-    """Let a caller's job that did not succeed be tried again."""
+    """Queue a caller's job again that did not succeed."""
     write = partial(write_retry, now=now, from_zero=from_zero)
-    _change(backend, job_id, write, caller=caller)
+    _change_job(backend, job_id, write, caller=caller)
 
 
 def extend_job(
@@ -218,16 +218,16 @@ def extend_job(
     steps: int,
     note_key: NoteKey = note_no_key,
 ) -> None:
-    """Let a caller's succeeded job make more steps.
+    """Queue a caller's succeeded job for more steps.
 
     Raises:
         NotReady: when its last checkpoint is not kept.
         InvalidOptions: when a job may not have so many steps.
-        StorageUnavailable: when it cannot be told whether the checkpoint is kept.
+        StorageUnavailable: when the storage cannot be asked for the checkpoint.
     """
     with backend.database.read() as session:
         job = get_job(session, job_id, caller=caller)
-    # The row may be there while the file is not: then the worker could only fail.
+    # The row may exist without its file: then the worker could only fail.
     if job.job_status is JobStatus.SUCCEEDED:
         find_kept(backend, job, job.step)
 
@@ -235,18 +235,18 @@ def extend_job(
         write_extend(session, job, steps=steps, now=now)
         note_key(session, job.id)
 
-    _change(backend, job_id, write, caller=caller)
+    _change_job(backend, job_id, write, caller=caller)
 
 
 def delete_job(backend: Backend, job_id: str, *, caller: str) -> None:
     """Remove a caller's job that has ended, and all of its files.
 
-    The row goes first: what a crash or a failing storage leaves is a folder without a job, and the pruner's.
+    The row is removed first: a crash or a failing storage leaves a folder without a job, for the pruner.
 
     Raises:
         NotTerminal: when it has not ended.
     """
-    _change(backend, job_id, write_delete, caller=caller)
+    _change_job(backend, job_id, write_delete, caller=caller)
     try:
         backend.storage.delete_tree(job_folder(job_id))
     except (StorageUnavailable, ArtifactMissing) as error:
@@ -255,11 +255,11 @@ def delete_job(backend: Backend, job_id: str, *, caller: str) -> None:
 
 
 def decide_flag(before: JobStatus, flag: Flag | None) -> Flag | None:
-    """Decide what a worker is told after a request of a job that was at this status."""
-    return flag if before in _PERHAPS_HELD else None
+    """Decide which flag to raise for the worker after a request to a job that was at this status."""
+    return flag if before in _MAY_BE_CLAIMED else None
 
 
-def _change(
+def _change_job(
     backend: Backend,
     job_id: str,
     write: Write,
@@ -267,7 +267,7 @@ def _change(
     caller: str,
     flag: Flag | None = None,
 ) -> None:
-    """Write a change, again while others are quicker; then tell worker and watchers."""
+    """Write a change, retrying when others change the job first; then notify worker and watchers."""
     for left in reversed(range(_TRIES)):
         try:
             with backend.database.write() as session:
@@ -278,11 +278,11 @@ def _change(
         except StaleJob:
             if not left:
                 raise
-    _tell(backend, job_id, attempt, decide_flag(before, flag))
+    _notify(backend, job_id, attempt, decide_flag(before, flag))
 
 
-def _tell(backend: Backend, job_id: str, attempt: int, flag: Flag | None) -> None:
-    """Tell the worker and those who watch; the control process raises a flag again that gets lost."""
+def _notify(backend: Backend, job_id: str, attempt: int, flag: Flag | None) -> None:
+    """Notify the worker and the watchers; the control process raises a lost flag again."""
     try:
         if flag is not None:
             backend.redis.flags.raise_flag(job_id, attempt, flag)

@@ -1,4 +1,4 @@
-"""Estimates: how long a job will run and wait, from what the last jobs like it took on this service."""
+"""Estimates: how long a job will run and wait, from the measured runs of similar jobs on this service."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from web.jobs.queries import count_queued, count_with_workers, recent_run_second
 from web.jobs.states import REUSED
 from web.words import span
 
-#: Runs that an estimate rests on: those nearest in work, the newer ones first.
+#: Runs that an estimate uses at most: those nearest in work, the newer ones first.
 _NEAREST = 12
-#: A run this many times further off in work than the nearest one says nothing beside it.
-_FURTHER = 4
-#: A step passes through the network forth and back: about three times the one forth that targets take.
+#: A run whose work is off by this factor more than that of the nearest run is not used.
+_MAX_FACTOR = 4
+#: The work of a target as a share of a step's: a forward pass; a step is a forward and a backward pass.
 _TARGET_SHARE = 1 / 3
 #: The share of runs that a range leaves out at either end.
-_TAIL = 0.1
-#: However alike the runs were, the next one may differ by this much; by more while there are few.
+_TAIL_SHARE = 0.1
+#: A range reaches at least this share to either side, however alike the runs were; more while there are few.
 _LEAST_SPREAD = 0.1
 _SPREAD_OF_ONE = 0.2
 Sizes = Mapping[str, tuple[int, int]]
-#: What a picture that is not known yet is taken to be: as wide as is asked for, 4:3.
+#: The assumed shape of a picture that is not known yet: as wide as the size asked for, 4:3.
 _WIDTH_TO_HEIGHT = 4 / 3
 
 
 def measured_runs(session: Session, *, limit: int = 200) -> list[MeasuredRun]:
-    """Return the last runs that were measured as a whole, those of the newest jobs first.
+    """Return the last complete runs, those of the newest jobs first.
 
-    What was reused, forked, extended, resumed or begun again is left out: its seconds are not those of its
-    steps. Newest by `created_at`, which is in the index of the status: nothing is sorted.
+    Jobs that were reused, forked, extended, resumed or restarted are left out: their seconds do not cover all
+    of their steps. Newest by `created_at`, which is in the index of the status: nothing is sorted.
     """
     content, style = aliased(Asset), aliased(Asset)
     query = (
@@ -68,7 +68,7 @@ def measured_runs(session: Session, *, limit: int = 200) -> list[MeasuredRun]:
 
 @dataclass(frozen=True)
 class Work:
-    """What there is to compute: steps on a content of so many pixels, towards a style of so many."""
+    """The work of a job: its steps, and how many pixels content and style have at their working size."""
 
     steps: int
     content_px: int
@@ -76,18 +76,18 @@ class Work:
 
     @classmethod
     def of(cls, steps: int, size: int, *, content: tuple[int, int], style: tuple[int, int]) -> Work:
-        """Return the work of so many steps at a size, on pictures of these (width, height) in pixels."""
+        """Return the work of these steps at a size, on pictures of these (width, height) in pixels."""
         return cls(steps, *(math.prod(scaled_size(*picture, size=size)) for picture in (content, style)))
 
     @property
     def amount(self) -> float:
-        """The work in pixels that a step passes through; time grows with it on any one device."""
+        """The work in pixels, summed over all steps; run time grows with it on any one device."""
         return self.steps * self.content_px + _TARGET_SHARE * (self.content_px + self.style_px)
 
 
 @dataclass(frozen=True)
 class MeasuredRun:
-    """One run from its first step to its last, on one device, and the seconds it took."""
+    """One run from its first step to its last, on one device, with its duration in seconds."""
 
     work: Work
     device: str | None
@@ -96,7 +96,7 @@ class MeasuredRun:
 
 @dataclass(frozen=True)
 class Estimate:
-    """The seconds that a job is likely to run, the range where most jobs end, and from how many runs."""
+    """An estimated run time in seconds, the range of most jobs, and the number of runs it is based on."""
 
     seconds: float
     low: float
@@ -107,12 +107,12 @@ class Estimate:
 def estimate_run(
     work: Work, runs: Sequence[MeasuredRun], *, devices: Collection[str] = ()
 ) -> Estimate | None:
-    """Return how long a job is likely to run; None while nothing is measured.
+    """Return the estimated run time of a job; None while nothing is measured.
 
     Args:
-        work: What it has to compute.
-        runs: What was measured, newest first.
-        devices: Those that are connected now; runs on others count only while there are none on these.
+        work: The job's work.
+        runs: The measured runs, newest first.
+        devices: Those that are connected now; runs on others are used only when there are none on these.
     """
     fitting = [run for run in runs if run.run_seconds > 0 and run.work.amount > 0]
     fitting = [run for run in fitting if run.device in devices] or fitting
@@ -120,24 +120,24 @@ def estimate_run(
         return None
     # Sorting is stable: of runs that are equally near, the newer ones stay first.
     ordered = sorted(fitting, key=lambda run: abs(_distance(run.work, work)))
-    reach = abs(_distance(ordered[0].work, work)) + math.log(_FURTHER)
+    reach = abs(_distance(ordered[0].work, work)) + math.log(_MAX_FACTOR)
     nearest = [run for run in ordered[:_NEAREST] if abs(_distance(run.work, work)) <= reach]
     scaled = [(run.run_seconds, work.amount / run.work.amount) for run in nearest]
     seconds = sorted(took * ratio for took, ratio in scaled)
-    # Part of a run's time does not grow with its work: a larger job may well take less than in proportion,
-    # and a smaller one more, the further off the more so.
+    # Part of a run's time does not grow with its work: a larger job may take less time than in proportion,
+    # and a smaller one more; the larger the difference, the more so.
     lows = sorted(took * min(ratio, ratio**0.5) for took, ratio in scaled)
     highs = sorted(took * max(ratio, ratio**0.5) for took, ratio in scaled)
     spread = _LEAST_SPREAD + _SPREAD_OF_ONE / len(nearest)
-    low = min(_quantile(lows, _TAIL), median(lows) * (1 - spread))
-    high = max(_quantile(highs, 1 - _TAIL), median(highs) * (1 + spread))
+    low = min(_quantile(lows, _TAIL_SHARE), median(lows) * (1 - spread))
+    high = max(_quantile(highs, 1 - _TAIL_SHARE), median(highs) * (1 + spread))
     return Estimate(
         seconds=round(median(seconds), 1), low=round(low, 1), high=round(high, 1), count=len(nearest)
     )
 
 
 def _distance(measured: Work, work: Work) -> float:
-    """Return the logarithm of how many times as much there is to do as was measured."""
+    """Return the logarithm of the ratio of the work to the measured work."""
     return math.log(work.amount / measured.amount)
 
 
@@ -150,7 +150,7 @@ def _quantile(ordered: Sequence[float], share: float) -> float:
 
 @dataclass(frozen=True)
 class QueueState:
-    """What the whole queue looks like; `workers` is None while Redis cannot be asked."""
+    """The state of the whole queue; `workers` is None while Redis cannot be asked."""
 
     running: int
     workers: int | None
@@ -160,7 +160,7 @@ class QueueState:
 def no_start_reason(workers: int | None, *, draining: int = 0) -> str | None:
     """Return why no job can start, in one sentence; None when one can.
 
-    `workers` is how many take jobs, None while Redis cannot be asked; `draining` how many are about to end.
+    `workers` is how many take jobs, None while Redis cannot be asked; `draining` is how many are draining.
     """
     if workers is None:
         return "Redis does not answer; the job is kept, and starts when it is back"
@@ -175,7 +175,7 @@ def no_start_reason(workers: int | None, *, draining: int = 0) -> str | None:
 def seconds_ahead(position: int, state: QueueState) -> float | None:
     """Return the seconds until the job at `position` (1 is next) is likely to start; None if unknown.
 
-    Jobs are taken to run as long as the last ones did on average, and the running ones to be half done.
+    Jobs are assumed to run as long as the last ones did on average, and running jobs to be half done.
     """
     if not state.workers:
         return None
@@ -188,13 +188,16 @@ def seconds_ahead(position: int, state: QueueState) -> float | None:
 
 
 def backlog_seconds(depth: int, state: QueueState) -> float | None:
-    """Return the seconds until a job handed in now, behind `depth` others, starts; None if unknown."""
+    """Return the seconds until a job submitted now, behind `depth` others, starts; None if unknown."""
     return seconds_ahead(depth + 1, state)
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """`run` is None while nothing is measured, `workers` while Redis is away, `ahead_seconds` in both."""
+    """The estimated run and wait of a job that is not submitted yet; `position` 1 is the next to start.
+
+    `run` is None while nothing is measured, `workers` while Redis is unavailable, `ahead_seconds` in both.
+    """
 
     run: Estimate | None
     position: int
@@ -203,7 +206,7 @@ class Forecast:
 
 
 def make_forecast(backend: Backend, options: StyleOptions, sizes: Sizes) -> Forecast:
-    """Return the forecast for a job handed in now, on pictures whose (width, height) are as known so far.
+    """Return the forecast for a job submitted now; `sizes` has the (width, height) of pictures known so far.
 
     Raises:
         DatabaseUnavailable: when the database cannot be asked.
@@ -232,7 +235,7 @@ def make_forecast(backend: Backend, options: StyleOptions, sizes: Sizes) -> Fore
 
 
 def run_message(run: Estimate | None) -> str:
-    """Return how long a job runs, in a sentence without its stop."""
+    """Return how long a job runs, as a sentence without its full stop."""
     if run is None:
         return "nothing measured yet: the first job on this service will tell"
     jobs = "1 job" if run.count == 1 else f"{run.count} jobs"
@@ -240,7 +243,7 @@ def run_message(run: Estimate | None) -> str:
 
 
 def wait_message(forecast: Forecast) -> str:
-    """Return what a job waits for before it starts, in a sentence without its stop."""
+    """Return what a job waits for before it starts, as a sentence without its full stop."""
     reason = no_start_reason(forecast.workers)
     if reason is not None:
         return reason

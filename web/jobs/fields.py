@@ -1,4 +1,4 @@
-"""The bodies of submit, retry, extend and fork: what a caller may say of a job, and its limits."""
+"""The fields and bodies of submit, retry, extend and fork, with their limits."""
 
 from __future__ import annotations
 

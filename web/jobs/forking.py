@@ -1,4 +1,4 @@
-"""Forks: a new job begins with a copy of another one's checkpoint, and needs its parent no more."""
+"""Forks: a new job starts from a copy of another job's checkpoint, and no longer needs its parent."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from web.jobs.idempotency import NoteKey, note_no_key
 from web.jobs.queries import add_job, get_job
 from web.jobs.transitions import list_checkpoints
 
-_MOST_NAMED = 12
-#: A checkpoint of the largest size has hundreds of megabytes: it is never held as a whole.
+_MAX_NAMED = 12
+#: A checkpoint of the largest size has hundreds of megabytes: it is never held in memory as a whole.
 _PIECE_BYTES = 1 << 20
 _KEPT_OPTIONS = {"size", "steps", "checkpoint_every"}
 _log = get_logger(__name__)
@@ -32,7 +32,7 @@ def find_kept(backend: Backend, job: Job, step: int) -> JobCheckpoint:
 
     Raises:
         NotReady: when there is none, or its file is gone; naming the steps of the others.
-        StorageUnavailable: when that cannot be told.
+        StorageUnavailable: when the storage cannot be asked.
     """
     with backend.database.read() as session:
         listed = {checkpoint.step: checkpoint for checkpoint in list_checkpoints(session, job.id)}
@@ -47,12 +47,12 @@ def find_kept(backend: Backend, job: Job, step: int) -> JobCheckpoint:
 
 
 def name_steps(steps: Iterable[int]) -> str:
-    """Return in words of which steps there are checkpoints; of very many, the first and the last."""
+    """Return the steps that have checkpoints, in words; of very many, the first and the last."""
     names = [str(step) for step in sorted(steps)]
     if not names:
         return "no other is kept"
-    if len(names) > _MOST_NAMED:
-        half = _MOST_NAMED // 2
+    if len(names) > _MAX_NAMED:
+        half = _MAX_NAMED // 2
         names = [*names[:half], "…", *names[-half:]]
     return f"kept are those of step {', '.join(names)}"
 
@@ -66,15 +66,15 @@ def fork_job(
     now: datetime,
     note_key: NoteKey = note_no_key,
 ) -> str:
-    """Add a job that begins with a checkpoint of a caller's job, and return its id.
+    """Add a job that starts from a checkpoint of a caller's job, and return its id.
 
-    The file is copied before there is a row: a crash in between leaves a folder without a job, which the
-    pruner takes.
+    The file is copied before the row is written: a crash in between leaves a folder without a job, which the
+    pruner removes.
 
     Raises:
         NotFound: when there is no job with this id.
         NotReady: when it keeps no such checkpoint.
-        InvalidOptions: when the options do not fit, each other or the checkpoint.
+        InvalidOptions: when the options do not fit each other or the checkpoint.
         StorageUnavailable: when the checkpoint cannot be copied.
     """
     with backend.database.read() as session:
@@ -96,14 +96,14 @@ def fork_job(
 def fork_options(parent: Mapping[str, Any], changes: object, *, step: int) -> StyleOptions:
     """Return the options of a fork at a step: the parent's, with some changed.
 
-    Another preset changes all that it decides, but for the size, and for how long the job goes on.
+    Another preset changes all options that it sets, except the size, the steps and the checkpoint interval.
 
     Raises:
         InvalidOptions: naming what is not an option, is out of range, or does not fit the checkpoint.
     """
     if not isinstance(changes, Mapping):
         return parse_options(changes)  # which refuses it
-    options = parse_options({**parent, **_decided_by(changes.get("preset")), **changes})
+    options = parse_options({**parent, **_preset_values(changes.get("preset")), **changes})
     faults = []
     if options.size != parent["size"]:
         detail = (
@@ -119,7 +119,7 @@ def fork_options(parent: Mapping[str, Any], changes: object, *, step: int) -> St
     return options
 
 
-def _decided_by(preset: object) -> dict[str, Any]:
+def _preset_values(preset: object) -> dict[str, Any]:
     if not isinstance(preset, str) or preset not in PRESETS:
         return {}
     values = parse_options({"preset": preset}).model_dump()
@@ -151,7 +151,7 @@ def _add_fork(
     note_key: NoteKey,
 ) -> None:
     with backend.database.write() as session:
-        # Read again: with the parent its pictures may have gone.
+        # Read again: the parent, and its pictures with it, may have been removed.
         parent = get_job(session, checkpoint.job_id, caller=caller)
         given = body.model_fields_set
         origin = {

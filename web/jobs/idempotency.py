@@ -1,4 +1,4 @@
-"""Idempotency keys: what each was used for, in the database; and those in use right now, in memory."""
+"""Idempotency keys: those that were used, in the database; and those of requests in flight, in memory."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from web.db.models import IdempotencyKey
 
 #: How long a repeated request gets the first answer.
 KEPT = timedelta(hours=24)
-#: Notes the key in the transaction that does what was asked for; given its session, and the job's id.
+#: Stores the key in the transaction that writes the job; takes its session and the job's id.
 NoteKey = Callable[[Session, str], None]
 
 
 class KeysInFlight:
-    """Held in memory on purpose: a process that is killed leaves no key behind that nobody answers for."""
+    """The keys of requests in flight. In memory only, so that a killed process leaves no key in use."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -31,7 +31,7 @@ class KeysInFlight:
 
     @contextmanager
     def hold(self, caller: str, key: str) -> Iterator[None]:
-        """Hold a caller's key for the length of the block.
+        """Hold a caller's key during the block.
 
         Raises:
             IdempotencyKeyInUse: when another request holds it.
@@ -49,7 +49,7 @@ class KeysInFlight:
 
 @dataclass(frozen=True)
 class FirstAnswer:
-    """An answer as it was given first: HTTP status, headers, and the body as text."""
+    """The first answer to a request: HTTP status, headers, and the body as text."""
 
     status: int
     headers: dict[str, str]
@@ -58,7 +58,7 @@ class FirstAnswer:
 
 @dataclass(frozen=True)
 class KeptKey:
-    """A key that was used: its request's SHA-256, the job it made or changed, and the answer, once given."""
+    """A used key: its request's SHA-256, the job that it created or changed, and the answer, once given."""
 
     request_sha256: str
     job_id: str
@@ -66,11 +66,11 @@ class KeptKey:
 
 
 def note_no_key(_session: Session, _job_id: str) -> None:
-    """Note nothing: the request came without a key."""
+    """Store no key: the request came without one."""
 
 
 def find_key(session: Session, caller: str, key: str, *, now: datetime) -> KeptKey | None:
-    """Return what a caller's key was used for in the last 24 hours."""
+    """Return a caller's key, if it was used in the last 24 hours."""
     query = select(IdempotencyKey).where(
         IdempotencyKey.caller == caller, IdempotencyKey.key == key, IdempotencyKey.created_at > now - KEPT
     )
@@ -85,10 +85,10 @@ def find_key(session: Session, caller: str, key: str, *, now: datetime) -> KeptK
 def add_key(
     session: Session, caller: str, key: str, *, request_sha256: str, job_id: str, now: datetime
 ) -> None:
-    """Note, in the transaction that does what was asked for, which key it was asked for with.
+    """Store the key of a request, in the transaction that writes its job.
 
     Raises:
-        IdempotencyKeyInUse: when another process was quicker; the transaction must not go on.
+        IdempotencyKeyInUse: when another process stored it first; the transaction must not go on.
     """
     mine = (IdempotencyKey.caller == caller) & (IdempotencyKey.key == key)
     session.execute(delete(IdempotencyKey).where(mine, IdempotencyKey.created_at <= now - KEPT))
@@ -106,7 +106,7 @@ def add_key(
 
 
 def complete_key(session: Session, caller: str, key: str, *, job_id: str, answer: FirstAnswer) -> None:
-    """Keep the first answer beside a key, if the key still is there."""
+    """Store the first answer with its key, if the key still exists."""
     kept = {
         "job_id": job_id,
         "first": {"status": answer.status, "headers": answer.headers, "body": answer.body},

@@ -29,7 +29,7 @@ class JobFilter:
     labels: Mapping[str, str] = field(default_factory=dict)
     batch_id: str | None = None
     created_after: datetime | None = None
-    #: A part of the name, in whatever case.
+    #: A part of the name; case does not matter.
     name: str = ""
 
 
@@ -88,12 +88,12 @@ def get_job(session: Session, job_id: str, *, caller: str | None = None) -> Job:
 
 
 def get_jobs(session: Session, job_ids: Collection[str]) -> dict[str, Job]:
-    """Return those of the jobs that are there, by their ids."""
+    """Return those of the jobs that exist, by their ids."""
     return {job.id: job for job in session.scalars(select(Job).where(Job.id.in_(job_ids)))}
 
 
 def get_version(session: Session, job_id: str) -> int | None:
-    """Return a job's version, or nothing when the job is gone. Cheap: for those who wait."""
+    """Return a job's version, or None when the job is gone. Cheap, so that it can be polled."""
     return session.scalar(select(Job.version).where(Job.id == job_id))
 
 
@@ -112,8 +112,8 @@ def list_jobs(
         session: The database.
         caller: Whose jobs.
         only: Which of them.
-        before_id: Only jobs older than this one; those next to it.
-        after_id: Only jobs newer than this one; those next to it, too, so that one can go back.
+        before_id: Only jobs older than this one: those next to it.
+        after_id: Only jobs newer than this one: those next to it, so that one can page back.
         limit: How many at most.
     """
     query = _filtered(select(Job), only).where(Job.caller == caller)
@@ -126,7 +126,7 @@ def list_jobs(
 
 
 def count_by_status(session: Session, *, caller: str, only: JobFilter) -> dict[JobStatus, int]:
-    """Return how many jobs there are of each status that has some; the filter's own statuses do not count."""
+    """Return the number of jobs of each status that has some; the filter's statuses are ignored."""
     query = select(Job.status, func.count()).where(Job.caller == caller).group_by(Job.status)
     found = session.execute(_filtered(query, replace(only, statuses=())))
     return {JobStatus(status): count for status, count in found}
@@ -141,7 +141,7 @@ def jobs_to_dispatch(session: Session, *, limit: int) -> list[Job]:
 
 
 def jobs_to_expire(session: Session, now: datetime) -> list[Job]:
-    """Return queued jobs whose queue deadline is over; one that was started has kept it."""
+    """Return queued jobs whose queue deadline is over, except those that were started before."""
     query = select(Job).where(
         Job.status == JobStatus.QUEUED.value, Job.queue_deadline <= now, Job.started_at.is_(None)
     )
@@ -149,7 +149,7 @@ def jobs_to_expire(session: Session, now: datetime) -> list[Job]:
 
 
 def followers_to_settle(session: Session) -> list[Job]:
-    """Return queued jobs that wait for one which no longer is under way with the same work, oldest first."""
+    """Return followers whose leader is no longer queued or running with the same work, oldest first."""
     leader = aliased(Job)
     under_way = select(leader.id).where(
         leader.id == Job.leader_id,
@@ -195,9 +195,9 @@ def _filtered(query: Select[*_Row], only: JobFilter) -> Select[*_Row]:
 
 @dataclass(frozen=True)
 class QueueCounts:
-    """How many jobs there are of each kind that has not ended; `oldest` is when the first of `depth` came.
+    """The numbers of jobs that have not ended; `oldest` is when the first of `depth` was queued.
 
-    Followers are not in `depth`: no worker has anything to do for them.
+    Followers are not in `depth`: they need no worker.
     """
 
     depth: int = 0
@@ -208,9 +208,9 @@ class QueueCounts:
 
 
 def queue_positions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
-    """Return the place of those of the jobs that are queued; 1 is the next to be taken.
+    """Return the places of those of the jobs that are queued; 1 is the next to start.
 
-    A follower is in nobody's way: it has its leader's place, and none once its leader is being worked on.
+    A follower takes no place of its own: it has its leader's, and none once its leader runs.
     """
     if not job_ids:
         return {}
@@ -227,19 +227,19 @@ def queue_positions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
 
 
 def count_queued(session: Session) -> int:
-    """Return how many jobs are in line; followers are not."""
+    """Return the number of queued jobs; followers do not count."""
     queued = Job.status == JobStatus.QUEUED.value, Job.leader_id.is_(None)
     return session.scalar(select(func.count()).select_from(Job).where(*queued)) or 0
 
 
 def count_with_workers(session: Session) -> int:
-    """Return how many jobs workers are busy with."""
+    """Return the number of jobs that workers hold."""
     busy = [JobStatus.RUNNING.value, JobStatus.CANCELING.value]
     return session.scalar(select(func.count()).select_from(Job).where(Job.status.in_(busy))) or 0
 
 
 def count_queue(session: Session) -> QueueCounts:
-    """Count the jobs that have not ended, by what they wait for."""
+    """Count the jobs that have not ended."""
     follows = cast(Job.leader_id.is_not(None), Integer).label("follows")
     query = select(Job.status, follows, func.count().label("jobs"), func.min(Job.queued_at).label("oldest"))
     unfinished = [status.value for status in JobStatus if not status.is_final]
@@ -261,14 +261,14 @@ def count_queue(session: Session) -> QueueCounts:
 
 
 def names_of_jobs(session: Session, job_ids: Sequence[str], *, caller: str) -> dict[str, str]:
-    """Return what people call those of the jobs that are the caller's: their name, else their pictures."""
+    """Return what to call those of the jobs that are the caller's: their name, else their pictures."""
     jobs = session.scalars(select(Job).where(Job.id.in_(job_ids), Job.caller == caller))
     return {job.id: job.name or f"{job.content.filename} × {job.style.filename}" for job in jobs}
 
 
 @dataclass(frozen=True)
 class QueuedAttempt:
-    """A queued job's attempt as it was read, and when its message was put into the broker, if it was."""
+    """A queued job's attempt as it was read, and when its message was sent to the broker, if it was."""
 
     job_id: str
     attempt: int
@@ -287,9 +287,9 @@ class QueuedAttempt:
 
 
 def dispatched_before(session: Session, moment: datetime, *, now: datetime) -> list[QueuedAttempt]:
-    """Return the queued attempts whose message was put into the broker before a moment, oldest job first.
+    """Return the queued attempts whose message was sent to the broker before a moment, oldest job first.
 
-    Also those that were sent in what is now the future: the clock was wrong, and may have been by hours.
+    Also those with a sending time in the future: the clock was wrong then, perhaps by hours.
     """
     sent_long_ago = or_(Job.dispatched_at < moment, Job.dispatched_at > now)
     columns = select(Job.id, Job.attempt, Job.version, Job.dispatched_at)
@@ -298,9 +298,9 @@ def dispatched_before(session: Session, moment: datetime, *, now: datetime) -> l
 
 
 def mark_dispatched(session: Session, attempts: Sequence[QueuedAttempt], moment: datetime | None) -> None:
-    """Note that messages were put into the broker at a moment, or, without one, that they are due again.
+    """Store that messages were sent to the broker at a moment, or with None that they are due again.
 
-    A job that has changed since it was read, or was sent meanwhile, stays as it is.
+    A job that has changed or was sent since it was read stays as it is.
     """
     if not attempts:
         return

@@ -18,7 +18,7 @@ _FINAL = sorted(status.value for status in FINAL_STATUSES)
 
 
 def expires_at(completed_at: datetime | None, *, retention_days: float) -> datetime | None:
-    """Return the moment from which on a job may be removed; None while it is not final, or kept for ever.
+    """Return the moment from which a job may be removed; None if it is not final, or is kept for ever.
 
     `completed_at` is when it became final; `retention_days` is 0 or more, and 0 is for ever.
     """
@@ -32,7 +32,7 @@ def expires_at(completed_at: datetime | None, *, retention_days: float) -> datet
 
 @dataclass(frozen=True)
 class JobRow:
-    """What a job's row says of its files: `needed` are the keys that row and checkpoints refer to."""
+    """What a job's row says about its files; `needed` are the keys that row and checkpoints refer to."""
 
     id: str
     status: JobStatus
@@ -54,12 +54,12 @@ class UnusedAsset:
 
 
 def is_empty(session: Session) -> bool:
-    """Whether the database knows neither a job nor an asset."""
+    """Whether the database has neither a job nor an asset."""
     return not session.scalar(select(or_(exists(select(Job.id)), exists(select(Asset.id)))))
 
 
 def job_rows(session: Session, job_ids: Collection[str]) -> Mapping[str, JobRow]:
-    """Return, by id, what is known of those of the jobs that there are."""
+    """Return the rows of those of the jobs that exist, by id."""
     needed: dict[str, set[str]] = {job_id: set() for job_id in job_ids}
     checkpoints = select(JobCheckpoint.job_id, JobCheckpoint.key, JobCheckpoint.picture_key)
     for job_id, key, picture_key in session.execute(checkpoints.where(JobCheckpoint.job_id.in_(job_ids))):
@@ -69,39 +69,39 @@ def job_rows(session: Session, job_ids: Collection[str]) -> Mapping[str, JobRow]
     for job_id, status, attempt, completed_at, outputs, origin in session.execute(
         columns.where(Job.id.in_(job_ids))
     ):
-        handed_out = frozenset(output["key"] for output in outputs)
-        begun_with = {origin["key"]} if origin else set()
+        output_keys = frozenset(output["key"] for output in outputs)
+        origin_keys = {origin["key"]} if origin else set()
         rows[job_id] = JobRow(
             id=job_id,
             status=JobStatus(status),
             attempt=attempt,
             completed_at=completed_at,
-            outputs=handed_out,
-            needed=frozenset(needed[job_id] | handed_out | begun_with),
+            outputs=output_keys,
+            needed=frozenset(needed[job_id] | output_keys | origin_keys),
         )
     return MappingProxyType(rows)
 
 
 def expired_jobs(session: Session, before: datetime, *, limit: int | None) -> list[tuple[str, datetime]]:
-    """Return id and end of the jobs that ended before a moment and that nobody waits for, oldest first."""
+    """Return id and end of the jobs that ended before a moment and have no waiting follower, oldest first."""
     query = select(Job.id, Job.completed_at).where(_is_expired(before))
     found = session.execute(query.order_by(Job.completed_at, Job.id).limit(limit))
     return [(job_id, cast(datetime, completed_at)) for job_id, completed_at in found]
 
 
 def delete_expired_job(session: Session, job_id: str, *, before: datetime) -> bool:
-    """Remove a job with its history, if it still is what `expired_jobs` lists; return whether it was."""
+    """Remove a job with its history, if `expired_jobs` still lists it; return whether it was removed."""
     return _deleted(session, delete(Job).where(Job.id == job_id, _is_expired(before))) == 1
 
 
 def delete_final_job(session: Session, job_id: str, *, version: int) -> bool:
-    """Remove a job with its history, if it has ended and is still at this version; return whether it was."""
+    """Remove a job with its history, if it has ended and has this version; return whether it was removed."""
     final = (Job.id == job_id) & (Job.version == version) & Job.status.in_(_FINAL)
     return _deleted(session, delete(Job).where(final)) == 1
 
 
 def known_pictures(session: Session, sha256s: Collection[str]) -> set[str]:
-    """Return those of the pictures that an asset has."""
+    """Return those of the SHA-256 that an asset has."""
     return set(session.scalars(select(Asset.sha256).where(Asset.sha256.in_(sha256s))))
 
 
@@ -115,31 +115,31 @@ def unused_assets(session: Session, before: datetime, *, limit: int | None) -> l
 
 
 def delete_unused_asset(session: Session, asset_id: str, *, before: datetime) -> bool:
-    """Remove an asset, if it still is what `unused_assets` lists; return whether it was."""
+    """Remove an asset, if `unused_assets` still lists it; return whether it was removed."""
     return _deleted(session, delete(Asset).where(Asset.id == asset_id, _is_unused(before))) == 1
 
 
 def count_inbox(session: Session, before: datetime) -> int:
-    """Return how many reports were applied before a moment."""
+    """Return the number of reports that were applied before a moment."""
     query = select(func.count()).select_from(InboxEntry).where(InboxEntry.received_at < before)
     return session.scalar(query) or 0
 
 
 def delete_inbox(session: Session, *, before: datetime, limit: int) -> int:
-    """Forget the reports applied before a moment, oldest first; return how many."""
+    """Delete the inbox entries of reports applied before a moment, oldest first; return how many."""
     old = select(InboxEntry.event_id).where(InboxEntry.received_at < before)
     old = old.order_by(InboxEntry.received_at, InboxEntry.event_id).limit(limit)
     return _deleted(session, delete(InboxEntry).where(InboxEntry.event_id.in_(old)))
 
 
 def count_idempotency_keys(session: Session, before: datetime) -> int:
-    """Return how many keys came before a moment."""
+    """Return the number of keys that were stored before a moment."""
     query = select(func.count()).select_from(IdempotencyKey).where(IdempotencyKey.created_at < before)
     return session.scalar(query) or 0
 
 
 def delete_idempotency_keys(session: Session, *, before: datetime, limit: int) -> int:
-    """Forget the keys that came before a moment, oldest first; return how many."""
+    """Delete the keys that were stored before a moment, oldest first; return how many."""
     row = tuple_(IdempotencyKey.caller, IdempotencyKey.key)
     old = select(IdempotencyKey.caller, IdempotencyKey.key).where(IdempotencyKey.created_at < before)
     old = old.order_by(IdempotencyKey.created_at, IdempotencyKey.caller, IdempotencyKey.key).limit(limit)

@@ -1,4 +1,4 @@
-"""Reuse: the same work is done once; a job that asks for it again waits for it, or is given its result."""
+"""Reuse: the same work is computed once; a later job with the same work gets its result, or waits for it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from web.db.models import Job
 from web.jobs.states import REUSED, Trigger
 from web.jobs.transitions import HistoryEntry, apply_trigger, public_output
 
-_UNDER_WAY = (JobStatus.QUEUED.value, JobStatus.RUNNING.value)
+_ACTIVE = (JobStatus.QUEUED.value, JobStatus.RUNNING.value)
 _FIRST_ATTEMPT = 1
 _log = get_logger(__name__)
 
@@ -33,7 +33,7 @@ _log = get_logger(__name__)
 def work_sha256(
     *, content_sha256: str, style_sha256: str, options: StyleOptions, origin_sha256: str | None = None
 ) -> str:
-    """Return the SHA-256 of what decides a result: inputs, options, and the checkpoint it begins with."""
+    """Return the SHA-256 of what decides a result: inputs, options, and the checkpoint it starts from."""
     parts = {
         "content": content_sha256,
         "style": style_sha256,
@@ -44,39 +44,38 @@ def work_sha256(
 
 
 def find_finished(session: Session, work: str, *, caller: str) -> Job | None:
-    """Return a caller's succeeded job with this work, if it was done as it would be done now: the newest.
+    """Return a caller's newest succeeded job with this work and the current weights and engine version.
 
-    Weights and engine version are compared with those of the job that was started last: the web side sees
-    no others.
+    Current are those of the job that was started last: the web side knows no others.
     """
     finished = _same_work(work, caller).where(Job.status == JobStatus.SUCCEEDED.value)
-    now = _done_now(session)
+    current = _current_versions(session)
     for row in session.execute(finished.order_by(Job.id.desc())):
-        if row.weights and _done_with(row) == now:
+        if row.weights and _versions(row) == current:
             return session.get(Job, row.id)
     return None
 
 
 def find_under_way(session: Session, work: str, *, caller: str) -> Job | None:
-    """Return a caller's queued or running job with this work that waits for no other, the oldest first.
+    """Return a caller's oldest queued or running job with this work that is no follower itself.
 
-    One that was started with other weights, or by another engine version, than would be used now is none.
+    Jobs that were started with other weights or another engine version than the current ones are left out.
     """
-    under_way = _same_work(work, caller).where(Job.leader_id.is_(None), Job.status.in_(_UNDER_WAY))
-    rows, now = session.execute(under_way.order_by(Job.id)).all(), _done_now(session)
-    begun = next((row.id for row in rows if row.weights and _done_with(row) == now), None)
-    fresh = next((row.id for row in rows if not row.weights), None)
-    found = begun or fresh
+    under_way = _same_work(work, caller).where(Job.leader_id.is_(None), Job.status.in_(_ACTIVE))
+    rows, current = session.execute(under_way.order_by(Job.id)).all(), _current_versions(session)
+    started = next((row.id for row in rows if row.weights and _versions(row) == current), None)
+    not_started = next((row.id for row in rows if not row.weights), None)
+    found = started or not_started
     return session.get(Job, found) if found else None
 
 
 def copy_outputs(store: ArtifactStore, leader: Job, job_id: str, attempt: int) -> list[dict[str, Any]]:
-    """Copy the leader's outputs into another job's folder, so that each can be deleted alone.
+    """Copy the leader's outputs into another job's folder, so that either job can be deleted alone.
 
     Raises:
-        ArtifactMissing: when one is no longer there.
-        ArtifactCorrupt: when one is not what was written.
-        StorageUnavailable: when it cannot be read or written.
+        ArtifactMissing: when an output no longer exists.
+        ArtifactCorrupt: when an output does not have its SHA-256.
+        StorageUnavailable: when an output cannot be read or written.
     """
     copies = []
     for output in leader.outputs:
@@ -92,7 +91,7 @@ def copy_outputs(store: ArtifactStore, leader: Job, job_id: str, attempt: int) -
 def give_result(
     session: Session, job: Job, leader: Job, outputs: Sequence[dict[str, Any]], *, now: datetime
 ) -> None:
-    """Let a queued job succeed with a leader's result, whose copies `outputs` are its own.
+    """Let a queued job succeed with a leader's result; `outputs` are the job's own copies.
 
     Raises:
         StaleJob: when the job has changed since it was read.
@@ -111,26 +110,26 @@ def give_result(
 
 
 def _same_work(work: str, caller: str) -> Select[str, dict[str, Any] | None, str | None]:
-    """Select what is compared of the jobs with this work: there may be thousands of them."""
+    """Select only the columns that are compared: there may be thousands of jobs with this work."""
     columns = select(Job.id, Job.weights, Job.engine_version)
     return columns.where(Job.work_sha256 == work, Job.caller == caller)
 
 
-def _done_now(session: Session) -> tuple[object, object] | None:
-    """Return weights and engine version of the job that was started last; nothing before the first."""
+def _current_versions(session: Session) -> tuple[object, object] | None:
+    """Return weights and engine version of the job that was started last; None before the first."""
     columns = select(Job.weights, Job.engine_version).where(Job.started_at.is_not(None))
     latest = session.execute(columns.order_by(Job.started_at.desc()).limit(1)).first()
-    return _done_with(latest) if latest else None
+    return _versions(latest) if latest else None
 
 
-def _done_with(row: Row[Any]) -> tuple[object, object]:
+def _versions(row: Row[Any]) -> tuple[object, object]:
     weights = row.weights or {}
     return weights.get("sha256") or weights.get("name"), row.engine_version
 
 
 @dataclass(frozen=True)
 class Placement:
-    """What was found for a job that is about to be added under `job_id`.
+    """The decision about reuse for a job that is about to be added under `job_id`.
 
     `outputs` are copies of those of the finished job `leader`, already in the new job's folder.
     """
@@ -145,7 +144,7 @@ class Placement:
     passed_over_id: str | None = None
 
     def columns(self, session: Session) -> dict[str, Any]:
-        """Return the columns that the new job's row begins with."""
+        """Return the first values of the new job's columns `id`, `work_sha256` and `leader_id`."""
         columns: dict[str, Any] = {"id": self.job_id, "work_sha256": self.work}
         if self.reuse and self.leader is None:
             columns |= {"leader_id": self._leader_id(session)}
@@ -157,7 +156,7 @@ class Placement:
             give_result(session, job, self.leader, self.outputs, now=now)
 
     def _leader_id(self, session: Session) -> str | None:
-        # One that finished since it was looked for is followed, too: control then gives its result.
+        # A job that finished since the first search is followed, too: control then gives its result.
         finished = find_finished(session, self.work, caller=self.caller)
         if finished is not None and finished.id != self.passed_over_id:
             return finished.id
@@ -167,17 +166,17 @@ class Placement:
 
 @contextmanager
 def place_job(backend: Backend, work: str, *, caller: str, reuse: bool) -> Iterator[Placement]:
-    """Find out what a new job need not compute; its row is to be written inside the block.
+    """Decide whether a new job reuses a result; the caller writes its row inside the block.
 
-    Files are copied before any transaction begins, and go again when the block ends with an error. A result
-    that cannot be copied, for whatever reason, is computed.
+    Files are copied before any transaction begins, and are removed when the block ends with an error. A
+    result that cannot be copied, for whatever reason, is computed.
 
     Raises:
-        DatabaseUnavailable: when it cannot be asked.
+        DatabaseUnavailable: when the database cannot be asked.
     """
     placement = Placement(new_id(), work, caller, reuse)
     if reuse:
-        placement = _with_result(backend, placement)
+        placement = _find_result(backend, placement)
     try:
         yield placement
     except BaseException:
@@ -186,7 +185,7 @@ def place_job(backend: Backend, work: str, *, caller: str, reuse: bool) -> Itera
         raise
 
 
-def _with_result(backend: Backend, placement: Placement) -> Placement:
+def _find_result(backend: Backend, placement: Placement) -> Placement:
     with backend.database.read() as session:
         leader = find_finished(session, placement.work, caller=placement.caller)
     if leader is None:
@@ -202,7 +201,7 @@ def _with_result(backend: Backend, placement: Placement) -> Placement:
 
 
 def _remove(store: ArtifactStore, job_id: str) -> None:
-    """Remove what was copied; a failure leaves a folder without a job, which the pruner takes."""
+    """Remove the copied files; a failure leaves a folder without a job, which the pruner removes."""
     try:
         store.delete_tree(job_folder(job_id))
     except StorageUnavailable as error:

@@ -11,33 +11,33 @@ from shared.status import JobStatus
 class Trigger(StrEnum):
     """What can happen to a job after it was submitted."""
 
-    #: A worker has taken the attempt, or has taken it again after a crash of its child.
+    #: A worker has claimed the attempt, or has claimed it again after a crash of its child.
     CLAIMED = "claimed"
     #: The attempt's result is committed.
     SUCCEEDED = "succeeded"
-    #: The attempt ended with an error that another attempt would not mend.
+    #: The attempt ended with an error that another attempt would not fix.
     FAILED = "failed"
-    #: The worker stopped because it was asked to.
+    #: The worker stopped because it was asked to cancel.
     CANCELED = "canceled"
-    #: The worker is shutting down and gave the attempt back.
+    #: The worker is shutting down and released the attempt.
     RELEASED = "released"
-    #: The worker checkpointed and stopped because it was asked to pause.
+    #: The worker saved a checkpoint and stopped because it was asked to pause.
     PAUSED = "paused"
-    #: Someone asked to cancel.
+    #: A caller asked to cancel.
     CANCEL = "cancel"
-    #: Someone asked to pause.
+    #: A caller asked to pause.
     PAUSE = "pause"
-    #: Someone asked to go on after a pause.
+    #: A caller asked to resume after a pause.
     RESUME = "resume"
-    #: Someone asked to try again.
+    #: A caller asked to try again.
     RETRY = "retry"
-    #: Someone asked for more steps.
+    #: A caller asked for more steps.
     EXTEND = "extend"
-    #: No worker took the job before its queue deadline.
+    #: No worker claimed the job before its queue deadline.
     EXPIRE = "expire"
-    #: Nobody holds the lease, and attempts are left.
+    #: No worker holds the lease, and attempts are left.
     LEASE_LOST = "lease_lost"
-    #: Nobody holds the lease, and no attempts are left.
+    #: No worker holds the lease, and no attempts are left.
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
 
 
@@ -74,7 +74,7 @@ TRANSITIONS: dict[tuple[JobStatus, Trigger], JobStatus] = {
     (_CANCELING, Trigger.CLAIMED): _CANCELING,
     (_CANCELING, Trigger.CANCEL): _CANCELING,
     (_CANCELING, Trigger.CANCELED): _CANCELED,
-    # It may reach its end before it sees the flag; a finished picture is not thrown away.
+    # The worker may finish before it sees the flag; a finished picture is kept.
     (_CANCELING, Trigger.SUCCEEDED): _SUCCEEDED,
     (_CANCELING, Trigger.FAILED): _FAILED,
     (_CANCELING, Trigger.RELEASED): _CANCELED,
@@ -92,7 +92,7 @@ TRANSITIONS: dict[tuple[JobStatus, Trigger], JobStatus] = {
 }
 
 
-#: What people ask of a job by a trigger. A fork changes nothing of its parent, and so is in no row.
+#: The requests that are triggers. A fork changes nothing in its parent, so it is not one.
 _REQUESTS = (Trigger.CANCEL, Trigger.PAUSE, Trigger.RESUME, Trigger.RETRY, Trigger.EXTEND)
 
 
@@ -102,7 +102,7 @@ def is_legal(status: JobStatus, trigger: Trigger) -> bool:
 
 
 def allowed_requests(status: JobStatus) -> list[str]:
-    """Return what people may ask of a job that is at this status, as API and command line name it."""
+    """Return the requests that are allowed in this status, by their names in API and command line."""
     asked = [trigger.value for trigger in _REQUESTS if is_legal(status, trigger)]
     return [*asked, "fork", *(["delete"] if status.is_final else [])]
 

@@ -53,7 +53,7 @@ Input = KnownAsset | NewPicture
 
 @dataclass(frozen=True)
 class JobRequest:
-    """What somebody asks for: an input for each part, in whatever mixture, the options and the fields."""
+    """A request for a job: an input for each part, of either kind, the options and the fields."""
 
     inputs: Mapping[str, Input]
     options: StyleOptions
@@ -61,8 +61,8 @@ class JobRequest:
 
 
 def check(backend: Backend, uploads: Uploads, request: JobRequest, *, caller: str) -> Sizes:
-    """Return the working sizes of a request's inputs and store nothing; refuses as `submit` does."""
-    return _take_inputs(backend, uploads, request, caller=caller, batch=None).sizes
+    """Return the working sizes of a request's inputs, without storing anything; raises what `submit` does."""
+    return _check_inputs(backend, uploads, request, caller=caller, batch=None).sizes
 
 
 def submit(
@@ -74,17 +74,17 @@ def submit(
     now: datetime,
     note_key: NoteKey = note_no_key,
 ) -> str:
-    """Store the new pictures, add the job, and return its id; of a refused job nothing stays behind.
+    """Store the new pictures, add the job, and return its id; a refused request leaves nothing behind.
 
     Raises:
-        NotFound: naming the assets that are not known.
+        NotFound: naming the assets that do not exist.
         PictureRefused: naming the pictures that cannot be used, or not at the size asked for.
         StorageUnavailable: when new pictures cannot be stored.
         DatabaseUnavailable: when the rows cannot be written.
     """
     options, fields = request.options, request.fields
     with uploads.batch() as batch:
-        taken = _take_inputs(backend, uploads, request, caller=caller, batch=batch)
+        taken = _check_inputs(backend, uploads, request, caller=caller, batch=batch)
         work = work_sha256(
             content_sha256=taken.hashes["content"], style_sha256=taken.hashes["style"], options=options
         )
@@ -109,25 +109,25 @@ def submit(
 
 
 @dataclass(frozen=True)
-class _Taken:
-    """The inputs of a request, checked: hash and working size of each, and what is new of them."""
+class _CheckedInputs:
+    """The checked inputs of a request: hash and working size of each, and the new pictures among them."""
 
     hashes: Mapping[str, str]
     sizes: Sizes
     pictures: Mapping[str, Picture]
 
     def rows(self, session: Session, request: JobRequest, *, caller: str, now: datetime) -> dict[str, Asset]:
-        """Return the rows of all inputs. Those known are read again: what nothing refers to may have gone."""
+        """Return the rows of all inputs. Known assets are read again: unused ones may have been removed."""
         assets = _find_assets(session, request.inputs, caller=caller)
         for part, picture in self.pictures.items():
             assets[part], _ = add_asset(session, picture, caller=caller, now=now)
         return assets
 
 
-def _take_inputs(
+def _check_inputs(
     backend: Backend, uploads: Uploads, request: JobRequest, *, caller: str, batch: UploadBatch | None
-) -> _Taken:
-    """Check all inputs: first those known, which costs little, then those that come along."""
+) -> _CheckedInputs:
+    """Check all inputs: first the known assets, which is cheap, then the new pictures."""
     sizes: Sizes = {}
 
     def measure(part: str, width: int, height: int) -> None:
@@ -148,7 +148,7 @@ def _take_inputs(
     )
     hashes = {part: asset.sha256 for part, asset in assets.items()}
     hashes |= {part: picture.sha256 for part, picture in pictures.items()}
-    return _Taken(hashes, {part: sizes[part] for part in request.inputs}, pictures)
+    return _CheckedInputs(hashes, {part: sizes[part] for part in request.inputs}, pictures)
 
 
 def _find_assets(session: Session, inputs: Mapping[str, Input], *, caller: str) -> dict[str, Asset]:

@@ -1,4 +1,4 @@
-"""Transitions: the one way a job's row changes, a guarded update, with the history that belongs to it."""
+"""Transitions: guarded updates of a job's row, the only way it changes, each with its history."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ def get_checkpoint(session: Session, job_id: str, step: int) -> JobCheckpoint:
 
 
 def save_attempt(session: Session, job_id: str, number: int, **values: Any) -> None:  # noqa: ANN401 - columns
-    """Add an attempt, or change what is known of it."""
+    """Add an attempt, or change its columns."""
     _save(session, JobAttempt, {"job_id": job_id, "number": number}, values)
 
 
 def save_checkpoint(session: Session, job_id: str, step: int, **values: Any) -> None:  # noqa: ANN401 - columns
-    """Add a checkpoint; the same step of a later attempt takes its place."""
+    """Add a checkpoint; one of the same step from a later attempt replaces it."""
     _save(session, JobCheckpoint, {"job_id": job_id, "step": step}, values)
 
 
 def enter_inbox(session: Session, event_ids: Sequence[str], *, now: datetime) -> set[str]:
-    """Note that reports are being applied; return those that were not applied before."""
+    """Add reports to the inbox; return those that were not in it."""
     query = select(InboxEntry.event_id).where(InboxEntry.event_id.in_(event_ids))
     fresh = set(event_ids) - set(session.scalars(query))
     if fresh:
@@ -77,7 +77,7 @@ def _save(session: Session, table: type[Base], key: dict[str, Any], values: dict
 
 @dataclass(frozen=True)
 class HistoryEntry:
-    """What is to be added to a job's history: an event name of the stream, and its data."""
+    """A new entry of a job's history: an event name of the stream, and its data."""
 
     type: str
     data: dict[str, Any]
@@ -97,7 +97,7 @@ def apply_trigger(
 
     Raises:
         InvalidState: when the table has no such row.
-        StaleJob: when the row is no longer what `job` was read as.
+        StaleJob: when the row has changed since `job` was read.
     """
     status = next_status(job.job_status, trigger)
     changes = {**(values or {}), "status": status.value, "status_reason": reason}
@@ -119,10 +119,10 @@ def write_changes(
     now: datetime,
     entries: Sequence[HistoryEntry] = (),
 ) -> None:
-    """Change a row that is still what `job` was read as, and write the history; `job` then shows the new row.
+    """Change a job's row and write the history; `job` then has the new values.
 
     Raises:
-        StaleJob: when it is not.
+        StaleJob: when the row has changed since `job` was read.
     """
     version = job.version + len(entries)
     guarded = (
@@ -173,5 +173,5 @@ def first_entry() -> HistoryEntry:
 
 
 def public_output(output: dict[str, Any]) -> dict[str, Any]:
-    """Return what an event says of an output: everything but where it lies."""
+    """Return an output as an event shows it: without its storage key."""
     return {key: value for key, value in output.items() if key != "key"}

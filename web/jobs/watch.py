@@ -1,4 +1,4 @@
-"""Waiting for a job to change: woken through Redis, by the clock while Redis is away."""
+"""Waiting for a job to change: through Redis, or by polling while Redis is unavailable."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import redis
 from shared.errors import RedisUnavailable
 from shared.redis.live import ProgressStore
 
-#: A wake-up may get lost: look at the database this often anyway.
+#: A notification may get lost: look at the database this often anyway.
 POLL_SECONDS = 2.0
 _POLL_WITHOUT_REDIS_SECONDS = 0.5
 _SLICE_SECONDS = 0.5
@@ -22,8 +22,8 @@ _RETRY_SECONDS = 5.0
 class JobWatch:
     """A watch on one job, as a context. Holds a Redis connection, never a database session."""
 
-    def __init__(self, board: ProgressStore, job_id: str, *, stopping: threading.Event) -> None:
-        self._board = board
+    def __init__(self, progress: ProgressStore, job_id: str, *, stopping: threading.Event) -> None:
+        self._progress = progress
         self._job_id = job_id
         self._stopping = stopping
         self._stack = ExitStack()
@@ -64,8 +64,8 @@ class JobWatch:
 
     def _subscribe(self) -> None:
         try:
-            pubsub = self._stack.enter_context(self._board.watch(self._job_id))
-            # The confirmation: whatever is published from here on is heard.
+            pubsub = self._stack.enter_context(self._progress.watch(self._job_id))
+            # The confirmation: all that is published from here on is received.
             pubsub.get_message(timeout=1.0)
         except (RedisUnavailable, redis.ConnectionError, redis.TimeoutError):
             self._drop()

@@ -1,1 +1,1 @@
-"""The whole service on one machine, as `up` and `demo` run it: processes, their logs, and their end."""
+"""The whole service on one machine, for `up` and `demo`: its processes, their logs, and their shutdown."""

@@ -1,4 +1,4 @@
-"""The supervisor's side of the guard: tells it which process groups there are."""
+"""The supervisor's side of the guard: starts it, and tells it the process groups to stop."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _SCRIPT = Path(__file__).with_name("guard_process.py")
 
 
 class Guard:
-    """A small process that outlives this one, whatever kills it, and then stops all that is guarded."""
+    """A small process that stops all guarded process groups when this process ends, however it ends."""
 
     def __init__(self, *, keep_open: tuple[int, ...] = ()) -> None:
-        """Prepare a guard that also holds these file descriptors, such as a lock, until its work is done."""
+        """Prepare a guard that also keeps these file descriptors open, such as a lock, until it is done."""
         self._keep_open = keep_open
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Guard:
-        # A session of its own: what ends this process's whole group must not end the guard.
+        # A session of its own: a signal to this process's group must not end the guard.
         self._process = subprocess.Popen(  # noqa: S603 - our own script
             [sys.executable, "-I", "-S", str(_SCRIPT)],
             stdin=subprocess.PIPE,
@@ -44,11 +44,11 @@ class Guard:
         self._tell(f"+ {pid} {stage} {grace_seconds}")
 
     def remove(self, pid: int) -> None:
-        """Forget a process group: all of it has ended."""
+        """Remove a process group that has ended."""
         self._tell(f"- {pid}")
 
     def _tell(self, line: str) -> None:
         if self._process is not None and self._process.stdin is not None:
-            # Without its guard the supervisor still does all of its work.
+            # The supervisor works without its guard, too.
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.write(line + "\n")

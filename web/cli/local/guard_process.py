@@ -1,11 +1,11 @@
-"""The process that stops what a killed supervisor left behind; a script of its own, standard library only.
+"""The process that stops the children of a killed supervisor; a separate script, standard library only.
 
 It reads lines from standard input: ``+ PID STAGE GRACE`` for a process group to guard, ``- PID`` for one that
-has ended. When the pipe closes, the supervisor is gone, however it died; then every group that is left is
+has ended. When the pipe closes, the supervisor has ended, in whatever way; then every remaining group is
 stopped, the highest stage first: its leader gets SIGTERM, and the group SIGKILL after its grace in seconds.
 
-Linux could send a signal by itself when a parent dies (PR_SET_PDEATHSIG), but other systems cannot; it looks
-at the parent's thread instead of its process, and it forgets the children's own children.
+Linux can send a signal when a parent dies (PR_SET_PDEATHSIG), but other systems cannot; it also depends on
+the parent's thread instead of its process, and does not reach the children's own children.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LOOK_SECONDS = 0.05
 
 
 def main() -> None:
-    """Guard until standard input closes, then clear up."""
+    """Guard until standard input closes, then stop the remaining groups."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     groups: dict[int, tuple[int, float]] = {}
@@ -57,7 +57,7 @@ def _lives(pid: int) -> bool:
     except (ProcessLookupError, PermissionError):
         return False
     try:
-        # A process that nobody has reaped yet still takes signals.
+        # A process that is not reaped yet still accepts signals.
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return True

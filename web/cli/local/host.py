@@ -1,4 +1,4 @@
-"""The machine under a local service: free ports, the lock on a data folder, the request to stop."""
+"""The host of a local service: free ports, the lock on a data folder, stop signals."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def require_free_port(host: str, port: int) -> None:
-    """Prove that a server could listen there.
+    """Check that a server can listen there.
 
     Raises:
-        UpRefused: when the port is taken, or the address is not one to listen on.
+        UpRefused: when the port is in use, or the address cannot be listened on.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -48,10 +48,10 @@ def free_port() -> int:
 
 
 class FolderLock:
-    """Holds a folder for this process and those that are given its `fd`; the system frees it with them."""
+    """A lock on a folder, held by this process and those that get its `fd`; it ends with all of them."""
 
     def __init__(self, folder: Path, *, holder: str) -> None:
-        """Prepare the lock; `holder` says who holds it, for the one who is refused."""
+        """Prepare the lock; `holder` names this process in the error that another one gets."""
         self._path = folder / ".lock"
         self._holder = holder
         self.fd = -1
@@ -84,16 +84,16 @@ class FolderLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Not unlinked: a second one could then lock a file that a third can no longer see.
+        # Not unlinked: a second process could then lock a file that a third cannot see.
         os.close(self.fd)
         self.fd = -1
 
 
 class StopRequest:
-    """Takes over the signals that end a process, as a context.
+    """Handles the signals that end a process, as a context.
 
-    A handler that raised could do so between the start of a child and the moment it is known; so it only
-    takes a note, and `check` raises where nothing is half done.
+    A handler that raises could do so between the start of a child and the moment it is registered; so the
+    handler only sets a flag, and `check` raises at a safe point.
     """
 
     def __init__(self) -> None:
@@ -112,12 +112,12 @@ class StopRequest:
             signal.signal(number, handler)
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt when a stop was requested."""
+        """Raise KeyboardInterrupt if a stop was requested."""
         if self._requested:
             raise KeyboardInterrupt
 
     def on_repeat(self, action: Callable[[], None]) -> None:
-        """Call `action` from the signal handler when a stop is requested from now on."""
+        """Call `action` from the signal handler for every stop request from now on."""
         self._repeated = action
 
     def _note(self, _number: int, _frame: FrameType | None) -> None:

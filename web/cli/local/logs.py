@@ -1,4 +1,4 @@
-"""The short view of the children's logs: what a person at the console wants to see of them."""
+"""The short view of the children's logs for the console."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from rich.text import Text
 
 _OWN_LOGGERS = ("shared.", "web.", "worker.")
 _HIDDEN_PARTS = frozenset({"event", "level", "logger", "timestamp", "request_id", "exception", "stack"})
-#: Said of every checkpoint, or of every job what was already said at the start.
+#: Events that are logged for every report or every job; too many for the console.
 _ROUTINE = frozenset({"report_applied", "weights_notice"})
 _MAX_CHARACTERS = 300
 
 
 class LogView:
-    """Reads what was added to some logs since the last time, and keeps what is worth showing."""
+    """Reads new lines of some logs, and returns those worth showing."""
 
     def __init__(self) -> None:
         self._places: dict[Path, int] = {}
@@ -49,7 +49,7 @@ class LogView:
 
 
 def is_worth_showing(line: str) -> bool:
-    """Whether a line is a warning, an error, or news of our own; False for all other output."""
+    """Whether a line is a warning, an error, or an event of our own loggers; False for all other output."""
     record = _parse(line)
     if record is None or record["event"] in _ROUTINE:
         return False
@@ -62,7 +62,7 @@ def is_worth_showing(line: str) -> bool:
 
 
 def shorten(line: str) -> str:
-    """Return a line of a log as people read it: event and values; other output in plain text."""
+    """Return a log line in short form: event and values; other output as plain text."""
     record = _parse(line)
     if record is None:
         return Text.from_ansi(line).plain[:_MAX_CHARACTERS]

@@ -23,7 +23,7 @@ _STOP_SECONDS = 20
 
 
 class RedisServer:
-    """A server process that belongs to whoever started it."""
+    """A server process, as a context or between `start` and `stop`."""
 
     def __init__(self, folder: Path, *, port: int | None = None) -> None:
         self.folder = folder
@@ -44,7 +44,7 @@ class RedisServer:
         """Start the server and wait until it answers.
 
         Raises:
-            RedisUnavailable: when no server program is found, or it does not come up.
+            RedisUnavailable: when no server program is found, or it does not start.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         options = {
@@ -58,7 +58,7 @@ class RedisServer:
             "logfile": str(self.folder / "redis.log"),
         }
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
-        # A session of its own: Ctrl-C must not reach it before those who use it.
+        # A session of its own: Ctrl-C must not stop it before the processes that use it.
         self._process = subprocess.Popen([find_server(), *words], start_new_session=True)  # noqa: S603
         client = redis.Redis.from_url(self.url)
         deadline = monotonic() + _START_SECONDS
@@ -70,7 +70,7 @@ class RedisServer:
         client.close()
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """Send a signal, wait until the server has ended, and kill it if it does not."""
+        """Send a signal and wait until the server has ended; kill it if it does not end."""
         if self._process is None:
             return
         self._process.send_signal(number)
@@ -127,7 +127,7 @@ def _free_port() -> int:
 
 
 class RedisChild:
-    """A `RedisServer` that is watched like every other process; its port stays the same over restarts."""
+    """A `RedisServer` that is supervised like every other child; its port stays the same over restarts."""
 
     def __init__(self, server: RedisServer, program: Program) -> None:
         self.program = program
@@ -157,7 +157,7 @@ class RedisChild:
         found, status = _reap(pid)
         if found == 0:
             return None
-        self._server.stop()  # only forgets it: there is nothing left to signal
+        self._server.stop()  # only clears its state: the process has ended
         return os.waitstatus_to_exitcode(status)
 
     def send(self, number: signal.Signals) -> None:

@@ -1,4 +1,4 @@
-"""The whole service on this machine: Redis, web, control and workers, as `up` and `demo` run it."""
+"""The whole service on this machine for `up` and `demo`: Redis, web, control and workers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from web.cli.local.redis_server import RedisChild, RedisServer
 from web.cli.local.supervisor import Supervisor
 from web.cli.output import Output, StartFailed
 
-#: Exit codes of a worker that is not started again: it was drained, or it would be no use.
+#: Exit codes of a worker that is not restarted: it was drained, or a restart would fail again.
 _DRAINED, _WRONG_SETTINGS, _NO_WEIGHTS = 0, 2, 3
 
 _LOOK_SECONDS = 0.1
@@ -35,7 +35,7 @@ _STAGES = {"redis": 0, "web": 1, "control": 2, "worker": 3}
 
 
 class Stack:
-    """A service, as a context: entering starts it and waits until it answers, leaving stops all of it."""
+    """A service, as a context: entering starts it and waits until it answers, leaving stops it."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Stack:
         self._started_at: datetime = utc_now()
 
     def __enter__(self) -> Stack:
-        """Start all.
+        """Start the service.
 
         Raises:
             UpRefused: before anything is started, when the folder or the port is in use.
@@ -79,7 +79,7 @@ class Stack:
         self._exits.close()
 
     def tick(self) -> None:
-        """Look after the processes; raise KeyboardInterrupt once a stop is requested."""
+        """Check the processes once; raise KeyboardInterrupt if a stop was requested."""
         self._supervisor.tick()
         self._say_if_no_worker_is_left()
         if self._view is not None:
@@ -88,7 +88,7 @@ class Stack:
         self._stop_request.check()
 
     def wait_for_worker(self) -> WorkerBeat | None:
-        """Return the first worker of ours that is alive; None when none can be, or 3 minutes are over."""
+        """Return the first of our workers with a loaded engine; None if all ended, or after 3 minutes."""
         registry = WorkerRegistry(connect_redis(self.settings), worker_seconds=self.settings.worker_seconds)
         deadline = monotonic() + _WORKER_SECONDS
         while monotonic() < deadline and not self._is_without_workers():
@@ -98,7 +98,7 @@ class Stack:
             except RedisUnavailable:
                 beats = []
             for beat in beats:
-                # One of an earlier time is still in Redis for some seconds; a new one still loads its engine.
+                # A worker of an earlier run stays in Redis for seconds; a new one first loads its engine.
                 if beat.started_at >= self._started_at and beat.state is not WorkerState.STARTING:
                     return beat
             sleep(_LOOK_SECONDS)
@@ -110,7 +110,7 @@ class Stack:
         return "\n".join(f"  {self._log(name)}:{self._supervisor.tail(name)}" for name in names)
 
     def _is_without_workers(self) -> bool:
-        """Whether every worker has ended for good; False when none was wanted."""
+        """Whether every worker has ended for good; False when none was started."""
         return bool(self._worker_names) and set(self._worker_names) <= set(self._supervisor.given_up)
 
     def _say_if_no_worker_is_left(self) -> None:

@@ -1,7 +1,7 @@
-"""The supervisor: starts processes in order, starts again what ends by itself, stops all in order.
+"""The supervisor: starts processes in order, restarts those that end by themselves, stops all in order.
 
-One thread, no callbacks: `tick` looks at every child, and whoever holds the supervisor calls it a few times a
-second. A process is only ever started or stopped in `tick`, `start` and `stop`.
+One thread, no callbacks: `tick` checks every child, and its owner calls it a few times a second. Processes
+are started and stopped only in `tick`, `start` and `stop`.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class Supervisor:
 
     @property
     def given_up(self) -> dict[str, int]:
-        """The children that will not be started again, with their exit codes."""
+        """The children that will not be restarted, with their exit codes."""
         return dict(self._given_up)
 
     def settle(self) -> None:
-        """Say that the start is over: from now on a required child that ends is started again too."""
+        """Note that the start is over: from now on a required child that ends is restarted, too."""
         self._settled = True
 
     def hurry(self) -> None:
@@ -56,7 +56,7 @@ class Supervisor:
             self._guard.add(child.pid, stage=child.program.stage, grace_seconds=child.program.grace_seconds)
 
     def tick(self) -> None:
-        """Look at every child: note the endings, start again what is due.
+        """Check every child: note those that have ended, restart those that are due.
 
         Raises:
             StartFailed: when a required child ended before the start was over.
@@ -101,7 +101,7 @@ class Supervisor:
             raise StartFailed(f"{what}. The end of {child.program.log}:{self.tail(name)}")
         if decision.delay_seconds is None:
             self._given_up[name] = code
-            # With 0 it did as it was asked, and has nothing to explain.
+            # With 0 it ended on request, and its log explains nothing.
             why = f" It said:{self.tail(name)}" if code else ""
             self._say(f"{what}; it is not started again.{why}")
             return
