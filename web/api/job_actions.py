@@ -99,9 +99,7 @@ def resume(job_id: str) -> Response:
 def retry(job_id: str) -> Response:
     """Try a job again that failed, expired or was canceled: from its last checkpoint, or from zero."""
     body = read_body(RetryBody)
-    actions.retry_job(
-        get_backend(), job_id, caller=current_caller(), now=utc_now(), from_zero=body.start == "zero"
-    )
+    actions.retry_job(get_backend(), job_id, body, caller=current_caller(), now=utc_now())
     return _answer(job_id)
 
 
@@ -123,12 +121,7 @@ def extend(job_id: str) -> Response:
 
     def act(note_key: NoteKey) -> str:
         actions.extend_job(
-            get_backend(),
-            job_id,
-            caller=current_caller(),
-            now=utc_now(),
-            steps=body.steps,
-            note_key=note_key,
+            get_backend(), job_id, body, caller=current_caller(), now=utc_now(), note_key=note_key
         )
         return job_id
 

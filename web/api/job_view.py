@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flask import Response
+from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from shared.errors import NotFound
@@ -40,7 +41,7 @@ from web.db.models import Asset, Job
 from web.jobs.estimates import QueueState, no_start_reason, seconds_ahead
 from web.jobs.queries import count_with_workers, get_job, get_version, queue_positions, recent_run_seconds
 from web.jobs.retention import expires_at
-from web.jobs.states import REUSED, Trigger, is_legal
+from web.jobs.states import REQUESTS, REUSED, is_legal
 from web.jobs.watch import JobWatch
 from web.services import Services
 
@@ -180,11 +181,14 @@ def _metrics(job: Job) -> MetricsOut:
     )
 
 
-def _urls(job: Job, live: LiveProgress | None) -> UrlsOut:
-    def legal(trigger: Trigger) -> str | None:
-        return job_url(job.id, trigger.value) if is_legal(job.job_status, trigger) else None
-
-    has_checkpoints = may_have_checkpoints(job)
+def _urls(job: Job, live: LiveProgress | None) -> BaseModel:
+    asked = {
+        trigger.value: job_url(job.id, trigger.value) if is_legal(job.job_status, trigger) else None
+        for trigger in REQUESTS
+    }
+    asked |= {"fork": job_url(job.id, "fork"), "delete": job_url(job.id) if job.job_status.is_final else None}
+    if not may_have_checkpoints(job):
+        asked |= {"extend": None, "fork": None}
     return UrlsOut(
         self=job_url(job.id),
         events=job_url(job.id, "events"),
@@ -193,13 +197,7 @@ def _urls(job: Job, live: LiveProgress | None) -> UrlsOut:
         output=job_url(job.id, "output") if job.outputs else None,
         checkpoints=job_url(job.id, "checkpoints"),
         attempts=job_url(job.id, "attempts"),
-        cancel=legal(Trigger.CANCEL),
-        pause=legal(Trigger.PAUSE),
-        resume=legal(Trigger.RESUME),
-        retry=legal(Trigger.RETRY),
-        extend=legal(Trigger.EXTEND) if has_checkpoints else None,
-        fork=job_url(job.id, "fork") if has_checkpoints else None,
-        delete=job_url(job.id) if job.job_status.is_final else None,
+        **asked,
     )
 
 

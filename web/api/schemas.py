@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, Field, PlainSerializer, WithJsonSchema, create_model
 
 from shared.clock import to_rfc3339
 from shared.redis.workers import WorkerState
 from shared.status import JobStatus
 from web.jobs.estimates import Forecast, run_message, wait_message
+from web.jobs.states import REQUESTS
 
 Moment = Annotated[
     datetime,
@@ -137,7 +138,7 @@ class MetricsOut(BaseModel):
     gpu_peak_bytes: int | None
 
 
-class UrlsOut(BaseModel):
+class _UrlsOut(BaseModel):
     """Where to go from here; null is a transition not legal now, or an output not there yet."""
 
     self: str
@@ -149,13 +150,12 @@ class UrlsOut(BaseModel):
     output: str | None
     checkpoints: str
     attempts: str
-    cancel: str | None
-    pause: str | None
-    resume: str | None
-    retry: str | None
-    extend: str | None
-    fork: str | None = Field(description="null as well while no checkpoint can exist")
-    delete: str | None = Field(description="For DELETE: the job itself, once it has ended")
+
+
+_ACTION_URLS: dict[str, Any] = {trigger.value: (str | None, ...) for trigger in REQUESTS}
+_ACTION_URLS["fork"] = (str | None, Field(description="null as well while no checkpoint can exist"))
+_ACTION_URLS["delete"] = (str | None, Field(description="For DELETE: the job itself, once it has ended"))
+UrlsOut = create_model("UrlsOut", __base__=_UrlsOut, __doc__=_UrlsOut.__doc__, **_ACTION_URLS)
 
 
 class OriginOut(BaseModel):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
 
+from pydantic import BaseModel
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
@@ -27,6 +29,7 @@ from shared.status import JobStatus
 from shared.storage.layout import job_folder
 from web.backend import Backend
 from web.db.models import Job, JobCheckpoint
+from web.jobs.fields import ExtendBody, RetryBody
 from web.jobs.forking import find_kept
 from web.jobs.idempotency import NoteKey, note_no_key
 from web.jobs.queries import get_job
@@ -180,6 +183,18 @@ def _requeued(job: Job, now: datetime) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class Action:
+    """What a caller may ask of a job by a name; `act` takes the body after the job's id, if there is one."""
+
+    act: Callable[..., None]
+    body: type[BaseModel] | None = None
+
+    def run(self, backend: Backend, job_id: str, body: object, *, caller: str, now: datetime) -> None:
+        """Carry it out; `body` is an instance of the model, or nothing."""
+        self.act(backend, job_id, *([] if self.body is None else [body]), caller=caller, now=now)
+
+
 def cancel_job(backend: Backend, job_id: str, *, caller: str, now: datetime) -> None:
     """Cancel a caller's job.
 
@@ -203,19 +218,19 @@ def resume_job(backend: Backend, job_id: str, *, caller: str, now: datetime) -> 
     _change_job(backend, job_id, partial(write_resume, now=now), caller=caller)
 
 
-def retry_job(backend: Backend, job_id: str, *, caller: str, now: datetime, from_zero: bool) -> None:
+def retry_job(backend: Backend, job_id: str, body: RetryBody, *, caller: str, now: datetime) -> None:
     """Queue a caller's job again that did not succeed."""
-    write = partial(write_retry, now=now, from_zero=from_zero)
+    write = partial(write_retry, now=now, from_zero=body.start == "zero")
     _change_job(backend, job_id, write, caller=caller)
 
 
 def extend_job(
     backend: Backend,
     job_id: str,
+    body: ExtendBody,
     *,
     caller: str,
     now: datetime,
-    steps: int,
     note_key: NoteKey = note_no_key,
 ) -> None:
     """Queue a caller's succeeded job for more steps.
@@ -232,7 +247,7 @@ def extend_job(
         find_kept(backend, job, job.step)
 
     def write(session: Session, job: Job) -> None:
-        write_extend(session, job, steps=steps, now=now)
+        write_extend(session, job, steps=body.steps, now=now)
         note_key(session, job.id)
 
     _change_job(backend, job_id, write, caller=caller)
@@ -252,6 +267,16 @@ def delete_job(backend: Backend, job_id: str, *, caller: str) -> None:
     except (StorageUnavailable, ArtifactMissing) as error:
         _log.warning("files_left", job_id=job_id, detail=error.detail)
     _log.info("job_deleted", job_id=job_id)
+
+
+#: By the name that API, pages and command line call it; deleting and forking are asked for otherwise.
+ACTIONS: Mapping[str, Action] = {
+    "cancel": Action(cancel_job),
+    "pause": Action(pause_job),
+    "resume": Action(resume_job),
+    "retry": Action(retry_job, RetryBody),
+    "extend": Action(extend_job, ExtendBody),
+}
 
 
 def decide_flag(before: JobStatus, flag: Flag | None) -> Flag | None:

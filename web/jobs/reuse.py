@@ -128,7 +128,7 @@ def _versions(row: Row[Any]) -> tuple[object, object]:
 
 
 @dataclass(frozen=True)
-class Placement:
+class ReuseDecision:
     """The decision about reuse for a job that is about to be added under `job_id`.
 
     `outputs` are copies of those of the finished job `leader`, already in the new job's folder.
@@ -165,7 +165,7 @@ class Placement:
 
 
 @contextmanager
-def place_job(backend: Backend, work: str, *, caller: str, reuse: bool) -> Iterator[Placement]:
+def decide_reuse(backend: Backend, work: str, *, caller: str, reuse: bool) -> Iterator[ReuseDecision]:
     """Decide whether a new job reuses a result; the caller writes its row inside the block.
 
     Files are copied before any transaction begins, and are removed when the block ends with an error. A
@@ -174,30 +174,30 @@ def place_job(backend: Backend, work: str, *, caller: str, reuse: bool) -> Itera
     Raises:
         DatabaseUnavailable: when the database cannot be asked.
     """
-    placement = Placement(new_id(), work, caller, reuse)
+    decision = ReuseDecision(new_id(), work, caller, reuse)
     if reuse:
-        placement = _find_result(backend, placement)
+        decision = _find_result(backend, decision)
     try:
-        yield placement
+        yield decision
     except BaseException:
-        if placement.outputs:
-            _remove(backend.storage, placement.job_id)
+        if decision.outputs:
+            _remove(backend.storage, decision.job_id)
         raise
 
 
-def _find_result(backend: Backend, placement: Placement) -> Placement:
+def _find_result(backend: Backend, decision: ReuseDecision) -> ReuseDecision:
     with backend.database.read() as session:
-        leader = find_finished(session, placement.work, caller=placement.caller)
+        leader = find_finished(session, decision.work, caller=decision.caller)
     if leader is None:
-        return placement
-    job_id, work, caller = placement.job_id, placement.work, placement.caller
+        return decision
+    job_id, work, caller = decision.job_id, decision.work, decision.caller
     try:
         outputs = tuple(copy_outputs(backend.storage, leader, job_id, _FIRST_ATTEMPT))
     except (ArtifactMissing, ArtifactCorrupt, StorageUnavailable) as error:
         _log.warning("result_not_reused", job_id=job_id, leader_id=leader.id, detail=error.detail)
         _remove(backend.storage, job_id)
-        return Placement(job_id, work, caller, reuse=True, passed_over_id=leader.id)
-    return Placement(job_id, work, caller, reuse=True, leader=leader, outputs=outputs)
+        return ReuseDecision(job_id, work, caller, reuse=True, passed_over_id=leader.id)
+    return ReuseDecision(job_id, work, caller, reuse=True, leader=leader, outputs=outputs)
 
 
 def _remove(store: ArtifactStore, job_id: str) -> None:

@@ -93,7 +93,7 @@ TRANSITIONS: dict[tuple[JobStatus, Trigger], JobStatus] = {
 
 
 #: The requests that are triggers. A fork changes nothing in its parent, so it is not one.
-_REQUESTS = (Trigger.CANCEL, Trigger.PAUSE, Trigger.RESUME, Trigger.RETRY, Trigger.EXTEND)
+REQUESTS = (Trigger.CANCEL, Trigger.PAUSE, Trigger.RESUME, Trigger.RETRY, Trigger.EXTEND)
 
 
 def is_legal(status: JobStatus, trigger: Trigger) -> bool:
@@ -103,7 +103,7 @@ def is_legal(status: JobStatus, trigger: Trigger) -> bool:
 
 def allowed_requests(status: JobStatus) -> list[str]:
     """Return the requests that are allowed in this status, by their names in API and command line."""
-    asked = [trigger.value for trigger in _REQUESTS if is_legal(status, trigger)]
+    asked = [trigger.value for trigger in REQUESTS if is_legal(status, trigger)]
     return [*asked, "fork", *(["delete"] if status.is_final else [])]
 
 

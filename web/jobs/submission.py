@@ -26,7 +26,7 @@ from web.db.models import Asset
 from web.jobs.fields import SubmitFields
 from web.jobs.idempotency import NoteKey, note_no_key
 from web.jobs.queries import add_job
-from web.jobs.reuse import place_job, work_sha256
+from web.jobs.reuse import decide_reuse, work_sha256
 
 PARTS = ("content", "style")
 #: Working sizes in pixels, (width, height), by part.
@@ -88,7 +88,7 @@ def submit(
         work = work_sha256(
             content_sha256=taken.hashes["content"], style_sha256=taken.hashes["style"], options=options
         )
-        with place_job(backend, work, caller=caller, reuse=fields.reuse) as placement:
+        with decide_reuse(backend, work, caller=caller, reuse=fields.reuse) as decision:
             with backend.database.write() as session:
                 assets = taken.rows(session, request, caller=caller, now=now)
                 job = add_job(
@@ -101,11 +101,11 @@ def submit(
                     labels=fields.labels,
                     max_attempts=backend.settings.max_attempts,
                     now=now,
-                    extra=fields.deadline_columns(now) | placement.columns(session),
+                    extra=fields.deadline_columns(now) | decision.columns(session),
                 )
-                placement.settle(session, job, now=now)
-                note_key(session, placement.job_id)
-            return placement.job_id
+                decision.settle(session, job, now=now)
+                note_key(session, decision.job_id)
+            return decision.job_id
 
 
 @dataclass(frozen=True)

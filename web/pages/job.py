@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from flask import Blueprint, Response, request
@@ -28,10 +27,9 @@ from shared.texts import field_schemas, read_texts
 from web.api.http import check_values
 from web.api.job_view import read_view
 from web.api.problems import status_of
-from web.backend import Backend
 from web.db.models import Job, JobAttempt, JobCheckpoint, JobEvent
-from web.jobs import actions
-from web.jobs.fields import ExtendBody, ForkBody, RetryBody
+from web.jobs.actions import ACTIONS, delete_job
+from web.jobs.fields import ForkBody
 from web.jobs.forking import fork_job
 from web.jobs.queries import get_job
 from web.jobs.states import PAUSING
@@ -58,11 +56,13 @@ from web.pages.option_fields import PRESET, OptionField, option_fields, option_t
 from web.security import current_caller
 from web.services import Services, get_backend, get_services
 
+job_page = Blueprint("job_page", __name__, url_prefix="/jobs/<job_id>")
+_ACTION_NAMES = (*ACTIONS, "fork", "delete")
 #: A fork has the working size of its checkpoint.
 _FIXED = {PRESET, "size"}
 _USUAL_EXTENSION = 50
-#: Action → the fields of its body that its form lets people type, beside the options.
-_INPUTS = {"extend": ("steps",), "fork": ("step", "name")}
+#: What the form of a fork lets people type, beside the options.
+_FORK_INPUTS = ("step", "name")
 #: A history this long is not read to its end by anybody; the newest part counts.
 _MOST_EVENTS = 500
 
@@ -98,8 +98,13 @@ def refusal_of(action: str, error: AtelierError, typed: Mapping[str, str]) -> Re
 
 def form_pointers(action: str) -> list[str]:
     """Return where the form of an action can show a fault: at what is typed."""
-    options = [entry.pointer for entry in fork_fields()] if action == "fork" else []
-    return [*(f"/{name}" for name in _INPUTS.get(action, ())), *options]
+    if action == "fork":
+        return [*(f"/{name}" for name in _FORK_INPUTS), *(entry.pointer for entry in fork_fields())]
+    kind = ACTIONS[action].body if action in ACTIONS else None
+    # What is chosen by a button has no place of its own.
+    return (
+        [f"/{name}" for name, schema in field_schemas(kind).items() if "enum" not in schema] if kind else []
+    )
 
 
 def fork_fields() -> list[OptionField]:
@@ -107,14 +112,17 @@ def fork_fields() -> list[OptionField]:
     return [entry for entry in option_fields() if entry.name not in _FIXED]
 
 
-def read_retry(sent: Mapping[str, str]) -> RetryBody:
-    """Return how to retry; raises `MalformedRequest` when it is not known."""
-    return check_values(RetryBody, {"from": sent["from"]} if "from" in sent else {})
+def read_action(action: str, sent: Mapping[str, str]) -> BaseModel | None:
+    """Return the body of an action as its form has it, None if it takes none.
 
-
-def read_extend(sent: Mapping[str, str]) -> ExtendBody:
-    """Return how many steps more; raises `MalformedRequest` naming the field."""
-    return check_values(ExtendBody, _typed(ExtendBody, "extend", sent))
+    Raises:
+        MalformedRequest, MissingPart: naming the fields.
+    """
+    kind = ACTIONS[action].body
+    if kind is None:
+        return None
+    texts = {name: text for name in field_schemas(kind) if (text := sent.get(name, "").strip())}
+    return check_values(kind, read_texts(kind, texts))
 
 
 def read_fork(sent: Mapping[str, str], parent: Mapping[str, Any]) -> ForkBody:
@@ -124,10 +132,10 @@ def read_fork(sent: Mapping[str, str], parent: Mapping[str, Any]) -> ForkBody:
         MalformedRequest, MissingPart: naming the fields.
     """
     fields = fork_fields()
-    texts = {entry.name: sent.get(entry.input_name, "") for entry in fields}
-    given = option_values(fields, texts)
+    texts = {name: text for name in _FORK_INPUTS if (text := sent.get(name, "").strip())}
+    given = option_values(fields, {entry.name: sent.get(entry.input_name, "") for entry in fields})
     options = {name: value for name, value in given.items() if value != parent.get(name)}
-    return check_values(ForkBody, {**_typed(ForkBody, "fork", sent), "options": options})
+    return check_values(ForkBody, {**read_texts(ForkBody, texts), "options": options})
 
 
 def extension_room(steps: int) -> int:
@@ -147,11 +155,6 @@ def usual_fork_steps(steps: int, step: int) -> int:
 
 def _most_steps() -> int:
     return int(field_schemas(StyleOptions)["steps"]["maximum"])
-
-
-def _typed(kind: type[BaseModel], action: str, sent: Mapping[str, str]) -> dict[str, object]:
-    """Return what was typed into the form of an action, as its body takes it; what is empty is not given."""
-    return read_texts(kind, {name: text for name in _INPUTS[action] if (text := sent.get(name, "").strip())})
 
 
 @dataclass(frozen=True)
@@ -241,12 +244,6 @@ def _preview_attempt(storage: ArtifactStore, job: Job) -> int | None:
     return None
 
 
-job_page = Blueprint("job_page", __name__, url_prefix="/jobs/<job_id>")
-
-#: Carries an action out, and returns where to go then.
-Act = Callable[[Backend, str, str, datetime], str]
-
-
 @job_page.get("")
 def show(job_id: str) -> Response:
     """Show the page; `step` asks for the checkpoint of a step, `view` for another picture."""
@@ -256,10 +253,11 @@ def show(job_id: str) -> Response:
 @job_page.post("/<action>")
 def act(job_id: str, action: str) -> Response:
     """Do what a form asks for and go to the page that shows it; refused, show why, with what was typed."""
-    if action not in _ACTS:
-        raise NotFound(f"'{action}' is nothing that can be asked of a job; known are {', '.join(_ACTS)}")
+    if action not in _ACTION_NAMES:
+        known = ", ".join(_ACTION_NAMES)
+        raise NotFound(f"'{action}' is nothing that can be asked of a job; known are {known}")
     try:
-        target = _ACTS[action](get_backend(), job_id, current_caller(), utc_now())
+        target = _carry_out(action, job_id)
     except NotFound:
         raise  # the job itself is not there
     except (Refusal, ServiceError, StaleJob) as error:
@@ -270,7 +268,7 @@ def act(job_id: str, action: str) -> Response:
 @job_page.get("/<action>")
 def go_back(job_id: str, action: str) -> Response:
     """Lead from the address of a form, which a reload asks for, to the page."""
-    if action not in _ACTS:
+    if action not in _ACTION_NAMES:
         raise NotFound(f"there is nothing at {request.path}")
     return Response(status=303, headers={"Location": _path(job_id)})
 
@@ -323,53 +321,19 @@ def _fork_values(options: Iterable[OptionLine], steps: int, step: int | None) ->
     return values | {"steps": str(usual_fork_steps(steps, step or 0))}
 
 
-def _cancel(backend: Backend, job_id: str, caller: str, now: datetime) -> str:
-    actions.cancel_job(backend, job_id, caller=caller, now=now)
+def _carry_out(action: str, job_id: str) -> str:
+    """Carry an action out as its form says, and return where to go then."""
+    backend, caller, now = get_backend(), current_caller(), utc_now()
+    if action == "delete":
+        delete_job(backend, job_id, caller=caller)
+        return "/?note=deleted"
+    if action == "fork":
+        with backend.database.read() as session:
+            parent = get_job(session, job_id, caller=caller)
+        body = read_fork(request.form, parent.options)
+        return _path(fork_job(backend, job_id, body, caller=caller, now=now))
+    ACTIONS[action].run(backend, job_id, read_action(action, request.form), caller=caller, now=now)
     return _path(job_id)
-
-
-def _pause(backend: Backend, job_id: str, caller: str, now: datetime) -> str:
-    actions.pause_job(backend, job_id, caller=caller, now=now)
-    return _path(job_id)
-
-
-def _resume(backend: Backend, job_id: str, caller: str, now: datetime) -> str:
-    actions.resume_job(backend, job_id, caller=caller, now=now)
-    return _path(job_id)
-
-
-def _retry(backend: Backend, job_id: str, caller: str, now: datetime) -> str:
-    body = read_retry(request.form)
-    actions.retry_job(backend, job_id, caller=caller, now=now, from_zero=body.start == "zero")
-    return _path(job_id)
-
-
-def _extend(backend: Backend, job_id: str, caller: str, now: datetime) -> str:
-    body = read_extend(request.form)
-    actions.extend_job(backend, job_id, caller=caller, now=now, steps=body.steps)
-    return _path(job_id)
-
-
-def _fork(backend: Backend, job_id: str, caller: str, now: datetime) -> str:
-    with backend.database.read() as session:
-        parent = get_job(session, job_id, caller=caller)
-    return _path(fork_job(backend, job_id, read_fork(request.form, parent.options), caller=caller, now=now))
-
-
-def _delete(backend: Backend, job_id: str, caller: str, now: datetime) -> str:  # noqa: ARG001 - an Act
-    actions.delete_job(backend, job_id, caller=caller)
-    return "/?note=deleted"
-
-
-_ACTS: dict[str, Act] = {
-    "cancel": _cancel,
-    "pause": _pause,
-    "resume": _resume,
-    "retry": _retry,
-    "extend": _extend,
-    "fork": _fork,
-    "delete": _delete,
-}
 
 
 def _path(job_id: str) -> str:

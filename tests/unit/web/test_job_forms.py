@@ -10,9 +10,8 @@ from web.pages.job import (
     extension_room,
     fork_fields,
     option_lines,
-    read_extend,
+    read_action,
     read_fork,
-    read_retry,
     refusal_of,
     usual_extension,
     usual_fork_steps,
@@ -24,19 +23,22 @@ BOLD = StyleOptions(preset="bold")
 
 
 def test_retry_from_a_checkpoint_unless_from_zero():
-    assert (read_retry({}).start, read_retry({"from": "zero"}).start) == ("checkpoint", "zero")
+    assert (read_action("retry", {}).start, read_action("retry", {"from": "zero"}).start) == (
+        "checkpoint",
+        "zero",
+    )
     with pytest.raises(MalformedRequest):
-        read_retry({"from": "step 3"})
+        read_action("retry", {"from": "step 3"})
 
 
 def test_extend_takes_whole_numbers_and_names_what_is_none():
-    assert read_extend({"steps": " 50 "}).steps == 50
+    assert read_action("extend", {"steps": " 50 "}).steps == 50
     for text, pointer in (("5.5", "/steps"), ("many", "/steps"), ("0", "/steps"), ("-3", "/steps")):
         with pytest.raises(MalformedRequest) as refused:
-            read_extend({"steps": text})
+            read_action("extend", {"steps": text})
         assert [fault.pointer for fault in refused.value.faults] == [pointer]
     with pytest.raises(MissingPart):
-        read_extend({"steps": " "})
+        read_action("extend", {"steps": " "})
 
 
 def test_a_fork_says_only_what_is_another_than_the_parents():
