@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from web.assets.uploads import MAX_NAME_CHARS, is_printable
+from web.db.models import Job
 
 MAX_LABEL_KEY_CHARS = 63
 MAX_LABEL_VALUE_CHARS = 255
@@ -54,6 +55,13 @@ class JobFields(BaseModel):
             "queue_deadline": None if wait is None else now + timedelta(seconds=wait),
             "run_timeout_seconds": self.run_timeout_seconds,
         }
+
+
+def timeouts_of(job: Job) -> dict[str, float]:
+    """Return in seconds what a job was given of its fields' timeouts: the reverse of `deadline_columns`."""
+    wait = None if job.queue_deadline is None else (job.queue_deadline - job.created_at).total_seconds()
+    seconds = {"queue_timeout_seconds": wait, "run_timeout_seconds": job.run_timeout_seconds}
+    return {name: value for name, value in seconds.items() if value is not None}
 
 
 class SubmitFields(JobFields):

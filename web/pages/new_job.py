@@ -31,7 +31,7 @@ from web.api.schemas import estimate_out
 from web.assets.uploads import get_asset
 from web.db.models import Asset, Job
 from web.jobs.estimates import make_forecast
-from web.jobs.fields import MAX_LABEL_KEY_CHARS, MAX_LABEL_VALUE_CHARS, SubmitFields
+from web.jobs.fields import MAX_LABEL_KEY_CHARS, MAX_LABEL_VALUE_CHARS, SubmitFields, timeouts_of
 from web.jobs.queries import get_job
 from web.jobs.submission import PARTS, JobRequest, KnownAsset, submit
 from web.pages.layout import page
@@ -267,15 +267,13 @@ def form_of_job(job: Job) -> NewForm:
     asked = str(job.options.get(PRESET))
     preset = asked if asked in PRESETS else _DEFAULT_PRESET
     same = preset_values(preset)
-    wait = None if job.queue_deadline is None else (job.queue_deadline - job.created_at).total_seconds()
-    seconds = {"queue_timeout_seconds": wait, "run_timeout_seconds": job.run_timeout_seconds}
     given = {name: value for name, value in job.options.items() if name in same and value != same[name]}
     return NewForm(
         preset=preset,
         options=option_texts(given),
         name=job.name,
         labels=tuple((label.key, label.value) for label in job.labels),
-        timeouts={name: f"{value:g}" for name, value in seconds.items() if value is not None},
+        timeouts={name: f"{seconds:g}" for name, seconds in timeouts_of(job).items()},
         asset_ids={"content": job.content_asset_id, "style": job.style_asset_id},
     )
 
