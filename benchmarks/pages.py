@@ -89,7 +89,9 @@ def _measure(client: FlaskClient, job_id: str, requests: int) -> list[Row]:
         "`/jobs/{id}`": f"/jobs/{job_id}",
         "`/new`": "/new",
         "`/workers`": "/workers",
-        "GET `/api/v1/jobs`, as the gallery polls": "/api/v1/jobs?page_size=24&counts=true",
+        "`/parts/jobs`, as an open gallery asks": "/parts/jobs",
+        "`/parts/workers`, as the open page of workers asks": "/parts/workers",
+        "GET `/api/v1/jobs`, with counts": "/api/v1/jobs?page_size=24&counts=true",
         "GET `/api/v1/jobs?page_size=200`": "/api/v1/jobs?page_size=200",
         "GET `/api/v1/jobs/{id}`": f"/api/v1/jobs/{job_id}",
     }

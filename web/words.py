@@ -1,4 +1,7 @@
-"""Numbers in people's words: spans of time, sizes of files. `static/js/words.js` says the same."""
+"""Numbers in people's words: spans of time, ages, sizes of files.
+
+`static/js/words.js` says the same of what changes in an open page; tests/golden/words.json holds both.
+"""
 
 from __future__ import annotations
 

@@ -42,8 +42,7 @@ def test_cards_follow_their_jobs(site: Site, workshop: Workshop, visitor: Visito
     assert page.evaluate("window.layoutShift") < 0.01
 
 
-def test_what_the_page_says_later_is_what_it_said_first(site: Site, workshop: Workshop, visitor: Visitor):
-    """The server's words and the module's are the same: the first poll changes nothing."""
+def jobs_of_all_kinds(site: Site, workshop: Workshop) -> None:
     workshop.connect()
     made = [
         site.submit(name=name, labels={"a": "b"} if name else {})["id"]
@@ -59,27 +58,114 @@ def test_what_the_page_says_later_is_what_it_said_first(site: Site, workshop: Wo
     workshop.succeed(made[3])
     workshop.progress(made[4], 30)
     workshop.cancel(made[5], 20)
+
+
+def cards_without_ages(page: Page) -> list[str]:
+    html = page.locator(".gallery > li").evaluate_all("(all) => all.map((item) => item.outerHTML)")
+    return [re.sub(r"just now|\d+ s ago", "", text) for text in html]
+
+
+def test_what_the_page_says_later_is_what_it_said_first(site: Site, workshop: Workshop, visitor: Visitor):
+    site.submit(name="first")
+    live = visitor.open(site.url)
+    jobs_of_all_kinds(site, workshop)
+    live.get_by_role("button", name="8 new jobs").click()
     page = visitor.open(site.url)
-    gallery = page.locator("[data-gallery]")
-    before = gallery.evaluate("(list) => [...list.children].map((item) => item.outerHTML)")
+    before = cards_without_ages(page)
+    # A card that has come later is like one that was there from the start.
+    with live.expect_response("**/parts/jobs"):
+        pass
+    assert len(before) == 9
+    assert cards_without_ages(live) == before
+    # And what is asked for again changes nothing: no element is another one.
+    page.evaluate("for (const node of document.querySelectorAll('.gallery *')) node.isTheSame = true")
+    with page.expect_response("**/parts/jobs") as told:
+        pass
+    assert told.value.status == 304 or told.value.ok
+    with page.expect_response("**/parts/jobs"):
+        pass
+    assert cards_without_ages(page) == before
+    assert page.evaluate("[...document.querySelectorAll('.gallery *')].every((node) => node.isTheSame)")
+
+
+def test_only_what_differs_is_touched(site: Site, workshop: Workshop, visitor: Visitor):
+    workshop.connect()
+    job_id = site.submit(name="Harbour", labels={"series": "town"})["id"]
+    workshop.claim(job_id)
+    workshop.progress(job_id, 10)
+    page = visitor.open(site.url)
+    page.get_by_role("link", name="series:town").focus()
+    page.evaluate("for (const node of document.querySelectorAll('.gallery *')) node.isTheSame = true")
     page.evaluate(
-        """async () => {
-          const { JobCard } = await import("/static/js/job_card.js");
-          const blank = document.querySelector("[data-blank]");
-          const list = document.querySelector("[data-gallery]");
-          const { jobs } = await (await fetch(list.dataset.list)).json();
-          const of = (item) => jobs.find((job) => job.id === item.dataset.job);
-          for (const item of list.children) new JobCard(item).show(of(item));
-          list.append(...jobs.map((job) => JobCard.make(blank, job).element));
+        """() => {
+          window.unready = 0;
+          const image = document.querySelector(".cover img");
+          const look = () => (window.unready += image.complete && image.naturalWidth > 0 ? 0 : 1);
+          image.decode().then(() => new MutationObserver(look).observe(image, { attributes: true }));
         }"""
     )
-    ages = re.compile(r"just now|\d+ s ago")
-    after = gallery.evaluate("(list) => [...list.children].map((item) => item.outerHTML)")
-    plain = [ages.sub("", html) for html in after]
-    assert plain[:8] == [ages.sub("", html) for html in before]
-    # And a card made of the blank one is like one made on the server.
-    texts = gallery.locator("> li").all_inner_texts()
-    assert texts[8:] == texts[:8]
+    for step in (20, 30):
+        workshop.progress(job_id, step)
+        expect(card(page, "Harbour").get_by_role("progressbar")).to_have_attribute("value", f"0.{step // 10}")
+        expect(page.locator(".cover img")).to_have_attribute("src", re.compile(rf"v=1-{step}$"))
+    # Its bar grows, its picture is there when it takes the old one's place, and the focus is where it was.
+    assert page.evaluate("[...document.querySelectorAll('.gallery *')].every((node) => node.isTheSame)")
+    assert page.evaluate("window.unready") == 0
+    expect(page.get_by_role("link", name="series:town")).to_be_focused()
+    # Lines that come and go leave the others alone.
+    workshop.fail(job_id)
+    expect(card(page, "Harbour")).to_contain_text("Choose a smaller size.")
+    expect(page.get_by_role("link", name="series:town")).to_be_focused()
+
+
+def test_nothing_is_sent_while_nothing_is_new_and_ages_grow(site: Site, visitor: Visitor):
+    job_id = site.submit(name="Harbour")["id"]
+    site.act(job_id, "cancel")
+    page = visitor.open(site.url)
+    with page.expect_response("**/parts/jobs") as first:
+        pass
+    assert first.value.status == 200
+    page.locator(".gallery time").evaluate(
+        "(time) => (time.dateTime = new Date(Date.now() - 3 * 3_600_000).toISOString())"
+    )
+    with page.expect_response("**/parts/jobs") as second:
+        pass
+    assert second.value.status == 304
+    expect(page.locator(".gallery time")).to_have_text("3 h ago")
+
+
+def test_nobody_asks_for_a_page_that_is_hidden(site: Site, visitor: Visitor):
+    site.submit(name="Harbour")
+    page = visitor.open(site.url)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.evaluate(
+        """() => {
+          Object.defineProperty(document, "hidden", { value: true, configurable: true });
+          document.dispatchEvent(new Event("visibilitychange"));
+        }"""
+    )
+    page.wait_for_timeout(4000)
+    assert [url for url in asked if "/parts/" in url] == []
+    with page.expect_request("**/parts/jobs"):
+        page.evaluate(
+            """() => {
+              Object.defineProperty(document, "hidden", { value: false, configurable: true });
+              document.dispatchEvent(new Event("visibilitychange"));
+            }"""
+        )
+
+
+def test_a_status_without_jobs_stays_in_its_place(site: Site, workshop: Workshop, visitor: Visitor):
+    job_id = site.submit(name="Harbour")["id"]
+    page = visitor.open(site.url)
+    expect(page.get_by_role("link", name="paused", exact=False)).to_have_count(0)
+    workshop.claim(job_id)
+    workshop.pause(job_id, 10)
+    expect(page.get_by_role("link", name="paused 1")).to_be_visible()
+    site.act(job_id, "resume")
+    expect(page.get_by_role("link", name="queued 1")).to_be_visible()
+    expect(page.get_by_role("link", name="paused 0")).to_be_visible()
 
 
 def test_new_jobs_wait_until_they_are_asked_for(site: Site, workshop: Workshop, visitor: Visitor):
@@ -118,6 +204,24 @@ def test_a_job_that_leaves_the_filter_stays_and_goes_on(site: Site, workshop: Wo
     expect(page.get_by_role("link", name="queued 0")).to_be_visible()
 
 
+def test_jobs_that_left_the_filter_are_asked_for_together(site: Site, workshop: Workshop, visitor: Visitor):
+    made = [site.submit(name=name)["id"] for name in ("Harbour", "Market")]
+    page = visitor.open(f"{site.url}/?status=queued")
+    for job_id in made:
+        workshop.claim(job_id)
+    with page.expect_request("**/parts/jobs?id=*") as asked:
+        pass
+    assert [asked.value.url.count(job_id) for job_id in made] == [1, 1]
+    workshop.succeed(made[0])
+    expect(page.get_by_role("status")).to_have_text("Harbour: succeeded")
+    workshop.progress(made[1], 30)
+    expect(card(page, "Market")).to_contain_text("step 30 of 100")
+    # What has ended is left alone.
+    with page.expect_request("**/parts/jobs?id=*") as asked:
+        pass
+    assert [asked.value.url.count(job_id) for job_id in made] == [0, 1]
+
+
 def test_older_jobs_are_added_below(site: Site, workshop: Workshop, visitor: Visitor):
     made = [site.submit(name=f"Job {number:02}")["id"] for number in range(30)]
     page = visitor.open(site.url)
@@ -140,6 +244,7 @@ def test_with_the_keyboard_alone(site: Site, visitor: Visitor):
     page.keyboard.type("brück")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("name=br"))
+    expect(page.get_by_role("link", name="Brücke", exact=True)).to_be_visible()
     assert titles(page) == ["Brücke"]
     page.get_by_role("link", name="Brücke", exact=True).focus()
     page.keyboard.press("Enter")
@@ -170,7 +275,6 @@ def test_the_page_outlives_a_restart(site: Site, workshop: Workshop, visitor: Vi
 
 
 def test_a_job_deleted_elsewhere_is_said_to_be(site: Site, visitor: Visitor):
-    visitor.expects("404.*/api/v1/jobs/")
     job_id = site.submit(name="Harbour")["id"]
     site.submit(name="Other")
     page = visitor.open(site.url)

@@ -1,4 +1,4 @@
-"""A job as a card of the gallery. `static/js/job_card.js` fills the same card when the job changes."""
+"""The gallery: jobs as cards, with filters and pages; the cards alone, too, for a page that is open."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from werkzeug.datastructures import MultiDict
 from shared.clock import from_rfc3339, utc_now
 from shared.errors import MalformedRequest
 from shared.status import JobStatus
-from web.api import API_PATH
 from web.api.http import make_token, read_token
 from web.api.job_view import JobView, read_views
-from web.api.jobs import COUNTS, read_filter
-from web.api.jobs import PAGE_SIZE as PAGE_SIZE_NAME
-from web.jobs.queries import JobFilter, count_by_status, list_jobs
+from web.api.jobs import read_filter
+from web.jobs.queries import JobFilter, count_by_status, get_jobs, list_jobs
 from web.pages.job_text import job_line, job_name
-from web.pages.layout import page
+from web.pages.layout import page, parts
 from web.security import current_caller
 from web.services import get_backend
 from web.words import ago
 
+PATH = "/"
+#: Where the cards are drawn alone; with the parameters of the page, or with the ids of single jobs.
+PARTS_PATH = "/parts/jobs"
+#: Full rows of two, three, four and six cards.
+PAGE_SIZE = 24
 #: A card shows how far these are.
 _UNDER_WAY = {"running", "canceling", "paused"}
 
@@ -34,21 +37,25 @@ _UNDER_WAY = {"running", "canceling", "paused"}
 class JobCard:
     """What one card shows; `progress` is 0 to 1, or nothing; labels come with where they lead."""
 
-    id: str = ""
-    url: str = ""
-    name: str = ""
-    status: str = ""
-    line: str = ""
-    suggestion: str = ""
-    progress: float | None = None
-    thumbnail: str = ""
-    created_at: str = ""
-    age: str = ""
-    labels: tuple[tuple[str, str], ...] = ()
+    id: str
+    url: str
+    name: str
+    status: str
+    is_final: bool
+    line: str
+    suggestion: str
+    progress: float | None
+    thumbnail: str
+    created_at: str
+    age: str
+    labels: tuple[tuple[str, str], ...]
 
 
-def job_card(job: Mapping[str, Any], now: datetime) -> JobCard:
-    """Return the card of a job; `job` is as the API shows it."""
+def job_card(job: Mapping[str, Any], now: datetime | None) -> JobCard:
+    """Return the card of a job, which is as the API shows it; without `now` its age is left open.
+
+    A page that is open lets ages grow by itself: what it asks for then changes only when a job does.
+    """
     error = job["error"] if job["status"] in ("failed", "expired") else None
     labels = (f"{key}:{value}" for key, value in job["labels"].items())
     return JobCard(
@@ -56,19 +63,17 @@ def job_card(job: Mapping[str, Any], now: datetime) -> JobCard:
         url=f"/jobs/{job['id']}",
         name=job_name(job),
         status=job["status"],
+        is_final=JobStatus(job["status"]).is_final,
         line=job_line(job),
         suggestion=(error and error["suggestion"]) or "",
         progress=job["progress"]["value"] if job["status"] in _UNDER_WAY else None,
         thumbnail=job["urls"]["thumbnail"],
         created_at=job["created_at"],
-        age=ago(from_rfc3339(job["created_at"]), now),
-        labels=tuple((label, f"/?{urlencode({'label': label})}") for label in labels),
+        age=ago(from_rfc3339(job["created_at"]), now) if now else "",
+        labels=tuple((label, f"{PATH}?{urlencode({'label': label})}") for label in labels),
     )
 
 
-PATH = "/"
-#: Full rows of two, three, four and six cards.
-PAGE_SIZE = 24
 #: Those that everyone looks for; the others are offered when there are some.
 _ALWAYS_OFFERED = (JobStatus.RUNNING, JobStatus.QUEUED, JobStatus.SUCCEEDED, JobStatus.FAILED)
 _ORDER = (
@@ -116,8 +121,12 @@ def status_choices(only: JobFilter, counts: Mapping[JobStatus, int]) -> list[Sta
 
 def page_url(only: JobFilter, **more: str | None) -> str:
     """Return the address of the page with these filters; `more` are further parameters, None is none."""
+    return _address(PATH, only, more)
+
+
+def _address(path: str, only: JobFilter, more: Mapping[str, str | None]) -> str:
     query = filter_query(only) + [(name, value) for name, value in more.items() if value is not None]
-    return f"{PATH}?{urlencode(query)}" if query else PATH
+    return f"{path}?{urlencode(query)}" if query else path
 
 
 def filter_query(only: JobFilter) -> list[tuple[str, str]]:
@@ -150,18 +159,32 @@ def label_choices(only: JobFilter) -> list[tuple[str, str]]:
 jobs_page = Blueprint("jobs_page", __name__)
 
 
-@jobs_page.get("/")
+@jobs_page.get(PATH)
 def index() -> Response:
     """Show the page."""
-    # A form sends its empty fields, too.
-    given = MultiDict((name, text.strip()) for name, text in request.args.items(multi=True) if text.strip())
+    given = _given()
     try:
         only = read_filter(given)
     except MalformedRequest as error:
         return _refusal(given, error)
-    token, newer_than = given.get("page_token"), given.get("newer_than")
-    shown, older_than, has_older = _read_page(only, read_token(token, only) if token else None, newer_than)
-    return _show(only, shown, older_than=older_than, has_older=has_older)
+    return page("jobs.html", **_values(only, given, now=utc_now()))
+
+
+@jobs_page.get(PARTS_PATH)
+def draw_parts() -> Response:
+    """Draw anew what a page that is open shows of jobs: its cards and counts, or the cards of single jobs."""
+    given = _given()
+    if ids := given.getlist("id"):
+        cards = [job_card(view.data, None) for view in _read_singly(ids)]
+        return parts("parts/gallery.html", cards=cards)
+    return parts(
+        "parts/status_choices.html", "parts/gallery.html", **_values(read_filter(given), given, now=None)
+    )
+
+
+def _given() -> MultiDict[str, str]:
+    # A form sends its empty fields, too.
+    return MultiDict((name, text.strip()) for name, text in request.args.items(multi=True) if text.strip())
 
 
 def _read_page(
@@ -187,31 +210,44 @@ def _read(only: JobFilter, *, before_id: str | None = None, after_id: str | None
     )
 
 
-def _show(only: JobFilter, views: list[JobView], *, older_than: str | None, has_older: bool) -> Response:
-    now = utc_now()
+def _read_singly(ids: list[str]) -> list[JobView]:
+    """Return those of the caller's jobs that are there.
+
+    Raises:
+        MalformedRequest: when there are more than a page has: what was left out would seem to be deleted.
+    """
+    if len(ids) > PAGE_SIZE:
+        raise MalformedRequest(f"id is given {len(ids)} times; at most {PAGE_SIZE} jobs are shown at once")
+    caller = current_caller()
+    return read_views(
+        get_backend(),
+        lambda session: [job for job in get_jobs(session, ids).values() if job.caller == caller],
+    )
+
+
+def _values(only: JobFilter, given: MultiDict[str, str], *, now: datetime | None) -> dict[str, Any]:
+    """Return what the templates show; without `now` the ages of jobs are left open."""
+    token, newer_than = given.get("page_token"), given.get("newer_than")
+    views, older_than, has_older = _read_page(only, read_token(token, only) if token else None, newer_than)
     with get_backend().database.read() as session:
         counts = count_by_status(session, caller=current_caller(), only=only)
     first_id, last_id = (views[0].job.id, views[-1].job.id) if views else (None, None)
-    token = make_token(older_than, only) if older_than else None
-    query = [*filter_query(only), (PAGE_SIZE_NAME, str(PAGE_SIZE)), (COUNTS, "true")]
-    query += [("page_token", token)] if token else []
-    return page(
-        "jobs.html",
-        cards=[job_card(view.data, now) for view in views],
-        blank=JobCard(),
-        only=only,
-        is_filtered=is_filtered(only),
-        choices=status_choices(only, counts),
-        labels=label_choices(only),
-        total=sum(counts.values()),
-        is_changing=any(not view.job.job_status.is_final for view in views),
-        is_first_page=older_than is None,
-        list_url=f"{API_PATH}/jobs?{urlencode(query)}",
-        newer_url=page_url(only, newer_than=first_id) if older_than else None,
-        older_url=page_url(only, page_token=make_token(last_id, only)) if has_older and last_id else None,
-        fault=None,
-        given={},
-    )
+    here = {"page_token": make_token(older_than, only) if older_than else None}
+    return {
+        "cards": [job_card(view.data, now) for view in views],
+        "only": only,
+        "is_filtered": is_filtered(only),
+        "choices": status_choices(only, counts),
+        "labels": label_choices(only),
+        "total": sum(counts.values()),
+        "is_changing": any(not view.job.job_status.is_final for view in views),
+        "is_first_page": older_than is None,
+        "parts_url": _address(PARTS_PATH, only, here),
+        "newer_url": page_url(only, newer_than=first_id) if older_than else None,
+        "older_url": page_url(only, page_token=make_token(last_id, only)) if has_older and last_id else None,
+        "fault": None,
+        "given": {},
+    }
 
 
 def _refusal(given: MultiDict[str, str], error: MalformedRequest) -> Response:
@@ -222,7 +258,6 @@ def _refusal(given: MultiDict[str, str], error: MalformedRequest) -> Response:
         "jobs.html",
         status=400,
         cards=[],
-        blank=JobCard(),
         only=only,
         is_filtered=True,
         choices=status_choices(only, {}),
@@ -230,7 +265,7 @@ def _refusal(given: MultiDict[str, str], error: MalformedRequest) -> Response:
         total=0,
         is_changing=False,
         is_first_page=True,
-        list_url=None,
+        parts_url=None,
         newer_url=None,
         older_url=None,
         fault={"field": field if field in ("name", "label") else "status", "detail": error.detail},

@@ -1,4 +1,4 @@
-"""What is to be said of a job in one line. `static/js/job_line.js` says the same."""
+"""What pages say of a job: one line, a sentence, its attempts and its history. Pure."""
 
 from __future__ import annotations
 

@@ -38,8 +38,24 @@ def wants_page() -> bool:
 
 def page(template: str, *, status: int = 200, **values: Any) -> Response:  # noqa: ANN401 - a template takes anything
     """Return a page; it shows what is so now, so a browser asks for it again each time."""
-    response = Response(render_template(template, **values), status, content_type="text/html; charset=utf-8")
+    return _html(render_template(template, **values), status)
+
+
+def parts(*templates: str, **values: Any) -> Response:  # noqa: ANN401 - as above
+    """Return parts of a page, of the templates that draw them in it, for a page that is open.
+
+    The answer is 304 when they are as that page has them already.
+    """
+    return _html("".join(render_template(template, **values) for template in templates))
+
+
+def _html(text: str, status: int = 200) -> Response:
+    response = Response(text, status, content_type="text/html; charset=utf-8")
     response.headers["Cache-Control"] = "no-cache"
+    if status == 200:
+        # Weak: it is the same however it is compressed.
+        response.add_etag(weak=True)
+        response.make_conditional(request)
     return response
 
 

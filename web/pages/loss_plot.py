@@ -1,4 +1,7 @@
-"""The loss plot: from curves to paths, ticks and rows. Pure; `static/js/curve.js` draws the same."""
+"""The loss plot: from curves to paths, ticks and rows. Pure.
+
+`static/js/curve.js` draws the same as steps arrive; tests/golden/loss_curve.json holds both.
+"""
 
 from __future__ import annotations
 

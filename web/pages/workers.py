@@ -1,4 +1,4 @@
-"""The queue in figures. `static/js/queue_figures.js` says the same when the queue changes."""
+"""The page of workers: the queue in figures, a card for each worker; both alone, too, for an open page."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from shared.clock import from_rfc3339, utc_now
 from shared.errors import AtelierError, NotFound, RedisUnavailable, ServiceError
 from web.api.problems import status_of
 from web.api.workers import drain_worker, read_queue, read_workers
-from web.pages.layout import page
+from web.pages.layout import page, parts
 from web.security import current_caller
-from web.services import get_backend, get_services
+from web.services import get_backend
 from web.words import ago, file_size, span
 
 
@@ -66,31 +66,31 @@ _RESTS = {
 class WorkerJobCard:
     """The job on a worker's card; `value` is 0 to 1."""
 
-    url: str = ""
-    name: str = ""
-    line: str = ""
-    value: float = 0
-    thumbnail: str = ""
+    url: str
+    name: str
+    line: str
+    value: float
+    thumbnail: str
 
 
 @dataclass(frozen=True)
 class WorkerCard:
     """What one card shows; `memory_share` is 0 to 1, and 0 when it is not known."""
 
-    id: str = ""
-    state: str = ""
-    device: str = ""
-    host: str = ""
-    weights: str = ""
-    notice: str = ""
-    version: str = ""
-    memory: str = ""
-    memory_share: float = 0
-    started: str = ""
-    heard: str = ""
-    job: WorkerJobCard | None = None
-    rest: str = ""
-    drain_url: str = ""
+    id: str
+    state: str
+    device: str
+    host: str
+    weights: str
+    notice: str
+    version: str
+    memory: str
+    memory_share: float
+    started: str
+    heard: str
+    job: WorkerJobCard | None
+    rest: str
+    drain_url: str
 
 
 def worker_card(worker: Mapping[str, Any], now: datetime) -> WorkerCard:
@@ -149,6 +149,12 @@ def show() -> Response:
     return _show()
 
 
+@workers_page.get("/parts/workers")
+def draw_parts() -> Response:
+    """Draw anew what changes on the page."""
+    return parts("parts/workers.html", **_values())
+
+
 @workers_page.post("/workers/<worker_id>/drain")
 def drain(worker_id: str) -> AnyResponse:
     """Drain a worker, and show the page again; a refusal is shown on it."""
@@ -160,20 +166,20 @@ def drain(worker_id: str) -> AnyResponse:
 
 
 def _show(error: AtelierError | None = None) -> Response:
-    services, now = get_services(), utc_now()
-    listed = read_workers(services.backend, caller=current_caller())
     fault = ""
     if error is not None:
         # A service's own words may hold addresses.
         fault = error.title() if isinstance(error, ServiceError) else error.detail
-    return page(
-        "workers.html",
-        status=status_of(type(error)) if error else 200,
-        cards=[worker_card(worker, now) for worker in listed["workers"] or ()],
-        blank=WorkerCard(job=WorkerJobCard()),
-        is_known=listed["workers"] is not None,
-        message=listed["message"] or "",
-        figures=queue_figures(read_queue(services.backend)),
-        fault=fault,
-        is_at_home=request.method == "GET",
-    )
+    status = status_of(type(error)) if error else 200
+    return page("workers.html", status=status, fault=fault, is_at_home=request.method == "GET", **_values())
+
+
+def _values() -> dict[str, Any]:
+    backend, now = get_backend(), utc_now()
+    listed = read_workers(backend, caller=current_caller())
+    return {
+        "cards": [worker_card(worker, now) for worker in listed["workers"] or ()],
+        "is_known": listed["workers"] is not None,
+        "message": listed["message"] or "",
+        "figures": queue_figures(read_queue(backend)),
+    }

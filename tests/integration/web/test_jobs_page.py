@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 from urllib.parse import urlsplit
 
 import pytest
+from sqlalchemy import update
+
+from web.db.models import Job
 
 BROWSER = {"Accept": "text/html"}
 
@@ -22,15 +26,10 @@ class Seen(HTMLParser):
         self.fields: dict[str, str] = {}
         self.text = ""
         self._stack: list[dict[str, str | None]] = []
-        self._in_template = False
         self.feed(html)
 
     def handle_starttag(self, tag, attributes):
         given = {name: value or "" for name, value in attributes}
-        if tag == "template":
-            self._in_template = True
-        if self._in_template:
-            return
         if tag == "li" and "data-job" in given:
             self.cards.append({"id": given["data-job"], "status": given["data-status"]})
         if tag == "img":
@@ -45,15 +44,12 @@ class Seen(HTMLParser):
             self._stack.append({"tag": tag, **given})
 
     def handle_endtag(self, tag):
-        if tag == "template":
-            self._in_template = False
-        if not self._in_template:
-            while self._stack and self._stack.pop()["tag"] != tag:
-                pass
+        while self._stack and self._stack.pop()["tag"] != tag:
+            pass
 
     def handle_data(self, data):
         words = " ".join(data.split())
-        if self._in_template or not words:
+        if not words:
             return
         self.text += f"{words}\n"
         for element in self._stack:
@@ -207,13 +203,66 @@ def test_names_and_labels_are_text(client, submit):
     assert "<b>" not in page
 
 
-def test_the_list_that_the_page_asks_again_is_the_page(client, submit):
+def parts_url(html: str) -> str:
+    return html.split('data-parts="')[1].split('"')[0].replace("&amp;", "&")
+
+
+def drawn(html: str) -> list[str]:
+    """What of a page its parts draw again, by lines: the choices, and all from the cards on; without ages."""
+    choices = html[html.index('<ul class="choices"') :].split("</ul>")[0]
+    cards = html[html.index('<ul class="gallery"') :].split('<p class="notice warning away"')[0]
+    text = re.sub(r"(data-age>)[^<]*", r"\1", choices + cards)
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def test_what_the_page_asks_for_again_is_the_page(client, submit, workshop):
     for number in range(30):
-        submit(name=f"n{number}", labels={"a": "b"})
+        job_id = submit(name=f"n{number}", labels={"a": "b"})["id"]
+    workshop.claim(job_id)
+    workshop.progress(job_id, 40)
     seen = Seen(client.get("/?label=a:b").text)
     for path in ("/?label=a:b", seen.links["Older jobs"]):
         html = client.get(path).text
-        url = html.split('data-list="')[1].split('"')[0].replace("&amp;", "&")
-        told = client.get(url).json
-        assert [job["id"] for job in told["jobs"]] == [card["id"] for card in Seen(html).cards]
-        assert told["counts"] == {"queued": 30}
+        again = client.get(parts_url(html))
+        assert again.status_code == 200
+        told, shown = Seen(again.text), Seen(html)
+        assert told.cards == shown.cards
+        assert told.counts == shown.counts
+        assert (told.counts["all"], told.counts["queued"]) == ("30", "29")
+        assert told.links.get("Older jobs") == shown.links.get("Older jobs")
+        assert drawn(again.text) == drawn(html)
+
+
+def test_parts_that_are_as_they_were_are_not_sent_again(client, submit, workshop):
+    job_id = submit(name="Harbour")["id"]
+    first = client.get("/parts/jobs")
+    known = {"If-None-Match": first.headers["ETag"]}
+    assert client.get("/parts/jobs", headers=known).status_code == 304
+    # However they are packed.
+    packed = client.get("/parts/jobs", headers={**known, "Accept-Encoding": "gzip"})
+    assert (packed.status_code, packed.data) == (304, b"")
+    # Ages grow in the page that is open; they alone are no news.
+    assert "data-age></time>" in first.text
+    workshop.claim(job_id)
+    after = client.get("/parts/jobs", headers=known)
+    assert after.status_code == 200
+    workshop.progress(job_id, 7)
+    assert client.get("/parts/jobs", headers={"If-None-Match": after.headers["ETag"]}).status_code == 200
+
+
+def test_single_jobs_are_drawn_by_their_ids(client, submit, services):
+    first, second, other = (submit(name=name)["id"] for name in ("first", "second", "other"))
+    with services.backend.database.write() as session:
+        session.execute(update(Job).where(Job.id == other).values(caller="someone else"))
+    query = "&".join(f"id={job_id}" for job_id in (second, "nothing", other, first))
+    answer = client.get(f"/parts/jobs?{query}")
+    assert {card["name"] for card in Seen(answer.text).cards} == {"first", "second"}
+    assert answer.headers["ETag"]
+    gone = client.get("/parts/jobs?id=nothing")
+    assert (gone.status_code, Seen(gone.text).cards) == (200, [])
+
+
+def test_parts_that_cannot_be_asked_for_are_refused(client, problem_of):
+    problem_of(client.get("/parts/jobs?status=done"), 400, "invalid_request")
+    problem = problem_of(client.get("/parts/jobs?" + "id=a&" * 25), 400, "invalid_request")
+    assert "at most 24 jobs" in problem["detail"]

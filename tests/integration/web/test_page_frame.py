@@ -64,3 +64,16 @@ def test_what_makes_a_page_is_compressed_and_jobs_are_not(client, submit):
     assert "Content-Encoding" not in answer.headers
     same = client.get(job["urls"]["self"], headers={**packed, "If-None-Match": answer.headers["ETag"]})
     assert same.status_code == 304
+
+
+def test_a_page_that_is_as_it_was_is_not_sent_again(client, submit):
+    for path in ("/", "/new", "/workers"):
+        answer = client.get(path, headers=BROWSER)
+        again = client.get(path, headers={**BROWSER, "If-None-Match": answer.headers.get("ETag", "")})
+        assert (again.status_code, again.data) == (304, b""), path
+    known = {**BROWSER, "If-None-Match": client.get("/?name=x", headers=BROWSER).headers["ETag"]}
+    assert client.get("/?name=x", headers=known).status_code == 304
+    submit(name="Fox")
+    assert client.get("/?name=x", headers=known).status_code == 200
+    # What is refused is told each time.
+    assert "ETag" not in client.get("/?label=x", headers=BROWSER).headers

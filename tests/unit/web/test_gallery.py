@@ -131,6 +131,9 @@ def test_a_card():
     assert card.age == "5 min ago"
     assert card.progress is None
     assert job_card(shown(), NOW).progress == 0.4
+    assert (card.is_final, job_card(shown(), NOW).is_final) == (True, False)
+    # An open page lets ages grow by itself.
+    assert job_card(shown(), None).age == ""
     # An error that a retry has overcome is none of this card's business.
     assert job_card(shown(error=error), NOW).suggestion == ""
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tests.golden.numbers import curves, drawn
 from web.db.models import JobCheckpoint
 from web.pages.loss_plot import (
     BOTTOM_PX,
@@ -57,6 +58,19 @@ def test_the_axes_are_linear_in_steps_and_logarithmic_in_losses():
     assert (y0, y2) == (TOP_PX, BOTTOM_PX)
     assert x1 == pytest.approx((LEFT_PX + RIGHT_PX) / 2)
     assert y1 == pytest.approx((TOP_PX + BOTTOM_PX) / 2)
+
+
+@pytest.mark.parametrize("curve", curves()["curves"], ids=lambda curve: curve["name"])
+def test_the_golden_file_holds_what_is_drawn(curve: dict):
+    """The scripts are held to the same file, in tests/browser/test_same_numbers.py."""
+    given = {name: curve[name] for name in ("points", "steps")}
+    assert {**given, "name": curve["name"], **drawn(**given)} == curve
+
+
+@pytest.mark.parametrize("kind", ["losses", "ticks"])
+def test_the_golden_file_holds_what_is_said(kind: str):
+    say = {"losses": loss_words, "ticks": tick_words}[kind]
+    assert [[loss, say(loss)] for loss, _ in curves()[kind]] == curves()[kind]
 
 
 @pytest.mark.parametrize("loss", [0.0, -1.0, math.inf, math.nan])

@@ -1,4 +1,4 @@
-"""What the cards of workers and the figures of the queue say; the scripts say the same."""
+"""What the cards of workers and the figures of the queue say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-// Losses as paths and ticks: pure, and the same as `web/pages/loss_plot.py` draws on the server.
+// Losses as paths and ticks, as they arrive; `web/pages/loss_plot.py` draws the same, and tests/golden/loss_curve.json holds both.
 
 export const PARTS = ["total", "content", "style"];
 /** The drawing in px of its own coordinates, and where in it the curves lie. */
@@ -67,8 +67,15 @@ export function lossWords(loss) {
   if (loss === null || !Number.isFinite(loss)) return "–";
   if (loss === 0) return "0";
   const exponent = Math.floor(Math.log10(Math.abs(loss)));
-  if (exponent >= -3 && exponent < 4) return loss.toFixed(Math.max(0, 2 - exponent));
-  return `${(loss / 10 ** exponent).toFixed(2)}e${exponent}`;
+  if (exponent >= -3 && exponent < 4) return rounded(loss, Math.max(0, 2 - exponent));
+  return `${rounded(loss / 10 ** exponent, 2)}e${exponent}`;
+}
+
+/** As the server rounds: what lies exactly between two goes to the even one; toFixed lets it grow. */
+function rounded(value, digits) {
+  const whole = Math.floor(value * 10 ** digits);
+  const isBetween = value * 10 ** digits === whole + 0.5 && Number.isInteger(value * 2 ** (digits + 1));
+  return isBetween && whole % 2 === 0 ? (whole / 10 ** digits).toFixed(digits) : value.toFixed(digits);
 }
 
 export function tickWords(loss) {

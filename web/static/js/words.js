@@ -1,4 +1,4 @@
-// Numbers in people's words; `web/words.py` says the same on the server.
+// Numbers in people's words, of what changes in an open page; `web/words.py` says the same, and tests/golden/words.json holds both.
 
 const UNITS = ["bytes", "kB", "MB", "GB", "TB"];
 

@@ -1,91 +1,54 @@
-// The page of workers as it goes on: cards follow their workers, figures the queue.
+// The page of workers as it goes on: what changes is drawn by the server, and told of here.
 import { announce } from "./announcer.js";
-import { showQueue } from "./queue_figures.js";
-import { WorkerCard } from "./worker_card.js";
+import { PartsSource, Poll, takeParts } from "./page_parts.js";
+import { Refused, send } from "./request.js";
 
+const PARTS_URL = "/parts/workers";
 const POLL_MS = 2000;
-const AWAY_MS = 4000;
 
-class Workers {
-  #list = document.querySelector("[data-workers]");
-  #blank = document.querySelector("[data-blank]");
-  #message = document.querySelector("[data-message]");
-  #empty = document.querySelector("[data-empty]");
-  #count = document.querySelector("[data-count]");
-  #away = document.querySelector("[data-away]");
-  #cards = new Map();
-  #timer = null;
+const source = new PartsSource();
+const poll = new Poll(ask, POLL_MS);
+document.addEventListener("submit", drain);
 
-  start() {
-    for (const element of this.#list.children) this.#keep(new WorkerCard(element));
-    document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(this.#timer) : this.#poll()));
-    addEventListener("pageshow", (event) => event.persisted && this.#poll());
-    this.#timer = setTimeout(() => this.#poll(), POLL_MS);
-  }
-
-  async #poll() {
-    clearTimeout(this.#timer);
-    let wait = POLL_MS;
-    try {
-      const [listed, queue] = await Promise.all([read("/api/v1/workers"), read("/api/v1/queue")]);
-      this.#away.hidden = true;
-      showQueue(queue);
-      this.#show(listed);
-    } catch {
-      this.#away.hidden = false; // it is asked again below
-      wait = AWAY_MS;
-    }
-    clearTimeout(this.#timer);
-    if (!document.hidden) this.#timer = setTimeout(() => this.#poll(), wait);
-  }
-
-  #show({ workers, message }) {
-    if (workers !== null) this.#showCards(workers);
-    this.#empty.hidden = workers === null || workers.length > 0;
-    const count = workers === null ? "unknown" : String(workers.length);
-    if (this.#count.textContent !== count) this.#count.textContent = count;
-    // Without any worker the empty list says the same.
-    this.#message.hidden = !message || !this.#empty.hidden;
-    if (message && this.#message.textContent !== message) {
-      this.#message.textContent = message;
-      announce(message);
-    }
-  }
-
-  #showCards(workers) {
-    const there = new Set(workers.map((worker) => worker.id));
-    for (const [id, card] of this.#cards) {
-      if (there.has(id)) continue;
-      card.element.remove();
-      this.#cards.delete(id);
-      announce(`${id} has ended`);
-    }
-    workers.forEach((worker, place) => {
-      const card = this.#cards.get(worker.id);
-      if (card) card.show(worker);
-      else {
-        const made = this.#keep(WorkerCard.make(this.#blank, worker));
-        // By id, as the service lists them.
-        this.#list.insertBefore(made.element, this.#list.children[place] ?? null);
-        announce(`${worker.id} is ${worker.state}`);
-      }
-    });
-  }
-
-  #keep(card) {
-    card.addEventListener("drained", () => {
-      announce(`${card.id} is draining`);
-      this.#poll(); // it may have been the last one
-    });
-    this.#cards.set(card.id, card);
-    return card;
-  }
+async function ask() {
+  const parts = await source.fetch(PARTS_URL); // null as long as nothing is new
+  if (!parts) return;
+  const before = look();
+  takeParts(parts);
+  const now = look();
+  for (const id of before.states.keys()) if (!now.states.has(id)) announce(`${id} has ended`);
+  for (const [id, state] of now.states) if (!before.states.has(id)) announce(`${id} is ${state}`);
+  if (now.message && now.message !== before.message) announce(now.message);
 }
 
-async function read(url) {
-  const answer = await fetch(url, { headers: { Accept: "application/json" }, cache: "no-store" });
-  if (!answer.ok) throw new Error(`the service answered ${answer.status}`);
-  return answer.json();
+/** What is told of when it changes: which workers there are, and why no job can start. */
+function look() {
+  const cards = [...document.querySelectorAll("[data-worker]")];
+  const states = new Map(cards.map((card) => [card.dataset.worker, card.querySelector("[data-badge]").textContent]));
+  return { states, message: document.querySelector("[data-message]").textContent };
 }
 
-new Workers().start();
+/** Drain a worker by its form, without leaving the page. */
+async function drain(event) {
+  const card = event.target.closest("[data-worker]");
+  if (!card) return;
+  event.preventDefault();
+  const button = event.target.querySelector("button");
+  const fault = card.querySelector("[data-fault]");
+  // Not disabled: the focus would be lost with it.
+  if (button.getAttribute("aria-disabled") === "true") return;
+  button.setAttribute("aria-disabled", "true");
+  fault.hidden = true;
+  try {
+    // The form leads to the page's own view, for those without scripts; the API has the same path below its base.
+    await send("POST", `/api/v1${event.target.getAttribute("action")}`);
+    announce(`${card.dataset.worker} is draining`);
+    await poll.now(); // it may have been the last one
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    fault.textContent = error.problem.detail;
+    fault.hidden = false;
+  } finally {
+    button.removeAttribute("aria-disabled");
+  }
+}
