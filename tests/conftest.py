@@ -13,7 +13,7 @@ from PIL import Image
 
 from shared.redis.connection import connect_redis
 from shared.settings import Settings
-from tests.running_service import Service, run_service
+from tests.support.service import Service, run_service
 from web.cli.local.redis_server import RedisServer
 
 # A busy machine is no failure: hypothesis times nothing.

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.running_service import Service
+from tests.support.service import Service
 
 pytestmark = pytest.mark.acceptance
 

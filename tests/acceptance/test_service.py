@@ -12,7 +12,7 @@ import httpx2
 import pytest
 from PIL import Image
 
-from tests.running_service import Service
+from tests.support.service import Service
 
 pytestmark = pytest.mark.acceptance
 

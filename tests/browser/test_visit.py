@@ -10,8 +10,8 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.new_job_form import CONTENT, STYLE, choose_both, fold, start
 from tests.browser.test_screens import SCREENS
-from tests.browser.visitor import PHONE, Visitor
-from tests.running_service import Service
+from tests.support.service import Service
+from tests.support.visitor import PHONE, Visitor
 
 STEPS, EVERY = 60, 10
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from shared.settings import Settings
-from tests.node_process import start_node
+from tests.support.node import start_node
 
 _PROGRAM = """
 import os, stat, sys
