@@ -14,8 +14,8 @@ pytestmark = pytest.mark.acceptance
 _PATIENCE_SECONDS = 90
 
 
-def test_a_drained_worker_stays_down(tmp_path: Path):
-    with run_service(tmp_path) as service, service.client() as client:
+def test_a_drained_worker_stays_down(tmp_path: Path, untrained_cache: Path):
+    with run_service(tmp_path, cache_dir=untrained_cache) as service, service.client() as client:
 
         def states() -> list[str]:
             return [worker["state"] for worker in client.get("/workers").json()["workers"]]

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
-
-def loaded_by(statement: str) -> set[str]:
-    code = f"import sys; {statement}; print(*sys.modules)"
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return {name.partition(".")[0] for name in answer.stdout.split()}
+from tests.support.modules import loaded_by
 
 
 @pytest.mark.parametrize(
@@ -27,3 +20,8 @@ def loaded_by(statement: str) -> set[str]:
 )
 def test_nothing_forbidden_is_loaded(statement: str, forbidden: set[str]):
     assert loaded_by(statement) & forbidden == set()
+
+
+def test_the_web_process_loads_no_tensorflow():
+    loaded = loaded_by("import web, web.app, web.server")
+    assert loaded & {"tensorflow", "keras", "worker", "h5py"} == set()

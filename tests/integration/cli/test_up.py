@@ -162,9 +162,9 @@ def test_a_part_that_cannot_start_ends_up_with_its_last_words(tmp_path):
     assert "All processes have stopped." in result.stderr
 
 
-def test_demo_leaves_two_pictures_and_nothing_running(tmp_path):
+def test_demo_leaves_two_pictures_and_nothing_running(tmp_path, untrained_cache):
     environ = {name: value for name, value in os.environ.items() if not name.startswith("ATELIER_")}
-    environ |= {"ATELIER_VGG19_WEIGHTS": "untrained", "ATELIER_CACHE_DIR": str(tmp_path / "cache")}
+    environ |= {"ATELIER_VGG19_WEIGHTS": "untrained", "ATELIER_CACHE_DIR": str(untrained_cache)}
     out = tmp_path / "demo"
     (out / "data" / "logs").mkdir(parents=True)
     (out / "data" / "left over").write_text("of an earlier run")

@@ -15,12 +15,6 @@ import pytest
 from PIL import Image
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for weights that the tests of this module share, so that they are built once."""
-    return tmp_path_factory.mktemp("weights")
-
-
 @pytest.fixture
 def folder(tmp_path: Path, make_picture: Callable[..., bytes]) -> Path:
     (tmp_path / "content.png").write_bytes(make_picture(48, 36, seed=1))
@@ -29,14 +23,14 @@ def folder(tmp_path: Path, make_picture: Callable[..., bytes]) -> Path:
 
 
 @pytest.fixture
-def atelier_worker(folder: Path, cache: Path):
+def atelier_worker(folder: Path, untrained_cache: Path):
     """A caller of the command line in `folder`."""
 
     def call(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
         environ = {key: value for key, value in os.environ.items() if not key.startswith(("ATELIER_", "TF_"))}
-        environ |= {"ATELIER_CACHE_DIR": str(cache), "COLUMNS": "110"} | variables
+        environ |= {"ATELIER_CACHE_DIR": str(untrained_cache), "COLUMNS": "110"} | variables
         command = [sys.executable, "-m", "worker.cli.main", *words]
-        environ["PYTHONPATH"] = str(Path(__file__).parents[2])
+        environ["PYTHONPATH"] = str(Path(__file__).parents[3])
         return subprocess.run(
             command, cwd=folder, env=environ, capture_output=True, text=True, timeout=300, check=False
         )

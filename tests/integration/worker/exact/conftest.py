@@ -19,13 +19,8 @@ from worker.engine.engine import StyleEngine
 
 
 @pytest.fixture(scope="session")
-def weights_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("weights")
-
-
-@pytest.fixture(scope="session")
-def engines(weights_cache: Path) -> dict[str, StyleEngine]:
-    return {method: load_engine(method, weights_cache) for method in METHODS}
+def engines(untrained_cache: Path) -> dict[str, StyleEngine]:
+    return {method: load_engine(method, untrained_cache) for method in METHODS}
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 
+import pytest
+
 from shared.protocol import JobMessage, Origin
 from shared.storage import layout
 from tests.integration.worker.exact.nodes import STEPS, Nodes
 from worker.runner import Outcome
+
+pytestmark = pytest.mark.xdist_group("exact")  # one warm engine for both files
 
 
 def forked(nodes: Nodes, name: str, *, at: int, **options: float) -> JobMessage:

@@ -21,6 +21,8 @@ ROOT = Path(__file__).parents[4]
 #: Before the first checkpoint, on it, just after it, just before the next, on that, one before the end.
 CUTS = [1, 4, 5, 7, 8, 11]
 
+pytestmark = pytest.mark.xdist_group("exact")  # one warm engine for both files
+
 
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("cut", CUTS)
@@ -35,12 +37,12 @@ def test_killed_and_resumed_at_another_node(nodes: Nodes, cut: int):
     assert nodes.result(nodes.attempt(2)) == alone
 
 
-def test_killed_and_resumed_in_a_fresh_process(nodes: Nodes, settings: Settings, weights_cache: Path):
+def test_killed_and_resumed_in_a_fresh_process(nodes: Nodes, settings: Settings, untrained_cache: Path):
     alone = nodes.alone()
     nodes.kill(nodes.message, 6)
     task = {
         "settings": {"redis_url": settings.redis_url, "data_dir": str(settings.data_dir)},
-        "cache_dir": str(weights_cache),
+        "cache_dir": str(untrained_cache),
         "attempts": [(nodes.method, nodes.attempt(2).model_dump(mode="json"))],
     }
     command = [sys.executable, "-m", "tests.integration.worker.exact.node"]

@@ -32,11 +32,6 @@ def random_weights() -> Weights:
 
 
 @pytest.fixture(scope="session")
-def untrained_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("weights")
-
-
-@pytest.fixture(scope="session")
 def untrained_weights(untrained_cache: Path) -> Weights:
     return Weights.of(untrained_convolutions(untrained_cache), name="untrained", notice="never trained")
 

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
-
-def _loaded_by(statement: str) -> set[str]:
-    code = f"import sys\n{statement}\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return set(done.stdout.split())
+from tests.support.modules import loaded_by
 
 
 @pytest.mark.parametrize(
@@ -24,7 +17,7 @@ def _loaded_by(statement: str) -> set[str]:
 )
 def test_the_engine_knows_no_queue_and_no_database(statement):
     forbidden = {"celery", "kombu", "redis", "sqlalchemy", "flask", "apiflask", "web"}
-    assert _loaded_by(statement) & forbidden == set()
+    assert loaded_by(statement) & forbidden == set()
 
 
 @pytest.mark.parametrize(
@@ -39,9 +32,9 @@ def test_the_engine_knows_no_queue_and_no_database(statement):
     ],
 )
 def test_tensorflow_is_loaded_by_nothing_but_the_engine_itself(statement):
-    assert _loaded_by(statement) & {"tensorflow", "keras"} == set()
+    assert loaded_by(statement) & {"tensorflow", "keras"} == set()
 
 
 def test_choosing_weights_needs_next_to_nothing():
-    loaded = _loaded_by("import worker.engine.weights.source")
+    loaded = loaded_by("import worker.engine.weights.source")
     assert loaded & {"numpy", "h5py", "PIL", "safetensors"} == set()
