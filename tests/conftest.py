@@ -28,10 +28,11 @@ hypothesis.settings.load_profile("atelier")
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the marks next
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file on one worker of pytest-xdist, unless their mark names a larger group."""
+    """Put slow tests first; keep a file's tests on one worker of pytest-xdist unless they name a group."""
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,8 @@ import pytest
 
 from tests.support.modules import loaded_by
 
+pytestmark = pytest.mark.process
+
 
 @pytest.mark.parametrize(
     ("statement", "forbidden"),

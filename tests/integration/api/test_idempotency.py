@@ -368,6 +368,7 @@ for point in range(1, 100):
 """
 
 
+@pytest.mark.process
 def test_a_death_at_any_statement_leaves_both_or_neither(tmp_path, settings, make_picture):
     """The process is ended before its nth statement or commit, for every n; then the request is repeated."""
     script = subprocess.run(

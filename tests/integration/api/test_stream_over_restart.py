@@ -13,6 +13,8 @@ from tests.support.workshop import Workshop
 from web.jobs.transitions import events_after
 from web.services import open_services
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def web(settings):

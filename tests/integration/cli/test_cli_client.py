@@ -11,6 +11,7 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from shared.status import JobStatus
@@ -167,6 +168,7 @@ def test_download_into_a_folder_that_is_not_there_says_so(service, atelier, pict
     assert Path(tmp_path / f"{job_id}.png").stat().st_size > 0
 
 
+@pytest.mark.process
 def test_ctrl_c_leaves_the_job_to_itself_and_says_how_to_find_it(service, pictures, gate):
     service.work(SteadyEngine(gate))
     words = ["submit", *pictures, *_FEW, "--wait", "--url", service.url]

@@ -23,6 +23,7 @@ def server(settings):
     process.end()
 
 
+@pytest.mark.process
 def test_serves_and_ends_with_an_open_stream(server, make_picture, settings):
     assert all(json.loads(line) for line in server.log)
     connection = http.client.HTTPConnection("127.0.0.1", server.settings.port, timeout=30)

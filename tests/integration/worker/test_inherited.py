@@ -15,6 +15,8 @@ import pytest
 from shared.settings import Settings
 from tests.support.node import start_node
 
+pytestmark = pytest.mark.process
+
 _PROGRAM = """
 import os, stat, sys
 from worker.node import let_go_of_connections

@@ -23,6 +23,8 @@ from web.app import create_app
 from web.control.process import Control
 from web.services import services_of
 
+pytestmark = pytest.mark.process
+
 _PATIENCE_SECONDS = 30
 API = "/api/v1"
 Starter = Callable[..., subprocess.Popen[str]]

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def folder(tmp_path: Path, make_picture: Callable[..., bytes]) -> Path:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -23,6 +24,8 @@ from tests.integration.jobs.model.expected import HELD, REPORTS, REQUESTS, TABLE
 from tests.integration.jobs.model.reports import STEPS, WORKERS
 from tests.integration.jobs.model.world import World
 from web.db.models import Job
+
+pytestmark = pytest.mark.slow
 
 KINDS = st.sampled_from([*REPORTS, "checkpointed", "checkpointed"])
 #: Most reports are of the attempt that is current; some of one before, which was taken for lost.

@@ -11,7 +11,8 @@ from shared.storage import layout
 from tests.integration.worker.exact.nodes import STEPS, Nodes
 from worker.runner import Outcome
 
-pytestmark = pytest.mark.xdist_group("exact")  # one warm engine for both files
+# One group: both files use the same warm engines.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("exact")]
 
 
 def forked(nodes: Nodes, name: str, *, at: int, **options: float) -> JobMessage:

@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[4]
 #: Before the first checkpoint, on it, just after it, just before the next, on that, one before the end.
 CUTS = [1, 4, 5, 7, 8, 11]
 
-pytestmark = pytest.mark.xdist_group("exact")  # one warm engine for both files
+# One group: both files use the same warm engines.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("exact")]
 
 
 @pytest.mark.parametrize("preset", PRESETS)

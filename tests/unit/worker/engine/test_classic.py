@@ -9,6 +9,8 @@ from PIL import Image
 from shared.options import StyleOptions
 from tests.unit.worker.engine import reference
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("engine")]  # both files use the same warm engines
+
 
 def _array(data: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(data))).astype(np.float32) / 255

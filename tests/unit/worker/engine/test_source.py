@@ -172,6 +172,7 @@ def test_a_folder_that_cannot_be_written(source, tmp_path):
     assert resolve_weights("auto", source).kind == "untrained"
 
 
+@pytest.mark.process
 def test_two_processes_at_once_download_once(server, source):
     server.hold.clear()
     code = (

@@ -8,6 +8,8 @@ from worker.engine.weights.source import WeightsChoice
 from worker.engine.weights.untrained import build_convolutions, dead_leaves, untrained_convolutions
 from worker.engine.weights.weights import Weights, load_weights
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def built():
