@@ -7,8 +7,8 @@ VENV = .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.atelier-setup
 PIP = $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
-# A worker for each core, and no more than memory bears (Chromium, or TensorFlow, in each); every file's tests
-# in one of them, and what shares a costly fixture (tests/conftest.py).
+# A worker for each core, but not more than memory bears: each may hold TensorFlow and Chromium. In which one a
+# test runs is said in tests/conftest.py; the order is kept, so that what takes long does not come last.
 PARALLEL = -n auto --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
 QUICK = not (acceptance or browser or chaos or process or serial or slow)
 EXPORT = $(BIN)/uv export --quiet --frozen --no-emit-project --no-header --no-annotate
@@ -43,10 +43,10 @@ demo: $(STAMP)  ## Run one job from start to end; its pictures lie in build/demo
 up: $(STAMP)  ## Keep the service running on http://127.0.0.1:8000 until Ctrl-C
 	@$(BIN)/atelier up
 
-check: lint  ## Run all checks, and the tests that start no process and compute little: minutes less than test
+check: lint  ## Run all checks, and the tests that start no process: the inner loop
 	@$(BIN)/pytest --quiet $(PARALLEL) -m "$(QUICK)"
 
-test: lint system  ## Run all checks and all tests: in parallel, then one by one what cannot be
+test: lint system  ## Run all checks and all tests, in parallel; what CI runs
 	@$(BIN)/pytest $(PARALLEL) --durations=25 -m "not serial"
 	@$(BIN)/pytest --durations=25 -m serial
 

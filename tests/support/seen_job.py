@@ -1,4 +1,4 @@
-"""What is on the page of a job, as someone without scripts has it."""
+"""The page of a job without scripts, read."""
 
 from __future__ import annotations
 

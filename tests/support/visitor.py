@@ -1,4 +1,4 @@
-"""Someone with a browser, who writes down everything that goes wrong in it."""
+"""A visitor with a real browser, who records everything that goes wrong in it."""
 
 from __future__ import annotations
 

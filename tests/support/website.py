@@ -1,4 +1,4 @@
-"""The real web process on a free port, and what one needs to drive it."""
+"""The real web process, its database, storage and Redis, and requests to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does to jobs, step by step as a test says, what workers and the control process do."""
+"""The part of workers and of the control process, played step by step as a test says."""
 
 from __future__ import annotations
 

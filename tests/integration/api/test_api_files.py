@@ -1,4 +1,4 @@
-"""What a job leaves, over HTTP."""
+"""Previews, checkpoints and results of a job over HTTP."""
 
 from __future__ import annotations
 

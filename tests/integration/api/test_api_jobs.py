@@ -1,4 +1,4 @@
-"""Handing in, reading, listing, waiting and cancelling, over HTTP on a real database and Redis."""
+"""Submit, read, list, wait for and cancel jobs over HTTP, on a real database and Redis."""
 
 from __future__ import annotations
 

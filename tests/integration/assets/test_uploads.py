@@ -1,4 +1,4 @@
-"""Uploads: what a failed request has put there goes, unless someone else needs it."""
+"""Uploads: the files of a failed request are removed, unless another one uses them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Identical work handed in again: over HTTP, on a real database and storage."""
+"""Identical work submitted again: over HTTP, on a real database and storage."""
 
 from __future__ import annotations
 

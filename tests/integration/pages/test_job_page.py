@@ -1,4 +1,4 @@
-"""The page of a job as someone without scripts has it: what it shows."""
+"""What the page of a job shows without scripts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The forms on the page of a job, sent as a browser without scripts does: what they do, what is refused."""
+"""The forms on the page of a job, sent without scripts: what they do, what is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of jobs as someone without scripts has it: cards, filters, pages, refusals."""
+"""The page of jobs without scripts: cards, filters, pages, refusals."""
 
 from __future__ import annotations
 

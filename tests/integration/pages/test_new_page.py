@@ -1,4 +1,4 @@
-"""The page 'New job' as a browser without scripts has it: the form, what it hands in, and its refusals."""
+"""The page 'New job' without scripts: the form, what it submits, and its refusals."""
 
 from __future__ import annotations
 

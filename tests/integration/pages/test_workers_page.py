@@ -1,4 +1,4 @@
-"""The page of workers as someone without scripts has it."""
+"""The page of workers without scripts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of a forecast."""
+"""The texts of a forecast."""
 
 from __future__ import annotations
 

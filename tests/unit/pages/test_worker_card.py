@@ -1,4 +1,4 @@
-"""What the cards of workers and the figures of the queue say; the scripts say the same."""
+"""The cards of workers and the figures of the queue; the scripts say the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gate: which requests another site's page may not send."""
+"""Requests that a page of another site may not send."""
 
 from __future__ import annotations
 
