@@ -1,12 +1,16 @@
 # The development workflow; .ci/run calls the same recipes. 'make help' lists them.
 .POSIX:
 .SUFFIXES:
-.PHONY: help setup demo up test chaos system lint lock clean
+.PHONY: help setup demo up check test chaos system lint lock clean
 
 VENV = .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.atelier-setup
 PIP = $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
+# A worker for each core, but not more than memory bears: each may hold TensorFlow and Chromium. In which one a
+# test runs is said in tests/conftest.py; the order is kept, so that what takes long does not come last.
+PARALLEL = -n auto --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
+QUICK = not (acceptance or browser or chaos or process or serial or slow)
 EXPORT = $(BIN)/uv export --quiet --frozen --no-emit-project --no-header --no-annotate
 
 help:  ## Show this list
@@ -39,8 +43,12 @@ demo: $(STAMP)  ## Run one job from start to end; its pictures lie in build/demo
 up: $(STAMP)  ## Keep the service running on http://127.0.0.1:8000 until Ctrl-C
 	@$(BIN)/atelier up
 
-test: lint system  ## Run all checks and all tests
-	@$(BIN)/pytest
+check: lint  ## Run all checks, and the tests that start no process: the inner loop
+	@$(BIN)/pytest --quiet $(PARALLEL) -m "$(QUICK)"
+
+test: lint system  ## Run all checks and all tests, in parallel; what CI runs
+	@$(BIN)/pytest $(PARALLEL) --durations=25 -m "not serial"
+	@$(BIN)/pytest --durations=25 -m serial
 
 chaos: $(STAMP)  ## Prove that nothing is lost: planted bugs, 10 000 jobs, 200 faults on the real engine (an hour)
 	@mkdir -p build

@@ -77,7 +77,7 @@ def measure(method: str, kind: str, cache_dir: str) -> dict[int, dict[str, Any]]
     import tensorflow as tf
 
     from shared.options import StyleOptions
-    from tests.integration.exact.real_engine import load_engine
+    from tests.support.real_engine import load_engine
 
     if kind == "any":
         tf.config.experimental.enable_op_determinism = lambda: None

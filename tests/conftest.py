@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,14 +15,24 @@ from PIL import Image
 
 from shared.redis.connection import connect_redis
 from shared.settings import Settings
-from tests.running_service import Service, run_service
+from tests.support.service import Service, run_service
 from web.cli.local.redis_server import RedisServer
+from worker.engine.weights.untrained import untrained_convolutions
 
 # A busy machine is no failure: hypothesis times nothing.
 hypothesis.settings.register_profile(
     "atelier", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("atelier")
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks next
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put slow tests first; keep a file's tests on one worker of pytest-xdist unless they name a group."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(scope="session")
@@ -54,9 +66,21 @@ def redis_client(settings: Settings) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """The whole service, with the real engine; one for the whole run."""
-    with run_service(tmp_path_factory.mktemp("service")) as running:
+def untrained_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the untrained weights, which take 13 s to build: one for all workers of pytest-xdist."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with (folder / "untrained.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        untrained_convolutions(folder / "untrained")
+    return folder / "untrained"
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory, untrained_cache: Path) -> Iterator[Service]:
+    """The whole service, with the real engine: one for each worker of pytest-xdist that needs it."""
+    with run_service(tmp_path_factory.mktemp("service"), cache_dir=untrained_cache) as running:
         yield running
 
 

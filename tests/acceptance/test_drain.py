@@ -3,37 +3,29 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
-from time import monotonic, sleep
 
 import pytest
 
-from tests.running_service import SCRIPTS, run_service
+from tests.support.service import SCRIPTS, run_service
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.acceptance
 _PATIENCE_SECONDS = 90
 
 
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = monotonic() + _PATIENCE_SECONDS
-    while not condition():
-        assert monotonic() < deadline
-        sleep(0.1)
-
-
-def test_a_drained_worker_stays_down(tmp_path: Path):
-    with run_service(tmp_path) as service, service.client() as client:
+def test_a_drained_worker_stays_down(tmp_path: Path, untrained_cache: Path):
+    with run_service(tmp_path, cache_dir=untrained_cache) as service, service.client() as client:
 
         def states() -> list[str]:
             return [worker["state"] for worker in client.get("/workers").json()["workers"]]
 
-        wait_for(lambda: states() == ["idle"])
+        wait_until(lambda: states() == ["idle"], seconds=_PATIENCE_SECONDS)
         command = [SCRIPTS / "atelier", "drain", "worker-1"]
         answer = subprocess.run(command, env=service.environ, capture_output=True, text=True)
         assert (answer.returncode, answer.stdout) == (0, "draining\n")
         log = tmp_path / "up.log"
-        wait_for(lambda: "No worker is left" in log.read_text())
+        wait_until(lambda: "No worker is left" in log.read_text(), seconds=_PATIENCE_SECONDS)
         assert "worker-1 ended with exit code 0; it is not started again." in log.read_text()
         assert states() == []
         assert "no worker is connected" in client.get("/queue").json()["message"]

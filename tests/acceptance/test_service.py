@@ -12,9 +12,9 @@ import httpx2
 import pytest
 from PIL import Image
 
-from tests.running_service import Service
+from tests.support.service import Service
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("service")]
 
 
 def submit(client: httpx2.Client, content: bytes, style: bytes, **options: object) -> dict[str, Any]:

@@ -7,29 +7,16 @@ requests, unless it says with `visitor.expects(...)` that they are to come.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from shared.settings import Settings
-from tests.browser.visitor import Visitor
-from tests.browser.website import Site
-from tests.browser.workshop import Workshop
-from web.cli.local.host import free_port
+from tests.support.visitor import CHROMIUM, SWITCHES, Visitor
+from tests.support.website import Site
+from tests.support.workshop import Workshop
 from web.cli.local.redis_server import RedisServer
-
-CHROMIUM = shutil.which("chromium")
-SWITCHES = (
-    "--no-sandbox",  # it runs in containers, and sees our own pages only
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -69,7 +56,6 @@ def _web_process(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFac
             data_dir=folder / "data",
             cache_dir=folder / "cache",
             vgg19_weights="untrained",
-            port=free_port(),
             web_threads=24,
         )
     )

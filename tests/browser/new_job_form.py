@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.website import EXAMPLES, Site
+from tests.support.website import EXAMPLES, Site
 
 CONTENT, STYLE = EXAMPLES / "content.png", EXAMPLES / "style.png"
 #: Lets files come over the page as they do from a desktop or the clipboard.

@@ -14,10 +14,9 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
-from tests.browser.conftest import CHROMIUM, SWITCHES
 from tests.browser.new_job_form import CONTENT, STYLE
-from tests.browser.visitor import DESKTOP
-from tests.running_service import run_service
+from tests.support.service import run_service
+from tests.support.visitor import CHROMIUM, DESKTOP, SWITCHES
 
 _OPTIONS = '{"steps": 60, "size": 512}'
 _AT_STEP = 40

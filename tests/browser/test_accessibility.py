@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.browser.accessibility import find_faults, find_keyboard_faults
-from tests.browser.visitor import Visitor
+from tests.support.visitor import Visitor
 
 GOOD = """<!doctype html><html lang="en"><head><title>A page</title>
 <meta name="color-scheme" content="light dark">

@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.visitor import Visitor
-from tests.browser.website import Site
+from tests.support.visitor import Visitor
+from tests.support.website import Site
 
 _PAGE = b"""<!doctype html><title>Cats</title>
 <form method="post"><button>More cats</button></form>"""

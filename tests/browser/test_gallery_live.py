@@ -7,9 +7,9 @@ import re
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.visitor import PHONE, Visitor
-from tests.browser.website import Site
-from tests.browser.workshop import Workshop
+from tests.support.visitor import PHONE, Visitor
+from tests.support.website import Site
+from tests.support.workshop import Workshop
 
 
 def card(page: Page, name: str) -> Locator:

@@ -8,9 +8,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from shared.redis.live import Flag
-from tests.browser.visitor import Visitor
-from tests.browser.website import Site
-from tests.browser.workshop import Workshop
+from tests.support.visitor import Visitor
+from tests.support.website import Site
+from tests.support.workshop import Workshop
 
 
 @pytest.fixture

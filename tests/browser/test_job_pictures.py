@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, Route, expect
 
-from tests.browser.visitor import DESKTOP, PHONE, Visitor
-from tests.browser.website import Site
-from tests.browser.workshop import Workshop, encode
+from tests.support.visitor import DESKTOP, PHONE, Visitor
+from tests.support.website import Site
+from tests.support.workshop import Workshop, encode
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from playwright.sync_api import expect
 
-from tests.browser.visitor import Visitor
-from tests.browser.website import Site
-from tests.browser.workshop import Workshop
+from tests.support.visitor import Visitor
+from tests.support.website import Site
+from tests.support.workshop import Workshop
 
 
 def test_everything_works_without_scripts(visitor: Visitor, site: Site, workshop: Workshop):

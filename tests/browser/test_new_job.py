@@ -9,9 +9,9 @@ from playwright.sync_api import Page, Route, expect
 
 from shared.options import StyleOptions
 from tests.browser.new_job_form import CONTENT, STYLE, bring, choose, choose_both, fold, job_on, start, well
-from tests.browser.visitor import Visitor
-from tests.browser.website import Site
-from tests.browser.workshop import Workshop
+from tests.support.visitor import Visitor
+from tests.support.website import Site
+from tests.support.workshop import Workshop
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from tests.browser.new_job_form import (
     start,
     well,
 )
-from tests.browser.visitor import DESKTOP, PHONE, Visitor
-from tests.browser.website import Site
+from tests.support.visitor import DESKTOP, PHONE, Visitor
+from tests.support.website import Site
 
 JOBS = "**/api/v1/jobs"
 

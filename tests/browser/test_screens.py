@@ -15,8 +15,8 @@ from playwright.sync_api import Page, Response
 from shared.clock import utc_now
 from shared.redis.workers import WorkerJob, WorkerState
 from tests.browser.accessibility import find_faults, find_keyboard_faults
-from tests.browser.visitor import DESKTOP, PHONE, Theme, Visitor
-from tests.browser.website import Site
+from tests.support.visitor import DESKTOP, PHONE, Theme, Visitor
+from tests.support.website import Site
 
 SCREENS = Path(__file__).parents[2] / "build" / "screens"
 MAX_FIRST_LOAD_BYTES = 100_000

@@ -9,8 +9,8 @@ from sqlalchemy import update
 
 from shared.clock import utc_now
 from shared.redis.workers import WorkerJob, WorkerRegistry, WorkerState
-from tests.browser.visitor import Visitor
-from tests.browser.website import Site
+from tests.support.visitor import Visitor
+from tests.support.website import Site
 from web.db.models import Job
 
 

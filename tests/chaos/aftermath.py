@@ -11,7 +11,7 @@ from shared.redis.stream import GROUP, STREAM
 from tests.chaos.asking import Asking
 from tests.chaos.broker_faults import envelope
 from tests.chaos.cluster import Cluster
-from tests.chaos.process import wait_until
+from tests.support.waiting import wait_until
 
 _QUEUES = [QUEUE, *(f"{QUEUE}:{step}" for step in (3, 6, 9))]
 _STREAMS = 300

@@ -21,7 +21,9 @@ from shared.status import FINAL_STATUSES
 from tests.chaos.disk import Disk, set_disk
 from tests.chaos.jumping_clock import set_shift
 from tests.chaos.pace import Pace
-from tests.chaos.process import Process, wait_until
+from tests.chaos.process import Process
+from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 from web.cli.local.redis_server import RedisServer
 
 
@@ -139,15 +141,12 @@ class Cluster:
         return len(self.registry.alive()) == len(self.nodes)
 
     def _make_settings(self) -> Settings:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
         pace = self.pace
         return Settings(
             redis_url=self.redis.url,
             data_dir=self.folder / "data",
             cache_dir=self.folder.parent / "cache",
-            port=port,
+            port=free_port(),
             vgg19_weights="untrained",
             lease_seconds=pace.lease,
             renew_seconds=pace.renew,

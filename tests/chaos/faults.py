@@ -11,8 +11,9 @@ from tests.chaos import broker_faults
 from tests.chaos.deaths import HEADER, POINTS
 from tests.chaos.disk import Disk, set_disk
 from tests.chaos.jumping_clock import set_shift
-from tests.chaos.process import Process, send, wait_until
+from tests.chaos.process import Process, send
 from tests.chaos.scene import Fault, Loss, Scene
+from tests.support.waiting import wait_until
 
 
 def kill_child(scene: Scene) -> list[Loss]:

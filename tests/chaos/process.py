@@ -7,7 +7,6 @@ import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from time import monotonic, sleep
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -92,15 +91,6 @@ def send(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
     except ProcessLookupError:
         return
-
-
-def wait_until(condition, *, seconds: float, what: str) -> None:
-    """Wait for a condition; TimeoutError, saying what was awaited, when it does not come true in time."""
-    deadline = monotonic() + seconds
-    while not condition():
-        if monotonic() > deadline:
-            raise TimeoutError(f"not within {seconds:g} s: {what}")
-        sleep(0.05)
 
 
 def _sessions() -> dict[int, int]:

@@ -16,9 +16,9 @@ from tests.chaos.evidence import Evidence
 from tests.chaos.faults import FAULTS
 from tests.chaos.load import Load
 from tests.chaos.pace import Pace
-from tests.chaos.process import wait_until
 from tests.chaos.scene import Injection, Scene
 from tests.chaos.wishes import FINAL, Wishes
+from tests.support.waiting import wait_until
 
 #: After so many of the faults that take leases away nothing else happens until these are seen to.
 _QUIET_SHARE = 0.5

@@ -18,7 +18,7 @@ from sqlalchemy import text
 
 from shared import errors
 from shared.settings import Settings
-from tests.browser.workshop import Workshop
+from tests.support.workshop import Workshop
 from web.app import create_app
 from web.cli.local.redis_server import RedisServer
 from web.cli.main import main as atelier

@@ -1,13 +1,15 @@
-"""The app under test, and another backend put below it."""
+"""The app under test: another backend put below it, and the files that it stored."""
 
 from __future__ import annotations
 
 import dataclasses
 import threading
+from pathlib import Path
 from typing import Any
 
 from flask import Flask
 
+from shared.settings import Settings
 from web.services import hold_services, make_services, services_of
 
 
@@ -15,3 +17,9 @@ def change_backend(app: Flask, **changes: Any) -> None:
     """Let an app work with another database, storage or settings from now on."""
     backend = dataclasses.replace(services_of(app).backend, **changes)
     hold_services(app, make_services(backend, threading.Semaphore(2)))
+
+
+def stored_files(settings: Settings) -> list[Path]:
+    """Return the files of the storage."""
+    root = settings.data_dir / "storage"
+    return [path for path in root.rglob("*") if path.is_file()] if root.is_dir() else []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, MutableMapping
-from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -14,7 +13,8 @@ from werkzeug.serving import BaseWSGIServer, make_server
 
 from shared.settings import Settings
 from shared.status import JobStatus
-from tests.engines import SteadyEngine
+from tests.support.engines import Gate, SteadyEngine
+from tests.support.waiting import wait_until
 from web.app import create_app
 from web.cli.main import main
 from web.control.dispatcher import message_for
@@ -65,14 +65,12 @@ class Service:
         self._run(lambda: self._work(engine))
 
     def wait_for(self, job_id: str, status: JobStatus) -> None:
-        deadline = monotonic() + _PATIENCE_SECONDS
-        while True:
+        def has_come() -> bool:
             with self.control.backend.database.read() as session:
                 job = get_job(session, job_id)
-                if job is not None and job.job_status is status:
-                    return
-            assert monotonic() < deadline
-            sleep(0.02)
+                return job is not None and job.job_status is status
+
+        wait_until(has_come, seconds=_PATIENCE_SECONDS, what=f"the job to be {status}")
 
     def close(self) -> None:
         self.stopping.set()
@@ -128,6 +126,14 @@ def atelier(service: Service) -> Callable[..., Result]:
         return result
 
     return run
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    """What holds an engine before its third step; it is open at the end."""
+    gate = Gate()
+    yield gate
+    gate.opened.set()
 
 
 @pytest.fixture

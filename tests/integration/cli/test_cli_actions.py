@@ -3,34 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 
 import pytest
 
 from shared.status import JobStatus
-from tests.engines import WeighingEngine
+from tests.support.engines import WeighingEngine
 
 _FEW = ("-O", "steps=20", "-O", "checkpoint_every=5", "-O", "style_weight=0.5")
-
-
-class Gate:
-    """Holds an engine before its third step, once, until it is opened."""
-
-    def __init__(self) -> None:
-        self.opened = threading.Event()
-        self.reached = threading.Event()
-
-    def __call__(self, step: int) -> None:
-        if step == 3:
-            self.reached.set()
-            assert self.opened.wait(20)
-
-
-@pytest.fixture
-def gate():
-    gate = Gate()
-    yield gate
-    gate.opened.set()
 
 
 def test_pause_resume_extend_fork_and_delete(service, atelier, pictures, gate, tmp_path):

@@ -15,31 +15,11 @@ import pytest
 from click.testing import CliRunner
 
 from shared.status import JobStatus
-from tests.engines import DivergingEngine, SteadyEngine
-from web.cli.local.host import free_port
+from tests.support.engines import DivergingEngine, SteadyEngine
+from tests.support.ports import free_port
 from web.cli.main import main
 
 _FEW = ("-O", "steps=20", "-O", "checkpoint_every=5")
-
-
-class Gate:
-    """Holds an engine before its third step until it is opened."""
-
-    def __init__(self) -> None:
-        self.opened = threading.Event()
-        self.reached = threading.Event()
-
-    def __call__(self, step: int) -> None:
-        if step == 3:
-            self.reached.set()
-            assert self.opened.wait(20)
-
-
-@pytest.fixture
-def gate():
-    gate = Gate()
-    yield gate
-    gate.opened.set()
 
 
 def test_submit_and_wait_leaves_the_picture_that_the_job_names(service, atelier, pictures, tmp_path):
@@ -188,6 +168,7 @@ def test_download_into_a_folder_that_is_not_there_says_so(service, atelier, pict
     assert Path(tmp_path / f"{job_id}.png").stat().st_size > 0
 
 
+@pytest.mark.process
 def test_ctrl_c_leaves_the_job_to_itself_and_says_how_to_find_it(service, pictures, gate):
     service.work(SteadyEngine(gate))
     words = ["submit", *pictures, *_FEW, "--wait", "--url", service.url]

@@ -16,6 +16,8 @@ from shared.storage.local import LocalStore
 from tests.support.rows import add_picture
 from web.db.database import Database
 
+pytestmark = pytest.mark.process
+
 ORPHAN = f"assets/aa/{'a' * 64}"
 
 

@@ -9,8 +9,8 @@ import threading
 import pytest
 
 from shared.status import JobStatus
-from tests.engines import SteadyEngine
-from web.cli.local.host import free_port
+from tests.support.engines import SteadyEngine
+from tests.support.ports import free_port
 
 _FEW = ("-O", "steps=20", "-O", "checkpoint_every=5")
 

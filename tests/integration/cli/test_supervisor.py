@@ -18,6 +18,8 @@ from web.cli.local.guard import Guard
 from web.cli.local.supervisor import Supervisor
 from web.cli.output import StartFailed
 
+pytestmark = pytest.mark.process
+
 _PATIENCE_SECONDS = 20
 _CHILD = """
 import os, signal, socket, sys

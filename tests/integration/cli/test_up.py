@@ -12,14 +12,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic
 
 import httpx2
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from web.cli.local.host import FolderLock, free_port
+from tests.support.ports import free_port
+from tests.support.waiting import wait_until
+from web.cli.local.host import FolderLock
 from web.cli.main import main
 
 _PATIENCE_SECONDS = 60
@@ -71,10 +73,7 @@ class Up:
         return found
 
     def wait_for_no_children(self) -> None:
-        deadline = monotonic() + _PATIENCE_SECONDS
-        while self.children():
-            assert monotonic() < deadline, self.children()
-            sleep(0.05)
+        wait_until(lambda: not self.children(), seconds=_PATIENCE_SECONDS, what="the end of all children")
 
     def close(self) -> None:
         if self.process.poll() is None:
@@ -114,10 +113,7 @@ def test_up_starts_heals_and_stops_everything(start_up, tmp_path):
         os.kill(min(pid for pid, its in up.children().items() if words in its), signal.SIGKILL)
         up.hear(f"{name} ended with signal SIGKILL; it is started again")
     # A wait of its own: the service is away for a moment.
-    deadline = monotonic() + _PATIENCE_SECONDS
-    while not _is_ready(up.port):
-        assert monotonic() < deadline
-        sleep(0.1)
+    wait_until(lambda: _is_ready(up.port), seconds=_PATIENCE_SECONDS)
 
     up.process.send_signal(signal.SIGINT)
     assert up.process.wait(_PATIENCE_SECONDS) == 0
@@ -166,9 +162,9 @@ def test_a_part_that_cannot_start_ends_up_with_its_last_words(tmp_path):
     assert "All processes have stopped." in result.stderr
 
 
-def test_demo_leaves_two_pictures_and_nothing_running(tmp_path):
+def test_demo_leaves_two_pictures_and_nothing_running(tmp_path, untrained_cache):
     environ = {name: value for name, value in os.environ.items() if not name.startswith("ATELIER_")}
-    environ |= {"ATELIER_VGG19_WEIGHTS": "untrained", "ATELIER_CACHE_DIR": str(tmp_path / "cache")}
+    environ |= {"ATELIER_VGG19_WEIGHTS": "untrained", "ATELIER_CACHE_DIR": str(untrained_cache)}
     out = tmp_path / "demo"
     (out / "data" / "logs").mkdir(parents=True)
     (out / "data" / "left over").write_text("of an earlier run")

@@ -10,8 +10,9 @@ from shared.redis.claims import Verdict
 from shared.redis.live import Flag
 from shared.status import JobStatus
 from shared.storage import layout
-from tests.engines import DivergingEngine, SteadyEngine
-from tests.integration.control.conftest import Clock, history, read, report, rounds, waiting, work
+from tests.support.bench import history, read, report, rounds, waiting, work
+from tests.support.clock import Clock
+from tests.support.engines import DivergingEngine, SteadyEngine
 from web.control.dispatcher import message_for
 from web.control.process import Control
 from web.db.models import Job

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 
 from shared.clock import utc_now
 from shared.protocol import EventType
-from tests.integration.control.conftest import Clock, history, read, report, work
+from tests.support.bench import history, read, report, work
+from tests.support.clock import Clock
 from web.control.process import Control
 from web.control.projector import Projector
 from web.db.models import Job

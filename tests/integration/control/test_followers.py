@@ -12,7 +12,8 @@ from shared.errors import StorageUnavailable
 from shared.options import StyleOptions
 from shared.protocol import EventType
 from shared.storage.local import LocalStore
-from tests.integration.control.conftest import Clock, history, read, report, waiting, work
+from tests.support.bench import history, read, report, waiting, work
+from tests.support.clock import Clock
 from web.control.followers import Followers
 from web.control.process import Control
 from web.db.models import Job

@@ -15,8 +15,9 @@ from shared.errors import StorageUnavailable
 from shared.options import StyleOptions
 from shared.protocol import new_id
 from shared.storage import layout
-from tests.engines import DivergingEngine, SteadyEngine
-from tests.integration.control.conftest import Clock, read, rounds, work
+from tests.support.bench import read, rounds, work
+from tests.support.clock import Clock
+from tests.support.engines import DivergingEngine, SteadyEngine
 from tests.support.rows import add_picture as add_asset_row
 from web.control.garbage import Kind
 from web.control.process import Control

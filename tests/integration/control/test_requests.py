@@ -11,8 +11,9 @@ from shared.options import StyleOptions, parse_options
 from shared.protocol import EventType, JobMessage
 from shared.redis.live import Flag
 from shared.status import JobStatus
-from tests.engines import SteadyEngine
-from tests.integration.control.conftest import Clock, history, read, report, rounds, work
+from tests.support.bench import history, read, report, rounds, work
+from tests.support.clock import Clock
+from tests.support.engines import SteadyEngine
 from web.control.dispatcher import message_for
 from web.control.followers import Follow, decide_follow
 from web.control.process import Control

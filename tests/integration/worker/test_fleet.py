@@ -11,6 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.process
+
 _PATIENCE_SECONDS = 30
 FLEET = """
 import sys

@@ -17,7 +17,9 @@ from shared.options import StyleOptions
 from shared.protocol import InputPicture, JobMessage
 from shared.redis import Coordination
 from shared.settings import Settings
-from tests.node_process import start_node
+from tests.support.node import start_node
+
+pytestmark = pytest.mark.process
 
 _PROGRAM = """
 import os, stat, sys

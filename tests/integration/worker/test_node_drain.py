@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -18,10 +17,13 @@ from flask.testing import FlaskClient
 
 from shared.errors import ServiceError
 from shared.settings import Settings
-from tests.node_process import start_node
+from tests.support.node import start_node
+from tests.support.waiting import wait_until
 from web.app import create_app
 from web.control.process import Control
 from web.services import services_of
+
+pytestmark = pytest.mark.process
 
 _PATIENCE_SECONDS = 30
 API = "/api/v1"
@@ -81,11 +83,7 @@ def worker(client: FlaskClient, name: str) -> dict[str, Any] | None:
 
 
 def wait_for(condition: Callable[[], Any]) -> Any:
-    deadline = monotonic() + _PATIENCE_SECONDS
-    while not (found := condition()):
-        assert monotonic() < deadline
-        sleep(0.02)
-    return found
+    return wait_until(condition, seconds=_PATIENCE_SECONDS)
 
 
 def is_in(client: FlaskClient, name: str, *states: str) -> Callable[[], Any]:
@@ -164,7 +162,7 @@ def test_a_node_whose_fleet_was_killed_drains(client, settings, start):
 _FLEET = """
 import os, signal, sys
 from shared.settings import Settings
-from tests.node_process import start_node
+from tests.support.node import start_node
 node = start_node(Settings.model_validate_json(sys.argv[1]), "node", fleet_pid=os.getpid())
 print(node.pid, flush=True)
 signal.pause()

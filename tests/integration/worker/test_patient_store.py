@@ -17,7 +17,7 @@ from shared.redis.claims import Claims
 from shared.settings import Settings
 from shared.storage import layout
 from shared.storage.local import LocalStore
-from tests.engines import SteadyEngine
+from tests.support.engines import SteadyEngine
 from worker.context import RetryingStore, WorkerContext
 from worker.runner import Outcome, Runner
 

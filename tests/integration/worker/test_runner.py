@@ -18,7 +18,7 @@ from shared.protocol import EventType, InputPicture, JobMessage, WorkerEvent, re
 from shared.redis.live import Flag
 from shared.settings import Settings
 from shared.storage import layout
-from tests.engines import DivergingEngine, RaisingEngine, SteadyEngine
+from tests.support.engines import DivergingEngine, RaisingEngine, SteadyEngine
 from worker.context import WorkerContext
 from worker.engine.state import Step
 from worker.runner import Outcome, Runner

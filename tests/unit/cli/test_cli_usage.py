@@ -49,6 +49,7 @@ def test_the_help_of_submit_names_every_style_option():
         assert f"{name}={field.default}" in shown
 
 
+@pytest.mark.process
 def test_help_loads_no_server_no_database_and_no_client():
     script = (
         "import sys\n"

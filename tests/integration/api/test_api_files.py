@@ -1,0 +1,104 @@
+"""Previews, checkpoints and results of a job over HTTP."""
+
+from __future__ import annotations
+
+import hashlib
+
+LOSS = {"total": 3.0, "content": 1.0, "style": 2.0}
+
+
+def test_preview(client, submit, workshop, problem_of):
+    job = submit()
+    url = job["urls"]["preview"]
+    problem = problem_of(client.get(url), 409, "not_ready")
+    assert "queued" in problem["detail"]
+    workshop.preview(job["id"], b"jpeg 1")
+    with client.get(url) as response:
+        assert (response.data, response.content_type) == (b"jpeg 1", "image/jpeg")
+        etag = response.headers["ETag"]
+    with client.get(url, headers={"If-None-Match": etag}) as same:
+        assert same.status_code == 304
+    workshop.preview(job["id"], b"jpeg 2")
+    with client.get(url, headers={"If-None-Match": etag}) as other:
+        assert (other.status_code, other.data) == (200, b"jpeg 2")
+
+
+def test_preview_of_the_attempt_before(client, submit, workshop, services):
+    job = submit()
+    workshop.preview(job["id"], b"of attempt 1")
+    with services.backend.database.write() as session:
+        session.connection().exec_driver_sql("UPDATE jobs SET attempt = 3")
+    with client.get(job["urls"]["preview"]) as response:
+        assert response.data == b"of attempt 1"
+    workshop.preview(job["id"], b"of attempt 3", attempt=3)
+    with client.get(job["urls"]["preview"]) as response:
+        assert response.data == b"of attempt 3"
+
+
+def test_output(client, submit, workshop, problem_of, make_picture):
+    picture = make_picture()
+    sha256 = hashlib.sha256(picture).hexdigest()
+    job = submit(name='Häfen/"am" Meer')
+    url = f"{job['urls']['self']}/output"
+    problem_of(client.get(url), 409, "not_ready")
+    workshop.claim(job["id"])
+    workshop.succeed(job["id"], picture, sha256)
+    with client.get(url) as response:
+        assert (response.status_code, response.data, response.content_type) == (200, picture, "image/png")
+        assert response.headers["ETag"] == f'"{sha256}"'
+        named = response.headers["Content-Disposition"]
+        assert named.startswith("inline; filename=")
+        assert "filename*=UTF-8''H%C3%A4fen__am_%20Meer.png" in named
+    with client.get(url, headers={"Range": "bytes=0-7"}) as part:
+        assert (part.status_code, part.data) == (206, b"\x89PNG\r\n\x1a\n")
+    with client.get(url, headers={"If-None-Match": f'"{sha256}"'}) as same:
+        assert same.status_code == 304
+
+
+def test_output_without_a_name_has_the_id(client, submit, workshop):
+    job = submit()
+    workshop.claim(job["id"])
+    workshop.succeed(job["id"])
+    with client.get(f"{job['urls']['self']}/output") as response:
+        assert response.headers["Content-Disposition"] == f"inline; filename={job['id']}.png"
+
+
+def test_no_output_of_a_failed_job(client, submit, workshop, problem_of):
+    job = submit()
+    workshop.claim(job["id"])
+    workshop.fail(job["id"])
+    problem = problem_of(client.get(f"{job['urls']['self']}/output"), 409, "not_ready")
+    assert "will have none" in problem["detail"]
+
+
+def test_output_that_storage_has_lost(client, submit, workshop, services, problem_of):
+    job = submit()
+    workshop.claim(job["id"])
+    workshop.succeed(job["id"])
+    services.backend.storage.delete_tree(f"jobs/{job['id']}")
+    problem_of(client.get(f"{job['urls']['self']}/output"), 404, "artifact_missing")
+
+
+def test_checkpoints_and_attempts(client, submit, workshop, problem_of):
+    job = submit()
+    assert client.get(job["urls"]["checkpoints"]).json == {"checkpoints": []}
+    assert client.get(job["urls"]["attempts"]).json == {"attempts": []}
+    workshop.claim(job["id"])
+    workshop.checkpoint(job["id"], 10, b"ten", loss=LOSS)
+    workshop.checkpoint(job["id"], 20, b"twenty", loss=LOSS)
+    found = client.get(job["urls"]["checkpoints"]).json["checkpoints"]
+    assert [checkpoint["step"] for checkpoint in found] == [10, 20]
+    assert found[0]["curve"] == [[10, 3.0, 1.0, 2.0]]
+    assert found[0]["losses"] == LOSS
+    with client.get(found[1]["url"]) as response:
+        assert (response.data, response.content_type) == (b"twenty", "image/png")
+        etag = response.headers["ETag"]
+    with client.get(found[1]["url"], headers={"If-None-Match": etag}) as same:
+        assert same.status_code == 304
+    problem_of(client.get(job["urls"]["checkpoints"] + "/15"), 404, "not_found")
+    problem_of(client.get(job["urls"]["checkpoints"] + "/99999999999999999999"), 404, "not_found")
+    problem_of(client.get(job["urls"]["checkpoints"] + "/x"), 404, "not_found")
+    attempts = client.get(job["urls"]["attempts"]).json["attempts"]
+    assert [(attempt["number"], attempt["worker_id"], attempt["outcome"]) for attempt in attempts] == [
+        (1, "gpu-a", None)
+    ]

@@ -1,0 +1,99 @@
+"""Engines for tests of what surrounds an engine; each is named by how it behaves."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from shared.errors import LossNotFinite
+from shared.options import StyleOptions
+from worker.engine.state import EngineState, Losses, Step
+from worker.engine.weights.weights import Weights
+
+WEIGHTS = Weights(name="untrained", sha256="0" * 64, convolutions={}, notice="no weights at all")
+
+
+def nothing(_step: int) -> None:
+    """Do nothing before a step."""
+
+
+class Gate:
+    """Holds an engine before its third step until it is opened, then never again."""
+
+    def __init__(self) -> None:
+        self.opened = threading.Event()
+        self.reached = threading.Event()
+
+    def __call__(self, step: int) -> None:
+        if step == 3:
+            self.reached.set()
+            assert self.opened.wait(20)
+
+
+class SteadyEngine:
+    """Mixes its inputs into a few numbers, step by step: exact, resumable, and quick.
+
+    `before_step` is called with the number of each step before it is made.
+    """
+
+    version = "test"
+    weights = WEIGHTS
+
+    def __init__(self, before_step: Callable[[int], None] = nothing) -> None:
+        self.before_step = before_step
+        self.resumed_from: int | None = None
+        self.steps_made = 0
+
+    def stylize(
+        self, content: bytes, style: bytes, options: StyleOptions, *, resume: EngineState | None = None
+    ) -> Iterator[Step]:
+        seed = int.from_bytes(hashlib.sha256(content + style).digest()[:4], "little")
+        value = resume.arrays["value"] if resume else np.random.default_rng(seed).random(64, dtype=np.float32)
+        self.resumed_from = resume.step if resume else None
+        for number in range((resume.step if resume else 0) + 1, options.steps + 1):
+            self.before_step(number)
+            value = np.float32(self.factor(options)) * value * (1 - value)
+            self.steps_made += 1
+            yield self._record(number, options.steps, value)
+
+    def factor(self, options: StyleOptions) -> float:
+        """What a step multiplies by; 3.57 to 4 keep the values moving."""
+        return 3.7
+
+    def _record(self, number: int, steps: int, value: np.ndarray) -> Step:
+        def image() -> np.ndarray:
+            return np.repeat((value * 255).astype(np.uint8).reshape(8, 8, 1), 3, axis=2)
+
+        def state() -> EngineState:
+            return EngineState(step=number, arrays={"value": value})
+
+        return Step(number, steps, Losses(1.0, 0.5, 0.5), 0.001, image, state)
+
+
+class WeighingEngine(SteadyEngine):
+    """As steady, and with another result for another `style_weight` (0 to 1)."""
+
+    def factor(self, options: StyleOptions) -> float:
+        return 3.6 + 0.3 * options.style_weight
+
+
+class RaisingEngine(SteadyEngine):
+    """Fails at its third step with whatever it is given."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(self._raise)
+        self._error = error
+
+    def _raise(self, number: int) -> None:
+        if number == 3:
+            raise self._error
+
+
+class DivergingEngine(RaisingEngine):
+    """Its loss is no number from the third step on."""
+
+    def __init__(self) -> None:
+        super().__init__(LossNotFinite("the style loss is nan at step 3"))

@@ -1,0 +1,57 @@
+"""A worker's node in a process of its own, with a steady engine whose steps take their time.
+
+settings: of the service; name, step_seconds; load_seconds: how long its engine takes to load.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from threading import Event
+
+from shared.logs import configure_logs
+from shared.settings import Settings
+from tests.support.engines import SteadyEngine
+from worker.devices import CPU
+from worker.node import Node
+
+
+def start_node(
+    settings: Settings, name: str, *, step_seconds: float = 0.02, fleet_pid: int | None = None
+) -> subprocess.Popen[str]:
+    """Start a node; what it logs goes to its standard output."""
+    task = {"settings": settings.to_environ(), "name": name, "step_seconds": step_seconds}
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.support.node", json.dumps({**task, "fleet_pid": fleet_pid})],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def main() -> None:
+    from shared.settings import load_settings
+
+    task = json.loads(sys.argv[1])
+    settings = load_settings(task["settings"])
+    configure_logs(settings)
+    pause = Event()
+
+    def take_time(_step: int) -> None:
+        pause.wait(task["step_seconds"])
+
+    node = Node(
+        settings,
+        name=task["name"],
+        device=CPU,
+        weights="untrained",
+        load_engine=lambda: SteadyEngine(take_time),
+        fleet_pid=task["fleet_pid"],
+    )
+    node.run()
+
+
+if __name__ == "__main__":
+    main()
