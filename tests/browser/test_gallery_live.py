@@ -72,18 +72,18 @@ def test_what_the_page_says_later_is_what_it_said_first(site: Site, workshop: Wo
     live.get_by_role("button", name="8 new jobs").click()
     page = visitor.open(site.url)
     before = cards_without_ages(page)
-    # A card that has come later is like one that was there from the start.
-    with live.expect_response("**/parts/jobs"):
-        pass
+    # A card that has come later is like one that was there from the start. What was answered last is taken
+    # when the page asks for the next.
+    for _ in range(2):
+        with live.expect_request("**/parts/jobs"):
+            pass
     assert len(before) == 9
     assert cards_without_ages(live) == before
     # And what is asked for again changes nothing: no element is another one.
     page.evaluate("for (const node of document.querySelectorAll('.gallery *')) node.isTheSame = true")
-    with page.expect_response("**/parts/jobs") as told:
-        pass
-    assert told.value.status == 304 or told.value.ok
-    with page.expect_response("**/parts/jobs"):
-        pass
+    for _ in range(2):
+        with page.expect_request("**/parts/jobs"):
+            pass
     assert cards_without_ages(page) == before
     assert page.evaluate("[...document.querySelectorAll('.gallery *')].every((node) => node.isTheSame)")
 
