@@ -1,14 +1,6 @@
-// What is asked of a job: the page's own forms, sent to the API without leaving the page.
+// The actions on a job: the forms of the page, sent to the API without leaving the page.
 import { announce } from "./announcer.js";
 import { Refused, newKey, send } from "./request.js";
-
-const DONE = { cancel: "Cancel asked for", pause: "Pause asked for", resume: "Resumed", retry: "Queued again", extend: "Extended" };
-
-const BODIES = {
-  retry: (form) => ({ from: form.elements.from.value }),
-  extend: (form) => ({ steps: number(form.elements.steps) }),
-  fork: forkBody,
-};
 
 export class JobActions {
   #url;
@@ -30,11 +22,10 @@ export class JobActions {
     this.#clear(form);
     form.setAttribute("aria-busy", "true");
     try {
-      const json = BODIES[action]?.(form);
-      const answer = await this.#ask(action, json);
+      const answer = await this.#ask(form, action === "fork" ? forkBody(form) : plainBody(form));
       if (action === "delete") location.assign("/?note=deleted");
       else if (action === "fork") location.assign(`/jobs/${answer.id}`);
-      else this.#done(form, action);
+      else this.#done(form);
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       this.#refuse(form, error.problem);
@@ -43,10 +34,11 @@ export class JobActions {
     }
   }
 
-  async #ask(action, json) {
+  async #ask(form, json) {
+    const { action } = form.dataset;
     if (action === "delete") return send("DELETE", this.#url);
     const url = `${this.#url}/${action}`;
-    if (action !== "fork" && action !== "extend") return send("POST", url, { json });
+    if (!("once" in form.dataset)) return send("POST", url, { json });
     // The same asked again after a lost answer must not be done twice.
     const wish = action + JSON.stringify(json);
     const key = this.#keys.get(wish) ?? newKey();
@@ -56,8 +48,8 @@ export class JobActions {
     return answer;
   }
 
-  #done(form, action) {
-    announce(DONE[action]);
+  #done(form) {
+    announce(form.dataset.done);
     const menu = form.closest("details.menu");
     if (menu) menu.open = false;
     this.#onDone();
@@ -98,6 +90,13 @@ export class JobActions {
     for (const place of form.querySelectorAll("[data-fault]")) place.hidden = true;
     for (const input of form.querySelectorAll("[aria-invalid]")) input.removeAttribute("aria-invalid");
   }
+}
+
+/** The fields of a form by their names, numbers as numbers; nothing when it has none. */
+function plainBody(form) {
+  const inputs = [...form.elements].filter((input) => input.name);
+  if (inputs.length === 0) return undefined;
+  return Object.fromEntries(inputs.map((input) => [input.name, input.type === "number" ? number(input) : input.value]));
 }
 
 /** What differs from the parent; the rest is not said. */
