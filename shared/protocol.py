@@ -125,7 +125,7 @@ def read_event(text: str) -> WorkerEvent:
 
 
 class Output(BaseModel):
-    """One file that a job hands out."""
+    """One file of a result."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

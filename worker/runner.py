@@ -257,7 +257,7 @@ class Attempt:
     def _read(self, picture: InputPicture, name: str) -> bytes:
         data = self._store.read(picture.key)
         if hashlib.sha256(data).hexdigest() != picture.sha256:
-            raise ArtifactCorrupt(f"the stored {name} picture is not the one that was handed in")
+            raise ArtifactCorrupt(f"the stored {name} picture is not the one that was submitted")
         return data
 
     def _flag(self) -> Flag | None:

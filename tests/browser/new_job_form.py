@@ -67,7 +67,7 @@ def fold(page: Page, name: str) -> None:
 
 
 def start(page: Page) -> None:
-    """Hand in."""
+    """Submit the form."""
     page.get_by_role("button", name="Start the job").click()
 
 

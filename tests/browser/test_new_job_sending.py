@@ -1,4 +1,4 @@
-"""Handing in from a browser: refusals at their fields, one job however answers are lost, and no scripts."""
+"""Submitting from a browser: refusals at their fields, one job however answers are lost, and no scripts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The jobs of a run: handed in over HTTP with a key each, until each is known to be taken."""
+"""The jobs of a run: submitted over HTTP with a key each, until each is known to be taken."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KINDS = {
 
 @dataclass
 class Submitted:
-    """One job that was handed in: how, all ids it was ever known by, and what was asked of it since."""
+    """One job that was submitted: how, all ids it was ever known by, and what was asked of it since."""
 
     number: int
     kind: str

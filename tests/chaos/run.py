@@ -28,7 +28,7 @@ _GIVEN_UP_SECONDS = 30
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is to be. Jobs are handed in until there are `jobs`, and until all faults are injected."""
+    """What a run is to be. Jobs are submitted until there are `jobs`, and until all faults are injected."""
 
     seed: int
     jobs: int
@@ -79,7 +79,7 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> tuple[Evidence,
 
 
 class _Course:
-    """The course of a run: what is handed in, and what is done to it meanwhile."""
+    """The course of a run: what is submitted, and what is done to it meanwhile."""
 
     def __init__(self, plan: Plan, scene: Scene, evidence: Evidence, say: Callable[[str], None]) -> None:
         self.wishes = Wishes(scene.load, scene.cluster.statuses, seed=plan.seed)

@@ -133,7 +133,7 @@ def build_document(app: Flask, *, version: str) -> dict[str, Any]:
             "title": "Atelier",
             "version": version,
             "summary": "Neural style transfer as a job service",
-            "description": "Hand in a content and a style picture, watch the job, take the result.",
+            "description": "Submit a content and a style picture, watch the job, download the result.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/"}],

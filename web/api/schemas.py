@@ -109,7 +109,7 @@ class WeightsOut(BaseModel):
 
 
 class OutputOut(BaseModel):
-    """A picture that the job hands out."""
+    """A picture of the result."""
 
     name: str
     content_type: str
@@ -369,7 +369,7 @@ class QueueStateOut(BaseModel):
         description="How long the first of `depth` has waited; null when none waits"
     )
     backlog_seconds: float | None = Field(
-        description="Likely wait of a job handed in now; null without a worker, or while nothing is measured"
+        description="Likely wait of a job submitted now; null without a worker, or while nothing is measured"
     )
     workers: int | None = Field(description="Workers that take jobs; null while Redis cannot be asked")
     message: str | None = Field(description="Why no job can start, if there is a reason")

@@ -14,7 +14,7 @@ _COMMANDS = {
     "demo": ("web.cli.demo:demo", "Run one job from start to end and leave its pictures."),
     "web": ("web.cli.serve:web", "Run the web process: API and pages."),
     "control": ("web.cli.serve:control", "Run the control process: dispatching, recording, rescuing."),
-    "submit": ("web.cli.submit:submit", "Hand in a content and a style picture."),
+    "submit": ("web.cli.submit:submit", "Submit a content and a style picture."),
     "status": ("web.cli.jobs:status", "Show a job."),
     "watch": ("web.cli.jobs:watch", "Follow a job until it ends."),
     "list": ("web.cli.jobs:list_jobs", "List jobs, newest first."),

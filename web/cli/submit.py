@@ -129,7 +129,7 @@ def submit(
     timeout: float,
     url: str | None,
 ) -> None:
-    """Hand in the picture CONTENT to be redrawn in the style of the picture STYLE.
+    """Submit the picture CONTENT to be redrawn in the style of the picture STYLE.
 
     Prints the new job's id. If the connection is lost meanwhile, it is asked again, and there is one job all
     the same. With --wait it shows a bar and ends as the job does: exit code 0 when it
@@ -155,7 +155,7 @@ def submit(
         try:
             submitted = hand_in(send, output=output, timeout_seconds=timeout)
         except KeyboardInterrupt:
-            output.say("The job may have been handed in: 'atelier list' tells.")
+            output.say("The job may have been submitted: 'atelier list' tells.")
             raise
         job = submitted.job
         if submitted.is_replay:

@@ -94,7 +94,7 @@ def _greet(stack: Stack, output: Output, workers: int) -> None:
     url = stack.settings.url
     there = "" if url == Settings().url else f" --url {url}"
     output.say(f"Atelier listens on {url}", style="bold green")
-    output.say(f"  hand in a job:  {_program()} submit CONTENT STYLE --wait{there}")
+    output.say(f"  submit a job:   {_program()} submit CONTENT STYLE --wait{there}")
     output.say(f"  documentation:  {url}/docs")
     output.say(f"  data and logs:  {stack.settings.data_dir}")
     if workers:

@@ -65,7 +65,7 @@ def timeouts_of(job: Job) -> dict[str, float]:
 
 
 class SubmitFields(JobFields):
-    """What there is beside pictures and options when a job is handed in."""
+    """The fields of a new job beside pictures and options."""
 
     reuse: bool = Field(
         True,

@@ -1,4 +1,4 @@
-"""The page 'New job': the form, what stands in it, what it hands in, and where its faults are shown."""
+"""The page 'New job': the form, what stands in it, what it submits, and where its faults are shown."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class FaultsAt:
 
 @new_page.get("/new")
 def show() -> Response:
-    """Show the form: empty, or with `from`, as the job with this id was handed in."""
+    """Show the form: empty, or with `from`, as the job with this id was submitted."""
     services, job_id = get_services(), request.args.get("from")
     if not job_id:
         return _page(services, NewForm(), option_fields(), {})

@@ -47,7 +47,7 @@ def wait_words(seconds: float | None) -> str:
 
 
 def backlog_words(seconds: float | None) -> str:
-    """Return when a job handed in now is likely to start."""
+    """Return when a job submitted now is likely to start."""
     if seconds is None:
         return "unknown"
     return "at once" if seconds == 0 else f"in {span(seconds)}"

@@ -41,7 +41,7 @@ def count(services):
 
 @pytest.fixture
 def post(client, parts):
-    """Hand in two pictures with the key."""
+    """Submit two pictures with the key."""
     return lambda headers=KEY, **changes: client.post(JOBS, data=parts(**changes), headers=headers)
 
 

@@ -24,7 +24,7 @@ SHA256 = hashlib.sha256(RESULT).hexdigest()
 
 @pytest.fixture
 def again(client, parts):
-    """Hand in the same work, whatever else differs; return the response."""
+    """Submit the same work, whatever else differs; return the response."""
     return lambda **changes: client.post(JOBS, data=parts(**changes))
 
 

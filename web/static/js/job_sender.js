@@ -20,7 +20,7 @@ export class JobSender {
   }
 
   /**
-   * Hand in; returns the job, throws `Refused`.
+   * Submit; returns the job, throws `Refused`.
    * @param {{content: object, style: object}} pictures As `PictureWell.picture` has them.
    * @param {object} fields Everything else, as the API's JSON body has it.
    */
@@ -53,7 +53,7 @@ export class JobSender {
     // One of them is known to the service already: then both go by their ids.
     const ids = {};
     for (const [part, picture] of parts) ids[part] = picture.assetId ?? (await this.#uploadAsset(part, picture));
-    this.#progress(1, "Handing in");
+    this.#progress(1, "Submitting");
     return send("POST", "/api/v1/jobs", { json: { ...fields, ...ids }, headers });
   }
 
