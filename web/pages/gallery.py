@@ -31,6 +31,19 @@ PARTS_PATH = "/parts/jobs"
 PAGE_SIZE = 24
 #: A card shows how far these are.
 _UNDER_WAY = {"running", "canceling", "paused"}
+#: Those that everyone looks for; the others are offered when there are some.
+_ALWAYS_OFFERED = (JobStatus.RUNNING, JobStatus.QUEUED, JobStatus.SUCCEEDED, JobStatus.FAILED)
+_ORDER = (
+    JobStatus.RUNNING,
+    JobStatus.QUEUED,
+    JobStatus.PAUSED,
+    JobStatus.SUCCEEDED,
+    JobStatus.FAILED,
+    JobStatus.CANCELING,
+    JobStatus.CANCELED,
+    JobStatus.EXPIRED,
+)
+jobs_page = Blueprint("jobs_page", __name__)
 
 
 @dataclass(frozen=True)
@@ -72,20 +85,6 @@ def job_card(job: Mapping[str, Any], now: datetime | None) -> JobCard:
         age=ago(from_rfc3339(job["created_at"]), now) if now else "",
         labels=tuple((label, f"{PATH}?{urlencode({'label': label})}") for label in labels),
     )
-
-
-#: Those that everyone looks for; the others are offered when there are some.
-_ALWAYS_OFFERED = (JobStatus.RUNNING, JobStatus.QUEUED, JobStatus.SUCCEEDED, JobStatus.FAILED)
-_ORDER = (
-    JobStatus.RUNNING,
-    JobStatus.QUEUED,
-    JobStatus.PAUSED,
-    JobStatus.SUCCEEDED,
-    JobStatus.FAILED,
-    JobStatus.CANCELING,
-    JobStatus.CANCELED,
-    JobStatus.EXPIRED,
-)
 
 
 @dataclass(frozen=True)
@@ -154,9 +153,6 @@ def label_choices(only: JobFilter) -> list[tuple[str, str]]:
         )
         for key, value in only.labels.items()
     ]
-
-
-jobs_page = Blueprint("jobs_page", __name__)
 
 
 @jobs_page.get(PATH)

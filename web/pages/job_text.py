@@ -11,6 +11,20 @@ from web.db.models import JobAttempt, JobEvent
 from web.pages.loss_plot import loss_words
 from web.words import span
 
+_REASONS = {
+    "worker_lost": "Its worker was lost; it goes on from its last checkpoint.",
+    "worker_drained": "Its worker was shut down; it goes on from its last checkpoint.",
+}
+_OUTCOMES = {
+    "succeeded": "succeeded",
+    "failed": "failed",
+    "canceled": "canceled",
+    "paused": "paused, and its device given free",
+    "released": "given back: the worker was shut down",
+    "worker_lost": "the worker was lost",
+}
+_STATUS_REASONS = {"worker_lost": "its worker was lost", "worker_drained": "its worker was shut down"}
+
 
 def job_line(job: Mapping[str, Any]) -> str:
     """Return how far a job is, why it waits, or what came of it; `job` is as the API shows it."""
@@ -48,21 +62,6 @@ def _result(job: Mapping[str, Any]) -> str:
         return "an earlier result"
     seconds = job["metrics"]["run_seconds"]
     return "done" if seconds is None else f"done in {span(seconds)}"
-
-
-_REASONS = {
-    "worker_lost": "Its worker was lost; it goes on from its last checkpoint.",
-    "worker_drained": "Its worker was shut down; it goes on from its last checkpoint.",
-}
-_OUTCOMES = {
-    "succeeded": "succeeded",
-    "failed": "failed",
-    "canceled": "canceled",
-    "paused": "paused, and its device given free",
-    "released": "given back: the worker was shut down",
-    "worker_lost": "the worker was lost",
-}
-_STATUS_REASONS = {"worker_lost": "its worker was lost", "worker_drained": "its worker was shut down"}
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,15 @@ from web.security import current_caller
 from web.services import get_backend
 from web.words import ago, file_size, span
 
+#: What a worker without a job is about, by its state.
+_RESTS = {
+    "starting": "Loads its engine",
+    "idle": "Waits for a job",
+    "busy": "Has just taken a job",
+    "draining": "Takes no more jobs, and ends",
+}
+workers_page = Blueprint("workers_page", __name__)
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -51,15 +60,6 @@ def backlog_words(seconds: float | None) -> str:
     if seconds is None:
         return "unknown"
     return "at once" if seconds == 0 else f"in {span(seconds)}"
-
-
-#: What a worker without a job is about, by its state.
-_RESTS = {
-    "starting": "Loads its engine",
-    "idle": "Waits for a job",
-    "busy": "Has just taken a job",
-    "draining": "Takes no more jobs, and ends",
-}
 
 
 @dataclass(frozen=True)
@@ -138,9 +138,6 @@ def _job_card(job: Mapping[str, Any], now: datetime) -> WorkerJobCard:
         # The word after v changes with the picture: what is cached under it is never an older one.
         thumbnail=f"{job['url']}/thumbnail?v={job['attempt']}-{job['step']}",
     )
-
-
-workers_page = Blueprint("workers_page", __name__)
 
 
 @workers_page.get("/workers")
