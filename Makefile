@@ -9,7 +9,7 @@ STAMP = $(VENV)/.atelier-setup
 PIP = $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 # A worker for each core, but not more than memory bears: each may hold TensorFlow and Chromium. In which one a
 # test runs is said in tests/conftest.py; the order is kept, so that what takes long does not come last.
-PARALLEL = -n auto --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
+PARALLEL = -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 QUICK = not (acceptance or browser or chaos or process or serial or slow)
 EXPORT = $(BIN)/uv export --quiet --frozen --no-emit-project --no-header --no-annotate
 

@@ -7,11 +7,13 @@ import io
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 import redis
 from PIL import Image
+from xdist.scheduler import LoadFileScheduling
 
 from shared.redis.connection import connect_redis
 from shared.settings import Settings
@@ -26,12 +28,36 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("atelier")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks next
+#: Files whose tests share what is costly to start: the whole service, or warm engines.
+_TOGETHER = {
+    "tests/acceptance/test_readme_commands.py": "service",
+    "tests/acceptance/test_service.py": "service",
+    "tests/browser/test_visit.py": "service",
+    "tests/integration/worker/exact/test_exact_fork.py": "exact",
+    "tests/integration/worker/exact/test_exact_resume.py": "exact",
+    "tests/unit/worker/engine/test_classic.py": "engine",
+    "tests/unit/worker/engine/test_engine.py": "engine",
+}
+
+
+class Together(LoadFileScheduling):
+    """Keeps the tests of a file, and of the files above, on one worker of pytest-xdist.
+
+    xdist's own groups (``--dist loadgroup``) have no effect: version 3.8 does not know the ids of pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return _TOGETHER.get(file, file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together | None:
+    return Together(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put slow tests first; keep a file's tests on one worker of pytest-xdist unless they name a group."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    """Put slow tests first: what takes long must not be begun last."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 

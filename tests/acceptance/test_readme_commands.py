@@ -14,7 +14,7 @@ from PIL import Image
 
 from tests.support.service import Service
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("service")]
+pytestmark = pytest.mark.acceptance
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from tests.support.service import Service
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("service")]
+pytestmark = pytest.mark.acceptance
 
 
 def submit(client: httpx2.Client, content: bytes, style: bytes, **options: object) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import hashlib
 import re
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.new_job_form import CONTENT, STYLE, choose_both, fold, start
@@ -14,7 +13,6 @@ from tests.browser.test_screens import SCREENS
 from tests.support.service import Service
 from tests.support.visitor import PHONE, Visitor
 
-pytestmark = pytest.mark.xdist_group("service")
 STEPS, EVERY = 60, 10
 
 

@@ -11,8 +11,7 @@ from shared.storage import layout
 from tests.integration.worker.exact.nodes import STEPS, Nodes
 from worker.runner import Outcome
 
-# One group: both files use the same warm engines.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("exact")]
+pytestmark = pytest.mark.slow
 
 
 def forked(nodes: Nodes, name: str, *, at: int, **options: float) -> JobMessage:

@@ -21,8 +21,7 @@ ROOT = Path(__file__).parents[4]
 #: Before the first checkpoint, on it, just after it, just before the next, on that, one before the end.
 CUTS = [1, 4, 5, 7, 8, 11]
 
-# One group: both files use the same warm engines.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("exact")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -9,7 +9,7 @@ from PIL import Image
 from shared.options import StyleOptions
 from tests.unit.worker.engine import reference
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("engine")]  # both files use the same warm engines
+pytestmark = pytest.mark.slow
 
 
 def _array(data: bytes) -> np.ndarray:

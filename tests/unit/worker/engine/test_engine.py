@@ -10,7 +10,7 @@ from worker.engine.engine import StyleEngine, memory_errors
 from worker.engine.state import EngineState
 from worker.engine.weights.weights import Weights
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("engine")]  # both files use the same warm engines
+pytestmark = pytest.mark.slow
 
 METHODS = ["classic", "untrained"]
 OPTIONS = StyleOptions(steps=7, size=48)
