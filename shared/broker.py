@@ -70,7 +70,7 @@ class Dispatch:
             with redis_errors():
                 self._app.send_task(
                     TASK_NAME,
-                    kwargs={"message": message.model_dump(mode="json")},
+                    kwargs={"message": message.to_json()},
                     task_id=message.message_id,
                     queue=QUEUE,
                     retry=False,

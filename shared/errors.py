@@ -17,6 +17,7 @@ AtelierError
 │   ├── InvalidState           invalid_state
 │   ├── NotTerminal            not_terminal
 │   ├── NotReady               not_ready
+│   ├── WorkerTooOld           worker_too_old
 │   ├── IdempotencyKeyInUse    idempotency_key_in_use
 │   ├── IdempotencyKeyReused   idempotency_key_reused
 │   ├── CrossSiteRequest       cross_site_request
@@ -190,6 +191,13 @@ class NotReady(Refusal):
 
     code = "not_ready"
     retryable = True
+
+
+class WorkerTooOld(Refusal):
+    """The worker's release does not understand this."""
+
+    code = "worker_too_old"
+    suggestion = "Stop it on its machine with SIGTERM, which does the same, and start a newer release."
 
 
 class IdempotencyKeyInUse(Refusal):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import cache
+from types import MappingProxyType
+from typing import Any, Literal, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from shared.errors import Fault, InvalidOptions
 from shared.texts import field_schemas, read_texts
@@ -37,6 +39,14 @@ PRESETS: Mapping[PresetName, Preset] = {
     ),
     "fine": Preset("Fine", "Large and patient, for a print.", {"steps": 200, "size": 1024}),
 }
+
+
+#: The options of the first release. Hashes, messages and pictures have always told them, so they go on.
+_FIRST_OPTIONS = frozenset(
+    {"preset", "steps", "size", "content_weight", "style_weight", "learning_rate", "checkpoint_every"}
+)
+#: Of a later option the value that means what was done before it existed, where its default does not.
+_HISTORICAL_DEFAULTS: Mapping[str, Any] = MappingProxyType({})
 
 
 class StyleOptions(BaseModel):
@@ -87,6 +97,22 @@ class StyleOptions(BaseModel):
             raise ValueError("content_weight and style_weight are both 0; one must be positive")
         return self
 
+    @property
+    def told_names(self) -> frozenset[str]:
+        """The names of the options that hashes, messages and pictures tell: those that say something.
+
+        An option younger than the first release is told only where it has not its historical default. A new
+        option then changes no checkpoint's fingerprint, no work and no picture of a job that does without it,
+        and older workers can read the message.
+        """
+        fields = type(self).model_fields
+        defaults = {name: _HISTORICAL_DEFAULTS.get(name, fields[name].default) for name in fields}
+        return frozenset(
+            name
+            for name, default in defaults.items()
+            if name in _FIRST_OPTIONS or getattr(self, name) != default
+        )
+
 
 def parse_options(values: object) -> StyleOptions:
     """Return the resolved options for a JSON object of them.
@@ -102,6 +128,38 @@ def parse_options(values: object) -> StyleOptions:
     except ValidationError as error:
         faults = tuple(_fault(dict(item)) for item in error.errors())
         raise InvalidOptions("; ".join(fault.detail for fault in faults), faults=faults) from None
+
+
+def read_stored_options(values: object) -> StyleOptions:
+    """Return options that were accepted earlier, perhaps by another version, and then stored or sent.
+
+    Unknown ones are left out, and a missing one has its historical default. Ranges and presets are not judged
+    again: what was accepted stays readable.
+
+    Raises:
+        InvalidOptions: when a value is of the wrong type.
+    """
+    try:
+        stored = _stored_model().model_validate(values)
+    except ValidationError as error:
+        raise InvalidOptions(f"stored options cannot be read: {error}") from None
+    return StyleOptions.model_construct(**stored.model_dump())
+
+
+def change_options(stored: Mapping[str, Any], changes: Mapping[str, Any]) -> StyleOptions:
+    """Return stored options with some of them changed; only the changed ones are judged.
+
+    Raises:
+        InvalidOptions: naming every changed option that is unknown, of the wrong type, or out of range.
+    """
+    values = read_stored_options(stored).model_dump() | dict(changes)
+    try:
+        return parse_options(values)
+    except InvalidOptions as error:
+        faults = tuple(fault for fault in error.faults if _is_about(fault, changes))
+        if faults:
+            raise InvalidOptions("; ".join(fault.detail for fault in faults), faults=faults) from None
+    return read_stored_options(values)
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, object]:
@@ -131,6 +189,26 @@ def option_help() -> str:
         )
         lines.append(f"{name}={schema['default']} ({allowed}) {schema['description']}")
     return "\n".join(lines)
+
+
+@cache
+def _stored_model() -> type[BaseModel]:
+    """Return the model of stored options: the same types, without ranges and choices."""
+    fields: dict[str, Any] = {
+        name: (
+            str if get_origin(field.annotation) is Literal else field.annotation,
+            _HISTORICAL_DEFAULTS.get(name, field.default),
+        )
+        for name, field in StyleOptions.model_fields.items()
+    }
+    config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
+    return create_model("StoredOptions", __config__=config, **fields)
+
+
+def _is_about(fault: Fault, changes: Mapping[str, Any]) -> bool:
+    """Whether a fault is one of the changed options, or of how they fit the others."""
+    name = fault.pointer.removeprefix("/options").strip("/")
+    return not name or name in changes
 
 
 def _json_type(value: object) -> str:

@@ -1,16 +1,26 @@
-"""The protocol: ids, messages, events and the result marker: all that crosses the wire, with its version."""
+"""The protocol: ids, messages, events and the result marker: all that crosses the wire, with its version.
+
+`version` is the major one. A reader ignores fields that it does not know: they are of a younger release with
+the same major version. A field may only be added with a default that means what was done before it existed,
+and a message tells it only where it says something else: so releases work beside each other.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import uuid6
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from shared.errors import ArtifactCorrupt, UnreadableMessage
-from shared.options import StyleOptions
+from shared.errors import ArtifactCorrupt, InvalidOptions, UnreadableMessage
+from shared.options import StyleOptions, read_stored_options
+
+#: What this release understands, counted up whenever nodes have to do something new. 0 is a node that only
+#: beats, 1 one that drains when it is asked to; 2 says its protocol and build, and ignores unknown fields.
+PROTOCOL = 2
+DRAIN_PROTOCOL = 1
 
 
 def new_id() -> str:
@@ -18,10 +28,19 @@ def new_id() -> str:
     return str(uuid6.uuid7())
 
 
+def _read_options(value: object) -> object:
+    if isinstance(value, StyleOptions):
+        return value
+    try:
+        return read_stored_options(value)
+    except InvalidOptions as error:
+        raise ValueError(error.detail) from None
+
+
 class InputPicture(BaseModel):
     """One input of a job: where it is stored, and the SHA-256 its bytes must have."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True)
 
     key: str
     sha256: str
@@ -30,7 +49,7 @@ class InputPicture(BaseModel):
 class Origin(BaseModel):
     """The checkpoint that a forked or extended job begins with, whatever options it was made with."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True)
 
     key: str
     sha256: str
@@ -41,24 +60,32 @@ class JobMessage(BaseModel):
     """What a worker is told: which attempt of which job, on what, and how.
 
     `checkpoints_since` is the first attempt whose checkpoints count: a retry from zero counts none before it.
+    `least_protocol` is what a node has to understand to carry it out rightly.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True)
 
     version: Literal[1] = 1
     job_id: str
     attempt: int
     content: InputPicture
     style: InputPicture
-    options: StyleOptions
+    options: Annotated[StyleOptions, BeforeValidator(_read_options)]
     checkpoints_since: int = 1
     origin: Origin | None = None
     run_timeout_seconds: float | None = None
+    least_protocol: int = 1
 
     @property
     def message_id(self) -> str:
         """The broker's id for it: the same attempt always has the same."""
         return message_id(self.job_id, self.attempt)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object of the message: what has its default is left out, for older readers."""
+        values = self.model_dump(mode="json", exclude_defaults=True)
+        options = self.options.model_dump(mode="json", include=set(self.options.told_names))
+        return {"version": self.version, **values, "options": options}
 
 
 def message_id(job_id: str, attempt: int) -> str:
@@ -70,12 +97,17 @@ def read_message(values: dict[str, Any]) -> JobMessage:
     """Return the message in a JSON object.
 
     Raises:
-        UnreadableMessage: when it is of another version or damaged.
+        UnreadableMessage: when it is damaged, of another major version, or for younger nodes only.
     """
     try:
-        return JobMessage.model_validate(values)
+        message = JobMessage.model_validate(values)
     except ValidationError as error:
         raise UnreadableMessage(f"job message cannot be read: {error}") from error
+    if message.least_protocol > PROTOCOL:
+        raise UnreadableMessage(
+            f"job message asks for protocol {message.least_protocol}; this node understands {PROTOCOL}"
+        )
+    return message
 
 
 class EventType(StrEnum):
@@ -101,7 +133,7 @@ class EventType(StrEnum):
 class WorkerEvent(BaseModel):
     """One report. `event_id` is derived from what happened, so that a repeated report is known as one."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True)
 
     version: Literal[1] = 1
     event_id: str
@@ -127,7 +159,7 @@ def read_event(text: str) -> WorkerEvent:
 class Output(BaseModel):
     """One file of a result."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True)
 
     name: str
     key: str
@@ -141,7 +173,7 @@ class Output(BaseModel):
 class ResultMarker(BaseModel):
     """All that is to be known of a successful attempt, so that a lost report can be repaired from it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True)
 
     version: Literal[1] = 1
     job_id: str

@@ -42,7 +42,7 @@ class Provenance:
         fields = {
             "content_sha256": self.content_sha256,
             "style_sha256": self.style_sha256,
-            "options": self.options.model_dump_json(),
+            "options": self.options.model_dump_json(include=set(self.options.told_names)),
             "step": str(self.step),
             "weights": self.weights,
             "weights_sha256": self.weights_sha256,

@@ -42,7 +42,7 @@ def fingerprint(message: JobMessage, *, weights_sha256: str, engine_version: str
     parts = {
         "content": message.content.sha256,
         "style": message.style.sha256,
-        "options": message.options.model_dump(exclude={"checkpoint_every"}),
+        "options": message.options.model_dump(include=set(message.options.told_names - {"checkpoint_every"})),
         "weights": weights_sha256,
         "engine_version": engine_version,
         "origin": message.origin.sha256 if message.origin else None,

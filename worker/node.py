@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import signal
 import socket
@@ -21,6 +20,7 @@ from shared.logs import configure_logs, get_logger
 from shared.protocol import read_message
 from shared.redis import Coordination
 from shared.redis.workers import WorkerBeat
+from shared.release import this_release
 from shared.settings import Settings
 from worker.context import WorkerContext
 from worker.devices import Device, MemoryMeter
@@ -159,13 +159,15 @@ class Node:
         self._heartbeat.stop()
 
     def _make_heartbeat(self) -> Heartbeat:
-        now = utc_now()
+        now, release = utc_now(), this_release()
         facts = WorkerBeat(
             worker_id=self.name,
             host=socket.gethostname(),
             device=self.device.label,
             weights=self._weights,
-            version=importlib.metadata.version("atelier"),
+            version=release.version,
+            build=release.build,
+            protocol=release.protocol,
             started_at=now,
             at=now,
         )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import redis
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from shared.errors import WorkerTooOld
+from shared.protocol import DRAIN_PROTOCOL
 from shared.redis.connection import PREFIX, redis_errors
 
 #: Long enough for a node that does not reach Redis for a while; the request names one run of a node.
@@ -55,13 +59,30 @@ class WorkerBeat(BaseModel):
     state: WorkerState = WorkerState.IDLE
     job: WorkerJob | None = None
     version: str = ""
+    #: Which code of that version; empty for a node that does not say.
+    build: str = ""
+    #: What the node understands; see `shared.protocol.PROTOCOL`.
+    protocol: int = 0
     started_at: datetime
     at: datetime
+
+    @model_validator(mode="before")
+    @classmethod
+    def _guess_protocol(cls, values: Any) -> Any:  # noqa: ANN401 - whatever stands in Redis
+        """Fill in the protocol of a node that is older than this field: those that tell a state can drain."""
+        if isinstance(values, Mapping) and "protocol" not in values and "state" in values:
+            return {**values, "protocol": DRAIN_PROTOCOL}
+        return values
 
     @property
     def takes_jobs(self) -> bool:
         """Whether this node may get a job that is queued now."""
         return self.state is not WorkerState.DRAINING
+
+    @property
+    def can_drain(self) -> bool:
+        """Whether this node's release does what `WorkerRegistry.drain` asks."""
+        return self.protocol >= DRAIN_PROTOCOL
 
 
 class WorkerRegistry:
@@ -91,8 +112,16 @@ class WorkerRegistry:
         """Ask a node to release its job and end; return it as draining, or None when it is not alive.
 
         The request is for this run of the node: a later run under the same name does not get it.
+
+        Raises:
+            WorkerTooOld: when the node's release knows no such request.
         """
         for beat in self._read([worker_id]):
+            if not beat.can_drain:
+                raise WorkerTooOld(
+                    f"worker '{worker_id}' understands protocol {beat.protocol}; "
+                    f"a drain needs {DRAIN_PROTOCOL}"
+                )
             with redis_errors():
                 self._client.set(_drain_key(worker_id), _run_of(beat), ex=_DRAIN_SECONDS)
             return beat.model_copy(update={"state": WorkerState.DRAINING})

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from typing import Any
 
 from flask import Blueprint, Response, current_app, render_template
 from markupsafe import Markup, escape
 
+from shared.release import this_release
 from web.api.http import json_answer
 from web.api.openapi import build_document
 from web.api.problems import known_codes
@@ -37,7 +37,7 @@ def read_docs() -> Response:
 
 
 def _document() -> dict[str, Any]:
-    return build_document(current_app, version=importlib.metadata.version("atelier"))
+    return build_document(current_app, version=this_release().version)
 
 
 def _by_tag(document: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:

@@ -28,6 +28,7 @@ from shared.errors import (
     StaleJob,
     TooManyStreams,
     UnknownHost,
+    WorkerTooOld,
 )
 from shared.logs import get_logger
 from web.api.http import json_answer
@@ -48,6 +49,7 @@ STATUSES: dict[type[AtelierError], int] = {
     ArtifactMissing: 404,
     InvalidState: 409,
     NotReady: 409,
+    WorkerTooOld: 409,
     NotTerminal: 409,
     IdempotencyKeyInUse: 409,
     IdempotencyKeyReused: 422,

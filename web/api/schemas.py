@@ -342,6 +342,8 @@ class WorkerOut(BaseModel):
     )
     job: WorkerJobOut | None
     version: str
+    build: str = Field(description="Which code of that version: a digest; empty for an older release")
+    protocol: int = Field(description="What it understands; a drain needs 1")
     started_at: Moment
     heartbeat_age_seconds: float = Field(
         ge=0, description="It says so every 5 s, and at once when something changes"

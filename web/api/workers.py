@@ -11,9 +11,9 @@ from urllib.parse import quote
 from flask import Blueprint, Response
 
 from shared.clock import utc_now
-from shared.errors import DatabaseUnavailable, MalformedRequest, NotFound, RedisUnavailable
+from shared.errors import DatabaseUnavailable, MalformedRequest, NotFound, RedisUnavailable, WorkerTooOld
 from shared.logs import get_logger
-from shared.redis.workers import WorkerBeat, WorkerState
+from shared.redis.workers import WorkerBeat
 from web.api import API_PATH
 from web.api.http import json_answer, refuse_body
 from web.api.job_view import job_url
@@ -35,6 +35,7 @@ def drain_worker(backend: Backend, worker_id: str) -> WorkerBeat:
 
     Raises:
         NotFound: when no worker of this name is connected.
+        WorkerTooOld: when its release knows no such request.
         RedisUnavailable: when it cannot be asked.
     """
     beat = backend.redis.workers.drain(worker_id)
@@ -114,10 +115,12 @@ def _worker(beat: WorkerBeat, names: Mapping[str, str], now: datetime) -> Worker
         state=beat.state,
         job=job,
         version=beat.version,
+        build=beat.build,
+        protocol=beat.protocol,
         started_at=beat.started_at,
         # Clocks of two machines may differ a little.
         heartbeat_age_seconds=round(max(0.0, (now - beat.at).total_seconds()), 1),
-        urls=WorkerUrlsOut(drain=None if beat.state is WorkerState.DRAINING else drain),
+        urls=WorkerUrlsOut(drain=drain if beat.can_drain and beat.takes_jobs else None),
     )
 
 
@@ -146,7 +149,7 @@ def drain_and_read(backend: Backend, worker_id: str, *, caller: str) -> dict[str
     """Ask a worker to drain, and return it.
 
     Raises:
-        NotFound, RedisUnavailable: as `drain_worker` does.
+        NotFound, WorkerTooOld, RedisUnavailable: as `drain_worker` does.
         DatabaseUnavailable: when it cannot be asked for a name; the worker drains all the same.
     """
     beat = drain_worker(backend, worker_id)
@@ -182,7 +185,7 @@ def list_workers() -> Response:
     "Drain a worker",
     "workers",
     answers={200: Answer("The worker, draining", (WorkerOut,))},
-    refusals=(MalformedRequest, NotFound, RedisUnavailable, DatabaseUnavailable),
+    refusals=(MalformedRequest, NotFound, WorkerTooOld, RedisUnavailable, DatabaseUnavailable),
 )
 def drain(worker_id: str) -> Response:
     """Let a worker save a checkpoint, hand its job back and end, as SIGTERM does.

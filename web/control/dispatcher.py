@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from shared.broker import Dispatch
 from shared.logs import get_logger
-from shared.options import StyleOptions
+from shared.options import read_stored_options
 from shared.protocol import InputPicture, JobMessage, Origin
 from shared.storage.layout import asset_key
 from web.backend import Backend
@@ -27,7 +27,7 @@ def message_for(job: Job) -> JobMessage:
         attempt=job.attempt,
         content=InputPicture(key=asset_key(job.content.sha256), sha256=job.content.sha256),
         style=InputPicture(key=asset_key(job.style.sha256), sha256=job.style.sha256),
-        options=StyleOptions.model_validate(job.options),
+        options=read_stored_options(job.options),
         checkpoints_since=job.checkpoints_since,
         origin=_origin(job),
         run_timeout_seconds=job.run_timeout_seconds,

@@ -23,7 +23,7 @@ from shared.errors import (
     StorageUnavailable,
 )
 from shared.logs import get_logger
-from shared.options import parse_options
+from shared.options import change_options
 from shared.redis.live import Flag
 from shared.status import JobStatus
 from shared.storage.layout import job_folder
@@ -107,7 +107,7 @@ def write_extend(session: Session, job: Job, *, steps: int, now: datetime) -> No
     next_status(job.job_status, Trigger.EXTEND)
     total = int(job.options["steps"]) + steps
     try:
-        options = parse_options({**job.options, "steps": total})
+        options = change_options(job.options, {"steps": total})
     except InvalidOptions as error:
         fault = Fault("/steps", "out_of_range", f"{steps} more would be {total} steps; {error.detail}")
         raise InvalidOptions(fault.detail, faults=(fault,)) from None

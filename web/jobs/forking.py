@@ -10,7 +10,7 @@ from typing import Any
 
 from shared.errors import ArtifactMissing, Fault, InvalidOptions, NotReady, StorageUnavailable
 from shared.logs import get_logger
-from shared.options import PRESETS, StyleOptions, parse_options
+from shared.options import PRESETS, StyleOptions, change_options, parse_options
 from shared.protocol import new_id
 from shared.storage.layout import job_folder, origin_key
 from web.backend import Backend
@@ -103,7 +103,7 @@ def fork_options(parent: Mapping[str, Any], changes: object, *, step: int) -> St
     """
     if not isinstance(changes, Mapping):
         return parse_options(changes)  # which refuses it
-    options = parse_options({**parent, **_preset_values(changes.get("preset")), **changes})
+    options = change_options(parent, {**_preset_values(changes.get("preset")), **changes})
     faults = []
     if options.size != parent["size"]:
         detail = (

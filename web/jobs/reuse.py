@@ -37,7 +37,7 @@ def work_sha256(
     parts = {
         "content": content_sha256,
         "style": style_sha256,
-        "options": options.model_dump(exclude={"checkpoint_every", "preset"}),
+        "options": options.model_dump(include=set(options.told_names - {"checkpoint_every", "preset"})),
         "origin": origin_sha256,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -11,7 +11,7 @@ from flask import Blueprint, Response, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from shared.clock import from_rfc3339, utc_now
-from shared.errors import AtelierError, NotFound, RedisUnavailable, ServiceError
+from shared.errors import AtelierError, NotFound, RedisUnavailable, ServiceError, WorkerTooOld
 from web.api.problems import status_of
 from web.api.workers import drain_worker, read_queue, read_workers
 from web.pages.layout import page, parts
@@ -104,7 +104,9 @@ def worker_card(worker: Mapping[str, Any], now: datetime) -> WorkerCard:
         host=worker["host"],
         weights=worker["weights"],
         notice=worker["notice"] or "",
-        version=worker["version"],
+        version=" ".join(
+            filter(None, (worker["version"], f"({worker['build']})" if worker["build"] else ""))
+        ),
         memory=memory_words(total, used),
         memory_share=used / total if total and used is not None else 0,
         started=ago(from_rfc3339(worker["started_at"]), now),
@@ -113,6 +115,11 @@ def worker_card(worker: Mapping[str, Any], now: datetime) -> WorkerCard:
         rest=_RESTS[worker["state"]],
         drain_url=drain_url.removeprefix("/api/v1") if drain_url else "",
     )
+
+
+def version_words(version: str, build: str) -> str:
+    """Return a release's version, and its build if the worker tells it: '0.2.0 (build 1a2b3c4d5e6f)'."""
+    return f"{version} (build {build})" if build else version
 
 
 def memory_words(total_bytes: int | None, used_bytes: int | None) -> str:
@@ -157,7 +164,7 @@ def drain(worker_id: str) -> AnyResponse:
     """Drain a worker, and show the page again; a refusal is shown on it."""
     try:
         drain_worker(get_backend(), worker_id)
-    except (NotFound, RedisUnavailable) as error:
+    except (NotFound, WorkerTooOld, RedisUnavailable) as error:
         return _show(error)
     return redirect(url_for("workers_page.show"), 303)
 

@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import InvalidOptions
-from shared.options import PRESETS, StyleOptions, option_help, parse_assignments, parse_options
+from shared.options import (
+    PRESETS,
+    StyleOptions,
+    change_options,
+    option_help,
+    parse_assignments,
+    parse_options,
+    read_stored_options,
+)
 
 
 def refusal(values: object) -> dict[str, str]:
@@ -99,3 +107,33 @@ def test_assignments_are_json_or_text():
 def test_help_names_every_option():
     text = option_help()
     assert all(f"{name}=" in text for name in StyleOptions.model_fields)
+
+
+def test_stored_options_stay_readable():
+    """An option that has gone, one that came later, a range and a preset that have changed."""
+    stored = {"preset": "baroque", "steps": 5000, "size": 8, "varnish": "matte"}
+    options = read_stored_options(stored)
+    assert (options.preset, options.steps, options.size) == ("baroque", 5000, 8)
+    assert options.style_weight == StyleOptions().style_weight
+    assert "varnish" not in options.model_dump()
+    # A stored preset fills nothing in: what it was at the time is stored beside it.
+    assert read_stored_options({"preset": "draft", "steps": 7}).size == StyleOptions().size
+    with pytest.raises(InvalidOptions, match="steps"):
+        read_stored_options({"steps": "seven"})
+    with pytest.raises(InvalidOptions):
+        read_stored_options(None)
+
+
+def test_only_what_changes_is_judged():
+    stored = {"preset": "baroque", "steps": 10, "size": 8, "varnish": "matte"}
+    changed = change_options(stored, {"steps": 20})
+    assert (changed.steps, changed.size, changed.preset) == (20, 8, "baroque")
+    assert change_options(parse_options({}).model_dump(), {"steps": 20}) == parse_options({"steps": 20})
+    for changes, pointer in [
+        ({"steps": 5000}, "/options/steps"),
+        ({"varnish": "matte"}, "/options/varnish"),
+        ({"content_weight": 0, "style_weight": 0}, "/options"),
+    ]:
+        with pytest.raises(InvalidOptions) as caught:
+            change_options({**stored, "size": 64, "preset": "classic"}, changes)
+        assert [fault.pointer for fault in caught.value.faults] == [pointer]
