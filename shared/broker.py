@@ -6,34 +6,36 @@ import json
 from datetime import datetime
 from typing import Any
 
-import redis
 from celery import Celery
 from kombu import Queue
 from kombu.exceptions import OperationalError
 
 from shared.errors import RedisUnavailable
 from shared.protocol import JobMessage
+from shared.redis import Coordination
 from shared.redis.connection import redis_errors
+from shared.redis.names import Names
 from shared.settings import Settings
 
 TASK_NAME = "atelier.stylize"
-QUEUE = "atelier.jobs"
+#: Where jobs wait that any node may take.
+DEFAULT_ROUTE = "any"
 _PRIORITY_STEPS = [0, 3, 6, 9]
-_UNACKED, _UNACKED_INDEX = "unacked", "unacked_index"
 #: Longer than the longest job: after a crash the rescuer starts the next attempt, not the broker.
 _VISIBILITY_SECONDS = 43_200
 
 
-def broker_config(settings: Settings) -> dict[str, Any]:
+def broker_config(settings: Settings, names: Names) -> dict[str, Any]:
     """Return the Celery settings that both ends have to agree on."""
+    queue = names.queue(DEFAULT_ROUTE)
     return {
         "broker_url": settings.redis_url,
         "result_backend": None,
         "task_ignore_result": True,
         "task_serializer": "json",
         "accept_content": ["json"],
-        "task_default_queue": QUEUE,
-        "task_queues": [Queue(QUEUE)],
+        "task_default_queue": queue,
+        "task_queues": [Queue(queue)],
         "task_create_missing_queues": False,
         "visibility_timeout": _VISIBILITY_SECONDS,
         "result_backend_transport_options": {"visibility_timeout": _VISIBILITY_SECONDS},
@@ -48,6 +50,7 @@ def broker_config(settings: Settings) -> dict[str, Any]:
             "priority_steps": _PRIORITY_STEPS,
             "queue_order_strategy": "priority",
             "sep": ":",
+            **names.broker_options(),
         },
     }
 
@@ -55,10 +58,11 @@ def broker_config(settings: Settings) -> dict[str, Any]:
 class Dispatch:
     """The sending end of the queue, which can also list the waiting messages."""
 
-    def __init__(self, settings: Settings, client: redis.Redis) -> None:
-        self._client = client
+    def __init__(self, settings: Settings, coordination: Coordination) -> None:
+        self._client, self._names = coordination.client, coordination.names
+        self._queue = self._names.queue(DEFAULT_ROUTE)
         self._app = Celery("atelier-producer", set_as_current=False)
-        self._app.conf.update(broker_config(settings))
+        self._app.conf.update(broker_config(settings, self._names))
 
     def send(self, message: JobMessage) -> None:
         """Put a message into the queue.
@@ -72,7 +76,7 @@ class Dispatch:
                     TASK_NAME,
                     kwargs={"message": message.to_json()},
                     task_id=message.message_id,
-                    queue=QUEUE,
+                    queue=self._queue,
                     retry=False,
                 )
         except OperationalError as error:
@@ -90,10 +94,10 @@ class Dispatch:
             texts = [
                 text
                 for step in _PRIORITY_STEPS
-                for text in self._client.lrange(QUEUE if step == 0 else f"{QUEUE}:{step}", 0, -1)
+                for text in self._client.lrange(self._queue if step == 0 else f"{self._queue}:{step}", 0, -1)
             ]
-            tags: Any = self._client.zrangebyscore(_UNACKED_INDEX, held_since.timestamp(), "+inf")
-            held = self._client.hmget(_UNACKED, tags) if tags else []
+            tags: Any = self._client.zrangebyscore(self._names.unacked_index, held_since.timestamp(), "+inf")
+            held = self._client.hmget(self._names.unacked, tags) if tags else []
         envelopes = [json.loads(text) for text in texts] + [json.loads(text)[0] for text in held if text]
         return {envelope["headers"]["id"] for envelope in envelopes}
 

@@ -25,6 +25,8 @@ AtelierError
 │   └── TooManyStreams         too_many_streams
 ├── ServiceError               the operator can mend it
 │   ├── StorageUnavailable     storage_unavailable
+│   ├── IdentityMissing        identity_missing
+│   ├── IdentityWrong          identity_wrong
 │   ├── RedisUnavailable       redis_unavailable
 │   ├── DatabaseUnavailable    database_unavailable
 │   └── InvalidSettings        invalid_settings
@@ -245,6 +247,21 @@ class StorageUnavailable(ServiceError):
 
     code = "storage_unavailable"
     suggestion = "Check that the storage folder exists, is writable and has space left."
+
+
+class IdentityMissing(ServiceError):
+    """The storage carries no identity of an installation: it is not mounted, or it is empty."""
+
+    code = "identity_missing"
+    suggestion = "Mount the storage that web and control have, or check ATELIER_STORAGE_URL."
+
+
+class IdentityWrong(ServiceError):
+    """The storage belongs to another installation."""
+
+    code = "identity_wrong"
+    retryable = False
+    suggestion = "Check ATELIER_STORAGE_URL and ATELIER_DATABASE_URL: both must be of one installation."
 
 
 class RedisUnavailable(ServiceError):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from shared.clock import utc_now
 from shared.errors import RedisUnavailable
 from shared.logs import get_logger
 from shared.redis import Coordination
@@ -16,6 +17,7 @@ from shared.settings import Settings
 from shared.storage import open_store
 from shared.storage.store import ArtifactStore
 from web.db.database import Database
+from web.identity import Identity, establish_identity
 
 _AWAY_SECONDS = 5.0
 _T = TypeVar("_T")
@@ -27,6 +29,7 @@ class Backend:
     """The domain's connections. It knows neither requests nor the limits of the web process."""
 
     settings: Settings
+    identity: Identity
     database: Database
     storage: ArtifactStore
     redis: Coordination
@@ -39,18 +42,28 @@ class Backend:
         Args:
             settings: Where database, storage and Redis are.
             reply_seconds: How long Redis may take for a reply.
-            upgrade: Whether to migrate the database to this version.
+            upgrade: Whether to migrate the database to this version, and to make the identity.
 
         Raises:
             DatabaseUnavailable: when the database cannot be opened.
+            IdentityMissing, IdentityWrong: when database and storage do not belong together.
+            StorageUnavailable: when the storage cannot be read.
             InvalidSettings: when the scheme of the storage's URL is unknown.
         """
         storage = open_store(settings.resolved_storage_url)
         database = Database(settings.resolved_database_url)
         if upgrade:
             database.upgrade()
-        redis = Coordination.connect(settings, reply_seconds=reply_seconds)
-        return cls(settings, database, storage, redis, LiveReader(redis.progress, redis.workers))
+        identity = establish_identity(database, storage, now=utc_now(), may_make=upgrade)
+        redis = Coordination.connect(settings, identity.installation.names, reply_seconds=reply_seconds)
+        return cls(
+            settings,
+            identity,
+            database,
+            storage,
+            redis,
+            LiveReader(redis.progress, redis.workers, lobby=redis.lobby),
+        )
 
     def close(self) -> None:
         """Close all connections."""
@@ -70,10 +83,12 @@ class LiveReader:
         progress: ProgressStore,
         workers: WorkerRegistry,
         *,
+        lobby: WorkerRegistry,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._progress = progress
         self._workers = workers
+        self._lobby = lobby
         self._monotonic = monotonic
         self._away_until = 0.0
 
@@ -82,8 +97,12 @@ class LiveReader:
         return self._ask(lambda: self._progress.read(job_ids)) or {}
 
     def workers(self) -> list[WorkerBeat] | None:
-        """Return the workers that are alive; None when Redis cannot be asked."""
-        return self._ask(self._workers.alive)
+        """Return the workers that are alive, sorted by id; None when Redis cannot be asked.
+
+        Among them are those of the lobby: nodes that see no identity, and nodes of the first release.
+        """
+        found = self._ask(lambda: [*self._workers.alive(), *self._lobby.alive()])
+        return None if found is None else sorted(found, key=lambda beat: beat.worker_id)
 
     def eligible_workers(self) -> int | None:
         """Return how many workers take jobs; None when Redis cannot be asked."""

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 from shared.errors import StorageUnavailable
 from shared.logs import get_logger
 from shared.redis import Coordination
+from shared.redis.names import Names
 from shared.settings import Settings
 from shared.storage import open_store
 from shared.storage.store import ArtifactStore
@@ -35,15 +36,21 @@ class WorkerContext:
 
     @classmethod
     def open(
-        cls, settings: Settings, *, worker_id: str, device: str, node_state: NodeState | None = None
+        cls,
+        settings: Settings,
+        names: Names,
+        *,
+        worker_id: str,
+        device: str,
+        node_state: NodeState | None = None,
     ) -> WorkerContext:
-        """Return the tools; nothing is connected before it is used."""
+        """Return the tools for the installation with these names; nothing is connected before it is used."""
         return cls(
             settings=settings,
             worker_id=worker_id,
             device=device,
             store=open_store(settings.resolved_storage_url),
-            redis=Coordination.connect(settings),
+            redis=Coordination.connect(settings, names),
             node_state=node_state or NodeState(),
         )
 

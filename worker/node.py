@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -14,14 +15,18 @@ from typing import Any
 from celery import Celery, bootsteps, signals
 from celery.exceptions import Reject
 
-from shared.broker import QUEUE, TASK_NAME, broker_config
+from shared.broker import DEFAULT_ROUTE, TASK_NAME, broker_config
 from shared.clock import utc_now
+from shared.errors import RedisUnavailable, ServiceError
+from shared.installation import names_at
 from shared.logs import configure_logs, get_logger
 from shared.protocol import read_message
 from shared.redis import Coordination
-from shared.redis.workers import WorkerBeat
+from shared.redis.names import FIRST_NAMES, Names
+from shared.redis.workers import WorkerBeat, WorkerState
 from shared.release import this_release
 from shared.settings import Settings
+from shared.storage import open_store
 from worker.context import WorkerContext
 from worker.devices import Device, MemoryMeter
 from worker.heartbeat import Heartbeat
@@ -30,6 +35,7 @@ from worker.runner import Engine, Outcome, Runner
 
 _OPEN_FILES = Path("/dev/fd")
 _LOOK_SECONDS = 1.0
+_STORAGE_SECONDS = 2.0
 
 _log = get_logger(__name__)
 
@@ -40,6 +46,7 @@ class Node:
     def __init__(
         self,
         settings: Settings,
+        names: Names,
         *,
         name: str,
         device: Device,
@@ -47,11 +54,13 @@ class Node:
         load_engine: Callable[[], Engine],
         fleet_pid: int | None = None,
     ) -> None:
-        """Prepare a node; `weights` is what they are called, `load_engine` is called in the child alone.
+        """Prepare a node of the installation with these names.
 
-        With a `fleet_pid` it drains once it is no longer the child of that process.
+        `weights` is what they are called, `load_engine` is called in the child alone. With a `fleet_pid` the
+        node drains once it is no longer the child of that process.
         """
         self.settings = settings
+        self._names = names
         self.name = name
         self.device = device
         self._weights = weights
@@ -75,7 +84,8 @@ class Node:
         for event, handler in handlers:
             event.connect(handler, weak=False)
         try:
-            names = [f"--hostname={self.name}", f"--queues={QUEUE}", f"--loglevel={self.settings.log_level}"]
+            queue = self._names.queue(DEFAULT_ROUTE)
+            names = [f"--hostname={self.name}", f"--queues={queue}", f"--loglevel={self.settings.log_level}"]
             options = ["--pool=prefork", "--concurrency=1", "--without-gossip", "--without-mingle"]
             app.worker_main(["--quiet", "worker", *names, *options])
         finally:
@@ -86,7 +96,7 @@ class Node:
     def make_app(self) -> Celery:
         """Return the Celery app with its one task and the settings of a worker."""
         app = Celery("atelier-worker")
-        app.conf.update(broker_config(self.settings))
+        app.conf.update(broker_config(self.settings, self._names))
         app.conf.update(
             worker_prefetch_multiplier=1,
             task_acks_late=True,
@@ -110,7 +120,11 @@ class Node:
         if self._runner is None:
             engine = self._load_engine()
             context = WorkerContext.open(
-                self.settings, worker_id=self.name, device=self.device.label, node_state=self._node_state
+                self.settings,
+                self._names,
+                worker_id=self.name,
+                device=self.device.label,
+                node_state=self._node_state,
             )
             self._runner = Runner(context, engine, draining=lambda: self._node_state.is_draining)
             self._node_state.be_ready(engine.weights.notice)
@@ -159,25 +173,57 @@ class Node:
         self._heartbeat.stop()
 
     def _make_heartbeat(self) -> Heartbeat:
-        now, release = utc_now(), this_release()
-        facts = WorkerBeat(
-            worker_id=self.name,
-            host=socket.gethostname(),
-            device=self.device.label,
-            weights=self._weights,
-            version=release.version,
-            build=release.build,
-            protocol=release.protocol,
-            started_at=now,
-            at=now,
-        )
         return Heartbeat(
-            Coordination.connect(self.settings).workers,
+            Coordination.connect(self.settings, self._names).workers,
             self._node_state,
             MemoryMeter(self.device),
-            facts=facts,
+            facts=first_beat(self.name, self.device, self._weights),
             health_file=self.settings.health_file,
         )
+
+
+def first_beat(name: str, device: Device, weights: str) -> WorkerBeat:
+    """Return what does not change in the beats of a run of a node that begins now."""
+    now, release = utc_now(), this_release()
+    return WorkerBeat(
+        worker_id=name,
+        host=socket.gethostname(),
+        device=device.label,
+        weights=weights,
+        version=release.version,
+        build=release.build,
+        protocol=release.protocol,
+        started_at=now,
+        at=now,
+    )
+
+
+def wait_for_names(settings: Settings, beat: WorkerBeat, *, stopping: Event) -> Names | None:
+    """Return the Redis names of the installation whose storage this machine sees; None when told to stop.
+
+    Until it sees one, the node says so under the names that belong to no installation: every service on this
+    Redis shows it as unhealthy.
+    """
+    store = open_store(settings.resolved_storage_url)
+    lobby = Coordination.connect(settings, FIRST_NAMES).workers
+    told = ""
+    while not stopping.is_set():
+        try:
+            names = names_at(store)
+        except ServiceError as error:
+            if error.detail != told:
+                told = error.detail
+                _log.error("storage_not_usable", code=error.code, detail=error.detail)
+            unhealthy = {"state": WorkerState.UNHEALTHY, "reason": error.detail, "at": utc_now()}
+            with contextlib.suppress(RedisUnavailable):
+                lobby.beat(beat.model_copy(update=unhealthy))
+            stopping.wait(_STORAGE_SECONDS)
+        else:
+            if told:
+                with contextlib.suppress(RedisUnavailable):
+                    lobby.leave(beat.worker_id)
+            return names
+    return None
 
 
 def _heartbeat_step(node: Node) -> type[bootsteps.StartStopStep]:

@@ -12,6 +12,7 @@ import redis
 from shared.redis.claims import Claims
 from shared.redis.connection import Epoch, connect_redis
 from shared.redis.live import Flags, ProgressStore
+from shared.redis.names import FIRST_NAMES, Names
 from shared.redis.stream import EventStream
 from shared.redis.workers import WorkerRegistry
 from shared.settings import Settings
@@ -22,27 +23,38 @@ class Coordination:
     """The Redis tools of web, control and workers, over one client that connects when first used."""
 
     client: redis.Redis
+    names: Names
     claims: Claims
     flags: Flags
     progress: ProgressStore
     stream: EventStream
     workers: WorkerRegistry
+    #: Nodes of no installation: they see no identity, or are of the first release.
+    lobby: WorkerRegistry
     epoch: Epoch
 
     @classmethod
-    def connect(cls, settings: Settings, *, reply_seconds: float = 10) -> Coordination:
-        """Return the tools; a command without a reply within `reply_seconds` raises `RedisUnavailable`."""
+    def connect(cls, settings: Settings, names: Names, *, reply_seconds: float = 10) -> Coordination:
+        """Return the tools of the installation with these names; nothing is connected before it is used.
+
+        A command without a reply within `reply_seconds` raises `RedisUnavailable`.
+        """
         client = connect_redis(settings, reply_seconds=reply_seconds)
         return cls(
             client=client,
+            names=names,
             claims=Claims(
-                client, lease_seconds=settings.lease_seconds, max_deliveries=settings.max_deliveries
+                client,
+                names,
+                lease_seconds=settings.lease_seconds,
+                max_deliveries=settings.max_deliveries,
             ),
-            flags=Flags(client),
-            progress=ProgressStore(client),
-            stream=EventStream(client),
-            workers=WorkerRegistry(client, worker_seconds=settings.worker_seconds),
-            epoch=Epoch(client),
+            flags=Flags(client, names),
+            progress=ProgressStore(client, names),
+            stream=EventStream(client, names),
+            workers=WorkerRegistry(client, names, worker_seconds=settings.worker_seconds),
+            lobby=WorkerRegistry(client, FIRST_NAMES, worker_seconds=settings.worker_seconds),
+            epoch=Epoch(client, names),
         )
 
     def close(self) -> None:

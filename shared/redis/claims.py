@@ -10,7 +10,8 @@ from enum import StrEnum
 
 import redis
 
-from shared.redis.connection import PREFIX, redis_errors
+from shared.redis.connection import redis_errors
+from shared.redis.names import Names
 
 _FENCE_SECONDS = 30 * 24 * 3600
 
@@ -78,8 +79,11 @@ class Claims:
     Every method raises `RedisUnavailable` when Redis does not answer.
     """
 
-    def __init__(self, client: redis.Redis, *, lease_seconds: float = 30, max_deliveries: int = 3) -> None:
+    def __init__(
+        self, client: redis.Redis, names: Names, *, lease_seconds: float = 30, max_deliveries: int = 3
+    ) -> None:
         self._client = client
+        self._names = names
         self._lease_ms = int(lease_seconds * 1000)
         self._max_deliveries = max_deliveries
         self._claim = client.register_script(_CLAIM)
@@ -91,24 +95,24 @@ class Claims:
         """Try to take the lease on an attempt, and count the delivery."""
         arguments: list[str | int] = [attempt, token, self._lease_ms, self._max_deliveries, _FENCE_SECONDS]
         with redis_errors():
-            return Verdict(self._claim(keys=_keys(job_id), args=arguments))
+            return Verdict(self._claim(keys=self._keys(job_id), args=arguments))
 
     def renew(self, job_id: str, attempt: int, *, token: str) -> Verdict:
         """Extend the lease; one that Redis lost is taken again, unless another node holds it."""
         with redis_errors():
             return Verdict(
-                self._renew(keys=_keys(job_id), args=[attempt, token, self._lease_ms, _FENCE_SECONDS])
+                self._renew(keys=self._keys(job_id), args=[attempt, token, self._lease_ms, _FENCE_SECONDS])
             )
 
     def release(self, job_id: str, attempt: int, *, token: str, ended: bool) -> None:
         """Release the lease, if `token` holds it; with `ended`, a late duplicate of the attempt is stale."""
         with redis_errors():
-            self._release(keys=_keys(job_id), args=[attempt, token, "ended" if ended else "open"])
+            self._release(keys=self._keys(job_id), args=[attempt, token, "ended" if ended else "open"])
 
     def fence(self, job_id: str, attempt: int) -> None:
         """Make every lower attempt stale from now on."""
         with redis_errors():
-            self._fence(keys=[_keys(job_id)[0]], args=[attempt, _FENCE_SECONDS])
+            self._fence(keys=[self._keys(job_id)[0]], args=[attempt, _FENCE_SECONDS])
 
     def without_lease(self, job_ids: Iterable[str]) -> list[str]:
         """Return those of the jobs that no node holds a lease on."""
@@ -116,9 +120,8 @@ class Claims:
         if not ids:
             return []
         with redis_errors():
-            owners = self._client.mget([_keys(job_id)[1] for job_id in ids])
+            owners = self._client.mget([self._keys(job_id)[1] for job_id in ids])
         return [job_id for job_id, owner in zip(ids, owners, strict=True) if owner is None]
 
-
-def _keys(job_id: str) -> list[str]:
-    return [f"{PREFIX}job:{job_id}", f"{PREFIX}lease:{job_id}"]
+    def _keys(self, job_id: str) -> list[str]:
+        return [self._names.key("job", job_id), self._names.key("lease", job_id)]

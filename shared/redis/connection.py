@@ -10,9 +10,9 @@ import redis
 
 from shared.errors import RedisUnavailable
 from shared.protocol import new_id
+from shared.redis.names import Names
 from shared.settings import Settings
 
-PREFIX = "atelier:"
 #: Redis refuses all commands that write, because its disk is full or its replicas are gone.
 _REFUSED_FOR_NOW = re.compile(r"(?:^|caused error: )(?:MISCONF|NOREPLICAS)\b")
 
@@ -51,10 +51,11 @@ class Epoch:
     `is_new` raises `RedisUnavailable` when Redis does not answer.
     """
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, names: Names) -> None:
         self._client = client
+        self._key = names.key("epoch")
 
     def is_new(self) -> bool:
         """Whether the mark was missing; sets it, so that the next call returns False."""
         with redis_errors():
-            return bool(self._client.set(f"{PREFIX}epoch", new_id(), nx=True))
+            return bool(self._client.set(self._key, new_id(), nx=True))

@@ -9,7 +9,8 @@ from enum import StrEnum
 import redis
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from shared.redis.connection import PREFIX, redis_errors
+from shared.redis.connection import redis_errors
+from shared.redis.names import Names
 
 _KEEP_SECONDS = 24 * 3600
 
@@ -32,15 +33,16 @@ class LiveProgress(BaseModel):
 class ProgressStore:
     """The live progress of all jobs. Every method raises `RedisUnavailable` when Redis does not answer."""
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, names: Names) -> None:
         self._client = client
+        self._names = names
 
     def publish(self, job_id: str, progress: LiveProgress) -> None:
         """Replace a job's progress and notify its watchers."""
         with redis_errors():
             pipeline = self._client.pipeline(transaction=False)
-            pipeline.set(_progress_key(job_id), progress.model_dump_json(), ex=_KEEP_SECONDS)
-            pipeline.publish(_channel(job_id), "progress")
+            pipeline.set(self._progress_key(job_id), progress.model_dump_json(), ex=_KEEP_SECONDS)
+            pipeline.publish(self._channel(job_id), "progress")
             pipeline.execute()
 
     def read(self, job_ids: list[str]) -> dict[str, LiveProgress]:
@@ -48,7 +50,7 @@ class ProgressStore:
         if not job_ids:
             return {}
         with redis_errors():
-            texts = self._client.mget([_progress_key(job_id) for job_id in job_ids])
+            texts = self._client.mget([self._progress_key(job_id) for job_id in job_ids])
         found = {}
         for job_id, text in zip(job_ids, texts, strict=True):
             try:
@@ -63,7 +65,7 @@ class ProgressStore:
         with redis_errors():
             pipeline = self._client.pipeline(transaction=False)
             for job_id in job_ids:
-                pipeline.publish(_channel(job_id), "changed")
+                pipeline.publish(self._channel(job_id), "changed")
             pipeline.execute()
 
     @contextmanager
@@ -71,16 +73,14 @@ class ProgressStore:
         """Subscribe to a job's channel; ``get_message(timeout=seconds)`` then waits for the next change."""
         pubsub: redis.client.PubSub = self._client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
         with redis_errors(), pubsub:
-            pubsub.subscribe(_channel(job_id))
+            pubsub.subscribe(self._channel(job_id))
             yield pubsub
 
+    def _progress_key(self, job_id: str) -> str:
+        return self._names.key("progress", job_id)
 
-def _progress_key(job_id: str) -> str:
-    return f"{PREFIX}progress:{job_id}"
-
-
-def _channel(job_id: str) -> str:
-    return f"{PREFIX}watch:{job_id}"
+    def _channel(self, job_id: str) -> str:
+        return self._names.key("watch", job_id)
 
 
 class Flag(StrEnum):
@@ -93,20 +93,20 @@ class Flag(StrEnum):
 class Flags:
     """The flags of all jobs. Every method raises `RedisUnavailable` when Redis does not answer."""
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, names: Names) -> None:
         self._client = client
+        self._names = names
 
     def raise_flag(self, job_id: str, attempt: int, flag: Flag) -> None:
         """Set the flag of an attempt, in place of an earlier one; later attempts do not see it."""
         with redis_errors():
-            self._client.set(_flag_key(job_id, attempt), flag.value, ex=_KEEP_SECONDS)
+            self._client.set(self._flag_key(job_id, attempt), flag.value, ex=_KEEP_SECONDS)
 
     def read(self, job_id: str, attempt: int) -> Flag | None:
         """Return the flag of an attempt, if one is set."""
         with redis_errors():
-            value = self._client.get(_flag_key(job_id, attempt))
+            value = self._client.get(self._flag_key(job_id, attempt))
         return Flag(value) if value in list(Flag) else None
 
-
-def _flag_key(job_id: str, attempt: int) -> str:
-    return f"{PREFIX}flag:{job_id}:{attempt}"
+    def _flag_key(self, job_id: str, attempt: int) -> str:
+        return self._names.key("flag", job_id, attempt)

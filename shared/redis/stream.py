@@ -8,9 +8,9 @@ from typing import Any
 import redis
 
 from shared.protocol import WorkerEvent
-from shared.redis.connection import PREFIX, redis_errors
+from shared.redis.connection import redis_errors
+from shared.redis.names import Names
 
-STREAM = PREFIX + "events"
 GROUP = "projector"
 _CONSUMER = "control"
 
@@ -26,13 +26,14 @@ class Delivery:
 class EventStream:
     """A Redis stream with one consumer group. Every method raises `RedisUnavailable` without Redis."""
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, names: Names) -> None:
         self._client = client
+        self.name = names.key("events")
 
     def report(self, event: WorkerEvent) -> None:
         """Append an event. The stream is never trimmed: an unread entry must not get lost."""
         with redis_errors():
-            self._client.xadd(STREAM, {"event": event.model_dump_json()})
+            self._client.xadd(self.name, {"event": event.model_dump_json()})
 
     def pending(self, *, count: int) -> list[Delivery]:
         """Return entries that were delivered before but never acknowledged, oldest first."""
@@ -49,14 +50,14 @@ class EventStream:
         ids = [delivery.entry_id for delivery in deliveries]
         with redis_errors():
             pipeline = self._client.pipeline(transaction=True)
-            pipeline.xack(STREAM, GROUP, *ids)
-            pipeline.xdel(STREAM, *ids)
+            pipeline.xack(self.name, GROUP, *ids)
+            pipeline.xdel(self.name, *ids)
             pipeline.execute()
 
     def length(self) -> int:
         """Return how many entries are not yet acknowledged or not yet read."""
         with redis_errors():
-            return int(self._client.xlen(STREAM))
+            return int(self._client.xlen(self.name))
 
     def _read(self, start: str, *, count: int, block_ms: int | None) -> list[Delivery]:
         with redis_errors():
@@ -72,12 +73,13 @@ class EventStream:
         return [Delivery(entry_id, fields.get("event", "")) for entry_id, fields in entries if fields]
 
     def _group_read(self, start: str, count: int, block_ms: int | None) -> list[Any]:
-        answer: Any = self._client.xreadgroup(GROUP, _CONSUMER, {STREAM: start}, count=count, block=block_ms)
+        streams: Any = {self.name: start}
+        answer: Any = self._client.xreadgroup(GROUP, _CONSUMER, streams, count=count, block=block_ms)
         return list(answer.items()) if isinstance(answer, dict) else list(answer or [])
 
     def _create_group(self) -> None:
         try:
-            self._client.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
+            self._client.xgroup_create(self.name, GROUP, id="0", mkstream=True)
         except redis.ResponseError as error:
             if "BUSYGROUP" not in str(error):
                 raise

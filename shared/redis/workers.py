@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from shared.errors import WorkerTooOld
 from shared.protocol import DRAIN_PROTOCOL
-from shared.redis.connection import PREFIX, redis_errors
+from shared.redis.connection import redis_errors
+from shared.redis.names import Names
 
 #: Long enough for a node that does not reach Redis for a while; the request names one run of a node.
 _DRAIN_SECONDS = 3600
@@ -27,6 +28,8 @@ class WorkerState(StrEnum):
     BUSY = "busy"
     #: It takes no more jobs, releases the one it has, and ends.
     DRAINING = "draining"
+    #: It takes no jobs for now; its beat says why.
+    UNHEALTHY = "unhealthy"
 
 
 class WorkerJob(BaseModel):
@@ -57,6 +60,8 @@ class WorkerBeat(BaseModel):
     weights: str
     notice: str | None = None
     state: WorkerState = WorkerState.IDLE
+    #: Why an unhealthy node takes no jobs.
+    reason: str | None = None
     job: WorkerJob | None = None
     version: str = ""
     #: Which code of that version; empty for a node that does not say.
@@ -77,7 +82,7 @@ class WorkerBeat(BaseModel):
     @property
     def takes_jobs(self) -> bool:
         """Whether this node may get a job that is queued now."""
-        return self.state is not WorkerState.DRAINING
+        return self.state not in (WorkerState.DRAINING, WorkerState.UNHEALTHY)
 
     @property
     def can_drain(self) -> bool:
@@ -88,25 +93,26 @@ class WorkerBeat(BaseModel):
 class WorkerRegistry:
     """All nodes that are alive. Every method raises `RedisUnavailable` when Redis does not answer."""
 
-    def __init__(self, client: redis.Redis, *, worker_seconds: float = 30) -> None:
+    def __init__(self, client: redis.Redis, names: Names, *, worker_seconds: float = 30) -> None:
         self._client = client
+        self._names = names
         self._keep_ms = int(worker_seconds * 1000)
 
     def beat(self, beat: WorkerBeat) -> None:
         """Store a node's heartbeat."""
         with redis_errors():
-            self._client.set(_key(beat.worker_id), beat.model_dump_json(), px=self._keep_ms)
+            self._client.set(self._key(beat.worker_id), beat.model_dump_json(), px=self._keep_ms)
 
     def leave(self, worker_id: str) -> None:
         """Remove a node that ends."""
         with redis_errors():
-            self._client.delete(_key(worker_id), _drain_key(worker_id))
+            self._client.delete(self._key(worker_id), self._drain_key(worker_id))
 
     def alive(self) -> list[WorkerBeat]:
         """Return the nodes that are alive, sorted by id."""
         with redis_errors():
-            keys = sorted(self._client.scan_iter(match=_key("*"), count=500))
-        return self._read([key.removeprefix(_key("")) for key in keys])
+            keys = sorted(self._client.scan_iter(match=self._key("*"), count=500))
+        return self._read([key.removeprefix(self._key("")) for key in keys])
 
     def drain(self, worker_id: str) -> WorkerBeat | None:
         """Ask a node to release its job and end; return it as draining, or None when it is not alive.
@@ -123,22 +129,22 @@ class WorkerRegistry:
                     f"a drain needs {DRAIN_PROTOCOL}"
                 )
             with redis_errors():
-                self._client.set(_drain_key(worker_id), _run_of(beat), ex=_DRAIN_SECONDS)
+                self._client.set(self._drain_key(worker_id), _run_of(beat), ex=_DRAIN_SECONDS)
             return beat.model_copy(update={"state": WorkerState.DRAINING})
         return None
 
     def is_drain_asked(self, beat: WorkerBeat) -> bool:
         """Whether this run of a node was asked to drain."""
         with redis_errors():
-            return self._client.get(_drain_key(beat.worker_id)) == _run_of(beat)
+            return self._client.get(self._drain_key(beat.worker_id)) == _run_of(beat)
 
     def _read(self, worker_ids: list[str]) -> list[WorkerBeat]:
         """Return those of the nodes that are alive; one that was asked to drain is returned as draining."""
         if not worker_ids:
             return []
         with redis_errors():
-            texts = self._client.mget([_key(worker_id) for worker_id in worker_ids])
-            drains = self._client.mget([_drain_key(worker_id) for worker_id in worker_ids])
+            texts = self._client.mget([self._key(worker_id) for worker_id in worker_ids])
+            drains = self._client.mget([self._drain_key(worker_id) for worker_id in worker_ids])
         beats = []
         for text, drain in zip(texts, drains, strict=True):
             try:
@@ -150,14 +156,12 @@ class WorkerRegistry:
                 beats.append(beat.model_copy(update={"state": WorkerState.DRAINING}) if asked else beat)
         return beats
 
+    def _key(self, worker_id: str) -> str:
+        return self._names.key("worker", worker_id)
+
+    def _drain_key(self, worker_id: str) -> str:
+        return self._names.key("drain", worker_id)
+
 
 def _run_of(beat: WorkerBeat) -> str:
     return beat.started_at.isoformat()
-
-
-def _key(worker_id: str) -> str:
-    return f"{PREFIX}worker:{worker_id}"
-
-
-def _drain_key(worker_id: str) -> str:
-    return f"{PREFIX}drain:{worker_id}"

@@ -27,6 +27,11 @@ class LocalStore:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
 
+    def make_root(self) -> None:
+        """See `ArtifactStore.make_root`."""
+        with _storage_errors(str(self.root)):
+            self.root.mkdir(parents=True, exist_ok=True)
+
     def write(self, key: str, data: bytes) -> None:
         """See `ArtifactStore.write`."""
         path = self._path(key)
@@ -169,10 +174,22 @@ class LocalStore:
             raise ArtifactMissing(f"{key!r} is not a key")
         return path
 
+    def _make_folders(self, folder: Path) -> None:
+        """Make a folder and those between it and the root; each new name is synced, as a file's is."""
+        missing = []
+        while folder != self.root and not folder.is_dir():
+            missing.append(folder)
+            folder = folder.parent
+        if not folder.is_dir():
+            raise StorageUnavailable(f"{self.root} is not there; is the storage mounted?")
+        for new in reversed(missing):
+            new.mkdir(exist_ok=True)
+            _sync_folder(new.parent)
+
     @contextmanager
     def _partial(self, path: Path, data: bytes | BinaryIO, *, synced: bool = True) -> Iterator[Path]:
         """Write `data` to a hidden file beside its place; the hidden name is removed in any case."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self._make_folders(path.parent)
         handle, name = tempfile.mkstemp(prefix=_PARTIAL, dir=path.parent)
         partial = Path(name)
         try:

@@ -28,6 +28,12 @@ class ArtifactStore(Protocol):
     `ArtifactMissing` when no file has this key.
     """
 
+    def make_root(self) -> None:
+        """Make the place of the whole store, if it is not there. No other method does.
+
+        A write that made it would fill the disk below a mount point while nothing is mounted there.
+        """
+
     def write(self, key: str, data: bytes) -> None:
         """Store `data`, replacing an existing file; readers see the old file or the new one."""
 

@@ -19,7 +19,9 @@ def card(page: Page, worker_id: str):
 
 
 def registry_of(site: Site) -> WorkerRegistry:
-    return WorkerRegistry(site.services.backend.redis.client, worker_seconds=3600)
+    return WorkerRegistry(
+        site.services.backend.redis.client, site.services.backend.redis.names, worker_seconds=3600
+    )
 
 
 def test_workers_come_work_and_go(site: Site, visitor: Visitor):

@@ -6,26 +6,24 @@ from random import Random
 
 import redis
 
-from shared.broker import QUEUE
-from shared.redis.stream import GROUP, STREAM
+from shared.redis.stream import GROUP
 from tests.chaos.asking import Asking
 from tests.chaos.broker_faults import envelope
 from tests.chaos.cluster import Cluster
 from tests.support.waiting import wait_until
 
-_QUEUES = [QUEUE, *(f"{QUEUE}:{step}" for step in (3, 6, 9))]
 _STREAMS = 300
 
 
 def deliver_late(cluster: Cluster) -> None:
     """Deliver what killed nodes had taken, as the broker does after half a day; it must do nothing."""
     before = cluster.versions()
-    texts = cluster.client.hvals("unacked")
-    cluster.client.delete("unacked", "unacked_index")
+    texts = cluster.client.hvals(cluster.names.unacked)
+    cluster.client.delete(cluster.names.unacked, cluster.names.unacked_index)
     for text in texts:
-        cluster.client.lpush(QUEUE, envelope(text))
+        cluster.client.lpush(cluster.queue, envelope(text))
     wait_until(
-        lambda: is_quiet(cluster) and not cluster.client.hlen("unacked"), seconds=60,
+        lambda: is_quiet(cluster) and not cluster.client.hlen(cluster.names.unacked), seconds=60,
         what="late messages are dropped",
     )  # fmt: skip
     if cluster.versions() != before:
@@ -35,11 +33,11 @@ def deliver_late(cluster: Cluster) -> None:
 def left_in_redis(cluster: Cluster) -> list[str]:
     """Return in words what Redis holds that should be gone."""
     client = cluster.client
-    left = [f"{count} messages in {name}" for name in _QUEUES if (count := client.llen(name))]
-    left += [f"{count} unacknowledged messages" for count in [client.hlen("unacked")] if count]
-    left += [f"{count} entries in the stream" for count in [client.xlen(STREAM)] if count]
+    left = [f"{count} messages in {name}" for name in cluster.queues if (count := client.llen(name))]
+    left += [f"{count} unacknowledged messages" for count in [client.hlen(cluster.names.unacked)] if count]
+    left += [f"{count} entries in the stream" for count in [client.xlen(cluster.stream)] if count]
     try:
-        pending = client.xpending(STREAM, GROUP)["pending"]
+        pending = client.xpending(cluster.stream, GROUP)["pending"]
     except redis.ResponseError:
         pending = 0  # there is no group yet in a Redis that was wiped
     return left + ([f"{pending} pending entries of the stream"] if pending else [])
@@ -53,4 +51,6 @@ def replay(cluster: Cluster, asking: Asking, chance: Random) -> dict[str, str]:
 
 def is_quiet(cluster: Cluster) -> bool:
     """Whether no message and no report is under way."""
-    return not any(cluster.client.llen(name) for name in _QUEUES) and not cluster.client.xlen(STREAM)
+    return not any(cluster.client.llen(name) for name in cluster.queues) and not cluster.client.xlen(
+        cluster.stream
+    )

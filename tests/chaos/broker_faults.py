@@ -6,8 +6,6 @@ import json
 import signal
 from time import monotonic, sleep
 
-from shared.broker import QUEUE
-from shared.redis.stream import STREAM
 from tests.chaos.scene import Loss, Scene
 
 
@@ -46,16 +44,16 @@ def full_redis(scene: Scene) -> list[Loss]:
 def repeat_messages(scene: Scene) -> list[Loss]:
     """Put messages that wait, and messages that are being worked on, into the queue once more."""
     client = scene.cluster.client
-    for text in client.lrange(QUEUE, 0, 4):
-        client.lpush(QUEUE, text)
-    for text in client.hvals("unacked")[:3]:
-        client.rpush(QUEUE, envelope(text))
+    for text in client.lrange(scene.cluster.queue, 0, 4):
+        client.lpush(scene.cluster.queue, text)
+    for text in client.hvals(scene.cluster.names.unacked)[:3]:
+        client.rpush(scene.cluster.queue, envelope(text))
     return []
 
 
 def lose_messages(scene: Scene) -> list[Loss]:
     for _ in range(scene.chance.randint(1, 3)):
-        scene.cluster.client.rpop(QUEUE)
+        scene.cluster.client.rpop(scene.cluster.queue)
     return []
 
 
@@ -64,14 +62,14 @@ def disturb_reports(scene: Scene) -> list[Loss]:
     client, chance = scene.cluster.client, scene.chance
     scene.cluster.control.signal_all(signal.SIGSTOP)
     try:
-        before = {entry_id for entry_id, _ in client.xrange(STREAM)}
+        before = {entry_id for entry_id, _ in client.xrange(scene.cluster.stream)}
         sleep(chance.uniform(0.3, 1))
-        for entry_id, fields in client.xrange(STREAM):
+        for entry_id, fields in client.xrange(scene.cluster.stream):
             if entry_id not in before:
                 if chance.random() < 0.5:
-                    client.xadd(STREAM, fields)
+                    client.xadd(scene.cluster.stream, fields)
                 else:
-                    client.xdel(STREAM, entry_id)
+                    client.xdel(scene.cluster.stream, entry_id)
     finally:
         scene.cluster.control.signal_all(signal.SIGCONT)
     return []
@@ -85,11 +83,11 @@ def lose_success(scene: Scene) -> list[Loss]:
         while monotonic() < deadline:
             found = [
                 entry_id
-                for entry_id, fields in client.xrange(STREAM)
+                for entry_id, fields in client.xrange(scene.cluster.stream)
                 if '"type":"succeeded"' in fields.get("event", "")
             ]
             if found:
-                client.xdel(STREAM, *found)
+                client.xdel(scene.cluster.stream, *found)
                 break
             sleep(0.05)
     finally:

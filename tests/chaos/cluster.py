@@ -13,7 +13,7 @@ from pathlib import Path
 from time import sleep
 from typing import Any
 
-from shared.redis.connection import PREFIX as KEYS
+from shared.broker import DEFAULT_ROUTE
 from shared.redis.connection import connect_redis
 from shared.redis.workers import WorkerRegistry
 from shared.settings import PREFIX, Settings
@@ -22,6 +22,7 @@ from tests.chaos.disk import Disk, set_disk
 from tests.chaos.jumping_clock import set_shift
 from tests.chaos.pace import Pace
 from tests.chaos.process import Process
+from tests.support.installation import names_of
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 from web.cli.local.redis_server import RedisServer
@@ -44,7 +45,8 @@ class Cluster:
         self.redis = RedisServer(folder / "redis")
         self.settings = self._make_settings()
         self.client = connect_redis(self.settings)
-        self.registry = WorkerRegistry(self.client, worker_seconds=self.settings.worker_seconds)
+        self.names = names_of(self.settings)
+        self.registry = WorkerRegistry(self.client, self.names, worker_seconds=self.settings.worker_seconds)
         words = ["--engine", engine, "--step-seconds", str(step_seconds), "--plant", plant]
         self.web, self.control = self._part("web"), self._part("control", "", *words)
         self.nodes = [self._part("node", f"node-{number}", *words) for number in range(1, workers + 1)]
@@ -53,6 +55,21 @@ class Cluster:
     def processes(self) -> list[Process]:
         """All but Redis."""
         return [self.web, self.control, *self.nodes]
+
+    @property
+    def queue(self) -> str:
+        """The broker's list of messages that wait."""
+        return self.names.queue(DEFAULT_ROUTE)
+
+    @property
+    def queues(self) -> list[str]:
+        """That list, and those of the other priorities."""
+        return [self.queue, *(f"{self.queue}:{step}" for step in (3, 6, 9))]
+
+    @property
+    def stream(self) -> str:
+        """The stream of reports."""
+        return self.names.key("events")
 
     @property
     def url(self) -> str:
@@ -98,11 +115,12 @@ class Cluster:
 
     def holders(self) -> dict[str, list[tuple[str, int]]]:
         """Return, by node, the attempts that it holds a lease on, as Redis knows it now."""
-        keys = list(self.client.scan_iter(match=f"{KEYS}lease:*", count=1000))
+        keys = list(self.client.scan_iter(match=self.names.key("lease", "*"), count=1000))
         held: dict[str, list[tuple[str, int]]] = {}
         for key in keys:
-            job_id = key.removeprefix(f"{KEYS}lease:")
-            owner, attempt = self.client.get(key), self.client.hget(f"{KEYS}job:{job_id}", "attempt")
+            job_id = key.removeprefix(self.names.key("lease", ""))
+            owner = self.client.get(key)
+            attempt = self.client.hget(self.names.key("job", job_id), "attempt")
             if owner and attempt:
                 held.setdefault(owner, []).append((job_id, int(attempt)))
         return held

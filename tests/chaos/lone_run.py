@@ -14,6 +14,7 @@ from shared.settings import Settings
 from shared.storage.layout import asset_key, checkpoint_key, marker_key
 from tests.chaos.evidence import Evidence
 from tests.chaos.node import make_engine
+from tests.support.installation import names_of
 from web.cli.local.redis_server import RedisServer
 from web.db.models import Job
 from worker.checkpoint import unpack_checkpoint
@@ -46,7 +47,7 @@ class LoneRuns:
             "lease_seconds": 600,
         }
         settings = Settings.model_validate(values)
-        self._context = WorkerContext.open(settings, worker_id="lone", device="cpu")
+        self._context = WorkerContext.open(settings, names_of(settings), worker_id="lone", device="cpu")
         shutil.copytree(self._evidence.storage / "assets", self._folder / "storage" / "assets")
         engine = make_engine(settings, self._evidence.engine, step_seconds=0)
         self._runner = Runner(self._context, engine, draining=lambda: False)

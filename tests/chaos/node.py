@@ -6,6 +6,7 @@ from pathlib import Path
 
 from shared.settings import Settings
 from tests.chaos.step_log import CountingEngine
+from tests.support.installation import names_of
 from worker.devices import CPU
 from worker.engine.runtime import native_messages_held
 from worker.engine.weights.source import WeightsChoice
@@ -33,4 +34,6 @@ def make_node(settings: Settings, name: str, kind: str, *, step_seconds: float, 
         engine = make_engine(settings, kind, step_seconds=step_seconds)
         return CountingEngine(engine, folder, node=name)
 
-    return Node(settings, name=name, device=CPU, weights="untrained", load_engine=load_engine)
+    return Node(
+        settings, names_of(settings), name=name, device=CPU, weights="untrained", load_engine=load_engine
+    )

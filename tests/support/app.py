@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import Flask
 
+from shared.installation import IDENTITY_KEY
 from shared.settings import Settings
 from web.services import hold_services, make_services, services_of
 
@@ -22,4 +23,5 @@ def change_backend(app: Flask, **changes: Any) -> None:
 def stored_files(settings: Settings) -> list[Path]:
     """Return the files of the storage."""
     root = settings.data_dir / "storage"
-    return [path for path in root.rglob("*") if path.is_file()] if root.is_dir() else []
+    found = [path for path in root.rglob("*") if path.is_file()] if root.is_dir() else []
+    return [path for path in found if path != root / IDENTITY_KEY]

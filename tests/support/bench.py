@@ -8,12 +8,14 @@ from typing import Any
 
 from flask.testing import FlaskClient
 
+from shared.broker import DEFAULT_ROUTE
 from shared.clock import utc_now
 from shared.protocol import EventType, WorkerEvent
 from shared.settings import Settings
 from shared.storage.layout import job_folder
 from tests.support.clock import Clock
 from tests.support.engines import SteadyEngine, WeighingEngine
+from tests.support.installation import names_of
 from web.control.dispatcher import message_for
 from web.control.process import Control
 from web.db.models import Job
@@ -61,7 +63,7 @@ def rounds(control: Control, clock: Clock, *, seconds: float = 60) -> None:
 
 
 def waiting(context: WorkerContext) -> int:
-    return int(context.redis.client.llen("atelier.jobs"))
+    return int(context.redis.client.llen(context.redis.names.queue(DEFAULT_ROUTE)))
 
 
 def report(context: WorkerContext, job: Job, kind: EventType) -> None:
@@ -87,7 +89,7 @@ class Bench:
             clock=self.now,
             clock_seconds=lambda: self.hours * 3600,
         )
-        self.context = WorkerContext.open(settings, worker_id="node-a", device="cpu")
+        self.context = WorkerContext.open(settings, names_of(settings), worker_id="node-a", device="cpu")
 
     def close(self) -> None:
         self.context.redis.close()

@@ -13,6 +13,7 @@ from threading import Event
 from shared.logs import configure_logs
 from shared.settings import Settings
 from tests.support.engines import SteadyEngine
+from tests.support.installation import names_of
 from worker.devices import CPU
 from worker.node import Node
 
@@ -44,6 +45,7 @@ def main() -> None:
 
     node = Node(
         settings,
+        names_of(settings),
         name=task["name"],
         device=CPU,
         weights="untrained",

@@ -13,7 +13,6 @@ from shared.clock import utc_now
 from shared.errors import AtelierError, OutOfMemory
 from shared.protocol import EventType, WorkerEvent, new_id
 from shared.redis.live import LiveProgress
-from shared.redis.stream import EventStream
 from shared.redis.workers import WorkerBeat, WorkerRegistry
 from shared.storage.layout import (
     asset_key,
@@ -35,13 +34,15 @@ class Workshop:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._stream = EventStream(services.backend.redis.client)
+        self._stream = services.backend.redis.stream
         self._projector = Projector(services.backend, clock=utc_now)
 
     def connect(self, worker_id: str = "gpu-a", device: str = "cuda:0", **facts: Any) -> None:
         """Let a worker be known as alive, for an hour; `facts` are what else its beat tells."""
         now = utc_now()
-        registry = WorkerRegistry(self._services.backend.redis.client, worker_seconds=3600)
+        registry = WorkerRegistry(
+            self._services.backend.redis.client, self._services.backend.redis.names, worker_seconds=3600
+        )
         registry.beat(
             WorkerBeat(
                 worker_id=worker_id,

@@ -338,8 +338,10 @@ class WorkerOut(BaseModel):
     weights: str
     notice: str | None = Field(description="Something one should know of the weights")
     state: WorkerState = Field(
-        description="starting: its engine is being loaded; draining: it hands its job back and ends"
+        description="starting: its engine is being loaded; draining: it hands its job back and ends; "
+        "unhealthy: it takes no jobs for now"
     )
+    reason: str | None = Field(description="Why an unhealthy worker takes no jobs")
     job: WorkerJobOut | None
     version: str
     build: str = Field(description="Which code of that version: a digest; empty for an older release")

@@ -13,7 +13,7 @@ from flask import Blueprint, Response
 from shared.clock import utc_now
 from shared.errors import DatabaseUnavailable, MalformedRequest, NotFound, RedisUnavailable, WorkerTooOld
 from shared.logs import get_logger
-from shared.redis.workers import WorkerBeat
+from shared.redis.workers import WorkerBeat, WorkerState
 from web.api import API_PATH
 from web.api.http import json_answer, refuse_body
 from web.api.job_view import job_url
@@ -38,7 +38,7 @@ def drain_worker(backend: Backend, worker_id: str) -> WorkerBeat:
         WorkerTooOld: when its release knows no such request.
         RedisUnavailable: when it cannot be asked.
     """
-    beat = backend.redis.workers.drain(worker_id)
+    beat = backend.redis.workers.drain(worker_id) or backend.redis.lobby.drain(worker_id)
     if beat is None:
         raise NotFound(f"there is no worker with the id '{worker_id}'; it may have ended already")
     _log.info("drain_asked", worker_id=worker_id)
@@ -88,8 +88,11 @@ def message_of(beats: Sequence[WorkerBeat] | None) -> str | None:
     """Return why no job can start, in one sentence; None when one can."""
     if beats is None:
         return "Redis does not answer; jobs are kept, and start when it is back"
-    eligible = sum(beat.takes_jobs for beat in beats)
-    return no_start_reason(eligible, draining=len(beats) - eligible)
+    return no_start_reason(
+        sum(beat.takes_jobs for beat in beats),
+        draining=sum(beat.state is WorkerState.DRAINING for beat in beats),
+        unhealthy=[beat.reason or "" for beat in beats if beat.state is WorkerState.UNHEALTHY],
+    )
 
 
 def _worker(beat: WorkerBeat, names: Mapping[str, str], now: datetime) -> WorkerOut:
@@ -113,6 +116,7 @@ def _worker(beat: WorkerBeat, names: Mapping[str, str], now: datetime) -> Worker
         weights=beat.weights,
         notice=beat.notice,
         state=beat.state,
+        reason=beat.reason,
         job=job,
         version=beat.version,
         build=beat.build,

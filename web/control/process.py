@@ -41,7 +41,7 @@ class Control:
         self._clock_seconds = clock_seconds
         self.clock = clock
         self.backend = backend = Backend.open(settings)
-        self._dispatch = Dispatch(settings, backend.redis.client)
+        self._dispatch = Dispatch(settings, backend.redis)
         self._knows_redis = False
         self.projector = Projector(backend, clock=clock)
         self.dispatcher = Dispatcher(backend, self._dispatch, clock=clock)

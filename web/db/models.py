@@ -51,6 +51,19 @@ class Base(DeclarativeBase):
     }
 
 
+class InstallationRow(Base):
+    """The identity of this installation, in one row; its storage carries the same id."""
+
+    __tablename__ = "installation"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    #: Whether the storage was seen with this id. Until then its file may still have to be written.
+    is_confirmed: Mapped[bool] = mapped_column(default=False)
+    #: Whether nodes of the first release may still be at work, under names without an id.
+    from_first_release: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime]
+
+
 class Asset(Base):
     """An uploaded picture; the same bytes from the same caller are the same asset."""
 

@@ -157,15 +157,18 @@ class QueueState:
     run_seconds: Sequence[float]
 
 
-def no_start_reason(workers: int | None, *, draining: int = 0) -> str | None:
+def no_start_reason(workers: int | None, *, draining: int = 0, unhealthy: Sequence[str] = ()) -> str | None:
     """Return why no job can start, in one sentence; None when one can.
 
-    `workers` is how many take jobs, None while Redis cannot be asked; `draining` is how many are draining.
+    `workers` is how many take jobs, None while Redis cannot be asked; `draining` is how many are draining,
+    `unhealthy` the reasons of those that take none for now.
     """
     if workers is None:
         return "Redis does not answer; the job is kept, and starts when it is back"
     if workers:
         return None
+    if unhealthy:
+        return f"no worker takes jobs for now: {unhealthy[0]}"
     if draining:
         who = "the only worker" if draining == 1 else "every worker"
         return f"{who} is draining and takes no more jobs; start one with: atelier-worker run"

@@ -25,6 +25,7 @@ _RESTS = {
     "idle": "Waits for a job",
     "busy": "Has just taken a job",
     "draining": "Takes no more jobs, and ends",
+    "unhealthy": "Takes no jobs for now",
 }
 workers_page = Blueprint("workers_page", __name__)
 
@@ -112,7 +113,7 @@ def worker_card(worker: Mapping[str, Any], now: datetime) -> WorkerCard:
         started=ago(from_rfc3339(worker["started_at"]), now),
         heard=heard_words(worker["heartbeat_age_seconds"]),
         job=_job_card(worker["job"], now) if worker["job"] else None,
-        rest=_RESTS[worker["state"]],
+        rest=worker["reason"] or _RESTS[worker["state"]],
         drain_url=drain_url.removeprefix("/api/v1") if drain_url else "",
     )
 

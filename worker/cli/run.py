@@ -6,13 +6,19 @@ import os
 import signal
 import socket
 import sys
+from threading import Event
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 
 from shared.errors import InvalidSettings, WeightsError
 from shared.logs import configure_logs
 from shared.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from shared.redis.names import Names
+    from shared.redis.workers import WorkerBeat
 
 WRONG_SETTINGS, NO_WEIGHTS = 2, 3
 
@@ -52,7 +58,7 @@ def _run(settings: Settings, name: str, gpus: str, fleet_pid: int | None) -> int
     from worker.engine.runtime import native_messages_held
     from worker.engine.weights.source import ImagenetSource, check_weights, resolve_weights
     from worker.fleet import run_fleet
-    from worker.node import Node
+    from worker.node import Node, first_beat
     from worker.runner import Engine
 
     devices = choose_devices(gpus, find_gpus())
@@ -81,6 +87,9 @@ def _run(settings: Settings, name: str, gpus: str, fleet_pid: int | None) -> int
     )
     choice = resolve_weights(settings.vgg19_weights, source)
     check_weights(choice)
+    names = _wait_for_names(settings, first_beat(name, devices[0], choice.kind))
+    if names is None:
+        return 0
     # Ctrl-C means the same as SIGTERM; Celery's own handling of it would not save a checkpoint.
     signal.signal(signal.SIGINT, _as_sigterm)
 
@@ -93,6 +102,7 @@ def _run(settings: Settings, name: str, gpus: str, fleet_pid: int | None) -> int
 
     Node(
         settings,
+        names,
         name=name,
         device=devices[0],
         weights=choice.kind,
@@ -100,6 +110,20 @@ def _run(settings: Settings, name: str, gpus: str, fleet_pid: int | None) -> int
         fleet_pid=fleet_pid,
     ).run()
     return 0
+
+
+def _wait_for_names(settings: Settings, beat: WorkerBeat) -> Names | None:
+    """Return the names of the installation; None when SIGTERM or Ctrl-C comes before its storage is seen."""
+    from worker.node import wait_for_names
+
+    stopping = Event()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, lambda *_: stopping.set()) for number in numbers}
+    try:
+        return wait_for_names(settings, beat, stopping=stopping)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _as_sigterm(_number: int, _frame: FrameType | None) -> None:

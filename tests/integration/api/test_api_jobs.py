@@ -11,8 +11,9 @@ import pytest
 from shared.clock import utc_now
 from shared.errors import OutOfMemory
 from shared.redis.live import Flag
-from shared.redis.workers import WorkerBeat, WorkerRegistry
+from shared.redis.workers import WorkerBeat
 from shared.status import JobStatus
+from tests.support.app import stored_files
 from web.app import create_app
 from web.jobs import watch as job_watch
 from web.jobs.queries import JobFilter, count_by_status, list_jobs
@@ -114,8 +115,7 @@ def test_validate_only_stores_nothing(client, parts, assets, make_picture, servi
         == response.json["working_size"]
     )
     assert client.get(JOBS).json["jobs"] == []
-    files = [path for path in services.backend.storage.root.rglob("*") if path.is_file()]
-    assert len(files) == 2  # the assets uploaded before
+    assert len(stored_files(services.backend.settings)) == 2  # the assets uploaded before
 
 
 def test_pictures_are_decoded_a_few_at_a_time(app, client, parts, make_picture, services):
@@ -396,9 +396,9 @@ def test_list_refusals(client, problem_of, query):
     problem_of(client.get(f"{JOBS}?{query}"), 400, "invalid_request")
 
 
-def test_queue_position_and_wait(client, submit, workshop, redis_client):
+def test_queue_position_and_wait(client, submit, workshop, services):
     beat = WorkerBeat(worker_id="a", device="cpu", weights="untrained", started_at=utc_now(), at=utc_now())
-    WorkerRegistry(redis_client).beat(beat)
+    services.backend.redis.workers.beat(beat)
     done = submit()
     workshop.claim(done["id"])
     workshop.succeed(done["id"])

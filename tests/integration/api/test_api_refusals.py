@@ -13,6 +13,7 @@ from sqlalchemy import event
 
 from shared.errors import ArtifactCorrupt
 from shared.settings import Settings
+from tests.support.app import stored_files
 from web.app import create_app
 from web.services import services_of
 
@@ -340,8 +341,7 @@ def test_database_gone(client, parts, services, settings, problem_of):
             session.connection().exec_driver_sql(f"DROP TABLE {table}")
     problem_of(client.post(JOBS, data=parts()), 503, "database_unavailable")
     problem_of(client.get(JOBS), 503, "database_unavailable")
-    root = settings.data_dir / "storage"
-    assert [path for path in root.rglob("*") if path.is_file()] == []
+    assert stored_files(settings) == []
 
 
 @pytest.mark.parametrize("kind", [RuntimeError, ArtifactCorrupt])

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from shared.clock import utc_now
 from shared.redis.workers import WorkerBeat, WorkerRegistry, WorkerState
 from shared.settings import Settings
+from tests.support.installation import names_of
 from web.app import create_app
 from web.services import services_of
 
@@ -26,8 +27,8 @@ def beat(worker_id: str = "gpu-a", **changes: object) -> WorkerBeat:
 
 
 @pytest.fixture
-def registry(redis_client) -> WorkerRegistry:
-    return WorkerRegistry(redis_client)
+def registry(redis_client, settings) -> WorkerRegistry:
+    return WorkerRegistry(redis_client, names_of(settings))
 
 
 def test_workers_are_listed_by_id(client, registry):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.clock import utc_now
-from shared.redis.workers import WorkerBeat, WorkerRegistry
+from shared.redis.workers import WorkerBeat
 from web.db.models import Job
 from web.jobs.estimates import measured_runs
 
@@ -17,7 +17,7 @@ JOBS = "/api/v1/jobs"
 def connect(services):
     def do(device: str = "cuda:0") -> None:
         now = utc_now()
-        registry = WorkerRegistry(services.backend.redis.client)
+        registry = services.backend.redis.workers
         registry.beat(WorkerBeat(worker_id="gpu-a", device=device, weights="w", started_at=now, at=now))
 
     return do

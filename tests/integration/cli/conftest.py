@@ -14,6 +14,7 @@ from werkzeug.serving import BaseWSGIServer, make_server
 from shared.settings import Settings
 from shared.status import JobStatus
 from tests.support.engines import Gate, SteadyEngine
+from tests.support.installation import names_of
 from tests.support.waiting import wait_until
 from web.app import create_app
 from web.cli.main import main
@@ -91,7 +92,7 @@ class Service:
             self.control.projector.step(block_ms=50)
 
     def _work(self, engine: SteadyEngine) -> None:
-        context = WorkerContext.open(self.settings, worker_id="node-a", device="cpu")
+        context = WorkerContext.open(self.settings, names_of(self.settings), worker_id="node-a", device="cpu")
         runner = Runner(context, engine, draining=self.stopping.is_set)
         while not self.stopping.wait(0.02):
             with self.control.backend.database.read() as session:

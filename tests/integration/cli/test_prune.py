@@ -15,6 +15,7 @@ from shared.settings import Settings
 from shared.storage.local import LocalStore
 from tests.support.rows import add_picture
 from web.db.database import Database
+from web.identity import establish_identity
 
 pytestmark = pytest.mark.process
 
@@ -28,6 +29,7 @@ def service(tmp_path: Path) -> Settings:
     database = Database(settings.resolved_database_url)
     database.upgrade()
     store = LocalStore(settings.data_dir / "storage")
+    establish_identity(database, store, now=utc_now(), may_make=True)
     with database.write() as session:
         add_picture(session, now=utc_now(), sha256="b" * 64)
     database.close()

@@ -8,11 +8,12 @@ import pytest
 
 from shared.clock import utc_now
 from shared.redis.workers import WorkerBeat, WorkerJob, WorkerRegistry, WorkerState
+from tests.support.installation import names_of
 
 
 @pytest.fixture
-def registry(redis_client) -> WorkerRegistry:
-    return WorkerRegistry(redis_client)
+def registry(redis_client, settings) -> WorkerRegistry:
+    return WorkerRegistry(redis_client, names_of(settings))
 
 
 def beat(worker_id: str, **changes: object) -> WorkerBeat:

@@ -13,6 +13,7 @@ from shared.settings import Settings
 from shared.storage import layout
 from tests.support.bench import make_control
 from tests.support.clock import Clock
+from tests.support.installation import names_of
 from tests.support.rows import add_picture
 from web.control.process import Control
 from web.db.models import Job
@@ -34,7 +35,7 @@ def control(settings: Settings, clock: Clock) -> Iterator[Control]:
 
 @pytest.fixture
 def context(settings: Settings) -> Iterator[WorkerContext]:
-    context = WorkerContext.open(settings, worker_id="node-a", device="cpu")
+    context = WorkerContext.open(settings, names_of(settings), worker_id="node-a", device="cpu")
     yield context
     context.redis.close()
 

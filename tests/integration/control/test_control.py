@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from shared.broker import DEFAULT_ROUTE
 from shared.clock import utc_now
 from shared.protocol import EventType, JobMessage
 from shared.redis.claims import Verdict
@@ -178,7 +179,7 @@ def test_rescues_wait_after_redis_lost_its_data(
 def test_a_lost_message_is_sent_again(control: Control, context: WorkerContext, clock: Clock, job: Job):
     rounds(control, clock)
     assert waiting(context) == 1
-    context.redis.client.delete("atelier.jobs")
+    context.redis.client.delete(context.redis.names.queue(DEFAULT_ROUTE))
     rounds(control, clock)
     assert waiting(context) == 1
     rounds(control, clock)

@@ -255,7 +255,7 @@ def follower_of(control: Control, job: Job) -> Job:
 def test_a_follower_is_given_the_result(control: Control, context: WorkerContext, job: Job):
     follower = follower_of(control, job)
     control.round()
-    assert context.redis.client.llen("atelier.jobs") == 1
+    assert waiting(context) == 1
     work(context, job)
     control.round()
     control.round()

@@ -11,6 +11,7 @@ from sqlalchemy import update
 from shared.clock import utc_now
 from shared.redis.workers import WorkerBeat, WorkerJob, WorkerRegistry, WorkerState
 from shared.settings import Settings
+from tests.support.installation import names_of
 from web.app import create_app
 from web.db.models import Job
 from web.services import services_of
@@ -74,8 +75,8 @@ def beat(worker_id: str = "gpu-a", **changes: object) -> WorkerBeat:
 
 
 @pytest.fixture
-def registry(redis_client) -> WorkerRegistry:
-    return WorkerRegistry(redis_client)
+def registry(redis_client, settings) -> WorkerRegistry:
+    return WorkerRegistry(redis_client, names_of(settings))
 
 
 def look(client, path: str = "/workers") -> Seen:

@@ -17,6 +17,7 @@ from shared.options import StyleOptions
 from shared.protocol import InputPicture, JobMessage
 from shared.redis import Coordination
 from shared.settings import Settings
+from tests.support.installation import names_of
 from tests.support.node import start_node
 
 pytestmark = pytest.mark.process
@@ -69,8 +70,8 @@ def _send_one(settings: Settings) -> None:
     """Put a job into the queue whose pictures are missing, so that it fails at once."""
     picture = InputPicture(key="assets/aa/aa", sha256="aa")
     message = JobMessage(job_id="j", attempt=1, content=picture, style=picture, options=StyleOptions())
-    redis = Coordination.connect(settings)
-    dispatch = Dispatch(settings, redis.client)
+    redis = Coordination.connect(settings, names_of(settings))
+    dispatch = Dispatch(settings, redis)
     dispatch.send(message)
     dispatch.close()
     redis.close()

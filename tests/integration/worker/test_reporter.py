@@ -8,6 +8,7 @@ from shared.clock import utc_now
 from shared.options import StyleOptions
 from shared.protocol import EventType, InputPicture, JobMessage, read_event
 from shared.redis.connection import connect_redis
+from shared.redis.names import Names
 from shared.redis.stream import EventStream
 from shared.settings import Settings
 from web.cli.local.redis_server import RedisServer
@@ -16,12 +17,14 @@ from worker.reporter import Reporter
 PICTURE = InputPicture(key="assets/aa/aa", sha256="aa")
 MESSAGE = JobMessage(job_id="j", attempt=2, content=PICTURE, style=PICTURE, options=StyleOptions())
 
+NAMES = Names("test")
+
 
 def test_reports_outlive_an_outage_of_redis(tmp_path: Path):
     server = RedisServer(tmp_path / "redis")
     server.start()
     client = connect_redis(Settings(redis_url=server.url))
-    reporter = Reporter(EventStream(client), MESSAGE)
+    reporter = Reporter(EventStream(client, NAMES), MESSAGE)
     reporter.report(EventType.CLAIMED, {}, now=utc_now(), mark="node")
     server.stop()
     reporter.report(EventType.CHECKPOINTED, {"step": 5}, now=utc_now(), mark="5")
@@ -29,7 +32,7 @@ def test_reports_outlive_an_outage_of_redis(tmp_path: Path):
     assert not reporter.flush()
     server.start()
     reporter.finish()
-    events = [read_event(delivery.text) for delivery in EventStream(client).fresh(count=10)]
+    events = [read_event(delivery.text) for delivery in EventStream(client, NAMES).fresh(count=10)]
     client.close()
     server.stop()
     assert [event.event_id for event in events] == ["j:2:claimed:node", "j:2:checkpointed:5", "j:2:succeeded"]

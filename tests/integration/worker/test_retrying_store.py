@@ -18,6 +18,7 @@ from shared.settings import Settings
 from shared.storage import layout
 from shared.storage.local import LocalStore
 from tests.support.engines import SteadyEngine
+from tests.support.installation import names_of
 from worker.context import RetryingStore, WorkerContext
 from worker.runner import Outcome, Runner
 
@@ -26,7 +27,7 @@ JOB_ID = "job"
 
 @pytest.fixture
 def context(settings: Settings) -> Iterator[WorkerContext]:
-    context = WorkerContext.open(settings, worker_id="node-a", device="cpu")
+    context = WorkerContext.open(settings, names_of(settings), worker_id="node-a", device="cpu")
     yield context
     context.redis.close()
 

@@ -19,6 +19,7 @@ from shared.redis.live import Flag
 from shared.settings import Settings
 from shared.storage import layout
 from tests.support.engines import DivergingEngine, RaisingEngine, SteadyEngine
+from tests.support.installation import names_of
 from worker.context import WorkerContext
 from worker.engine.state import Step
 from worker.runner import Outcome, Runner
@@ -28,7 +29,7 @@ Stylist = Callable[..., Outcome]
 
 @pytest.fixture
 def context(settings: Settings) -> Iterator[WorkerContext]:
-    context = WorkerContext.open(settings, worker_id="node-a", device="cpu")
+    context = WorkerContext.open(settings, names_of(settings), worker_id="node-a", device="cpu")
     yield context
     context.redis.close()
 

@@ -14,7 +14,25 @@ from shared.storage.local import LocalStore
 
 @pytest.fixture
 def store(tmp_path: Path) -> LocalStore:
-    return LocalStore(tmp_path / "storage")
+    store = LocalStore(tmp_path / "storage")
+    store.make_root()
+    return store
+
+
+def test_a_store_that_is_not_there_is_not_made(tmp_path: Path):
+    store = LocalStore(tmp_path / "mount" / "storage")
+    for act in (
+        lambda: store.write("a/b", b"1"),
+        lambda: store.write_volatile("a/b", b"1"),
+        lambda: store.create("a/b", b"1"),
+        store.check,
+    ):
+        with pytest.raises(StorageUnavailable, match="is it mounted|storage mounted"):
+            act()
+    assert list(tmp_path.iterdir()) == []
+    store.make_root()
+    store.create("a/b", b"1")
+    assert store.read("a/b") == b"1"
 
 
 def test_write_read_list_delete(store: LocalStore):
@@ -35,6 +53,7 @@ def test_write_read_list_delete(store: LocalStore):
 def test_only_what_must_outlive_a_power_cut_waits_for_the_disk(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ):
+    store.write_volatile("jobs/a/preview.jpg", b"0")  # its folder is new, and that must last
     synced: list[int] = []
     monkeypatch.setattr(os, "fsync", synced.append)
     store.write_volatile("jobs/a/preview.jpg", b"1")

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from shared.clock import utc_now
 from shared.errors import RedisUnavailable
+from shared.redis.workers import WorkerBeat
 from web.backend import LiveReader
+
+WORKER = WorkerBeat(worker_id="a", device="cpu", weights="w", started_at=utc_now(), at=utc_now())
+
+
+class Nobody:
+    def alive(self):
+        return []
 
 
 class Away:
@@ -20,12 +29,13 @@ class Away:
         return dict.fromkeys(job_ids, "progress")
 
     def alive(self):
-        return list(self.read(["worker"]))
+        self.read([])
+        return [WORKER]
 
 
 def test_pause_after_a_failure():
     part, now = Away(), [100.0]
-    live = LiveReader(part, part, monotonic=lambda: now[0])
+    live = LiveReader(part, part, lobby=Nobody(), monotonic=lambda: now[0])
     assert live.progress(["a"]) == {}
     assert live.workers() is None
     assert part.asked == 1
@@ -34,5 +44,5 @@ def test_pause_after_a_failure():
     assert live.workers() is None
     assert part.asked == 1
     now[0] += 0.2
-    assert live.workers() == ["worker"]
+    assert live.workers() == [WORKER]
     assert live.progress(["a"]) == {"a": "progress"}

@@ -12,10 +12,12 @@ from types import TracebackType
 
 from shared.clock import utc_now
 from shared.errors import RedisUnavailable
+from shared.installation import names_at
 from shared.processes import ChildProcess, Program
-from shared.redis.connection import connect_redis
-from shared.redis.workers import WorkerBeat, WorkerRegistry, WorkerState
+from shared.redis import Coordination
+from shared.redis.workers import WorkerBeat, WorkerState
 from shared.settings import Settings
+from shared.storage import open_store
 from web.cli.client import ApiClient
 from web.cli.local.guard import Guard
 from web.cli.local.host import FolderLock, StopRequest, require_free_port
@@ -89,7 +91,8 @@ class Stack:
 
     def wait_for_worker(self) -> WorkerBeat | None:
         """Return the first of our workers with a loaded engine; None if all ended, or after 3 minutes."""
-        registry = WorkerRegistry(connect_redis(self.settings), worker_seconds=self.settings.worker_seconds)
+        names = names_at(open_store(self.settings.resolved_storage_url))
+        registry = Coordination.connect(self.settings, names).workers
         deadline = monotonic() + _WORKER_SECONDS
         while monotonic() < deadline and not self._is_without_workers():
             self.tick()

@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import delete, inspect
 
+from shared.broker import DEFAULT_ROUTE
 from shared.errors import InvalidState, NotReady, StaleJob
 from shared.options import StyleOptions
 from shared.protocol import WorkerEvent
 from shared.redis.claims import Claims, Verdict
-from shared.redis.stream import EventStream
 from shared.settings import Settings
 from shared.storage import open_store
 from shared.storage.layout import marker_key
@@ -43,9 +43,11 @@ class World:
     def __init__(self, control: Control, settings: Settings, client: Any, clock: Clock) -> None:
         self.control, self.client, self.clock = control, client, clock
         self.store = open_store(settings.resolved_storage_url)
-        self.stream = EventStream(client)
+        self.stream = control.backend.redis.stream
         # Leases must not run out by themselves here, however slow the machine is.
-        self.claims = Claims(client, lease_seconds=3600, max_deliveries=settings.max_deliveries)
+        self.claims = Claims(
+            client, control.backend.redis.names, lease_seconds=3600, max_deliveries=settings.max_deliveries
+        )
         self.jobs: dict[str, Expected] = {}
         self.leases = ExpectedClaims(settings.max_deliveries)
         self.committed: set[tuple[str, int]] = set()
@@ -159,7 +161,7 @@ class World:
 
     def lose_messages(self) -> None:
         """Let the broker lose what waits in it, and control notice that."""
-        self.client.delete("atelier.jobs")
+        self.client.delete(self.control.backend.redis.names.queue(DEFAULT_ROUTE))
         self.clock.seconds += 60
         for job_id, expected in self.jobs.items():
             if expected.status == "queued" and job_id not in self.leases.owners:

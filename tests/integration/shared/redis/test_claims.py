@@ -5,10 +5,13 @@ from __future__ import annotations
 import redis
 
 from shared.redis.claims import Claims, Verdict
+from shared.redis.names import Names
+
+NAMES = Names("test")
 
 
 def test_one_holder_at_a_time(redis_client: redis.Redis):
-    claims = Claims(redis_client)
+    claims = Claims(redis_client, NAMES)
     assert claims.claim("j", 1, token="a") is Verdict.OK
     assert claims.claim("j", 1, token="b") is Verdict.HELD
     assert claims.claim("j", 1, token="a") is Verdict.OK
@@ -20,7 +23,7 @@ def test_one_holder_at_a_time(redis_client: redis.Redis):
 
 
 def test_a_lower_attempt_is_stale(redis_client: redis.Redis):
-    claims = Claims(redis_client)
+    claims = Claims(redis_client, NAMES)
     assert claims.claim("j", 1, token="a") is Verdict.OK
     claims.fence("j", 2)
     assert claims.renew("j", 1, token="a") is Verdict.STALE
@@ -30,7 +33,7 @@ def test_a_lower_attempt_is_stale(redis_client: redis.Redis):
 
 
 def test_an_ended_attempt_is_stale_and_the_next_is_not(redis_client: redis.Redis):
-    claims = Claims(redis_client)
+    claims = Claims(redis_client, NAMES)
     claims.claim("j", 1, token="a")
     claims.release("j", 1, token="a", ended=True)
     assert claims.claim("j", 1, token="a") is Verdict.STALE
@@ -38,7 +41,7 @@ def test_an_ended_attempt_is_stale_and_the_next_is_not(redis_client: redis.Redis
 
 
 def test_crashes_are_counted_and_clean_releases_are_not(redis_client: redis.Redis):
-    claims = Claims(redis_client, max_deliveries=2)
+    claims = Claims(redis_client, NAMES, max_deliveries=2)
     for _ in range(3):
         assert claims.claim("j", 1, token="a") is Verdict.OK
         claims.release("j", 1, token="a", ended=False)
@@ -47,9 +50,9 @@ def test_crashes_are_counted_and_clean_releases_are_not(redis_client: redis.Redi
 
 
 def test_a_lease_runs_out_and_a_lost_one_is_restored(redis_client: redis.Redis):
-    claims = Claims(redis_client, lease_seconds=30)
+    claims = Claims(redis_client, NAMES, lease_seconds=30)
     claims.claim("j", 1, token="a")
-    assert 29_000 < redis_client.pttl("atelier:lease:j") <= 30_000
+    assert 29_000 < redis_client.pttl(NAMES.key("lease", "j")) <= 30_000
     redis_client.flushall()
     assert claims.renew("j", 1, token="a") is Verdict.RESTORED
     assert claims.renew("j", 1, token="a") is Verdict.OK

@@ -13,6 +13,7 @@ from shared.protocol import EventType, WorkerEvent
 from shared.redis.claims import Claims
 from shared.redis.connection import redis_errors
 from shared.redis.live import Flag, Flags, LiveProgress, ProgressStore
+from shared.redis.names import Names
 from shared.redis.stream import EventStream
 
 _PROGRESS = LiveProgress(
@@ -23,19 +24,21 @@ _EVENT = WorkerEvent(
 )
 
 WRITERS: dict[str, Callable[[redis.Redis], object]] = {
-    "claim": lambda client: Claims(client).claim("j", 1, token="a"),
-    "renew": lambda client: Claims(client).renew("j", 1, token="a"),
-    "fence": lambda client: Claims(client).fence("j", 2),
-    "flag": lambda client: Flags(client).raise_flag("j", 1, Flag.PAUSE),
-    "progress": lambda client: ProgressStore(client).publish("j", _PROGRESS),
-    "report": lambda client: EventStream(client).report(_EVENT),
-    "fresh": lambda client: EventStream(client).fresh(count=1),
+    "claim": lambda client: Claims(client, NAMES).claim("j", 1, token="a"),
+    "renew": lambda client: Claims(client, NAMES).renew("j", 1, token="a"),
+    "fence": lambda client: Claims(client, NAMES).fence("j", 2),
+    "flag": lambda client: Flags(client, NAMES).raise_flag("j", 1, Flag.PAUSE),
+    "progress": lambda client: ProgressStore(client, NAMES).publish("j", _PROGRESS),
+    "report": lambda client: EventStream(client, NAMES).report(_EVENT),
+    "fresh": lambda client: EventStream(client, NAMES).fresh(count=1),
 }
 #: What makes a server refuse to write, and what makes it do so again.
 REFUSALS = {
     "its memory is full": ({"maxmemory": 1}, {"maxmemory": 0}),
     "its replicas are gone": ({"min-replicas-to-write": 1}, {"min-replicas-to-write": 0}),
 }
+
+NAMES = Names("test")
 
 
 @pytest.mark.parametrize("writer", WRITERS)

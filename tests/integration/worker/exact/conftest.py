@@ -13,6 +13,7 @@ from shared.protocol import InputPicture, JobMessage
 from shared.settings import Settings
 from shared.storage import layout
 from tests.integration.worker.exact.nodes import CHECKPOINT_EVERY, STEPS, Nodes
+from tests.support.installation import names_of
 from tests.support.real_engine import METHODS, load_engine
 from worker.context import WorkerContext
 from worker.engine.engine import StyleEngine
@@ -49,7 +50,7 @@ def nodes(
     method: str,
     preset: str,
 ) -> Iterator[Nodes]:
-    context = WorkerContext.open(settings, worker_id="node", device="cpu")
+    context = WorkerContext.open(settings, names_of(settings), worker_id="node", device="cpu")
     pictures = []
     for seed in (1, 2):
         data = make_picture(seed=seed)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from shared.protocol import read_message
 from shared.settings import Settings
+from tests.support.installation import names_of
 from tests.support.real_engine import load_engine
 from worker.context import WorkerContext
 from worker.runner import Outcome, Runner
@@ -18,8 +19,9 @@ from worker.runner import Outcome, Runner
 
 def main() -> None:
     task = json.load(sys.stdin)
+    settings = Settings(**task["settings"])
     context = WorkerContext.open(
-        Settings(**task["settings"]), worker_id="node-in-another-process", device="cpu"
+        settings, names_of(settings), worker_id="node-in-another-process", device="cpu"
     )
     for method, message in task["attempts"]:
         runner = Runner(context, load_engine(method, Path(task["cache_dir"])), draining=lambda: False)

@@ -1,0 +1,58 @@
+"""The names of one installation in Redis; two installations on one Redis share none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Names:
+    """What an installation's keys, channels and queues are called.
+
+    Without an id they are those of the first release, which had one set of them for everybody.
+    """
+
+    installation_id: str | None
+
+    @property
+    def prefix(self) -> str:
+        """What every name begins with, a colon at its end."""
+        return f"atelier-{self.installation_id}:" if self.installation_id else "atelier:"
+
+    def key(self, *parts: object) -> str:
+        """Return the name of a key or channel."""
+        return self.prefix + ":".join(map(str, parts))
+
+    def queue(self, route: str) -> str:
+        """Return the name of a route's queue; priorities other than 0 are lists ``{queue}:{priority}``."""
+        return self.prefix + route if self.installation_id else "atelier.jobs"
+
+    def broker_options(self) -> Mapping[str, str]:
+        """Return the names that kombu uses beside the queues, as options of its transport.
+
+        Its own `global_keyprefix` would not do: it is left out of some commands, among them the one that
+        finds messages to deliver again.
+        """
+        if not self.installation_id:
+            return {}
+        return {
+            "unacked_key": self.key("unacked"),
+            "unacked_index_key": self.key("unacked_index"),
+            "unacked_mutex_key": self.key("unacked_mutex"),
+            "fanout_prefix": self.key("fanout", "{db}."),
+        }
+
+    @property
+    def unacked(self) -> str:
+        """The hash of messages that were taken and are not yet acknowledged."""
+        return self.broker_options().get("unacked_key", "unacked")
+
+    @property
+    def unacked_index(self) -> str:
+        """The sorted set of when those messages were taken."""
+        return self.broker_options().get("unacked_index_key", "unacked_index")
+
+
+#: The names of the first release. Its nodes still use them; a node that sees no identity is heard of here.
+FIRST_NAMES = Names(None)
