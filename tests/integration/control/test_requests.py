@@ -11,7 +11,7 @@ from shared.options import StyleOptions, parse_options
 from shared.protocol import EventType, JobMessage
 from shared.redis.live import Flag
 from shared.status import JobStatus
-from tests.support.bench import history, read, report, rounds, work
+from tests.support.bench import history, read, report, rounds, waiting, work
 from tests.support.clock import Clock
 from tests.support.engines import SteadyEngine
 from web.control.dispatcher import message_for
