@@ -20,7 +20,7 @@ from shared.settings import Settings
 TASK_NAME = "atelier.stylize"
 #: Where jobs wait that any node may take.
 DEFAULT_ROUTE = "any"
-_PRIORITY_STEPS = [0, 3, 6, 9]
+PRIORITY_STEPS = [0, 3, 6, 9]
 #: Longer than the longest job: after a crash the rescuer starts the next attempt, not the broker.
 _VISIBILITY_SECONDS = 43_200
 
@@ -47,7 +47,7 @@ def broker_config(settings: Settings, names: Names) -> dict[str, Any]:
             "socket_connect_timeout": 5,
             "socket_timeout": 30,
             "socket_keepalive": True,
-            "priority_steps": _PRIORITY_STEPS,
+            "priority_steps": PRIORITY_STEPS,
             "queue_order_strategy": "priority",
             "sep": ":",
             **names.broker_options(),
@@ -93,7 +93,7 @@ class Dispatch:
         with redis_errors():
             texts = [
                 text
-                for step in _PRIORITY_STEPS
+                for step in PRIORITY_STEPS
                 for text in self._client.lrange(self._queue if step == 0 else f"{self._queue}:{step}", 0, -1)
             ]
             tags: Any = self._client.zrangebyscore(self._names.unacked_index, held_since.timestamp(), "+inf")
