@@ -82,7 +82,7 @@ def alone(engine: StyleEngine, store: LocalStore, message: JobMessage, state: En
 
 
 def test_what_the_first_release_left_goes_on_to_the_same_bytes(tmp_path: Path, weights_file: Path):
-    """Redis and its data are as a power cut left them: a job runs, one is paused, others wait or have ended."""
+    """Redis is as a power cut left it: a job runs, one is paused, others wait or have ended."""
     data = unpack_data("first", tmp_path)
     jobs: dict[str, str] = json.loads((data / "jobs.json").read_text())
     store = LocalStore(data / "storage")

@@ -13,8 +13,8 @@ from worker.engine.vgg19 import CONVOLUTIONS, kernel_shape
 def write_weights_file(path: Path) -> Path:
     """Write the file, about 80 MB, in the form that Keras published; return its path.
 
-    Its numbers come from the generator's bits by multiplication alone: no function of the C library has a part
-    in them, so the digest of the weights is the same on every processor. Thresholds are as in
+    Its numbers come from the generator's bits by multiplication alone, with no function of the C library, so
+    that the digest of the weights is the same on every processor. Thresholds are as in
     `tests/unit/worker/engine/conftest.py`.
     """
     generator = np.random.Generator(np.random.PCG64(19))
