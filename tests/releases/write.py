@@ -82,13 +82,13 @@ def _write_data(release: Release, folder: Path) -> dict[str, str]:
 
 
 def _kill_below(folder: Path) -> None:
-    """Kill what has the data folder's name in its command: Redis, and workers in sessions of their own."""
+    """Kill what works below the folder, in whatever session: Redis, and the nodes' processes."""
     for process in Path("/proc").iterdir():
         try:
-            words = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
-        except OSError:
+            is_ours = (process / "cwd").readlink().is_relative_to(folder)
+        except (OSError, ValueError):
             continue
-        if process.name.isdigit() and str(folder).encode() in words and int(process.name) != os.getpid():
+        if process.name.isdigit() and is_ours and int(process.name) != os.getpid():
             os.kill(int(process.name), signal.SIGKILL)
 
 
@@ -130,7 +130,7 @@ def _picture(seed: int) -> bytes:
 def _without_logs(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
     entry.uid = entry.gid = 0
     entry.uname = entry.gname = ""
-    return None if entry.name.startswith("data/logs") or entry.issock() else entry
+    return None if entry.name.startswith("data/logs") or entry.name.endswith(".log") else entry
 
 
 if __name__ == "__main__":
