@@ -12,13 +12,13 @@ import base64
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
-from shared.broker import DEFAULT_ROUTE, PRIORITY_STEPS
+from shared.broker import DEFAULT_ROUTE
 from shared.errors import UnreadableMessage
 from shared.logs import get_logger
 from shared.options import FIRST_OPTIONS
@@ -30,11 +30,13 @@ from shared.redis.workers import WorkerBeat, WorkerState
 from shared.status import JobStatus
 from web.backend import Backend
 from web.db.models import Job
+from web.jobs.queries import QueuedAttempt, mark_dispatched
 
 _PAGE = 200
 _ROWS = 2000
 #: A message that waits for a first-release node is not lost; its row says so anew when it is this old.
 _REFRESH = timedelta(seconds=2)
+_NEVER = datetime.min.replace(tzinfo=UTC)
 #: What such a node calls the job's fault although it may be its own: another node is to try.
 _NODE_FAULTS = frozenset({"artifact_missing", "engine_failed"})
 _FIRST_PROTOCOL = 1
@@ -97,10 +99,8 @@ class FirstReleaseNodes:
         self._backend = backend
         self._clock = clock
         self._old = Coordination.connect(backend.settings, FIRST_NAMES)
-        self._lists = [queue_list(FIRST_NAMES.queue(DEFAULT_ROUTE), step) for step in PRIORITY_STEPS]
-        self._own_lists = [
-            queue_list(backend.redis.names.queue(DEFAULT_ROUTE), step) for step in PRIORITY_STEPS
-        ]
+        self._lists = FIRST_NAMES.queue_lists(DEFAULT_ROUTE)
+        self._own_lists = backend.redis.names.queue_lists(DEFAULT_ROUTE)
         self._show_lease = backend.redis.client.register_script(_SHOW_LEASE)
         self._last_entry = "-"
         self._shunned: frozenset[str] = frozenset()
@@ -219,14 +219,26 @@ class FirstReleaseNodes:
 
     def _feed(self) -> None:
         """Give each idle node a message from our queue; those that wait there stay known as sent."""
-        with redis_errors():
-            waiting = [text for name in self._lists for text in self._old.client.lrange(name, 0, -1)]
-            waiting += [_message_of(text) for text in self._old.client.hvals(FIRST_NAMES.unacked)]
-        ours = self._keep_sent([job_id for text in waiting if (job_id := _job_of(text))])
         beats = self._old.workers.alive()
-        for _ in range(count_hungry(beats, waiting=ours, shunned=self._shunned)):
+        under_way = self._keep_sent(self._messages_under_way())
+        for _ in range(count_hungry(beats, waiting=under_way, shunned=self._shunned)):
             if not self._move_one():
                 return
+
+    def _messages_under_way(self) -> set[str]:
+        """Return the ids of messages that wait for an old node, or that one has just taken.
+
+        One that was taken longer ago has a lease, or its node is dead.
+        """
+        since = self._clock().timestamp() - self._backend.settings.lease_seconds
+        with redis_errors():
+            texts: list[Any] = [
+                text for name in self._lists for text in _all(self._old.client.lrange(name, 0, -1))
+            ]
+            tags = _all(self._old.client.zrangebyscore(FIRST_NAMES.unacked_index, since, "+inf"))
+            held = _all(self._old.client.hmget(FIRST_NAMES.unacked, tags)) if tags else []
+        texts += [_message_of(text) for text in held]
+        return {found for text in texts if (found := _id_of(text))}
 
     def _move_one(self) -> bool:
         """Move the next message to the old queue; one that an old node cannot read stays where it is."""
@@ -241,17 +253,19 @@ class FirstReleaseNodes:
             return target == old_name
         return False
 
-    def _keep_sent(self, job_ids: list[str]) -> int:
-        """Note that the messages of our queued jobs are still on their way; return how many there are."""
-        if not job_ids:
+    def _keep_sent(self, message_ids: set[str]) -> int:
+        """Note that the messages of queued attempts are still on their way; return how many there are."""
+        if not message_ids:
             return 0
-        queued = Job.id.in_(job_ids), Job.status == JobStatus.QUEUED.value
+        ids = {found.rpartition(":")[0] for found in message_ids}
         with self._backend.database.read() as session:
-            sent = session.scalars(select(Job.dispatched_at).where(*queued)).all()
+            queued = _queued(session, ids)
+        sent = [attempt for attempt in queued if attempt.message_id in message_ids]
         now = self._clock()
-        if any(moment is None or moment < now - _REFRESH for moment in sent):
+        late = [attempt for attempt in sent if (attempt.dispatched_at or _NEVER) < now - _REFRESH]
+        if late:
             with self._backend.database.write() as session:
-                session.execute(update(Job).where(*queued).values(dispatched_at=now))
+                mark_dispatched(session, late, now)
         return len(sent)
 
     def _make_due(self, job_ids: list[str]) -> set[str]:
@@ -269,17 +283,18 @@ class FirstReleaseNodes:
             return set(session.scalars(select(Job.id).where(Job.id.in_(job_ids))))
 
 
-def queue_list(queue: str, step: int) -> str:
-    """Return the name of the broker's list for one priority of a queue."""
-    return queue if step == 0 else f"{queue}:{step}"
-
-
 def _attempts_under_way(session: Session) -> list[Attempt]:
     """Return the attempts that a node may hold: running ones, and those whose message was sent."""
     held = Job.status.in_([JobStatus.RUNNING.value, JobStatus.CANCELING.value])
     sent = (Job.status == JobStatus.QUEUED.value) & Job.dispatched_at.is_not(None)
     query = select(Job.id, Job.attempt).where(or_(held, sent)).order_by(Job.created_at).limit(_ROWS)
     return [Attempt(*row) for row in session.execute(query)]
+
+
+def _queued(session: Session, job_ids: set[str]) -> list[QueuedAttempt]:
+    columns = select(Job.id, Job.attempt, Job.version, Job.dispatched_at)
+    query = columns.where(Job.id.in_(job_ids), Job.status == JobStatus.QUEUED.value)
+    return [QueuedAttempt(*row) for row in session.execute(query)]
 
 
 def _event(fields: Any) -> WorkerEvent | None:  # noqa: ANN401 - whatever stands in the stream
@@ -316,8 +331,16 @@ def _message_of(text: object) -> str:
     return json.dumps(entry[0]) if isinstance(entry, list) and entry else ""
 
 
-def _job_of(text: object) -> str | None:
-    """Return the id of the job that a message is for; None for what is no message of ours."""
+def _id_of(text: object) -> str | None:
+    """Return a message's id; None for what is no message of ours."""
     headers = _envelope(text).get("headers")
-    message = headers.get("id") if isinstance(headers, dict) else None
-    return message.rpartition(":")[0] or None if isinstance(message, str) else None
+    found = headers.get("id") if isinstance(headers, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _job_of(text: object) -> str | None:
+    return (_id_of(text) or "").rpartition(":")[0] or None
+
+
+def _all(found: Any) -> list[Any]:  # noqa: ANN401 - redis-py types its replies as those of both its clients
+    return list(found)
