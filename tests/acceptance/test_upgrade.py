@@ -97,7 +97,7 @@ def test_what_the_first_release_left_goes_on_to_the_same_bytes(tmp_path: Path, w
         done = {name: wait_for(client, jobs[name], "succeeded") for name in jobs if name != "canceled"}
         results = {name: client.get(f"/jobs/{jobs[name]}/output").content for name in done}
     for name, state in states.items():
-        assert done[name]["resumed_from_step"] == state.step
+        assert done[name]["attempt"]["resumed_from_step"] == state.step
     assert results["follower"] == results["queued"]
     engine = StyleEngine(load_weights(WeightsChoice("file", weights_file), tmp_path))
     database = Database(Settings(data_dir=data).resolved_database_url)
@@ -150,7 +150,7 @@ class Fleet:
     def finished_by(self, job_id: str) -> str:
         """Return the name of the node that a job was finished by."""
         with self.client as client:
-            return str(wait_for(client, job_id, "succeeded")["worker_id"])
+            return str(wait_for(client, job_id, "succeeded")["attempt"]["worker_id"])
 
     def node_names(self) -> set[str]:
         with self.client as client:
