@@ -82,7 +82,8 @@ def test_each_does_its_own_jobs_alone(houses, redis_client: redis.Redis, make_pi
             seconds=_PATIENCE_SECONDS, what=f"{job_id} has ended",
         )  # fmt: skip
         assert house.status(job_id) == "succeeded"
-        assert house.client.get(f"{API}/jobs/{job_id}/output").status_code == 200
+        with house.client.get(f"{API}/jobs/{job_id}/output") as output:
+            assert output.status_code == 200
         (other,) = {a, b} - {house}
         assert other.client.get(f"{API}/jobs/{job_id}").status_code == 404
     assert a.workers() == b.workers() == ["node"]
