@@ -10,8 +10,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Thread
+from time import sleep
 from typing import Any
 
+from billiard.pool import EX_RECYCLE
 from celery import Celery, bootsteps, signals
 from celery.exceptions import Reject
 
@@ -36,6 +38,8 @@ from worker.runner import Engine, Outcome, Runner
 _OPEN_FILES = Path("/dev/fd")
 _LOOK_SECONDS = 1.0
 _STORAGE_SECONDS = 2.0
+#: A child that is in the middle of the next task then is one that was killed: its message comes again.
+_LEAVE_SECONDS = 0.5
 
 _log = get_logger(__name__)
 
@@ -112,7 +116,7 @@ class Node:
             broker_connection_max_retries=None,
         )
         app.steps["worker"].add(_heartbeat_step(self))
-        _register_task(app, self.runner)
+        _register_task(app, self.runner, replace_child)
         return app
 
     def runner(self) -> Runner:
@@ -245,14 +249,30 @@ def _heartbeat_step(node: Node) -> type[bootsteps.StartStopStep]:
     return HeartbeatStep
 
 
-def _register_task(app: Celery, runner: Callable[[], Runner]) -> None:
-    """Give the app its task; `runner` is called in the child that carries it out."""
+def _register_task(app: Celery, runner: Callable[[], Runner], replace_child: Callable[[], None]) -> None:
+    """Give the app its task; both are called in the child that carries it out."""
 
     @app.task(name=TASK_NAME, acks_late=True)  # type: ignore[untyped-decorator]
     def stylize(message: dict[str, Any]) -> None:
         outcome = runner().run(read_message(message))
-        if outcome is Outcome.RELEASED:
-            raise Reject("this node is shutting down", requeue=True)
+        if outcome is Outcome.FAULTED:
+            replace_child()
+        if outcome in (Outcome.RELEASED, Outcome.FAULTED):
+            raise Reject("this node does not go on with it", requeue=True)
+
+
+def replace_child() -> None:
+    """Let this child end soon, when it has told what became of its task; the pool then forks another one.
+
+    Its device, its driver or the engine itself may be in a state that only a new process is rid of.
+    """
+
+    def leave() -> None:
+        sleep(_LEAVE_SECONDS)
+        os._exit(EX_RECYCLE)
+
+    _log.info("child_replaced")
+    Thread(target=leave, name="leave", daemon=True).start()
 
 
 def close_inherited_sockets() -> None:
