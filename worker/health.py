@@ -64,7 +64,7 @@ def decide_blame(error: Exception, *, is_reading: bool) -> Blame:
 
 
 def decide_pause_seconds(faults_in_a_row: int) -> float:
-    """Return how long a node rests after so many faults in a row; from the third on, each time twice as long."""
+    """Return how long a node rests after so many faults in a row: from the third on, ever twice as long."""
     if faults_in_a_row < MOST_FAULTS:
         return 0.0
     doubled: int = 2 ** min(faults_in_a_row - MOST_FAULTS, 16)

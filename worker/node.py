@@ -13,7 +13,6 @@ from threading import Event, Thread
 from time import sleep
 from typing import Any
 
-from billiard.pool import EX_RECYCLE
 from celery import Celery, bootsteps, signals
 from celery.exceptions import Reject
 
@@ -38,8 +37,9 @@ from worker.runner import Engine, Outcome, Runner
 _OPEN_FILES = Path("/dev/fd")
 _LOOK_SECONDS = 1.0
 _STORAGE_SECONDS = 2.0
-#: A child that is in the middle of the next task then is one that was killed: its message comes again.
 _LEAVE_SECONDS = 0.5
+#: The exit code by which a child tells its pool that nothing is wrong (`billiard.pool.EX_RECYCLE`).
+_RECYCLED = 0x9B
 
 _log = get_logger(__name__)
 
@@ -75,6 +75,8 @@ class Node:
         self._heartbeat = self._make_heartbeat()
         self._gone = Event()
         self._last_looks: Thread | None = None
+        #: In a child: whether it ends in a moment.
+        self.is_leaving = False
 
     def run(self) -> None:
         """Take jobs until SIGTERM; then check the running one in, and return."""
@@ -116,7 +118,7 @@ class Node:
             broker_connection_max_retries=None,
         )
         app.steps["worker"].add(_heartbeat_step(self))
-        _register_task(app, self.runner, replace_child)
+        _register_task(app, self)
         return app
 
     def runner(self) -> Runner:
@@ -133,6 +135,21 @@ class Node:
             self._runner = Runner(context, engine, draining=lambda: self._node_state.is_draining)
             self._node_state.be_ready(engine.weights.notice)
         return self._runner
+
+    def replace_child(self) -> None:
+        """Let this child end soon, once it has told what became of its task; the pool forks another one.
+
+        Its device, its driver or the engine may be in a state that only a new process is rid of.
+        """
+
+        def leave() -> None:
+            sleep(_LEAVE_SECONDS)
+            os._exit(_RECYCLED)
+
+        _log.warning("child_replaced", faults_in_a_row=self._node_state.faults_in_a_row)
+        self.is_leaving = True
+        self._node_state.begin()
+        Thread(target=leave, name="leave", daemon=True).start()
 
     def look(self) -> None:
         """Say what the node is doing; end as with SIGTERM if it is asked to, or if its fleet is gone."""
@@ -249,30 +266,19 @@ def _heartbeat_step(node: Node) -> type[bootsteps.StartStopStep]:
     return HeartbeatStep
 
 
-def _register_task(app: Celery, runner: Callable[[], Runner], replace_child: Callable[[], None]) -> None:
-    """Give the app its task; both are called in the child that carries it out."""
+def _register_task(app: Celery, node: Node) -> None:
+    """Give the app its task, which the child carries out."""
 
     @app.task(name=TASK_NAME, acks_late=True)  # type: ignore[untyped-decorator]
     def stylize(message: dict[str, Any]) -> None:
-        outcome = runner().run(read_message(message))
+        if node.is_leaving:
+            sleep(_LEAVE_SECONDS)  # so that it does not go back and forth
+            raise Reject("this child is being replaced", requeue=True)
+        outcome = node.runner().run(read_message(message))
         if outcome is Outcome.FAULTED:
-            replace_child()
+            node.replace_child()
         if outcome in (Outcome.RELEASED, Outcome.FAULTED):
             raise Reject("this node does not go on with it", requeue=True)
-
-
-def replace_child() -> None:
-    """Let this child end soon, when it has told what became of its task; the pool then forks another one.
-
-    Its device, its driver or the engine itself may be in a state that only a new process is rid of.
-    """
-
-    def leave() -> None:
-        sleep(_LEAVE_SECONDS)
-        os._exit(EX_RECYCLE)
-
-    _log.info("child_replaced")
-    Thread(target=leave, name="leave", daemon=True).start()
 
 
 def close_inherited_sockets() -> None:
