@@ -30,6 +30,7 @@ from shared.storage.layout import job_folder
 from shared.storage.verify import file_fault
 from web.backend import Backend
 from web.db.models import Job, JobCheckpoint
+from web.jobs.faults import without_faults
 from web.jobs.fields import ExtendBody, RetryBody
 from web.jobs.forking import fork_origin, verify_kept, verify_start
 from web.jobs.idempotency import NoteKey, note_no_key
@@ -187,6 +188,7 @@ def _requeued(job: Job, now: datetime) -> dict[str, Any]:
     return next_attempt(job) | {
         "queued_at": now,
         "lost_workers": 0,
+        "metrics": without_faults(job.metrics),
         "queue_deadline": None,
         "leader_id": None,
     }
