@@ -16,7 +16,7 @@ from shared.redis.live import Flag
 from shared.redis.stream import Delivery
 from shared.status import JobStatus
 from web.backend import Backend
-from web.control.blame import find_failures
+from web.control.blame import as_failure, find_failures
 from web.db.models import Job
 from web.jobs.faults import read_fault, with_fault
 from web.jobs.queries import get_jobs
@@ -209,15 +209,17 @@ class Projector:
             group = events[start : start + _TRANSACTION]
             failures = find_failures(self._backend, group)
             with self._backend.database.write() as session:
-                applied = self._write(session, [_as_failure(event, failures) for event in group])
+                applied = self._write(session, group, failures)
             for told in applied:
                 self._log_applied(told)
-                if told.event.event_id in failures:
+                if told.event.type is EventType.FAILED and told.event.event_id in failures:
                     # Its message is on its way to another node.
                     self._backend.redis.claims.fence(told.event.job_id, told.event.attempt + 1)
             self._backend.redis.progress.notify(*{told.event.job_id for told in applied})
 
-    def _write(self, session: Session, events: list[WorkerEvent]) -> list[_Applied]:
+    def _write(
+        self, session: Session, events: list[WorkerEvent], failures: Mapping[str, dict[str, Any]]
+    ) -> list[_Applied]:
         now = self._clock()
         fresh = enter_inbox(session, [event.event_id for event in events], now=now)
         jobs = get_jobs(session, {event.job_id for event in events})
@@ -227,7 +229,9 @@ class Projector:
                 _log.info("report_repeated", event_id=event.event_id)
                 continue
             fresh.remove(event.event_id)  # it may come twice in one group
-            applied.append(_write_one(session, jobs.get(event.job_id), event, now=now))
+            job = jobs.get(event.job_id)
+            told = event if job is None else as_failure(job, event, failures)
+            applied.append(_write_one(session, job, told, now=now))
         return applied
 
     def _log_applied(self, applied: _Applied) -> None:
@@ -241,14 +245,6 @@ class Projector:
             # The job was canceled, paused, expired or deleted in the moment of the claim. Or Redis lost its
             # fences, and a worker that had lost the job took the lease again, from the next attempt.
             self._backend.redis.flags.raise_flag(event.job_id, event.attempt, Flag.CANCEL)
-
-
-def _as_failure(event: WorkerEvent, failures: Mapping[str, dict[str, Any]]) -> WorkerEvent:
-    """Return a report that gives a job back as that of a failure, if it is one after all."""
-    error = failures.get(event.event_id)
-    if error is None:
-        return event
-    return event.model_copy(update={"type": EventType.FAILED, "data": {"error": error}})
 
 
 def _write_one(session: Session, job: Job | None, event: WorkerEvent, *, now: datetime) -> _Applied:
