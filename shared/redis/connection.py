@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from shared.errors import RedisUnavailable
 from shared.protocol import new_id
@@ -17,15 +20,21 @@ from shared.settings import Settings
 _REFUSED_FOR_NOW = re.compile(r"(?:^|caused error: )(?:MISCONF|NOREPLICAS)\b")
 
 
-def connect_redis(settings: Settings, *, reply_seconds: float = 10) -> redis.Redis:
-    """Return a client that decodes replies to text; it connects when first used."""
+def connect_redis(settings: Settings, *, reply_seconds: float = 10, tries_again: bool = True) -> redis.Redis:
+    """Return a client that decodes replies to text; it connects when first used.
+
+    One that does not try again gives up after `reply_seconds`, or as long for a new connection; any other
+    takes several times as long, which redis-py spends on further tries.
+    """
+    once: dict[str, Any] = {} if tries_again else {"retry": Retry(NoBackoff(), 0)}
     client: redis.Redis = redis.Redis.from_url(
         settings.redis_url,
         decode_responses=True,
-        socket_connect_timeout=2,
+        socket_connect_timeout=min(2.0, reply_seconds),
         socket_timeout=reply_seconds,
         socket_keepalive=True,
         health_check_interval=25,
+        **once,
     )
     return client
 
