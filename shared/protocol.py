@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -105,6 +106,12 @@ class JobMessage(BaseModel):
 def message_id(job_id: str, attempt: int) -> str:
     """Return the broker's id for the message of an attempt."""
     return f"{job_id}:{attempt}"
+
+
+def asked_protocol(values: Mapping[str, Any]) -> int:
+    """Return the protocol that a job message asks for, whatever else it holds: 1 where it does not say."""
+    asked = values.get("least_protocol", 1)
+    return asked if isinstance(asked, int) else 1
 
 
 def read_message(values: dict[str, Any]) -> JobMessage:

@@ -52,7 +52,7 @@ def main() -> None:
         load_engine=lambda: SteadyEngine(take_time),
         fleet_pid=task["fleet_pid"],
     )
-    node.run()
+    sys.exit(node.run())
 
 
 if __name__ == "__main__":
