@@ -11,6 +11,7 @@ import redis
 
 from shared.redis.claims import Claims
 from shared.redis.connection import Epoch, connect_redis
+from shared.redis.control import ControlBoard
 from shared.redis.live import Flags, ProgressStore
 from shared.redis.names import FIRST_NAMES, Names
 from shared.redis.stream import EventStream
@@ -32,6 +33,7 @@ class Coordination:
     #: Nodes of no installation: they see no identity, or are of the first release.
     lobby: WorkerRegistry
     epoch: Epoch
+    control: ControlBoard
 
     @classmethod
     def connect(cls, settings: Settings, names: Names, *, reply_seconds: float = 10) -> Coordination:
@@ -55,6 +57,7 @@ class Coordination:
             workers=WorkerRegistry(client, names, worker_seconds=settings.worker_seconds),
             lobby=WorkerRegistry(client, FIRST_NAMES, worker_seconds=settings.worker_seconds),
             epoch=Epoch(client, names),
+            control=ControlBoard(client, names),
         )
 
     def close(self) -> None:

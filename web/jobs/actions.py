@@ -177,6 +177,7 @@ def _requeued(job: Job, now: datetime) -> dict[str, Any]:
     # A queue deadline is for the first wait only.
     return next_attempt(job) | {
         "queued_at": now,
+        "is_handed_back": False,
         "lost_workers": 0,
         "queue_deadline": None,
         "leader_id": None,

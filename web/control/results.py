@@ -1,0 +1,100 @@
+"""Committed results as control itself sees them: the marker of an attempt, and the files it names.
+
+A report says what a worker has written; only the storage says what is there. A worker without its mount
+writes to its own disk.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from shared.errors import ArtifactCorrupt, ArtifactMissing, InvalidOptions, StorageUnavailable
+from shared.logs import get_logger
+from shared.options import read_stored_options
+from shared.protocol import EventType, ResultMarker, WorkerEvent, message_id, read_marker
+from shared.storage.layout import job_folder, marker_key
+from web.backend import Backend
+from web.db.models import Job
+
+_log = get_logger(__name__)
+_MARKER = re.compile(r"jobs/[^/]+/attempt-(\d{1,9})/result\.json")
+
+
+def find_result(backend: Backend, job: Job, attempt: int) -> ResultMarker | None:
+    """Return the result of an attempt of a job, when its marker and all that it names are there.
+
+    A failure that concerns these files alone means that they are not there for now.
+
+    Raises:
+        IdentityMissing, IdentityWrong, StorageUnavailable: when the whole storage cannot be used.
+    """
+    key = marker_key(job.id, attempt)
+    try:
+        marker = read_marker(backend.storage.read(key))
+        if not is_result_of(marker, job, attempt):
+            _log.error("marker_is_of_other_work", job_id=job.id, attempt=attempt, step=marker.step)
+            return None
+        if not marker.outputs:
+            _log.error("marker_names_nothing", job_id=job.id, attempt=attempt)
+            return None
+        for output in marker.outputs:
+            size_bytes = backend.storage.stat(output.key).size_bytes
+            if size_bytes != output.size_bytes:
+                _log.error("output_is_cut", key=output.key, size_bytes=size_bytes, told_bytes=output.size_bytes)
+                return None
+    except ArtifactMissing:
+        return None
+    except ArtifactCorrupt as error:
+        _log.error("marker_unreadable", job_id=job.id, attempt=attempt, reason=error.detail)
+        return None
+    except StorageUnavailable as error:
+        backend.check_storage()
+        _log.error("result_unreadable", job_id=job.id, attempt=attempt, reason=error.detail)
+        return None
+    return marker
+
+
+def find_later_result(backend: Backend, job: Job) -> tuple[int, ResultMarker] | None:
+    """Return the newest result at the job's attempt or above, with its attempt.
+
+    A row is behind its own files when the database was put back as it had been.
+
+    Raises:
+        IdentityMissing, IdentityWrong, StorageUnavailable: when the whole storage cannot be used.
+    """
+    try:
+        attempts = sorted(_attempts_with_marker(backend.storage.list(job_folder(job.id))), reverse=True)
+    except (ArtifactMissing, StorageUnavailable) as error:
+        backend.check_storage()
+        _log.error("results_unreadable", job_id=job.id, reason=error.detail)
+        return None
+    for attempt in attempts:
+        if attempt >= job.attempt and (marker := find_result(backend, job, attempt)) is not None:
+            return attempt, marker
+    return None
+
+
+def is_result_of(marker: ResultMarker, job: Job, attempt: int) -> bool:
+    """Whether a marker is that of this attempt, and the end of what the job's row asks for."""
+    try:
+        steps = read_stored_options(job.options).steps
+    except InvalidOptions:
+        return False
+    return (marker.job_id, marker.attempt, marker.step) == (job.id, attempt, steps)
+
+
+def success_event(job: Job, marker: ResultMarker) -> WorkerEvent:
+    """Return the report that belongs to a marker: the same that its worker makes."""
+    return WorkerEvent(
+        event_id=f"{message_id(job.id, marker.attempt)}:{EventType.SUCCEEDED}",
+        type=EventType.SUCCEEDED,
+        job_id=job.id,
+        attempt=marker.attempt,
+        at=marker.completed_at,
+        data=marker.model_dump(mode="json"),
+    )
+
+
+def _attempts_with_marker(keys: Iterable[str]) -> list[int]:
+    return [int(match[1]) for key in keys if (match := _MARKER.fullmatch(key))]
