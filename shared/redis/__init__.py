@@ -14,6 +14,7 @@ from shared.redis.connection import Epoch, connect_redis
 from shared.redis.control import ControlBoard
 from shared.redis.live import Flags, ProgressStore
 from shared.redis.names import FIRST_NAMES, Names
+from shared.redis.set_aside import SetAside
 from shared.redis.stream import EventStream
 from shared.redis.workers import WorkerRegistry
 from shared.settings import Settings
@@ -34,6 +35,8 @@ class Coordination:
     lobby: WorkerRegistry
     epoch: Epoch
     control: ControlBoard
+    #: Entries of the broker that cannot be read.
+    set_aside: SetAside
 
     @classmethod
     def connect(cls, settings: Settings, names: Names, *, reply_seconds: float = 10) -> Coordination:
@@ -58,6 +61,7 @@ class Coordination:
             lobby=WorkerRegistry(client, FIRST_NAMES, worker_seconds=settings.worker_seconds),
             epoch=Epoch(client, names),
             control=ControlBoard(client, names),
+            set_aside=SetAside(client, names),
         )
 
     def close(self) -> None:
