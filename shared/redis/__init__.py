@@ -39,12 +39,15 @@ class Coordination:
     set_aside: SetAside
 
     @classmethod
-    def connect(cls, settings: Settings, names: Names, *, reply_seconds: float = 10) -> Coordination:
+    def connect(
+        cls, settings: Settings, names: Names, *, reply_seconds: float = 10, tries_again: bool = True
+    ) -> Coordination:
         """Return the tools of the installation with these names; nothing is connected before it is used.
 
-        A command without a reply within `reply_seconds` raises `RedisUnavailable`.
+        A command without a reply within `reply_seconds` raises `RedisUnavailable`; by default only after the
+        client has tried it again.
         """
-        client = connect_redis(settings, reply_seconds=reply_seconds)
+        client = connect_redis(settings, reply_seconds=reply_seconds, tries_again=tries_again)
         return cls(
             client=client,
             names=names,

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
+from redis.retry import Retry
 
 from shared.errors import RedisUnavailable
 from shared.protocol import new_id
@@ -27,17 +30,23 @@ _WRONG_COMMAND = re.compile(
 )
 
 
-def connect_redis(settings: Settings, *, reply_seconds: float = 10) -> redis.Redis:
-    """Return a client that decodes replies to text; it connects when first used."""
+def connect_redis(settings: Settings, *, reply_seconds: float = 10, tries_again: bool = True) -> redis.Redis:
+    """Return a client that decodes replies to text; it connects when first used.
+
+    One that does not try again gives up after `reply_seconds`, or as long for a new connection; any other
+    takes several times as long, which redis-py spends on further tries.
+    """
+    once: dict[str, Any] = {} if tries_again else {"retry": Retry(NoBackoff(), 0)}
     client: redis.Redis = redis.Redis.from_url(
         settings.redis_url,
         decode_responses=True,
         # What somebody else wrote need not be UTF-8. Written again, it is the same bytes.
         encoding_errors="surrogateescape",
-        socket_connect_timeout=2,
+        socket_connect_timeout=min(2.0, reply_seconds),
         socket_timeout=reply_seconds,
         socket_keepalive=True,
         health_check_interval=25,
+        **once,
     )
     return client
 

@@ -63,6 +63,8 @@ class WorkerBeat(BaseModel):
     state: WorkerState = WorkerState.IDLE
     #: Why an unhealthy node takes no jobs.
     reason: str | None = None
+    #: How many jobs it handed back since it was started because it may be at fault itself.
+    faults: int = 0
     job: WorkerJob | None = None
     version: str = ""
     #: Which code of that version; empty for a node that does not say.

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+_SET_ASIDE = re.compile(r".+\.set-aside-[0-9a-f-]+")
+
 
 def asset_key(sha256: str) -> str:
     """Return the key of an uploaded picture: equal bytes are stored once."""
@@ -61,3 +65,13 @@ def result_thumbnail_key(job_id: str, sha256: str) -> str:
 def marker_key(job_id: str, attempt: int) -> str:
     """Return the key of the commit marker, the last file that a successful attempt writes."""
     return f"{attempt_folder(job_id, attempt)}/result.json"
+
+
+def set_aside_key(key: str, name: str) -> str:
+    """Return where a file is put that is not what its place says; `name` tells several of them apart."""
+    return f"{key}.set-aside-{name}"
+
+
+def is_set_aside(key: str) -> bool:
+    """Whether a file was set aside: nobody needs it any more, but somebody may want to look at it."""
+    return _SET_ASIDE.fullmatch(key) is not None

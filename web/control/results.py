@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from shared.errors import ArtifactCorrupt, ArtifactMissing, InvalidOptions, StorageUnavailable
+from shared.errors import ArtifactCorrupt, ArtifactMissing, JobUnreadable, StorageUnavailable
 from shared.logs import get_logger
-from shared.options import read_stored_options
 from shared.protocol import EventType, ResultMarker, WorkerEvent, message_id, read_marker
 from shared.storage.layout import job_folder, marker_key
 from web.backend import Backend
+from web.control.messages import try_message_for
 from web.db.models import Job
 
 _log = get_logger(__name__)
@@ -30,13 +30,17 @@ def find_result(backend: Backend, job: Job, attempt: int) -> ResultMarker | None
         IdentityMissing, IdentityWrong, StorageUnavailable: when the whole storage cannot be used.
     """
     key = marker_key(job.id, attempt)
+    message = try_message_for(job)
+    if isinstance(message, JobUnreadable):
+        _log.error("result_not_compared", job_id=job.id, attempt=attempt, reason=message.detail)
+        return None
     try:
         marker = read_marker(backend.storage.read(key))
-        if not is_result_of(marker, job, attempt):
-            _log.error("marker_is_of_other_work", job_id=job.id, attempt=attempt, step=marker.step)
-            return None
-        if not marker.outputs:
-            _log.error("marker_names_nothing", job_id=job.id, attempt=attempt)
+        mismatch = marker.mismatch(message.model_copy(update={"attempt": attempt}))
+        if mismatch is None and not marker.outputs:
+            mismatch = "it names no file"
+        if mismatch is not None:
+            _log.error("marker_is_no_result", job_id=job.id, attempt=attempt, reason=mismatch)
             return None
         for output in marker.outputs:
             size_bytes = backend.storage.stat(output.key).size_bytes
@@ -73,15 +77,6 @@ def find_later_result(backend: Backend, job: Job) -> tuple[int, ResultMarker] | 
         if attempt >= job.attempt and (marker := find_result(backend, job, attempt)) is not None:
             return attempt, marker
     return None
-
-
-def is_result_of(marker: ResultMarker, job: Job, attempt: int) -> bool:
-    """Whether a marker is that of this attempt, and the end of what the job's row asks for."""
-    try:
-        steps = read_stored_options(job.options).steps
-    except InvalidOptions:
-        return False
-    return (marker.job_id, marker.attempt, marker.step) == (job.id, attempt, steps)
 
 
 def success_event(job: Job, marker: ResultMarker) -> WorkerEvent:
