@@ -29,6 +29,8 @@ _PRIORITY_STEPS = [0, 3, 6, 9]
 _VISIBILITY_SECONDS = 43_200
 #: Nodes hold one message each; those of dead nodes stay until the broker gives them back.
 _MOST_HELD = 5000
+#: The window has far fewer; what is beyond is seen later.
+_MOST_READ = 10_000
 _T = TypeVar("_T")
 _log = get_logger(__name__)
 
@@ -141,7 +143,7 @@ class Dispatch:
         def read() -> list[Any]:
             pipeline = self._client.pipeline(transaction=False)
             for key in keys:
-                pipeline.lrange(key, 0, -1)
+                pipeline.lrange(key, -_MOST_READ, -1)
             pipeline.zrange(self._names.unacked_index, 0, _MOST_HELD - 1, desc=True, withscores=True)
             return list(pipeline.execute())
 

@@ -10,12 +10,14 @@ from statistics import fmean, median
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session, aliased
 
-from shared.options import StyleOptions
+from shared.errors import InvalidOptions
+from shared.logs import get_logger
+from shared.options import StyleOptions, read_stored_options
 from shared.picture import scaled_size
 from shared.status import JobStatus
 from web.backend import Backend
 from web.db.models import Asset, Job
-from web.jobs.queries import count_queued, count_with_workers, recent_run_seconds
+from web.jobs.queries import count_queued, count_with_workers, measured_seconds, recent_run_seconds
 from web.jobs.states import REUSED
 from web.words import span
 
@@ -30,6 +32,9 @@ _TAIL_SHARE = 0.1
 #: A range reaches at least this share to either side, however alike the runs were; more while there are few.
 _LEAST_SPREAD = 0.1
 _SPREAD_OF_ONE = 0.2
+_log = get_logger(__name__)
+#: More than any release has allowed.
+_MOST_STEPS, _LARGEST_PX = 1_000_000, 100_000
 Sizes = Mapping[str, tuple[int, int]]
 #: The assumed shape of a picture that is not known yet: as wide as the size asked for, 4:3.
 _WIDTH_TO_HEIGHT = 4 / 3
@@ -58,11 +63,18 @@ def measured_runs(session: Session, *, limit: int = 200) -> list[MeasuredRun]:
     )
     runs = []
     for metrics, options, device, *sizes in session.execute(query):
-        if metrics.get("run_seconds"):
-            work = Work.of(
-                options["steps"], options["size"], content=(sizes[0], sizes[1]), style=(sizes[2], sizes[3])
-            )
-            runs.append(MeasuredRun(work, device, float(metrics["run_seconds"])))
+        seconds = measured_seconds(metrics)
+        if seconds is None:
+            continue
+        try:
+            told = read_stored_options(options)
+            if not (0 < told.steps <= _MOST_STEPS and 0 < told.size <= _LARGEST_PX):
+                raise ValueError(f"nobody makes {told.steps} steps at {told.size} px")
+            work = Work.of(told.steps, told.size, content=(sizes[0], sizes[1]), style=(sizes[2], sizes[3]))
+        except (InvalidOptions, TypeError, ValueError, ZeroDivisionError) as error:
+            _log.warning("run_unreadable", reason=str(error))  # it is left out
+        else:
+            runs.append(MeasuredRun(work, device, seconds))
     return runs
 
 

@@ -344,13 +344,17 @@ def dispatched_before(session: Session, moment: datetime, *, now: datetime) -> l
     return [QueuedAttempt(*row) for row in session.execute(query.order_by(*_IN_ORDER))]
 
 
-def attempts_in_line(session: Session, job_ids: Collection[str]) -> dict[str, int]:
-    """Return the attempts that those of the jobs are at that are queued."""
+def open_attempts(session: Session, job_ids: Collection[str]) -> dict[str, int]:
+    """Return the attempts that those of the jobs are at that a message may still bring on.
+
+    Also of running ones: the message of a child that died is taken again under the same lease.
+    """
+    wanted = [JobStatus.QUEUED.value, JobStatus.RUNNING.value, JobStatus.CANCELING.value]
     found: dict[str, int] = {}
     ids = list(job_ids)
     for start in range(0, len(ids), _IDS_AT_ONCE):
         some = ids[start : start + _IDS_AT_ONCE]
-        query = select(Job.id, Job.attempt).where(Job.id.in_(some), Job.status == JobStatus.QUEUED.value)
+        query = select(Job.id, Job.attempt).where(Job.id.in_(some), Job.status.in_(wanted))
         found |= {row.id: row.attempt for row in session.execute(query)}
     return found
 
