@@ -145,9 +145,11 @@ class Dispatch:
             for key in keys:
                 pipeline.lrange(key, -_MOST_READ, -1)
             pipeline.zrange(self._names.unacked_index, 0, _MOST_HELD - 1, desc=True, withscores=True)
+            # Not for its number: nodes fail at a key of another type, so it is to be noticed here.
+            pipeline.hlen(self._names.unacked)
             return list(pipeline.execute())
 
-        *lists, tags = self._ask(read)
+        *lists, tags, _ = self._ask(read)
         held: list[str | None] = []
         if tags:
             held = self._ask(lambda: self._client.hmget(self._names.unacked, [tag for tag, _ in tags]))
@@ -191,7 +193,7 @@ class Dispatch:
     def _entry(self, message: JobMessage, queue: str) -> str:
         """Return a message as kombu writes it into a list."""
         task = self._app.amqp.as_task_v2(
-            message.message_id, TASK_NAME, kwargs={"message": message.to_json()}, ignore_result=True
+            message.message_id, TASK_NAME, kwargs={"message": message.to_json()}, ignore_result=None
         )
         content_type, encoding, body = dumps(task.body, serializer="json")
         properties = {
@@ -225,7 +227,7 @@ class Dispatch:
     def _move_strangers(self) -> None:
         """Move keys aside that have our names and are of another type than ours."""
         expected = {self._names.unacked: "hash", self._names.unacked_index: "zset"}
-        expected |= {key: "list" for key in _lists_of(self._names.queue(DEFAULT_ROUTE))}
+        expected |= dict.fromkeys(_lists_of(self._names.queue(DEFAULT_ROUTE)), "list")
         for key, kind in expected.items():
             found = str(self._client.type(key))
             if found not in (kind, "none"):

@@ -123,9 +123,8 @@ class LiveReader:
         return None if beats is None else sum(beat.takes_jobs for beat in beats)
 
     def control_fault(self) -> str | None:
-        """Return why control starts no jobs, in one sentence; None when all is well, or nobody can be asked."""
-        told = self._ask(lambda: control_fault(self._control.read()) or "")
-        return told or None
+        """Return why control starts no jobs, in one sentence; None when it does, or cannot be asked."""
+        return self._ask(lambda: control_fault(self._control.read(), keeps_jobs_waiting=True))
 
     def _ask(self, question: Callable[[], _T]) -> _T | None:
         if self._monotonic() < self._away_until:

@@ -16,6 +16,8 @@ BEAT_SECONDS = 1.0
 _KEEP_SECONDS = 5
 #: No part takes this long while all is well: reports come in groups, and the rest is bounded by a batch.
 _STUCK_SECONDS = 20.0
+#: The parts without which no job is started, or none is recorded.
+STARTING_PARTS = ("reports", "dispatch")
 
 
 class ControlBeat(BaseModel):
@@ -66,17 +68,19 @@ class ControlBoard:
             return None
 
 
-def control_fault(beat: ControlBeat | None) -> str | None:
-    """Return what is wrong with control, in one sentence; None when all is well."""
+def control_fault(beat: ControlBeat | None, *, keeps_jobs_waiting: bool = False) -> str | None:
+    """Return what is wrong with control, in one sentence; None when all is well.
+
+    With `keeps_jobs_waiting` only what keeps jobs from being started or recorded.
+    """
     if beat is None:
         return "control is not running: jobs are kept, and none starts; start it with: atelier control"
     if beat.part is not None and beat.part_seconds > _STUCK_SECONDS:
         return (
-            f"control has been at '{beat.part}' for {beat.part_seconds:.0f} s and may be stuck: "
+            f"control has been at '{beat.part}' for {beat.part_seconds:.0f} s and may be stuck; "
             "look at its log, and restart it"
         )
-    if beat.faults:
-        part, sentence = sorted(beat.faults.items())[0]
-        return f"control fails at '{part}': {sentence}"
+    for part, sentence in sorted(beat.faults.items()):
+        if part in STARTING_PARTS or not keeps_jobs_waiting:
+            return f"control fails at '{part}': {sentence}"
     return None
-

@@ -172,7 +172,9 @@ class Dispatcher:
         for tag, text in view.held_junk.items():
             _log.error("held_entry_set_aside", tag=tag)
             reason = "it was held as taken, and is no message"
-            self._backend.redis.set_aside.put(text, reason=reason, source=self._backend.redis.names.unacked, now=now)
+            self._backend.redis.set_aside.put(
+                text, reason=reason, source=self._backend.redis.names.unacked, now=now
+            )
         self._set_aside += len(junk) + len(view.held_junk)
         self._dispatch.remove(junk)
         self._dispatch.remove_held(list(view.held_junk))

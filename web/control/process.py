@@ -16,7 +16,7 @@ from types import FrameType
 
 from shared.broker import Dispatch
 from shared.clock import utc_now
-from shared.errors import RedisUnavailable, ServiceError
+from shared.errors import RedisUnavailable
 from shared.logs import configure_logs, get_logger
 from shared.redis.control import BEAT_SECONDS, ControlBeat
 from shared.release import this_release
@@ -72,7 +72,7 @@ class Control:
             Part("loss of Redis", self._look_for_loss),
             self._rescue,
             self._lost,
-            Part("prune", self.pruner.step, every_seconds=prune, due_at=now + prune),
+            Part("prune", self._prune, every_seconds=prune, due_at=now + prune),
         ]
         self._at: tuple[str, float] | None = None
 
@@ -145,6 +145,10 @@ class Control:
         while left_seconds > 0 and self.projector.step(block_ms=max(1, int(left_seconds * 1000))):
             left_seconds = looks_at - self._clock_seconds()
 
+    def _prune(self) -> None:
+        self.backend.check_storage()
+        self.pruner.step()
+
     def _look_for_loss(self) -> None:
         """Hold rescues when Redis has lost its data: leases are gone, and their holders take them again."""
         if self.backend.redis.epoch.is_new():
@@ -175,10 +179,7 @@ def run_control(settings: Settings) -> None:
             Path(settings.health_file).touch()
         if control.waits:
             stopping.wait(settings.dispatch_seconds)
-    try:
-        control.projector.drain()
-    except ServiceError as error:
-        _log.error("service_unavailable", code=error.code, detail=error.detail)
+    Part("last reports", control.projector.drain).run(monotonic)
     ended.set()
     beating.join()
     control.close()

@@ -246,7 +246,9 @@ class Projector:
             except ServiceError:
                 raise
             except Exception:
-                _log.exception("reports_failed", count=len(group), event_ids=[event.event_id for event in group])
+                _log.exception(
+                    "reports_failed", count=len(group), event_ids=[event.event_id for event in group]
+                )
                 for event in group:
                     self._apply_alone(event)
 

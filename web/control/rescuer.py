@@ -153,4 +153,3 @@ def _values(job: Job, rescue: Rescue) -> dict[str, Any]:
         detail = f"its workers were lost {job.lost_workers + 1} times; no more than that is tried unasked"
         return lost | {"error": WorkerLost(detail).to_json()}
     return lost
-

@@ -45,7 +45,9 @@ def find_result(backend: Backend, job: Job, attempt: int) -> ResultMarker | None
         for output in marker.outputs:
             size_bytes = backend.storage.stat(output.key).size_bytes
             if size_bytes != output.size_bytes:
-                _log.error("output_is_cut", key=output.key, size_bytes=size_bytes, told_bytes=output.size_bytes)
+                _log.error(
+                    "output_is_cut", key=output.key, size_bytes=size_bytes, told_bytes=output.size_bytes
+                )
                 return None
     except ArtifactMissing:
         return None

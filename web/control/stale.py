@@ -93,7 +93,12 @@ class StaleAttempts:
             _log.info("repair_stale", job_id=seen.id, reason=error.detail)
             return False
         _log.warning(
-            "attempt_below_fence", job_id=seen.id, was=seen.attempt, fence=fence, attempt=attempt, status=status
+            "attempt_below_fence",
+            job_id=seen.id,
+            was=seen.attempt,
+            fence=fence,
+            attempt=attempt,
+            status=status,
         )
         self._backend.redis.claims.fence(seen.id, attempt)
         self._backend.redis.progress.notify(seen.id)

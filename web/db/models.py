@@ -26,7 +26,6 @@ from sqlalchemy.types import TypeDecorator
 from shared.logs import get_logger
 from shared.status import JobStatus
 
-
 _log = get_logger(__name__)
 #: What a stored moment is read as that is none.
 UNREADABLE_MOMENT = datetime(1970, 1, 1, tzinfo=UTC)

@@ -162,14 +162,24 @@ def _quantile(ordered: Sequence[float], share: float) -> float:
 
 @dataclass(frozen=True)
 class QueueState:
-    """The state of the whole queue; `workers` is None while Redis cannot be asked."""
+    """The state of the whole queue; `workers` is None while Redis cannot be asked.
+
+    `control_fault` says why control starts no jobs, if that is so.
+    """
 
     running: int
     workers: int | None
     run_seconds: Sequence[float]
+    control_fault: str | None = None
 
 
-def no_start_reason(workers: int | None, *, draining: int = 0, unhealthy: Sequence[str] = ()) -> str | None:
+def no_start_reason(
+    workers: int | None,
+    *,
+    draining: int = 0,
+    unhealthy: Sequence[str] = (),
+    control_fault: str | None = None,
+) -> str | None:
     """Return why no job can start, in one sentence; None when one can.
 
     `workers` is how many take jobs, None while Redis cannot be asked; `draining` is how many are draining,
@@ -177,6 +187,8 @@ def no_start_reason(workers: int | None, *, draining: int = 0, unhealthy: Sequen
     """
     if workers is None:
         return "Redis does not answer; the job is kept, and starts when it is back"
+    if control_fault is not None:
+        return control_fault
     if workers:
         return None
     if unhealthy:
@@ -218,6 +230,7 @@ class Forecast:
     position: int
     ahead_seconds: float | None
     workers: int | None
+    control_fault: str | None = None
 
 
 def make_forecast(backend: Backend, options: StyleOptions, sizes: Sizes) -> Forecast:
@@ -239,13 +252,15 @@ def make_forecast(backend: Backend, options: StyleOptions, sizes: Sizes) -> Fore
         running, run_seconds = count_with_workers(session), recent_run_seconds(session)
     beats = backend.live.workers()
     eligible = None if beats is None else [beat for beat in beats if beat.takes_jobs]
-    state = QueueState(running, None if eligible is None else len(eligible), run_seconds)
+    workers = None if eligible is None else len(eligible)
+    state = QueueState(running, workers, run_seconds, backend.live.control_fault())
     devices = {beat.device for beat in eligible or ()}
     return Forecast(
         run=estimate_run(work, runs, devices=devices),
         position=position,
         ahead_seconds=seconds_ahead(position, state),
         workers=state.workers,
+        control_fault=state.control_fault,
     )
 
 
@@ -259,7 +274,7 @@ def run_message(run: Estimate | None) -> str:
 
 def wait_message(forecast: Forecast) -> str:
     """Return what a job waits for before it starts, as a sentence without its full stop."""
-    reason = no_start_reason(forecast.workers)
+    reason = no_start_reason(forecast.workers, control_fault=forecast.control_fault)
     if reason is not None:
         return reason
     if forecast.ahead_seconds == 0:

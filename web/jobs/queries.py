@@ -310,7 +310,11 @@ def count_queue(session: Session) -> QueueCounts:
 def names_of_jobs(session: Session, job_ids: Sequence[str], *, caller: str) -> dict[str, str]:
     """Return what to call those of the jobs that are the caller's: their name, else their pictures."""
     jobs = session.scalars(select(Job).where(Job.id.in_(job_ids), Job.caller == caller))
-    return {job.id: job.name or f"{job.content.filename} × {job.style.filename}" for job in jobs}
+    return {job.id: job.name or _pictures_of(job) for job in jobs}
+
+
+def _pictures_of(job: Job) -> str:
+    return " × ".join(asset.filename for asset in (job.content, job.style) if asset is not None)
 
 
 @dataclass(frozen=True)

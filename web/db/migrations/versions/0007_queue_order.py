@@ -13,7 +13,9 @@ depends_on = None
 
 def upgrade() -> None:
     """Apply."""
-    op.add_column("jobs", sa.Column("is_handed_back", sa.Boolean(), nullable=False, server_default=sa.false()))
+    op.add_column(
+        "jobs", sa.Column("is_handed_back", sa.Boolean(), nullable=False, server_default=sa.false())
+    )
     op.create_index(
         "ix_jobs_queue",
         "jobs",
