@@ -101,8 +101,8 @@ class BrokerView:
 class Dispatch:
     """The sending end of the queues: it puts messages in, looks at what waits, and takes some out.
 
-    Entries are written as kombu does, but by our own connection: many at once, and at either end. Every method
-    raises `RedisUnavailable` when Redis does not answer; what was sent may be sent again at any time.
+    Entries are written as kombu does, but by our own connection: many at once, and at either end. Every
+    method raises `RedisUnavailable` when Redis does not answer; what was sent may be sent again at any time.
     """
 
     def __init__(self, settings: Settings, coordination: Coordination) -> None:
@@ -150,7 +150,7 @@ class Dispatch:
             return list(pipeline.execute())
 
         *lists, tags, _ = self._ask(read)
-        held: list[str | None] = []
+        held: Any = []
         if tags:
             held = self._ask(lambda: self._client.hmget(self._names.unacked, [tag for tag, _ in tags]))
         entries = [

@@ -44,7 +44,7 @@ def _check_moment(moment: datetime) -> datetime:
     return moment
 
 
-#: What others may write into numbers, words and times: nothing that a database, a page or arithmetic chokes on.
+#: What others may write into numbers, words and times: nothing that a database, a page or a sum chokes on.
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Word = Annotated[str, Field(max_length=1000)]

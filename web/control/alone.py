@@ -40,7 +40,7 @@ class FailingJobs:
             return act()
         except _OF_ALL:
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is, the other jobs go on
             _log.exception("job_skipped", job_id=job_id)
             self._failed_at[job_id] = now
             self.count += 1

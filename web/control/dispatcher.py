@@ -163,7 +163,7 @@ class Dispatcher:
         self._dispatch.send_first([messages[job.id] for job in ordered], instead=instead, route=route)
 
     def _tidy(self, view: BrokerView) -> None:
-        """Take out of the broker what is no message, what no row waits for any more, and what is there twice."""
+        """Take out of the broker what is no message, what no row waits for, and what is there twice."""
         now = self._clock()
         junk = [entry for entry in view.entries if entry.message_id is None]
         for entry in junk:

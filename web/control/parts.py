@@ -10,7 +10,7 @@ from shared.logs import get_logger
 _log = get_logger(__name__)
 #: A service that does not answer is asked again after a second.
 _RETRY_SECONDS = 1.0
-#: An error that nobody thought of is met again after 1, 2, 4 … s: it fills the log, and may cost much each time.
+#: An error that nobody thought of is met again after 1, 2, 4 … s: it fills the log, and may cost much.
 _LONGEST_PAUSE_SECONDS = 30.0
 
 
@@ -48,7 +48,7 @@ class Part:
             _log.error("service_unavailable", part=self.name, code=error.code, detail=error.detail)
             self._fail(error.title(), clock_seconds() + _RETRY_SECONDS)
             self.failed_for_service = True
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other parts go on
             self._failures += 1
             pause = min(2.0 ** (self._failures - 1), _LONGEST_PAUSE_SECONDS)
             _log.exception("part_failed", part=self.name, failures=self._failures, again_in_seconds=pause)

@@ -90,7 +90,7 @@ class Control:
 
     @property
     def faults(self) -> dict[str, str]:
-        """What went wrong when a part ran last, by the part's name: a sentence without addresses or secrets."""
+        """What went wrong when a part ran last, by the part's name: a sentence without addresses."""
         return {part.name: part.fault for part in self._parts if part.fault is not None}
 
     @property

@@ -16,10 +16,12 @@ from shared.redis.live import Flag
 from shared.redis.stream import Delivery
 from shared.status import JobStatus
 from web.backend import Backend
+from web.control.blame import find_failures
 from web.control.results import find_result, success_event
 from web.db.models import Job
+from web.jobs.faults import read_fault, with_fault
 from web.jobs.queries import get_jobs
-from web.jobs.states import PAUSING, RESULT_MISSING, WORKER_DRAINED, Trigger, is_legal
+from web.jobs.states import PAUSING, RESULT_MISSING, WORKER_DRAINED, WORKER_UNFIT, Trigger, is_legal
 from web.jobs.transitions import (
     HistoryEntry,
     apply_trigger,
@@ -38,7 +40,6 @@ _TRIGGERS = {
     EventType.PAUSED: Trigger.PAUSED,
     EventType.RELEASED: Trigger.RELEASED,
 }
-_REASONS = {Trigger.RELEASED: WORKER_DRAINED}
 _log = get_logger(__name__)
 _BATCH = 100
 #: Reports per transaction: many for one sync of the disk, but few enough that other writers get their turn.
@@ -141,9 +142,6 @@ def write_success(session: Session, job: Job, marker: ResultMarker, *, now: date
 def _write_end(session: Session, job: Job, trigger: Trigger, data: dict[str, Any], *, now: datetime) -> None:
     values: dict[str, Any] = {}
     entries: list[HistoryEntry] = []
-    if trigger is Trigger.RELEASED:
-        # What another node is to go on with: its message goes before all others, and is sent anew for that.
-        values = {"is_handed_back": True, "dispatched_at": None}
     if trigger is Trigger.SUCCEEDED:
         values = {
             "step": data["step"],
@@ -160,10 +158,17 @@ def _write_end(session: Session, job: Job, trigger: Trigger, data: dict[str, Any
         entries = [HistoryEntry("output", public_output(output)) for output in data["outputs"]]
     elif trigger is Trigger.FAILED:
         values = {"error": data["error"]}
-    apply_trigger(
-        session, job, trigger, now=now, reason=_REASONS.get(trigger), values=values, entries=entries
-    )
-    save_attempt(session, job.id, job.attempt, ended_at=now, outcome=trigger.value)
+    elif (fault := read_fault(data)) is not None:
+        values = {"metrics": with_fault(job.metrics, fault)}
+    reason, outcome = None, trigger.value
+    if trigger is Trigger.RELEASED:
+        # What another node is to go on with goes before all others; for that its message is sent anew.
+        values |= {"is_handed_back": True, "dispatched_at": None}
+        # What is told beside the step says that the node could not go on; else it was asked to end.
+        is_unfit = bool(data.keys() & {"fault", "reason"})
+        reason, outcome = (WORKER_UNFIT, WORKER_UNFIT) if is_unfit else (WORKER_DRAINED, outcome)
+    apply_trigger(session, job, trigger, now=now, reason=reason, values=values, entries=entries)
+    save_attempt(session, job.id, job.attempt, ended_at=now, outcome=outcome)
 
 
 def _metrics(job: Job) -> dict[str, Any]:
@@ -245,7 +250,7 @@ class Projector:
                 self._apply_group(group)
             except ServiceError:
                 raise
-            except Exception:
+            except Exception:  # noqa: BLE001 - whatever it is, it is found out one by one
                 _log.exception(
                     "reports_failed", count=len(group), event_ids=[event.event_id for event in group]
                 )
@@ -258,18 +263,23 @@ class Projector:
             self._apply_group([event])
         except ServiceError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other reports go on
             _log.exception("report_failed", event_id=event.event_id, job_id=event.job_id)
             self._set_aside(event.model_dump_json(), f"it cannot be applied: {type(error).__name__}: {error}")
 
     def _apply_group(self, events: list[WorkerEvent]) -> None:
         missing = self._missing_results(events)
+        failures = find_failures(self._backend, events)
+        # What is missing is not entered into the inbox: the report is to be applied when its result appears.
+        there = [_as_failure(event, failures) for event in events if event not in missing]
         with self._backend.database.write() as session:
-            # Not entered into the inbox: the same report is to be applied when its result appears.
-            applied = self._write(session, [event for event in events if event not in missing])
+            applied = self._write(session, there)
             self._note_missing(session, missing)
         for told in applied:
             self._log_applied(told)
+            if told.event.event_id in failures:
+                # Its message is on its way to another node.
+                self._backend.redis.claims.fence(told.event.job_id, told.event.attempt + 1)
         self._backend.redis.progress.notify(*{event.job_id for event in events})
 
     def _missing_results(self, events: list[WorkerEvent]) -> list[WorkerEvent]:
@@ -285,7 +295,7 @@ class Projector:
     def _is_missing(self, job: Job, event: WorkerEvent) -> bool:
         if decide_projection(job.job_status, job.attempt, event).trigger is not Trigger.SUCCEEDED:
             return False  # it will be ignored
-        if find_result(self._backend, job, event.attempt) is not None:
+        if find_result(self._backend, job, event.attempt, is_reported=True) is not None:
             return False
         _log.error("result_not_seen", job_id=job.id, attempt=event.attempt, worker_id=job.worker_id)
         return True
@@ -334,6 +344,14 @@ class Projector:
         self._backend.redis.set_aside.put(
             text, reason=reason, source=self._backend.redis.stream.name, now=self._clock()
         )
+
+
+def _as_failure(event: WorkerEvent, failures: Mapping[str, dict[str, Any]]) -> WorkerEvent:
+    """Return a report that gives a job back as that of a failure, if it is one after all."""
+    error = failures.get(event.event_id)
+    if error is None:
+        return event
+    return event.model_copy(update={"type": EventType.FAILED, "data": {"error": error}})
 
 
 def _write_one(session: Session, job: Job | None, event: WorkerEvent, *, now: datetime) -> _Applied:

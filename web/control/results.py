@@ -6,6 +6,7 @@ writes to its own disk.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable
 
@@ -13,6 +14,7 @@ from shared.errors import ArtifactCorrupt, ArtifactMissing, JobUnreadable, Stora
 from shared.logs import get_logger
 from shared.protocol import EventType, ResultMarker, WorkerEvent, message_id, read_marker
 from shared.storage.layout import job_folder, marker_key
+from shared.storage.verify import file_fault
 from web.backend import Backend
 from web.control.messages import try_message_for
 from web.db.models import Job
@@ -21,9 +23,13 @@ _log = get_logger(__name__)
 _MARKER = re.compile(r"jobs/[^/]+/attempt-(\d{1,9})/result\.json")
 
 
-def find_result(backend: Backend, job: Job, attempt: int) -> ResultMarker | None:
+def find_result(
+    backend: Backend, job: Job, attempt: int, *, is_reported: bool = False
+) -> ResultMarker | None:
     """Return the result of an attempt of a job, when its marker and all that it names are there.
 
+    Of what a worker has just reported sizes are compared, of anything else all bytes. A marker of something
+    else (another timeline, after a backup was put back) in the place of the job's own attempt is set aside.
     A failure that concerns these files alone means that they are not there for now.
 
     Raises:
@@ -35,24 +41,27 @@ def find_result(backend: Backend, job: Job, attempt: int) -> ResultMarker | None
         _log.error("result_not_compared", job_id=job.id, attempt=attempt, reason=message.detail)
         return None
     try:
-        marker = read_marker(backend.storage.read(key))
-        mismatch = marker.mismatch(message.model_copy(update={"attempt": attempt}))
-        if mismatch is None and not marker.outputs:
-            mismatch = "it names no file"
+        data = backend.storage.read(key)
+        mismatch: str | None
+        try:
+            marker = read_marker(data)
+            mismatch = marker.mismatch(message.model_copy(update={"attempt": attempt}))
+            if mismatch is None and not marker.outputs:
+                mismatch = "it names no file"
+        except ArtifactCorrupt as error:
+            mismatch = error.detail
         if mismatch is not None:
             _log.error("marker_is_no_result", job_id=job.id, attempt=attempt, reason=mismatch)
+            if attempt == job.attempt:
+                backend.storage.set_aside(key, sha256=hashlib.sha256(data).hexdigest())
             return None
         for output in marker.outputs:
-            size_bytes = backend.storage.stat(output.key).size_bytes
-            if size_bytes != output.size_bytes:
-                _log.error(
-                    "output_is_cut", key=output.key, size_bytes=size_bytes, told_bytes=output.size_bytes
-                )
+            sha256 = None if is_reported else output.sha256
+            fault = file_fault(backend.storage, output.key, size_bytes=output.size_bytes, sha256=sha256)
+            if fault is not None:
+                _log.error("marker_not_believed", job_id=job.id, attempt=attempt, reason=fault)
                 return None
     except ArtifactMissing:
-        return None
-    except ArtifactCorrupt as error:
-        _log.error("marker_unreadable", job_id=job.id, attempt=attempt, reason=error.detail)
         return None
     except StorageUnavailable as error:
         backend.check_storage()

@@ -1,4 +1,4 @@
-"""The tables: jobs with their history, assets and idempotency keys; and the column types for moments and JSON.
+"""The tables: jobs with their history, assets and idempotency keys; and the types for moments and JSON.
 
 A value that cannot be read harms its own row alone: a query for many rows returns the others as they are.
 """

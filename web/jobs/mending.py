@@ -1,4 +1,4 @@
-"""Rows that cannot be read as they are: made fit to be shown, so that a list shows all others and this one too.
+"""Rows that cannot be read as they are: made fit to be shown, so that a list shows all others and them.
 
 Another release, a hand or a damaged disk may have put anything into a column. What is read for work is judged
 where it is used; this is for looking only, and nothing of it is written back.

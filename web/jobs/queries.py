@@ -218,8 +218,9 @@ def recent_run_seconds(session: Session, *, limit: int = 20) -> list[float]:
 def measured_seconds(metrics: object) -> float | None:
     """Return the run time that a row's metrics tell; None where they tell none, or cannot be read."""
     seconds = metrics.get("run_seconds") if isinstance(metrics, Mapping) else None
-    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    return float(seconds) if is_number and 0 < seconds < _LONGEST_RUN_SECONDS else None
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        return None
+    return float(seconds) if 0 < seconds < _LONGEST_RUN_SECONDS else None
 
 
 def _filtered(query: Select[*_Row], only: JobFilter) -> Select[*_Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -258,15 +259,20 @@ def test_control_beats(redis_client: redis.Redis):
     assert board.read() is None
 
 
+def beat_at(started_at: str, at: str) -> str:
+    facts = {"worker_id": "a", "device": "d", "weights": "w", "started_at": started_at, "at": at}
+    return json.dumps(facts)
+
+
 @pytest.mark.parametrize(
     "junk",
     [
         "x",
         b"\xff",
-        '{"worker_id": "a", "device": "d", "weights": "w", "started_at": "2026-01-01T00:00:00", "at": "2026-01-01T00:00:00"}',
-        '{"worker_id": "a", "device": "d", "weights": "w", "started_at": "0001-01-01T00:00:00Z", "at": "9999-01-01T00:00:00Z"}',
+        beat_at("2026-01-01T00:00:00", "2026-01-01T00:00:00"),
+        beat_at("0001-01-01T00:00:00Z", "9999-01-01T00:00:00Z"),
     ],
-)  # fmt: skip
+)
 def test_a_beat_that_cannot_be_read_hides_no_other(redis_client: redis.Redis, junk: str | bytes):
     registry = WorkerRegistry(redis_client, NAMES, worker_seconds=30)
     good = WorkerBeat(worker_id="b", device="cpu", weights="untrained", started_at=utc_now(), at=utc_now())
