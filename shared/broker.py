@@ -18,13 +18,12 @@ from shared.logs import get_logger
 from shared.protocol import JobMessage, new_id
 from shared.redis import Coordination
 from shared.redis.connection import is_wrong_type, redis_errors
-from shared.redis.names import Names
+from shared.redis.names import PRIORITY_STEPS, Names
 from shared.settings import Settings
 
 TASK_NAME = "atelier.stylize"
 #: Where jobs wait that any node may take.
 DEFAULT_ROUTE = "any"
-_PRIORITY_STEPS = [0, 3, 6, 9]
 #: Longer than the longest job: after a crash the rescuer starts the next attempt, not the broker.
 _VISIBILITY_SECONDS = 43_200
 #: Nodes hold one message each; those of dead nodes stay until the broker gives them back.
@@ -57,9 +56,9 @@ def broker_config(settings: Settings, names: Names) -> dict[str, Any]:
             "socket_connect_timeout": 5,
             "socket_timeout": 30,
             "socket_keepalive": True,
-            "priority_steps": _PRIORITY_STEPS,
+            "priority_steps": list(PRIORITY_STEPS),
             "queue_order_strategy": "priority",
-            "sep": ":",
+            "sep": names.separator,
             **names.broker_options(),
         },
     }
@@ -138,7 +137,7 @@ class Dispatch:
 
     def look(self, routes: Sequence[str] = (DEFAULT_ROUTE,)) -> BrokerView:
         """Return what waits in the queues of routes, and what nodes hold."""
-        keys = [key for route in routes for key in _lists_of(self._names.queue(route))]
+        keys = [key for route in routes for key in self._names.queue_lists(route)]
 
         def read() -> list[Any]:
             pipeline = self._client.pipeline(transaction=False)
@@ -227,17 +226,12 @@ class Dispatch:
     def _move_strangers(self) -> None:
         """Move keys aside that have our names and are of another type than ours."""
         expected = {self._names.unacked: "hash", self._names.unacked_index: "zset"}
-        expected |= dict.fromkeys(_lists_of(self._names.queue(DEFAULT_ROUTE)), "list")
+        expected |= dict.fromkeys(self._names.queue_lists(DEFAULT_ROUTE), "list")
         for key, kind in expected.items():
             found = str(self._client.type(key))
             if found not in (kind, "none"):
                 _log.error("key_is_no_queue", key=key, type=found, moved_to=f"{key}:damaged")
                 self._client.rename(key, f"{key}:damaged")
-
-
-def _lists_of(queue: str) -> list[str]:
-    """Return the lists of a queue, the one that is emptied first first."""
-    return [queue if step == 0 else f"{queue}:{step}" for step in _PRIORITY_STEPS]
 
 
 def _read_entry(key: str, text: str) -> Entry:

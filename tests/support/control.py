@@ -1,12 +1,37 @@
-"""A heartbeat of control, for tests of a web process that has none beside it."""
+"""A control that runs its rounds in a thread, beside the test; and the heartbeat of one that is not there."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from shared.clock import utc_now
 from shared.redis import Coordination
 from shared.redis.control import ControlBeat
+from shared.settings import Settings
+from web.control.process import Control
+
+
+@contextmanager
+def running_control(settings: Settings) -> Iterator[Control]:
+    """A control as its process runs it: a round that a failing service ends is followed by the next."""
+    control, stopping = Control(settings), threading.Event()
+
+    def run() -> None:
+        while not stopping.is_set():
+            if not control.round():
+                stopping.wait(0.1)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield control
+    finally:
+        stopping.set()
+        thread.join()
+        control.close()
 
 
 def pretend_control(redis: Coordination, **facts: Any) -> None:

@@ -24,6 +24,7 @@ from shared.settings import Settings
 from web.backend import Backend
 from web.control.deadlines import Deadlines
 from web.control.dispatcher import Dispatcher
+from web.control.first_release import FirstReleaseNodes
 from web.control.followers import Followers
 from web.control.parts import Part, run_parts
 from web.control.projector import Projector
@@ -60,12 +61,16 @@ class Control:
         self._started_at = clock()
         now = clock_seconds()
         rescue, prune = settings.rescue_seconds, settings.prune_seconds
-        self._rescue = Part("rescue", lambda: self.rescuer.rescue(self.projector), every_seconds=rescue)
-        self._lost = Part(
-            "lost messages", lambda: self.dispatcher.send_lost(self.projector), every_seconds=rescue
+        self._reports = Part("reports", self._apply_reports)
+        self._rescue = Part("rescue", self._rescue_lost, every_seconds=rescue)
+        self._lost = Part("lost messages", self._send_lost, every_seconds=rescue)
+        self.first_release = (
+            FirstReleaseNodes(backend, clock=clock) if backend.identity.from_first_release else None
         )
+        self._first = [] if self.first_release is None else [Part("first release", self.first_release.step)]
         self._parts = [
-            Part("reports", self._apply_reports),
+            *self._first,
+            self._reports,
             Part("deadlines", self.deadlines.expire),
             Part("followers", self.followers.follow),
             Part("dispatch", self.dispatcher.send_due),
@@ -96,7 +101,7 @@ class Control:
     @property
     def waits(self) -> bool:
         """Whether a round returns at once: its reports, for which it waits as a rule, are not to be had."""
-        return self._parts[0].fault is not None
+        return self._reports.fault is not None
 
     def beat(self) -> None:
         """Tell web how control is. May be called from another thread than the rounds.
@@ -132,6 +137,8 @@ class Control:
 
     def close(self) -> None:
         """Close all connections."""
+        if self.first_release is not None:
+            self.first_release.close()
         self._dispatch.close()
         self.backend.close()
 
@@ -144,6 +151,18 @@ class Control:
         left_seconds = self._settings.dispatch_seconds
         while left_seconds > 0 and self.projector.step(block_ms=max(1, int(left_seconds * 1000))):
             left_seconds = looks_at - self._clock_seconds()
+
+    def _rescue_lost(self) -> None:
+        if self._knows_leases():
+            self.rescuer.rescue(self.projector)
+
+    def _send_lost(self) -> None:
+        if self._knows_leases():
+            self.dispatcher.send_lost(self.projector)
+
+    def _knows_leases(self) -> bool:
+        """Whether nobody's leases are hidden: those of the first release's nodes are carried across."""
+        return all(part.fault is None for part in self._first)
 
     def _prune(self) -> None:
         self.backend.check_storage()
