@@ -21,6 +21,7 @@ from web.control.results import find_result, success_event
 from web.db.models import Job
 from web.jobs.faults import read_fault, with_fault
 from web.jobs.queries import get_jobs
+from web.jobs.routing import queue_rank
 from web.jobs.states import PAUSING, RESULT_MISSING, WORKER_DRAINED, WORKER_UNFIT, Trigger, is_legal
 from web.jobs.transitions import (
     HistoryEntry,
@@ -163,7 +164,7 @@ def _write_end(session: Session, job: Job, trigger: Trigger, data: dict[str, Any
     reason, outcome = None, trigger.value
     if trigger is Trigger.RELEASED:
         # What another node is to go on with goes before all others; for that its message is sent anew.
-        values |= {"is_handed_back": True, "dispatched_at": None}
+        values |= {"queue_rank": queue_rank(job.priority, is_handed_back=True), "dispatched_at": None}
         # What is told beside the step says that the node could not go on; else it was asked to end.
         is_unfit = bool(data.keys() & {"fault", "reason"})
         reason, outcome = (WORKER_UNFIT, WORKER_UNFIT) if is_unfit else (WORKER_DRAINED, outcome)
