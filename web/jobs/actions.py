@@ -36,6 +36,7 @@ from web.jobs.forking import fork_origin, verify_kept, verify_start
 from web.jobs.idempotency import NoteKey, note_no_key
 from web.jobs.queries import get_job
 from web.jobs.retention import delete_final_job
+from web.jobs.routing import queue_rank
 from web.jobs.states import PAUSING, Trigger, allowed_requests, is_legal, next_status
 from web.jobs.transitions import apply_trigger, list_checkpoints, write_changes
 
@@ -187,6 +188,7 @@ def _requeued(job: Job, now: datetime) -> dict[str, Any]:
     # A queue deadline is for the first wait only.
     return next_attempt(job) | {
         "queued_at": now,
+        "queue_rank": queue_rank(job.priority),
         "lost_workers": 0,
         "metrics": without_faults(job.metrics),
         "queue_deadline": None,
