@@ -1,6 +1,6 @@
 """A worker's node in a process of its own, with a steady engine whose steps take their time.
 
-settings: of the service; name, step_seconds; load_seconds: how long its engine takes to load.
+settings: of the service; name, step_seconds; breaks: whether its device fails at every second step.
 """
 
 from __future__ import annotations
@@ -19,10 +19,17 @@ from worker.node import Node
 
 
 def start_node(
-    settings: Settings, name: str, *, step_seconds: float = 0.02, fleet_pid: int | None = None
+    settings: Settings,
+    name: str,
+    *,
+    step_seconds: float = 0.02,
+    fleet_pid: int | None = None,
+    breaks: bool = False,
 ) -> subprocess.Popen[str]:
     """Start a node; what it logs goes to its standard output."""
-    task = {"settings": settings.to_environ(), "name": name, "step_seconds": step_seconds}
+    task = {
+        "settings": settings.to_environ(), "name": name, "step_seconds": step_seconds, "breaks": breaks
+    }  # fmt: skip
     return subprocess.Popen(
         [sys.executable, "-m", "tests.support.node", json.dumps({**task, "fleet_pid": fleet_pid})],
         stdout=subprocess.PIPE,
@@ -40,8 +47,10 @@ def main() -> None:
     configure_logs(settings)
     pause = Event()
 
-    def take_time(_step: int) -> None:
+    def take_time(step: int) -> None:
         pause.wait(task["step_seconds"])
+        if step == 2 and task["breaks"]:
+            raise RuntimeError("CUDA_ERROR_LAUNCH_FAILED")
 
     node = Node(
         settings,
@@ -52,7 +61,7 @@ def main() -> None:
         load_engine=lambda: SteadyEngine(take_time),
         fleet_pid=task["fleet_pid"],
     )
-    node.run()
+    sys.exit(node.run())
 
 
 if __name__ == "__main__":
