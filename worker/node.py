@@ -88,8 +88,8 @@ class Node:
         self._queue = names.queue(DEFAULT_ROUTE)
         self._facts = first_beat(name, device, weights)
         self._redis = Coordination.connect(settings, names)
-        self._inbox = Inbox(self._redis.set_aside, queues=[self._queue])
         self._node_state = NodeState()
+        self._inbox = Inbox(self._redis.set_aside, queues=[self._queue], is_first=self._gives_back_first)
         self._heartbeat = Heartbeat(
             self._redis.workers,
             self._node_state,
@@ -330,6 +330,15 @@ class Node:
             if self._node_state.is_draining:
                 os._exit(_RECYCLED)
             sleep(_DRAIN_LOOK_SECONDS)
+
+    def _gives_back_first(self) -> bool:
+        """Whether a message that is given back is the next for whoever comes.
+
+        The one over which this node's child is replaced is not: this node would be the first to come.
+        """
+        note = self._node_state.read()
+        is_replaced = note.state is WorkerState.STARTING and note.unhealthy is None
+        return self._node_state.is_draining or not is_replaced
 
     def _why_not_ready(self) -> str | None:
         loads = self._node_state.loads

@@ -1,7 +1,7 @@
 """A node's own folder for temporary files: gone with the node, or at the next start if it was killed.
 
-TensorFlow writes a source file for each function that it compiles, and removes them only when its process ends
-by itself, which a child of the pool never does.
+TensorFlow writes a source file for each function that it compiles, and removes them only when its process
+ends by itself, which a child of the pool never does.
 """
 
 from __future__ import annotations
