@@ -126,6 +126,8 @@ class Node:
             self._heartbeat.stop()
             return self._ending.code
         self._scratch = Scratch.make()
+        self._scratch.remove_at_exit()
+        self._scratch.use("parent")
         app = self.make_app()
         handlers: list[tuple[Any, Any]] = [
             (signals.setup_logging, lambda **_: configure_logs(self.settings)),
@@ -309,7 +311,7 @@ class Node:
         os.environ["CUDA_VISIBLE_DEVICES"] = self.device.visible or "-1"
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         if self._scratch is not None:
-            self._scratch.use()
+            self._scratch.use("child")
         self._node_state.begin()
         try:
             self._wait_to_load()
@@ -402,8 +404,6 @@ class Node:
         if self._last_looks is not None:
             self._last_looks.join()  # a beat after this one's leaving would bring it back
         self._heartbeat.stop()
-        if self._scratch is not None:
-            self._scratch.remove()
 
 
 class NodePool(TaskPool):  # type: ignore[misc]

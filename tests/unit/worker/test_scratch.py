@@ -35,12 +35,15 @@ def test_what_a_child_left_goes_when_the_next_one_begins(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     scratch = Scratch.make(tmp_path)
-    (scratch.path / "left").write_text("x")
-    scratch.use()
-    assert list(scratch.path.iterdir()) == []
-    with tempfile.NamedTemporaryFile() as file:
-        assert Path(file.name).parent == scratch.path
-    assert os.environ["TMPDIR"] == str(scratch.path)
+    scratch.use("parent")
+    (scratch.path / "parent/stays").write_text("x")
+    for _ in range(2):
+        scratch.use("child")
+        assert list((scratch.path / "child").iterdir()) == []
+        os.close(tempfile.mkstemp()[0])
+        assert len(list((scratch.path / "child").iterdir())) == 1
+    assert (scratch.path / "parent/stays").exists()
+    assert os.environ["TMPDIR"] == str(scratch.path / "child")
     scratch.remove()
 
 
