@@ -9,6 +9,7 @@ from shared.logs import get_logger
 from shared.protocol import JobMessage, ResultMarker, read_marker
 from shared.storage import layout
 from shared.storage.store import ArtifactStore
+from shared.storage.verify import file_fault
 
 _log = get_logger(__name__)
 
@@ -58,10 +59,7 @@ def create_marker(
 
 def _output_fault(store: ArtifactStore, marker: ResultMarker) -> str | None:
     for output in marker.outputs:
-        try:
-            data = store.read(output.key)
-        except ArtifactMissing as error:
-            return error.detail
-        if hashlib.sha256(data).hexdigest() != output.sha256:
-            return f"{output.key} does not have the SHA-256 {output.sha256}"
+        fault = file_fault(store, output.key, sha256=output.sha256, size_bytes=output.size_bytes)
+        if fault is not None:
+            return fault
     return None

@@ -37,9 +37,12 @@ def checkpoint_picture_key(job_id: str, attempt: int, step: int) -> str:
     return f"{attempt_folder(job_id, attempt)}/checkpoint-{step:05d}.png"
 
 
-def checkpoint_thumbnail_key(picture_key: str) -> str:
-    """Return the key of the thumbnail of a checkpoint's picture: beside it, made when it is first shown."""
-    return f"{picture_key}.thumbnail.jpg"
+def checkpoint_thumbnail_key(picture_key: str, sha256: str) -> str:
+    """Return the key of the thumbnail of a checkpoint's picture: beside it, made when it is first shown.
+
+    `sha256` is that of the checkpoint: where a backup was put back, another one may have lain in its place.
+    """
+    return f"{picture_key}.{sha256[:16]}.thumbnail.jpg"
 
 
 def origin_key(job_id: str) -> str:

@@ -1,8 +1,9 @@
 """A worker's node in a process of its own, with a steady engine whose steps take their time.
 
-settings: of the service; name, step_seconds, fleet_pid. Of the load of its engine: load_seconds, how long it
-takes; load_gate, a file that it waits for; load_fails_until, a file without which it fails; load_leaves, how
-many temporary files it leaves. no_forks: the process cannot fork.
+settings: of the service; name, step_seconds, fleet_pid; breaks: whether its device fails at every second step.
+Of the load of its engine: load_seconds, how long it takes; load_gate, a file that it waits for;
+load_fails_until, a file without which it fails; load_leaves, how many temporary files it leaves. no_forks: the
+process cannot fork.
 """
 
 from __future__ import annotations
@@ -25,10 +26,18 @@ from worker.node import Node
 
 
 def start_node(
-    settings: Settings, name: str, *, step_seconds: float = 0.02, fleet_pid: int | None = None, **more: object
+    settings: Settings,
+    name: str,
+    *,
+    step_seconds: float = 0.02,
+    fleet_pid: int | None = None,
+    breaks: bool = False,
+    **more: object,
 ) -> subprocess.Popen[str]:
     """Start a node; what it logs goes to its standard output."""
-    task = {"settings": settings.to_environ(), "name": name, "step_seconds": step_seconds}
+    task = {
+        "settings": settings.to_environ(), "name": name, "step_seconds": step_seconds, "breaks": breaks
+    }  # fmt: skip
     return subprocess.Popen(
         [sys.executable, "-m", "tests.support.node", json.dumps({**task, "fleet_pid": fleet_pid, **more})],
         stdout=subprocess.PIPE,
@@ -46,8 +55,10 @@ def main() -> None:
     configure_logs(settings)
     pause = Event()
 
-    def take_time(_step: int) -> None:
+    def take_time(step: int) -> None:
         pause.wait(task["step_seconds"])
+        if step == 2 and task["breaks"]:
+            raise RuntimeError("CUDA_ERROR_LAUNCH_FAILED")
 
     def load() -> SteadyEngine:
         for _ in range(task.get("load_leaves", 0)):

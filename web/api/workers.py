@@ -117,6 +117,7 @@ def _worker(beat: WorkerBeat, names: Mapping[str, str], now: datetime) -> Worker
         notice=beat.notice,
         state=beat.state,
         reason=beat.reason,
+        faults=beat.faults,
         job=job,
         version=beat.version,
         build=beat.build,

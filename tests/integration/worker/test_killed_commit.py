@@ -1,7 +1,7 @@
 """A node is killed at each single thing that a commit does to the disk; then the same attempt goes on.
 
-Real control, real worker, real store; the death comes before the n-th of the system's calls that change the disk,
-or right after it, and from then on nothing more is done.
+Real control, real worker, real store; the death comes before the n-th of the system's calls that change the
+disk, or right after it, and from then on nothing more is done.
 """
 
 from __future__ import annotations
