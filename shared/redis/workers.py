@@ -11,6 +11,7 @@ import redis
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.errors import WorkerTooOld
+from shared.logs import get_logger
 from shared.protocol import DRAIN_PROTOCOL
 from shared.redis.connection import redis_errors
 from shared.redis.names import Names
@@ -18,8 +19,8 @@ from shared.redis.names import Names
 #: Stores a beat with the moment of Redis' own clock, unless another run of the name has its place. The beat
 #: of a run that is known to be dead gives way, and so does anything that is no beat.
 _BEAT = """
-local held = redis.call('GET', KEYS[1])
-if held and ARGV[2] ~= '' then
+local held = redis.pcall('GET', KEYS[1])
+if type(held) == 'string' and ARGV[2] ~= '' then
   local is_beat, other = pcall(cjson.decode, held)
   if is_beat and type(other) == 'table' and other.worker_id then
     local run, stamp = tostring(other.run or ''), tostring(other.stamp or other.at or '')
@@ -34,8 +35,8 @@ return false
 
 #: Removes what is of one run.
 _LEAVE = """
-local held = redis.call('GET', KEYS[1])
-local is_beat, other = pcall(cjson.decode, held or '')
+local held = redis.pcall('GET', KEYS[1])
+local is_beat, other = pcall(cjson.decode, type(held) == 'string' and held or '')
 if is_beat and type(other) == 'table' and other.run and other.run ~= '' and other.run ~= ARGV[1] then
   return 0
 end
@@ -45,6 +46,7 @@ return 1
 
 #: Long enough for a node that does not reach Redis for a while; the request names one run of a node.
 _DRAIN_SECONDS = 3600
+_log = get_logger(__name__)
 
 
 class WorkerState(StrEnum):
@@ -233,5 +235,6 @@ def _read_beat(text: str | bytes) -> WorkerBeat | None:
     """Return the beat in a text; None when it is none, or of another version during an upgrade."""
     try:
         return WorkerBeat.model_validate_json(text)
-    except ValidationError:
+    except (ValidationError, UnicodeError) as error:
+        _log.warning("beat_unreadable", reason=str(error))
         return None

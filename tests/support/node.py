@@ -1,9 +1,10 @@
 """A worker's node in a process of its own, with a steady engine whose steps take their time.
 
-settings: of the service; name, step_seconds, fleet_pid; breaks: whether its device fails at every second step.
+settings: of the service; name, step_seconds, fleet_pid; breaks: whether its device fails at every second
+step.
 Of the load of its engine: load_seconds, how long it takes; load_gate, a file that it waits for;
-load_fails_until, a file without which it fails; load_leaves, how many temporary files it leaves. no_forks: the
-process cannot fork.
+load_fails_until, a file without which it fails; load_leaves, how many temporary files it leaves. no_forks:
+the process cannot fork.
 """
 
 from __future__ import annotations
