@@ -14,13 +14,12 @@ from shared.errors import RedisUnavailable
 from shared.protocol import JobMessage
 from shared.redis import Coordination
 from shared.redis.connection import redis_errors
-from shared.redis.names import Names
+from shared.redis.names import PRIORITY_STEPS, Names
 from shared.settings import Settings
 
 TASK_NAME = "atelier.stylize"
 #: Where jobs wait that any node may take.
 DEFAULT_ROUTE = "any"
-_PRIORITY_STEPS = [0, 3, 6, 9]
 #: Longer than the longest job: after a crash the rescuer starts the next attempt, not the broker.
 _VISIBILITY_SECONDS = 43_200
 
@@ -47,9 +46,9 @@ def broker_config(settings: Settings, names: Names) -> dict[str, Any]:
             "socket_connect_timeout": 5,
             "socket_timeout": 30,
             "socket_keepalive": True,
-            "priority_steps": _PRIORITY_STEPS,
+            "priority_steps": list(PRIORITY_STEPS),
             "queue_order_strategy": "priority",
-            "sep": ":",
+            "sep": names.separator,
             **names.broker_options(),
         },
     }
@@ -93,8 +92,8 @@ class Dispatch:
         with redis_errors():
             texts = [
                 text
-                for step in _PRIORITY_STEPS
-                for text in self._client.lrange(self._queue if step == 0 else f"{self._queue}:{step}", 0, -1)
+                for name in self._names.queue_lists(DEFAULT_ROUTE)
+                for text in self._client.lrange(name, 0, -1)
             ]
             tags: Any = self._client.zrangebyscore(self._names.unacked_index, held_since.timestamp(), "+inf")
             held = self._client.hmget(self._names.unacked, tags) if tags else []

@@ -89,7 +89,11 @@ class Node:
         self._facts = first_beat(name, device, weights)
         self._redis = Coordination.connect(settings, names)
         self._node_state = NodeState()
-        self._inbox = Inbox(self._redis.set_aside, queues=[self._queue], is_first=self._gives_back_first)
+        self._inbox = Inbox(
+            self._redis.set_aside,
+            queues=dict.fromkeys(names.queue_lists(DEFAULT_ROUTE), self._queue),
+            is_first=self._gives_back_first,
+        )
         self._heartbeat = Heartbeat(
             self._redis.workers,
             self._node_state,
@@ -446,23 +450,25 @@ def wait_for_names(settings: Settings, beat: WorkerBeat, *, stopping: Event) -> 
     store = open_store(settings.resolved_storage_url)
     lobby = Coordination.connect(settings, FIRST_NAMES).workers
     told = ""
-    while not stopping.is_set():
-        try:
-            names = names_at(store)
-        except ServiceError as error:
-            if error.detail != told:
-                told = error.detail
-                _log.error("storage_not_usable", code=error.code, detail=error.detail)
-            unhealthy = {"state": WorkerState.UNHEALTHY, "reason": error.detail, "at": utc_now()}
-            with contextlib.suppress(RedisUnavailable):
-                lobby.beat(beat.model_copy(update=unhealthy))
-            stopping.wait(_STORAGE_SECONDS)
-        else:
-            if told:
+    try:
+        while not stopping.is_set():
+            try:
+                return names_at(store)
+            except ServiceError as error:
+                if error.detail != told:
+                    told = error.detail
+                    _log.error("storage_not_usable", code=error.code, detail=error.detail)
+                unhealthy = {"state": WorkerState.UNHEALTHY, "reason": error.detail, "at": utc_now()}
                 with contextlib.suppress(RedisUnavailable):
-                    lobby.leave(beat.worker_id, run=beat.run)
-            return names
-    return None
+                    lobby.beat(beat.model_copy(update=unhealthy))
+                    if lobby.is_drain_asked(beat):
+                        return None
+                stopping.wait(_STORAGE_SECONDS)
+        return None
+    finally:
+        if told:
+            with contextlib.suppress(RedisUnavailable):
+                lobby.leave(beat.worker_id, run=beat.run)
 
 
 def _node_step(node: Node) -> type[bootsteps.StartStopStep]:

@@ -18,6 +18,7 @@ from shared.settings import Settings
 from web.backend import Backend
 from web.control.deadlines import Deadlines
 from web.control.dispatcher import Dispatcher
+from web.control.first_release import FirstReleaseNodes
 from web.control.followers import Followers
 from web.control.projector import Projector
 from web.control.pruner import Pruner
@@ -49,6 +50,9 @@ class Control:
         self.deadlines = Deadlines(backend, clock=clock)
         self.followers = Followers(backend, clock=clock)
         self.pruner = Pruner(backend, clock=clock)
+        self.first_release = (
+            FirstReleaseNodes(backend, clock=clock) if backend.identity.from_first_release else None
+        )
         self._next_rescue = clock_seconds()
         self._next_prune = clock_seconds() + settings.prune_seconds
 
@@ -59,6 +63,8 @@ class Control:
             ServiceError: when Redis, database or storage failed; the next round continues where it stopped.
         """
         try:
+            if self.first_release is not None:
+                self.first_release.step()
             self._apply_reports()
             self.deadlines.expire()
             self.followers.follow()
@@ -94,6 +100,8 @@ class Control:
 
     def close(self) -> None:
         """Close all connections."""
+        if self.first_release is not None:
+            self.first_release.close()
         self._dispatch.close()
         self.backend.close()
 

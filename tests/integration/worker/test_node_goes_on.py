@@ -104,7 +104,7 @@ def child_of(node: subprocess.Popen[str]) -> int | None:
 def test_junk_is_set_aside_and_the_job_behind_it_is_taken(start, shown, names, redis_client):
     junk = ["junk", "{}", "[]", '{"headers": {}, "properties": {}}', "[" * 50_000]
     for number, entry in enumerate(junk):
-        redis_client.lpush(names.queue("any") + (":3" if number % 2 else ""), entry)
+        redis_client.lpush(names.queue_lists("any")[number % 2], entry)
     redis_client.execute_command("LPUSH", names.queue("any"), b"\xff\x00")
     push(redis_client, names, {"version": 1, "job_id": "no job"}, "no job")
     node = start()
@@ -113,7 +113,7 @@ def test_junk_is_set_aside_and_the_job_behind_it_is_taken(start, shown, names, r
     wait_for(is_claimed(redis_client, names, "behind"), "the job behind the junk")
     found = {entry.entry[:40]: entry for entry in shown.set_aside.entries()}
     assert {entry[:40] for entry in junk} | {r"\xff" + "\x00"} <= set(found)
-    assert found["{}"].source == f"{names.queue('any')}:3"
+    assert found["{}"].source == names.queue_lists("any")[1]
     assert found["junk"].reason.startswith("it is no JSON")
     unreadable = [entry for entry in found.values() if "job message cannot be read" in entry.reason]
     assert [json.loads(entry.entry)["headers"]["id"] for entry in unreadable] == ["no job"]
