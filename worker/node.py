@@ -88,8 +88,12 @@ class Node:
         self._queue = names.queue(DEFAULT_ROUTE)
         self._facts = first_beat(name, device, weights)
         self._redis = Coordination.connect(settings, names)
-        self._inbox = Inbox(self._redis.set_aside, queues=[self._queue])
         self._node_state = NodeState()
+        self._inbox = Inbox(
+            self._redis.set_aside,
+            queues=dict.fromkeys(names.queue_lists(DEFAULT_ROUTE), self._queue),
+            is_first=self._gives_back_first,
+        )
         self._heartbeat = Heartbeat(
             self._redis.workers,
             self._node_state,
@@ -126,6 +130,8 @@ class Node:
             self._heartbeat.stop()
             return self._ending.code
         self._scratch = Scratch.make()
+        self._scratch.remove_at_exit()
+        self._scratch.use("parent")
         app = self.make_app()
         handlers: list[tuple[Any, Any]] = [
             (signals.setup_logging, lambda **_: configure_logs(self.settings)),
@@ -309,7 +315,7 @@ class Node:
         os.environ["CUDA_VISIBLE_DEVICES"] = self.device.visible or "-1"
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         if self._scratch is not None:
-            self._scratch.use()
+            self._scratch.use("child")
         self._node_state.begin()
         try:
             self._wait_to_load()
@@ -330,6 +336,15 @@ class Node:
             if self._node_state.is_draining:
                 os._exit(_RECYCLED)
             sleep(_DRAIN_LOOK_SECONDS)
+
+    def _gives_back_first(self) -> bool:
+        """Whether a message that is given back is the next for whoever comes.
+
+        The one over which this node's child is replaced is not: this node would be the first to come.
+        """
+        note = self._node_state.read()
+        is_replaced = note.state is WorkerState.STARTING and note.unhealthy is None
+        return self._node_state.is_draining or not is_replaced
 
     def _why_not_ready(self) -> str | None:
         loads = self._node_state.loads
@@ -393,8 +408,6 @@ class Node:
         if self._last_looks is not None:
             self._last_looks.join()  # a beat after this one's leaving would bring it back
         self._heartbeat.stop()
-        if self._scratch is not None:
-            self._scratch.remove()
 
 
 class NodePool(TaskPool):  # type: ignore[misc]
