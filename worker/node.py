@@ -228,23 +228,25 @@ def wait_for_names(settings: Settings, beat: WorkerBeat, *, stopping: Event) -> 
     store = open_store(settings.resolved_storage_url)
     lobby = Coordination.connect(settings, FIRST_NAMES).workers
     told = ""
-    while not stopping.is_set():
-        try:
-            names = names_at(store)
-        except ServiceError as error:
-            if error.detail != told:
-                told = error.detail
-                _log.error("storage_not_usable", code=error.code, detail=error.detail)
-            unhealthy = {"state": WorkerState.UNHEALTHY, "reason": error.detail, "at": utc_now()}
-            with contextlib.suppress(RedisUnavailable):
-                lobby.beat(beat.model_copy(update=unhealthy))
-            stopping.wait(_STORAGE_SECONDS)
-        else:
-            if told:
+    try:
+        while not stopping.is_set():
+            try:
+                return names_at(store)
+            except ServiceError as error:
+                if error.detail != told:
+                    told = error.detail
+                    _log.error("storage_not_usable", code=error.code, detail=error.detail)
+                unhealthy = {"state": WorkerState.UNHEALTHY, "reason": error.detail, "at": utc_now()}
                 with contextlib.suppress(RedisUnavailable):
-                    lobby.leave(beat.worker_id)
-            return names
-    return None
+                    lobby.beat(beat.model_copy(update=unhealthy))
+                    if lobby.is_drain_asked(beat):
+                        return None
+                stopping.wait(_STORAGE_SECONDS)
+        return None
+    finally:
+        if told:
+            with contextlib.suppress(RedisUnavailable):
+                lobby.leave(beat.worker_id)
 
 
 def _heartbeat_step(node: Node) -> type[bootsteps.StartStopStep]:

@@ -130,7 +130,9 @@ def _worker(beat: WorkerBeat, names: Mapping[str, str], now: datetime) -> Worker
         started_at=beat.started_at,
         # Clocks of two machines may differ a little.
         heartbeat_age_seconds=round(max(0.0, (now - beat.at).total_seconds()), 1),
-        urls=WorkerUrlsOut(drain=drain if beat.can_drain and beat.takes_jobs else None),
+        urls=WorkerUrlsOut(
+            drain=drain if beat.can_drain and beat.state is not WorkerState.DRAINING else None
+        ),
     )
 
 

@@ -8,12 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import redis
 
 from shared.errors import ArtifactMissing, StorageUnavailable
 from shared.options import StyleOptions
 from shared.protocol import InputPicture, JobMessage, read_event
-from shared.redis.claims import Claims
 from shared.settings import Settings
 from shared.storage import layout
 from shared.storage.local import LocalStore
@@ -108,15 +106,13 @@ def test_a_draining_node_does_not_wait(context: WorkerContext, message: JobMessa
     assert context.redis.claims.without_lease([JOB_ID]) == [JOB_ID]
 
 
-def test_who_lost_the_job_does_not_wait(
-    context: WorkerContext, message: JobMessage, redis_client: redis.Redis
-):
+def test_who_lost_the_job_does_not_wait(context: WorkerContext, message: JobMessage):
     quick = replace(context, settings=context.settings.model_copy(update={"renew_seconds": 0.01}))
     store = _Breaking(quick)
 
     def lose(count: int) -> None:
         if count == 1:
-            Claims(redis_client).fence(JOB_ID, 2)
+            context.redis.claims.fence(JOB_ID, 2)
 
     store.at_failure = lose
     assert run(quick, message, store, draining=lambda: False) is Outcome.ABANDONED
