@@ -157,7 +157,7 @@ def test_a_paused_row_below_the_fence_is_resumed_above_it(
 def test_a_result_of_another_timeline_is_not_taken(
     control: Control, context: WorkerContext, clock: Clock, job: Job, backup: Backup
 ):
-    """Extended by 2, put back, extended by 7: the picture of the first extension is not that of the second."""
+    """Extended by 2, put back, extended by 7: the first extension's picture is not that of the second."""
 
     def extend(steps: int) -> None:
         with control.backend.database.write() as session:

@@ -1,4 +1,4 @@
-"""The window: only the first of the queue lies in the broker, in order, and what was handed back goes first."""
+"""The window: only the first of the queue lies in the broker, in order; what was handed back goes first."""
 
 from __future__ import annotations
 
