@@ -27,6 +27,7 @@ AtelierError
 │   ├── StorageUnavailable     storage_unavailable
 │   ├── IdentityMissing        identity_missing
 │   ├── IdentityWrong          identity_wrong
+│   ├── FilesHeld              files_held
 │   ├── RedisUnavailable       redis_unavailable
 │   ├── DatabaseUnavailable    database_unavailable
 │   └── InvalidSettings        invalid_settings
@@ -262,6 +263,13 @@ class IdentityWrong(ServiceError):
     code = "identity_wrong"
     retryable = False
     suggestion = "Check ATELIER_STORAGE_URL and ATELIER_DATABASE_URL: both must be of one installation."
+
+
+class FilesHeld(ServiceError):
+    """A backup is being made: nothing is removed meanwhile."""
+
+    code = "files_held"
+    suggestion = "Try again when it is done; that of a killed one ends after five minutes."
 
 
 class RedisUnavailable(ServiceError):
