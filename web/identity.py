@@ -33,8 +33,8 @@ class Sighting:
     #: Whether the database knows pictures or jobs, and whether the storage holds some.
     has_rows: bool
     has_files: bool
-    #: Whether pictures that the database knows are in the storage; where it knows work on jobs, some of that
-    #: too. Everybody may have the same pictures, such as those of the demo; no two have a job in common.
+    #: Whether pictures that the database knows are in the storage, and work on jobs that is in either is in
+    #: both. Everybody may have the same pictures, such as those of the demo; no two have a job in common.
     share_pictures: bool
 
 
@@ -129,21 +129,26 @@ def establish_identity(
 
 
 def _look(database: Database, store: ArtifactStore) -> Sighting:
+    folders = store.folders("jobs", limit=_SAMPLE)
     with database.read() as session:
+        known = session.scalar(select(Job.id).where(Job.id.in_(folders)).limit(1))
         row = session.scalar(select(InstallationRow))
         has_jobs = session.scalar(select(Job.id).limit(1)) is not None
         pictures = session.scalars(select(Asset.sha256).order_by(Asset.id.desc()).limit(_SAMPLE)).all()
         work = select(func.max(JobCheckpoint.key)).group_by(JobCheckpoint.job_id)
         checkpoints = session.scalars(work.order_by(JobCheckpoint.job_id.desc()).limit(_SAMPLE)).all()
     found = read_identity(store)
+    if checkpoints:
+        share_work = any(_has(store, key) for key in checkpoints if key)
+    else:
+        share_work = known is not None or not folders
     return Sighting(
         row_id=row.id if row else None,
         is_confirmed=bool(row and row.is_confirmed),
         file_id=found.id if found else None,
         has_rows=has_jobs or bool(pictures),
         has_files=has_content(store),
-        share_pictures=any(_has(store, asset_key(sha256)) for sha256 in pictures)
-        and (not checkpoints or any(_has(store, key) for key in checkpoints if key)),
+        share_pictures=any(_has(store, asset_key(sha256)) for sha256 in pictures) and share_work,
     )
 
 
