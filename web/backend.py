@@ -55,6 +55,8 @@ class Backend:
         database = Database(settings.resolved_database_url)
         if upgrade:
             database.upgrade()
+        else:
+            database.require_current()
         identity = establish_identity(database, storage, now=utc_now(), may_make=upgrade)
         note_older_database(database, storage, now=utc_now())
         redis = Coordination.connect(settings, identity.installation.names, reply_seconds=reply_seconds)

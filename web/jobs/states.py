@@ -49,9 +49,11 @@ _PAUSED, _EXPIRED = JobStatus.PAUSED, JobStatus.EXPIRED
 PAUSING = "pausing"
 #: a succeeded one that was given the result of another,
 REUSED = "reused"
-#: a queued one whose worker was shut down, or lost.
+#: a queued one whose worker was shut down, or lost, or
 WORKER_DRAINED = "worker_drained"
 WORKER_LOST = "worker_lost"
+#: one that ran when the backup was made that was put back.
+RESTORED = "restored"
 
 TRANSITIONS: dict[tuple[JobStatus, Trigger], JobStatus] = {
     (_QUEUED, Trigger.CLAIMED): _RUNNING,

@@ -14,6 +14,7 @@ from web.words import span
 _REASONS = {
     "worker_lost": "Its worker was lost; it goes on from its last checkpoint.",
     "worker_drained": "Its worker was shut down; it goes on from its last checkpoint.",
+    "restored": "A backup was put back; it goes on from its last checkpoint.",
 }
 _OUTCOMES = {
     "succeeded": "succeeded",
@@ -22,8 +23,13 @@ _OUTCOMES = {
     "paused": "paused, and its device given free",
     "released": "given back: the worker was shut down",
     "worker_lost": "the worker was lost",
+    "restored": "cut off by a restore of a backup",
 }
-_STATUS_REASONS = {"worker_lost": "its worker was lost", "worker_drained": "its worker was shut down"}
+_STATUS_REASONS = {
+    "worker_lost": "its worker was lost",
+    "worker_drained": "its worker was shut down",
+    "restored": "a backup was put back",
+}
 
 
 def job_line(job: Mapping[str, Any]) -> str:
