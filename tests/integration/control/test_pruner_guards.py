@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -12,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from shared.errors import ArtifactMissing, FilesHeld, IdentityMissing, IdentityWrong
-from shared.installation import IDENTITY_KEY, Installation, write_identity
 from shared.options import StyleOptions
 from shared.protocol import new_id
 from shared.storage import layout
 from shared.storage.local import LocalStore
 from tests.support.bench import make_control, read, rounds, work
 from tests.support.clock import Clock
+from tests.support.mounts import lose_identity, mount_another, mount_nothing, spoil_identity, unmount
 from tests.support.rows import add_picture
 from web.control.garbage import Kind
 from web.control.process import Control
@@ -54,32 +53,6 @@ def write_old(store: LocalStore, clock: Clock, key: str, data: bytes = b"x") -> 
 
 def everything(root: Path) -> set[str]:
     return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
-
-
-def unmount(root: Path) -> None:
-    root.rename(root.with_name("unmounted"))
-
-
-def mount_nothing(root: Path) -> None:
-    unmount(root)
-    root.mkdir()
-
-
-def mount_another(root: Path) -> None:
-    """Another installation's storage, which happens to be a copy of ours with an identity of its own."""
-    shutil.copytree(root, root.with_name("other"), copy_function=shutil.copy2)
-    unmount(root)
-    root.with_name("other").rename(root)
-    (root / IDENTITY_KEY).unlink()
-    write_identity(LocalStore(root), Installation(id=new_id()))
-
-
-def lose_identity(root: Path) -> None:
-    (root / IDENTITY_KEY).unlink()
-
-
-def spoil_identity(root: Path) -> None:
-    (root / IDENTITY_KEY).write_bytes(b"\0" * 40)
 
 
 MISHAPS = [unmount, mount_nothing, mount_another, lose_identity, spoil_identity]
