@@ -5,7 +5,7 @@ A claim's token is the node's name: a node whose child process died can claim it
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 import redis
@@ -14,7 +14,6 @@ from shared.redis.connection import redis_errors
 from shared.redis.names import Names
 
 _FENCE_SECONDS = 30 * 24 * 3600
-_PAGE = 1000
 
 _CLAIM = """
 local attempt = redis.call('HGET', KEYS[1], 'attempt')
@@ -115,18 +114,14 @@ class Claims:
         with redis_errors():
             self._fence(keys=[self._keys(job_id)[0]], args=[attempt, _FENCE_SECONDS])
 
-    def fences(self, job_ids: Iterable[str]) -> dict[str, int]:
-        """Return the highest attempt that was seen of those of the jobs that are known here."""
-        found: dict[str, int] = {}
-        ids = list(job_ids)
-        for start in range(0, len(ids), _PAGE):
-            page = ids[start : start + _PAGE]
-            with redis_errors(), self._client.pipeline(transaction=False) as pipeline:
-                for job_id in page:
-                    pipeline.hget(self._keys(job_id)[0], "attempt")
-                answers = pipeline.execute()
-            found |= {job_id: int(attempt) for job_id, attempt in zip(page, answers, strict=True) if attempt}
-        return found
+    def fences(self, job_ids: Sequence[str]) -> dict[str, int]:
+        """Return the fences of those of the jobs that have one: every attempt below it is stale."""
+        with redis_errors():
+            pipeline = self._client.pipeline(transaction=False)
+            for job_id in job_ids:
+                pipeline.hget(self._keys(job_id)[0], "attempt")
+            answers = pipeline.execute()
+        return {job_id: int(answer) for job_id, answer in zip(job_ids, answers, strict=True) if answer}
 
     def without_lease(self, job_ids: Iterable[str]) -> list[str]:
         """Return those of the jobs that no node holds a lease on."""

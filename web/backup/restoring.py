@@ -12,15 +12,14 @@ import os
 import re
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from shared.errors import ArtifactMissing, BackupRefused, RedisUnavailable, StorageUnavailable
 from shared.installation import Installation, has_content, read_identity, write_identity
@@ -28,7 +27,6 @@ from shared.logs import get_logger
 from shared.redis import Coordination
 from shared.redis.names import Names
 from shared.settings import Settings
-from shared.status import JobStatus
 from shared.storage import open_store
 from shared.storage.layout import attempt_folder, job_folder, replaced_attempt_folder
 from shared.storage.local import LocalStore
@@ -37,9 +35,7 @@ from web.backup.making import require_room, sqlite_path
 from web.backup.manifest import BackedUpFile, BackupFolder, Manifest, digest_of
 from web.db.database import Database
 from web.db.models import InstallationRow, Job
-from web.jobs.actions import next_attempt
-from web.jobs.states import PAUSING, RESTORED, Trigger
-from web.jobs.transitions import apply_trigger, save_attempt, write_changes
+from web.jobs.restored import read_fences, return_jobs
 from web.protection import record_restore
 
 #: Where SQLite locks its files: whoever has one open in WAL mode holds a lock on these bytes.
@@ -47,6 +43,7 @@ _SHARED_FIRST, _SHARED_BYTES = 0x40000002, 510
 _ATTEMPT = re.compile(r"attempt-(\d+)")
 _MOST_ATTEMPTS = 10_000
 _REPLY_SECONDS = 3.0
+_Answer = TypeVar("_Answer")
 _log = get_logger(__name__)
 
 
@@ -84,33 +81,6 @@ def decide_target(target: Target, installation_id: str) -> None:
         raise BackupRefused(f"the database holds jobs, and does not say of which installation: {hint}")
     if target.has_database and not target.is_readable and target.storage_id is None:
         raise BackupRefused(f"there is a database that cannot be read, beside an empty storage: {hint}")
-
-
-@dataclass(frozen=True)
-class Return:
-    """How a job comes back: its attempt, what happens to it, and whether workers of later ones must stop."""
-
-    attempt: int
-    trigger: Trigger | None = None
-    is_fenced: bool = False
-
-
-def decide_return(status: JobStatus, attempt: int, *, fence: int | None, pausing: bool = False) -> Return:
-    """Decide about a job of the backup; `fence` is the highest attempt that Redis has seen, if it has one.
-
-    What ran when the backup was made is lost to nobody's fault; and no attempt is used again, since another
-    course of events may have had one of that number.
-    """
-    highest = max(attempt, fence or 0)
-    if status is JobStatus.RUNNING and pausing:
-        return Return(highest, Trigger.PAUSED, is_fenced=True)
-    if status is JobStatus.RUNNING:
-        return Return(highest + 1, Trigger.LEASE_LOST, is_fenced=True)
-    if status is JobStatus.CANCELING:
-        return Return(highest, Trigger.LEASE_LOST, is_fenced=True)
-    if status is JobStatus.QUEUED and fence is not None:
-        return Return(highest + 1, is_fenced=True)
-    return Return(highest, is_fenced=highest > attempt)
 
 
 @dataclass(frozen=True)
@@ -168,7 +138,6 @@ def _restore(
         changes = _prepare(prepared, manifest, settings, now=now)
         previous = _swap(prepared, place, now=now)
     put_aside = _put_aside(store, changes.attempts, now=now)
-    _fence(settings, manifest, changes.fences)
     _log.info("restored", made_at=manifest.made_at, files=len(to_write), put_aside=put_aside)
     return Restored(
         manifest, len(to_write), size, put_aside, changes.unfinished, changes.knows_redis, previous
@@ -259,10 +228,9 @@ def _is_there(store: ArtifactStore, file: BackedUpFile) -> bool:
 
 @dataclass(frozen=True)
 class _Changes:
-    """The attempts of the backup's jobs as they were in it, the fences to set, and how many go on."""
+    """The attempts of the backup's jobs as they were in it, and how many of the jobs had not ended."""
 
     attempts: Mapping[str, int]
-    fences: Mapping[str, int]
     unfinished: int
     knows_redis: bool
 
@@ -276,67 +244,29 @@ def _prepare(prepared: Path, manifest: Manifest, settings: Settings, *, now: dat
         database.upgrade()
         with database.read() as session:
             attempts = {row.id: row.attempt for row in session.execute(select(Job.id, Job.attempt))}
-        fences = _read_fences(settings, manifest, attempts)
+        fences = _ask_redis(settings, manifest, lambda redis: read_fences(redis, list(attempts)))
         with database.write() as session:
             row = session.get_one(InstallationRow, manifest.installation_id)
             row.is_confirmed, row.held_until = True, None
             record_restore(session, known_until=manifest.made_at, now=now)
-            changed: dict[str, int] = {}
-            unfinished = 0
-            for job in session.scalars(select(Job).order_by(Job.id)).all():
-                unfinished += not job.job_status.is_final
-                returned = decide_return(
-                    job.job_status, job.attempt, fence=(fences or {}).get(job.id),
-                    pausing=job.status_reason == PAUSING,
-                )  # fmt: skip
-                _write_return(session, job, returned, now=now)
-                if returned.is_fenced:
-                    changed[job.id] = returned.attempt
+            unfinished = return_jobs(session, fences or {}, now=now)
     finally:
         database.close()
     with closing(sqlite3.connect(prepared)) as connection:
         connection.execute("PRAGMA journal_mode=DELETE")  # one file again
-    return _Changes(attempts, changed, unfinished, knows_redis=fences is not None)
+    return _Changes(attempts, unfinished, knows_redis=fences is not None)
 
 
-def _write_return(session: Session, job: Job, returned: Return, *, now: datetime) -> None:
-    number = {"attempt": returned.attempt}
-    if returned.trigger is not None:
-        save_attempt(session, job.id, job.attempt, ended_at=now, outcome=RESTORED)
-        values = next_attempt(job) | number
-        apply_trigger(
-            session, job, returned.trigger, now=now, reason=_reason_of(returned.trigger), values=values
-        )
-    elif job.job_status is JobStatus.QUEUED:
-        write_changes(session, job, number | {"dispatched_at": None}, now=now)
-    elif returned.attempt != job.attempt:
-        write_changes(session, job, number, now=now)
-
-
-def _reason_of(trigger: Trigger) -> str | None:
-    return RESTORED if trigger is Trigger.LEASE_LOST else None
-
-
-def _read_fences(settings: Settings, manifest: Manifest, job_ids: Mapping[str, int]) -> dict[str, int] | None:
-    """Return the highest attempt that Redis has seen of those jobs that it knows; None when it is away."""
+def _ask_redis(
+    settings: Settings, manifest: Manifest, question: Callable[[Coordination], _Answer]
+) -> _Answer | None:
+    """Ask the installation's Redis something; None when it is away, and control will ask once it is there."""
     redis = Coordination.connect(settings, Names(manifest.installation_id), reply_seconds=_REPLY_SECONDS)
     try:
-        return redis.claims.fences(job_ids)
+        return question(redis)
     except RedisUnavailable as error:
         _log.warning("redis_away", detail=error.detail)
         return None
-    finally:
-        redis.close()
-
-
-def _fence(settings: Settings, manifest: Manifest, fences: Mapping[str, int]) -> None:
-    """Make workers stop that still carry out what the database has forgotten."""
-    redis = Coordination.connect(settings, Names(manifest.installation_id), reply_seconds=_REPLY_SECONDS)
-    try:
-        for job_id, attempt in fences.items():
-            redis.claims.fence(job_id, attempt)
-    except RedisUnavailable as error:
-        _log.warning("redis_away", detail=error.detail)
     finally:
         redis.close()
 

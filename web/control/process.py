@@ -22,6 +22,7 @@ from web.control.followers import Followers
 from web.control.projector import Projector
 from web.control.pruner import Pruner
 from web.control.rescuer import Rescuer
+from web.jobs.restored import settle_restore
 
 _log = get_logger(__name__)
 _RETRY_SECONDS = 1.0
@@ -42,7 +43,7 @@ class Control:
         self.clock = clock
         self.backend = backend = Backend.open(settings)
         self._dispatch = Dispatch(settings, backend.redis)
-        self._knows_redis = False
+        self._knows_redis = self._is_settled = False
         self.projector = Projector(backend, clock=clock)
         self.dispatcher = Dispatcher(backend, self._dispatch, clock=clock)
         self.rescuer = Rescuer(backend, clock=clock)
@@ -59,6 +60,9 @@ class Control:
             ServiceError: when Redis, database or storage failed; the next round continues where it stopped.
         """
         try:
+            if not self._is_settled:
+                settle_restore(self.backend)
+                self._is_settled = True
             self._apply_reports()
             self.deadlines.expire()
             self.followers.follow()

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from shared.errors import BackupRefused
 from shared.status import JobStatus
-from web.backup.restoring import Return, Target, decide_return, decide_target
+from web.backup.restoring import Target, decide_target
+from web.jobs.restored import Return, decide_return
 from web.jobs.states import Trigger, is_legal
 
 EMPTY = Target(
@@ -70,19 +71,17 @@ def test_a_job_comes_back_as_an_attempt_that_nobody_had(
         assert found.attempt > max(attempt, fence or 0)
     if status is JobStatus.QUEUED:  # it may be sent just as it is if no worker ever saw it
         assert (found.attempt > attempt) == (fence is not None)
-    if found.attempt > attempt:
-        assert found.is_fenced
 
 
 @pytest.mark.parametrize(
     ("status", "pausing", "expected"),
     [
-        (JobStatus.RUNNING, False, Return(5, Trigger.LEASE_LOST, is_fenced=True)),
-        (JobStatus.RUNNING, True, Return(4, Trigger.PAUSED, is_fenced=True)),
-        (JobStatus.CANCELING, False, Return(4, Trigger.LEASE_LOST, is_fenced=True)),
-        (JobStatus.QUEUED, False, Return(5, is_fenced=True)),
-        (JobStatus.PAUSED, False, Return(4, is_fenced=True)),
-        (JobStatus.SUCCEEDED, False, Return(4, is_fenced=True)),
+        (JobStatus.RUNNING, False, Return(5, Trigger.LEASE_LOST)),
+        (JobStatus.RUNNING, True, Return(4, Trigger.PAUSED)),
+        (JobStatus.CANCELING, False, Return(4, Trigger.LEASE_LOST)),
+        (JobStatus.QUEUED, False, Return(5)),
+        (JobStatus.PAUSED, False, Return(4)),
+        (JobStatus.SUCCEEDED, False, Return(4)),
     ],
 )
 def test_each_status_beside_a_redis_that_lived_on(status: JobStatus, pausing: bool, expected: Return):
