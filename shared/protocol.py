@@ -7,12 +7,24 @@ and a message tells it only where it says something else: so releases work besid
 
 from __future__ import annotations
 
-from datetime import datetime
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import uuid6
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 
 from shared.errors import ArtifactCorrupt, InvalidOptions, UnreadableMessage
 from shared.options import StyleOptions, read_stored_options
@@ -21,6 +33,22 @@ from shared.options import StyleOptions, read_stored_options
 #: beats, 1 one that drains when it is asked to; 2 says its protocol and build, and ignores unknown fields.
 PROTOCOL = 2
 DRAIN_PROTOCOL = 1
+
+
+_FIRST_MOMENT, _LAST_MOMENT = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+
+
+def _check_moment(moment: datetime) -> datetime:
+    if not _FIRST_MOMENT <= moment <= _LAST_MOMENT:
+        raise ValueError(f"{moment} is no time at which this was written")
+    return moment
+
+
+#: What others may write into numbers, words and times: nothing that a database, a page or a sum chokes on.
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Word = Annotated[str, Field(max_length=1000)]
+Moment = Annotated[AwareDatetime, AfterValidator(_check_moment)]
 
 
 def new_id() -> str:
@@ -81,6 +109,18 @@ class JobMessage(BaseModel):
         """The broker's id for it: the same attempt always has the same."""
         return message_id(self.job_id, self.attempt)
 
+    @property
+    def task_sha256(self) -> str:
+        """The SHA-256 of what is to be done, as control and workers both know it: inputs, options, origin."""
+        names = set(self.options.told_names - {"checkpoint_every"})
+        parts = {
+            "content": self.content.sha256,
+            "style": self.style.sha256,
+            "options": self.options.model_dump(mode="json", include=names),
+            "origin": self.origin.sha256 if self.origin else None,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object of the message: what has its default is left out, for older readers."""
         values = self.model_dump(mode="json", exclude_defaults=True)
@@ -126,7 +166,9 @@ class EventType(StrEnum):
     CANCELED = "canceled"
     #: Checkpointed, and the device given free. data: step
     PAUSED = "paused"
-    #: The worker is shutting down and gave the attempt back. data: step
+    #: The worker gave the attempt back. data: step; and where it is not because it was shut down, either
+    #: fault (code, title, detail, retryable, suggestion, worker: it failed in a way that may be this node's
+    #: alone) or reason (text: the node cannot go on, and that is not the job's doing).
     RELEASED = "released"
 
 
@@ -136,24 +178,26 @@ class WorkerEvent(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     version: Literal[1] = 1
-    event_id: str
+    event_id: Word
     type: EventType
-    job_id: str
-    attempt: int
-    at: datetime
+    job_id: Word
+    attempt: Count
+    at: Moment
     data: dict[str, Any]
 
 
 def read_event(text: str) -> WorkerEvent:
-    """Return the event in a JSON text.
+    """Return the event in a JSON text; its data has all that its type asks for, of the right types.
 
     Raises:
         UnreadableMessage: when it is of another version or damaged.
     """
     try:
-        return WorkerEvent.model_validate_json(text)
-    except ValidationError as error:
+        event = WorkerEvent.model_validate_json(text)
+        data = _EVENT_DATA[event.type].model_validate(event.data)
+    except (ValidationError, UnicodeError) as error:
         raise UnreadableMessage(f"worker event cannot be read: {error}") from error
+    return event.model_copy(update={"data": event.data | data.model_dump(mode="json")})
 
 
 class Output(BaseModel):
@@ -161,31 +205,55 @@ class Output(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    name: str
-    key: str
-    content_type: str
-    size_bytes: int
-    sha256: str
-    width: int
-    height: int
+    name: Word
+    key: Word
+    content_type: Word
+    size_bytes: Count
+    sha256: Word
+    width: Count
+    height: Count
 
 
 class ResultMarker(BaseModel):
-    """All that is to be known of a successful attempt, so that a lost report can be repaired from it."""
+    """All that is to be known of a successful attempt, so that a lost report can be repaired from it.
+
+    A file's place says only which attempt wrote it, and a restored database counts attempts anew.
+    `fingerprint` (see `worker.checkpoint`), `task_sha256` and `steps` say what it is the result of; markers
+    of the first release lack them.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     version: Literal[1] = 1
-    job_id: str
-    attempt: int
-    completed_at: datetime
-    step: int
-    losses: dict[str, float]
+    job_id: Word
+    attempt: Count
+    completed_at: Moment
+    step: Count
+    losses: dict[str, Number]
     outputs: list[Output]
     weights: dict[str, Any]
-    engine_version: str
-    run_seconds: float
-    gpu_peak_bytes: int | None = None
+    engine_version: Word
+    run_seconds: Number
+    gpu_peak_bytes: Count | None = None
+    fingerprint: Word | None = None
+    task_sha256: Word | None = None
+    steps: Count | None = None
+
+    def mismatch(self, message: JobMessage, *, fingerprint: str | None = None) -> str | None:
+        """Return in words why this is no result of what a message asks for; None when it is one.
+
+        Control knows no fingerprint. What the marker does not tell is not compared.
+        """
+        if (self.job_id, self.attempt) != (message.job_id, message.attempt):
+            return f"it is of attempt {self.attempt} of job {self.job_id}"
+        steps = self.step if self.steps is None else self.steps
+        if (self.step, steps) != (message.options.steps, message.options.steps):
+            return f"it is of step {self.step} of {steps}; the job has {message.options.steps} steps"
+        if self.task_sha256 is not None and self.task_sha256 != message.task_sha256:
+            return "it is of other inputs, options, or another origin"
+        if None not in (fingerprint, self.fingerprint) and self.fingerprint != fingerprint:
+            return "it is of other weights or another engine version"
+        return None
 
 
 def read_marker(data: bytes) -> ResultMarker:
@@ -196,5 +264,63 @@ def read_marker(data: bytes) -> ResultMarker:
     """
     try:
         return ResultMarker.model_validate_json(data)
-    except ValidationError as error:
+    except (ValidationError, UnicodeError) as error:
         raise ArtifactCorrupt(f"result.json cannot be read: {error}") from error
+
+
+class _Claimed(BaseModel):
+    worker_id: Word
+    device: Word
+    weights: dict[str, Any]
+    engine_version: Word
+    resumed_from_step: Count | None = None
+
+
+class _Checkpointed(BaseModel):
+    step: Count
+    steps: Count
+    key: Word
+    picture_key: Word
+    sha256: Word
+    losses: dict[str, Number]
+    #: A worker of the first versions sends none.
+    curve: list[list[Number]] = []
+
+
+class _Succeeded(BaseModel):
+    step: Count
+    losses: dict[str, Number]
+    outputs: list[Output]
+    weights: dict[str, Any]
+    engine_version: Word
+    run_seconds: Number
+    gpu_peak_bytes: Count | None = None
+
+
+class _Error(BaseModel):
+    code: Word
+    title: str = ""
+    detail: str = ""
+    retryable: bool = False
+    suggestion: str | None = None
+
+
+class _Failed(BaseModel):
+    error: _Error
+
+
+class _Stopped(BaseModel):
+    step: Count = 0
+
+
+_EVENT_DATA: Mapping[EventType, type[BaseModel]] = MappingProxyType(
+    {
+        EventType.CLAIMED: _Claimed,
+        EventType.CHECKPOINTED: _Checkpointed,
+        EventType.SUCCEEDED: _Succeeded,
+        EventType.FAILED: _Failed,
+        EventType.CANCELED: _Stopped,
+        EventType.PAUSED: _Stopped,
+        EventType.RELEASED: _Stopped,
+    }
+)

@@ -12,7 +12,7 @@ from shared.errors import RedisUnavailable
 from shared.logs import get_logger
 from shared.redis.workers import WorkerBeat, WorkerRegistry, WorkerState
 from worker.devices import MemoryMeter
-from worker.node_state import NodeState
+from worker.node_state import ChildNote, NodeState
 
 _log = get_logger(__name__)
 _BEAT_SECONDS = 5.0
@@ -23,6 +23,13 @@ def is_due(beat: WorkerBeat, said: WorkerBeat | None, *, seconds_since: float) -
     if said is None or seconds_since >= _BEAT_SECONDS:
         return True
     return beat.model_copy(update={"at": said.at}) != said
+
+
+def shown_state(note: ChildNote, *, is_draining: bool) -> WorkerState:
+    """Return the state that a node tells: one that ends is draining, one that takes nothing is unhealthy."""
+    if is_draining:
+        return WorkerState.DRAINING
+    return WorkerState.UNHEALTHY if note.unhealthy and note.job is None else note.state
 
 
 class Heartbeat:
@@ -79,7 +86,9 @@ class Heartbeat:
         note, memory = self._node_state.read(), self._meter.read()
         return self._facts.model_copy(
             update={
-                "state": WorkerState.DRAINING if self._node_state.is_draining else note.state,
+                "state": shown_state(note, is_draining=self._node_state.is_draining),
+                "reason": note.unhealthy,
+                "faults": self._node_state.faults,
                 "job": note.job,
                 "notice": note.notice,
                 "memory_total_bytes": memory.total_bytes,

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Thread
+from time import sleep
 from typing import Any
 
 from celery import Celery, bootsteps, signals
@@ -36,6 +37,9 @@ from worker.runner import Engine, Outcome, Runner
 _OPEN_FILES = Path("/dev/fd")
 _LOOK_SECONDS = 1.0
 _STORAGE_SECONDS = 2.0
+_LEAVE_SECONDS = 0.5
+#: The exit code by which a child tells its pool that nothing is wrong (`billiard.pool.EX_RECYCLE`).
+_RECYCLED = 0x9B
 
 _log = get_logger(__name__)
 
@@ -71,6 +75,8 @@ class Node:
         self._heartbeat = self._make_heartbeat()
         self._gone = Event()
         self._last_looks: Thread | None = None
+        #: In a child: whether it ends in a moment.
+        self.is_leaving = False
 
     def run(self) -> None:
         """Take jobs until SIGTERM; then check the running one in, and return."""
@@ -112,7 +118,7 @@ class Node:
             broker_connection_max_retries=None,
         )
         app.steps["worker"].add(_heartbeat_step(self))
-        _register_task(app, self.runner)
+        _register_task(app, self)
         return app
 
     def runner(self) -> Runner:
@@ -129,6 +135,21 @@ class Node:
             self._runner = Runner(context, engine, draining=lambda: self._node_state.is_draining)
             self._node_state.be_ready(engine.weights.notice)
         return self._runner
+
+    def replace_child(self) -> None:
+        """Let this child end soon, once it has told what became of its task; the pool forks another one.
+
+        Its device, its driver or the engine may be in a state that only a new process is rid of.
+        """
+
+        def leave() -> None:
+            sleep(_LEAVE_SECONDS)
+            os._exit(_RECYCLED)
+
+        _log.warning("child_replaced", faults_in_a_row=self._node_state.faults_in_a_row)
+        self.is_leaving = True
+        self._node_state.begin()
+        Thread(target=leave, name="leave", daemon=True).start()
 
     def look(self) -> None:
         """Say what the node is doing; end as with SIGTERM if it is asked to, or if its fleet is gone."""
@@ -245,14 +266,19 @@ def _heartbeat_step(node: Node) -> type[bootsteps.StartStopStep]:
     return HeartbeatStep
 
 
-def _register_task(app: Celery, runner: Callable[[], Runner]) -> None:
-    """Give the app its task; `runner` is called in the child that carries it out."""
+def _register_task(app: Celery, node: Node) -> None:
+    """Give the app its task, which the child carries out."""
 
     @app.task(name=TASK_NAME, acks_late=True)  # type: ignore[untyped-decorator]
     def stylize(message: dict[str, Any]) -> None:
-        outcome = runner().run(read_message(message))
-        if outcome is Outcome.RELEASED:
-            raise Reject("this node is shutting down", requeue=True)
+        if node.is_leaving:
+            sleep(_LEAVE_SECONDS)  # so that it does not go back and forth
+            raise Reject("this child is being replaced", requeue=True)
+        outcome = node.runner().run(read_message(message))
+        if outcome is Outcome.FAULTED:
+            node.replace_child()
+        if outcome in (Outcome.RELEASED, Outcome.FAULTED):
+            raise Reject("this node does not go on with it", requeue=True)
 
 
 def close_inherited_sockets() -> None:

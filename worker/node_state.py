@@ -25,22 +25,28 @@ _LONGEST_NOTICE = 1000
 
 
 class ChildNote(BaseModel):
-    """What the child tells: its state, the job it has, and the notice of the weights it has loaded."""
+    """What the child tells: its state, the job it has, and the notice of the weights it has loaded.
+
+    `unhealthy` is why it takes no jobs for now; a child that is started anew keeps it.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     state: WorkerState = WorkerState.STARTING
     job: WorkerJob | None = None
     notice: str | None = None
+    unhealthy: str | None = None
 
 
 class NodeState:
-    """Made before the fork. The child alone writes its note, the parent alone writes that the node drains."""
+    """Made before the fork. The child alone writes its note and faults, the parent alone that it drains."""
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("fork")
         self._drain = context.RawValue("b", 0)
         self._text = context.RawArray("c", _SIZE_BYTES)
+        self._faults = context.RawValue("I", 0)
+        self._faults_in_a_row = context.RawValue("I", 0)
         self._note = ChildNote()
         self._tell(self._note)
 
@@ -55,11 +61,39 @@ class NodeState:
 
     def begin(self) -> None:
         """Note, in the child, that its engine is being loaded."""
-        self._tell(ChildNote())
+        self._tell(ChildNote(unhealthy=self.read().unhealthy))
 
     def be_ready(self, notice: str | None) -> None:
         """Note, in the child, that its engine is loaded; `notice` is what people have to know of it."""
-        self._tell(ChildNote(state=WorkerState.IDLE, notice=notice[:_LONGEST_NOTICE] if notice else None))
+        short = notice[:_LONGEST_NOTICE] if notice else None
+        self._tell(ChildNote(state=WorkerState.IDLE, notice=short, unhealthy=self._note.unhealthy))
+
+    def be_unhealthy(self, reason: str) -> None:
+        """Note, in the child, why the node takes no jobs until further notice."""
+        self._tell(self._note.model_copy(update={"unhealthy": reason[:_LONGEST_NOTICE]}))
+
+    def be_healthy(self) -> None:
+        """Note, in the child, that the node takes jobs again."""
+        self._tell(self._note.model_copy(update={"unhealthy": None}))
+
+    @property
+    def faults(self) -> int:
+        """How many jobs the node handed back because it may be at fault itself, since it was started."""
+        return int(self._faults.value)
+
+    @property
+    def faults_in_a_row(self) -> int:
+        """How many of them came since the last job that went well."""
+        return int(self._faults_in_a_row.value)
+
+    def add_fault(self) -> None:
+        """Count, in the child, a job that was handed back because the node may be at fault."""
+        self._faults.value += 1
+        self._faults_in_a_row.value += 1
+
+    def end_faults(self) -> None:
+        """Note, in the child, that a job went well."""
+        self._faults_in_a_row.value = 0
 
     @contextmanager
     def busy_with(self, message: JobMessage, *, now: datetime) -> Iterator[None]:

@@ -11,8 +11,10 @@ import redis
 
 from shared.redis.claims import Claims
 from shared.redis.connection import Epoch, connect_redis
+from shared.redis.control import ControlBoard
 from shared.redis.live import Flags, ProgressStore
 from shared.redis.names import FIRST_NAMES, Names
+from shared.redis.set_aside import SetAside
 from shared.redis.stream import EventStream
 from shared.redis.workers import WorkerRegistry
 from shared.settings import Settings
@@ -32,14 +34,20 @@ class Coordination:
     #: Nodes of no installation: they see no identity, or are of the first release.
     lobby: WorkerRegistry
     epoch: Epoch
+    control: ControlBoard
+    #: Entries of the broker that cannot be read.
+    set_aside: SetAside
 
     @classmethod
-    def connect(cls, settings: Settings, names: Names, *, reply_seconds: float = 10) -> Coordination:
+    def connect(
+        cls, settings: Settings, names: Names, *, reply_seconds: float = 10, tries_again: bool = True
+    ) -> Coordination:
         """Return the tools of the installation with these names; nothing is connected before it is used.
 
-        A command without a reply within `reply_seconds` raises `RedisUnavailable`.
+        A command without a reply within `reply_seconds` raises `RedisUnavailable`; by default only after the
+        client has tried it again.
         """
-        client = connect_redis(settings, reply_seconds=reply_seconds)
+        client = connect_redis(settings, reply_seconds=reply_seconds, tries_again=tries_again)
         return cls(
             client=client,
             names=names,
@@ -55,6 +63,8 @@ class Coordination:
             workers=WorkerRegistry(client, names, worker_seconds=settings.worker_seconds),
             lobby=WorkerRegistry(client, FIRST_NAMES, worker_seconds=settings.worker_seconds),
             epoch=Epoch(client, names),
+            control=ControlBoard(client, names),
+            set_aside=SetAside(client, names),
         )
 
     def close(self) -> None:

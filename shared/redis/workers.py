@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 import redis
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.errors import WorkerTooOld
-from shared.protocol import DRAIN_PROTOCOL
+from shared.logs import get_logger
+from shared.protocol import DRAIN_PROTOCOL, Count, Moment
 from shared.redis.connection import redis_errors
 from shared.redis.names import Names
 
 #: Long enough for a node that does not reach Redis for a while; the request names one run of a node.
 _DRAIN_SECONDS = 3600
+_log = get_logger(__name__)
 
 
 class WorkerState(StrEnum):
@@ -38,10 +39,10 @@ class WorkerJob(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     job_id: str
-    attempt: int
-    step: int
-    steps: int
-    since: datetime
+    attempt: Count
+    step: Count
+    steps: Annotated[int, Field(ge=1, le=2**53)]
+    since: Moment
 
 
 class WorkerBeat(BaseModel):
@@ -55,21 +56,23 @@ class WorkerBeat(BaseModel):
     worker_id: str
     host: str = ""
     device: str
-    memory_total_bytes: int | None = None
-    memory_used_bytes: int | None = None
+    memory_total_bytes: Count | None = None
+    memory_used_bytes: Count | None = None
     weights: str
     notice: str | None = None
     state: WorkerState = WorkerState.IDLE
     #: Why an unhealthy node takes no jobs.
     reason: str | None = None
+    #: How many jobs it handed back since it was started because it may be at fault itself.
+    faults: int = 0
     job: WorkerJob | None = None
     version: str = ""
     #: Which code of that version; empty for a node that does not say.
     build: str = ""
     #: What the node understands; see `shared.protocol.PROTOCOL`.
     protocol: int = 0
-    started_at: datetime
-    at: datetime
+    started_at: Moment
+    at: Moment
 
     @model_validator(mode="before")
     @classmethod
@@ -136,7 +139,7 @@ class WorkerRegistry:
     def is_drain_asked(self, beat: WorkerBeat) -> bool:
         """Whether this run of a node was asked to drain."""
         with redis_errors():
-            return self._client.get(self._drain_key(beat.worker_id)) == _run_of(beat)
+            return self._client.mget([self._drain_key(beat.worker_id)])[0] == _run_of(beat)
 
     def _read(self, worker_ids: list[str]) -> list[WorkerBeat]:
         """Return those of the nodes that are alive; one that was asked to drain is returned as draining."""
@@ -149,8 +152,10 @@ class WorkerRegistry:
         for text, drain in zip(texts, drains, strict=True):
             try:
                 beat = WorkerBeat.model_validate_json(text) if text is not None else None
-            except ValidationError:
-                continue  # a node of another version during an upgrade
+            except (ValidationError, UnicodeError) as error:
+                # A node of another version during an upgrade, or nobody of ours.
+                _log.warning("beat_unreadable", reason=str(error))
+                continue
             if beat is not None:
                 asked = drain == _run_of(beat)
                 beats.append(beat.model_copy(update={"state": WorkerState.DRAINING}) if asked else beat)

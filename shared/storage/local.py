@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 import os
 import shutil
@@ -16,6 +17,7 @@ from typing import BinaryIO, TypeVar
 
 from shared.errors import ArtifactExists, ArtifactMissing, StorageUnavailable
 from shared.protocol import new_id
+from shared.storage.layout import set_aside_key
 from shared.storage.store import StoredFile
 
 _PARTIAL = ".partial-"
@@ -183,6 +185,28 @@ class LocalStore:
                 with suppress(FileNotFoundError):  # it was decided about just now
                     _link_back(aside)
         return sorted({_own_place(aside).relative_to(self.root).as_posix() for aside in found})
+
+    def set_aside(self, key: str, *, sha256: str) -> bool:
+        """See `ArtifactStore.set_aside`.
+
+        The file is judged once it is aside, where nobody can replace it, under a name that readers look for.
+        """
+        path = self._path(key)
+        aside = path.with_name(f"{_ASIDE}{new_id()}-{path.name}")
+        with _storage_errors(key):
+            try:
+                path.rename(aside)
+                with aside.open("rb") as file:
+                    is_it = hashlib.file_digest(file, "sha256").hexdigest() == sha256
+                if is_it:
+                    os.utime(aside)  # its age counts from now on
+                    aside.rename(self._path(set_aside_key(key, new_id())))
+                else:
+                    _link_back(aside)
+            except FileNotFoundError:  # it was put back
+                return False
+            _sync_folder(path.parent)
+            return is_it
 
     def check(self) -> None:
         """See `ArtifactStore.check`."""

@@ -94,5 +94,12 @@ class ArtifactStore(Protocol):
         One that another process decides about in this moment stays then, too, until it is looked at again.
         """
 
+    def set_aside(self, key: str, *, sha256: str) -> bool:
+        """Rename a file that is not what its place says, if it has this SHA-256; return whether it had.
+
+        A file that was written there in the meantime stays. The pruner removes what was set aside, when it is
+        old.
+        """
+
     def check(self) -> None:
         """Check that a file can be written, read and removed; raise `StorageUnavailable` otherwise."""

@@ -64,7 +64,7 @@ class Cluster:
     @property
     def queues(self) -> list[str]:
         """That list, and those of the other priorities."""
-        return [self.queue, *(f"{self.queue}:{step}" for step in (3, 6, 9))]
+        return self.names.queue_lists(DEFAULT_ROUTE)
 
     @property
     def stream(self) -> str:

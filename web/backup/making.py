@@ -19,7 +19,7 @@ from pathlib import Path
 from sqlalchemy import make_url, select
 
 from shared.errors import ArtifactCorrupt, ArtifactMissing, BackupRefused, DatabaseUnavailable
-from shared.installation import IDENTITY_KEY, check_identity
+from shared.installation import IDENTITY_KEY
 from shared.logs import get_logger
 from shared.protocol import read_marker
 from shared.release import this_release
@@ -138,7 +138,7 @@ class _Maker:
         files |= self._outputs_of_late_markers(files)
         damaged = [key for key, file in files.items() if wanted.files.get(key) not in (None, file.sha256)]
         # The storage that was copied is still ours.
-        check_identity(self._store, self._backend.redis.names)
+        self._backend.check_storage()
         release = this_release()
         manifest = Manifest(
             installation_id=self._backend.identity.installation.id,

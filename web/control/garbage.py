@@ -14,7 +14,7 @@ from enum import StrEnum
 from shared.clock import to_rfc3339
 from shared.errors import ArtifactMissing
 from shared.logs import get_logger
-from shared.storage.layout import asset_key, job_folder, marker_key
+from shared.storage.layout import asset_key, is_set_aside, job_folder, marker_key
 from shared.storage.store import StoredFile
 from web.backend import Backend
 from web.jobs import retention
@@ -32,7 +32,7 @@ _ATTEMPT_FILE = re.compile(
     r"jobs/[^/]+/attempt-(\d+)/"
     r"(?:checkpoint-\d+\.(?:safetensors|png)|(preview)\.jpg|result-[0-9a-f]+\.png|result\.json)"
 )
-_CHECKPOINT_THUMBNAIL = ".png.thumbnail.jpg"
+_CHECKPOINT_THUMBNAIL = re.compile(r"(.+/checkpoint-\d+\.png)(?:\.[0-9a-f]+)?\.thumbnail\.jpg")
 _REPLACED_FILE = re.compile(r"jobs/[^/]+/replaced-(\d+)-[^/]+/[^/]+")
 _JOB_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PAGE = 1000
@@ -116,12 +116,12 @@ def decide_job_folder(
     Without a row, all of it must be old, and nothing of it from `kept_since` or later. A folder that a
     killed removal has emptied is told by the moment in its name.
 
-    Of a job that is not final only partial files of killed writers are removed. Of a final one at attempt n
-    the files of attempts up to n that nothing refers to are removed, too. That is safe even if the job is
-    retried, extended or forked in this very moment, because such a file is never needed again: a row gets
-    references only to files of its current attempt, a final job's attempt never comes back (retry and extend
-    make it n + 1), and a fork copies a checkpoint that has a row. A worker that lists checkpoints skips one
-    that is gone.
+    Of a job that is not final only partial files of killed writers, and files that were set aside, are
+    removed. Of a final one at attempt n the files of attempts up to n that nothing refers to are removed,
+    too. That is safe even if the job is retried, extended or forked in this very moment, because such a file
+    is never needed again: a row gets references only to files of its current attempt, a final job's attempt
+    never comes back (retry and extend make it n + 1), and a fork copies a checkpoint that has a row. A worker
+    that lists checkpoints skips one that is gone.
     """
     if row is None:
         made_at = moment_of(folder.rpartition("/")[2])
@@ -133,7 +133,11 @@ def decide_job_folder(
             return _partials(files, before)
         size_bytes = sum(file.size_bytes for file in files)
         return [Finding(Kind.ORPHANED_JOB, folder, "no job has this id", size_bytes, len(files))]
-    findings = _partials(files, before) + _replaced(files, replaced_before)
+    findings = [
+        *_partials(files, before),
+        *_set_aside(files, before),
+        *_replaced(files, replaced_before),
+    ]
     if not row.status.is_final or row.completed_at is None or row.completed_at >= before:
         return findings
     needed = row.needed | _markers(row) | _newest_preview(files, row)
@@ -214,8 +218,17 @@ def _replaced(files: Sequence[StoredFile], before: datetime | None) -> list[Find
 
 def _shown_by(key: str) -> str:
     """Return the key of the picture that a checkpoint's thumbnail shows; any other key as it is."""
-    is_thumbnail = key.endswith(_CHECKPOINT_THUMBNAIL)
-    return key.removesuffix(_CHECKPOINT_THUMBNAIL) + ".png" if is_thumbnail else key
+    match = _CHECKPOINT_THUMBNAIL.fullmatch(key)
+    return match[1] if match else key
+
+
+def _set_aside(files: Sequence[StoredFile], before: datetime) -> list[Finding]:
+    # Kept for a while for whoever wants to know what lay there; nothing ever refers to it.
+    return [
+        Finding(Kind.DEAD_FILE, file.key, "it was not what its place said", file.size_bytes)
+        for file in sorted(files, key=lambda file: file.key)
+        if is_set_aside(file.key) and file.modified_at < before
+    ]
 
 
 def _attempt_of(key: str) -> int | None:

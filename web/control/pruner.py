@@ -23,7 +23,6 @@ from datetime import datetime
 from itertools import groupby
 
 from shared.errors import ArtifactMissing, FilesHeld, IdentityMissing, IdentityWrong, StorageUnavailable
-from shared.installation import check_identity
 from shared.logs import get_logger
 from shared.storage.layout import asset_key, asset_thumbnail_key, job_folder
 from web.backend import Backend
@@ -137,7 +136,7 @@ class Pruner:
 
         Each time anew: it may be unmounted at any moment, and another one mounted in its place.
         """
-        check_identity(self._backend.storage, self._backend.redis.names)
+        self._backend.check_storage()
         with self._backend.database.read() as session:
             check_hold(session, now=self._clock())
 

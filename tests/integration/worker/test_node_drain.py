@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -15,12 +14,11 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from shared.errors import ServiceError
 from shared.settings import Settings
+from tests.support.control import running_control
 from tests.support.node import start_node
 from tests.support.waiting import wait_until
 from web.app import create_app
-from web.control.process import Control
 from web.services import services_of
 
 pytestmark = pytest.mark.process
@@ -34,21 +32,8 @@ Starter = Callable[..., subprocess.Popen[str]]
 def client(settings: Settings) -> Iterator[FlaskClient]:
     """The app, and control in a thread beside it."""
     app = create_app(settings)
-    control, stopping = Control(settings), threading.Event()
-
-    def run() -> None:
-        while not stopping.is_set():
-            try:
-                control.round()
-            except ServiceError:
-                stopping.wait(0.1)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    yield app.test_client()
-    stopping.set()
-    thread.join()
-    control.close()
+    with running_control(settings):
+        yield app.test_client()
     services_of(app).close()
 
 
@@ -162,6 +147,7 @@ def test_a_node_whose_fleet_was_killed_drains(client, settings, start):
 _FLEET = """
 import os, signal, sys
 from shared.settings import Settings
+from tests.support.control import running_control
 from tests.support.node import start_node
 node = start_node(Settings.model_validate_json(sys.argv[1]), "node", fleet_pid=os.getpid())
 print(node.pid, flush=True)

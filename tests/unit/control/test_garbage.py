@@ -218,10 +218,13 @@ def test_a_folder_that_a_killed_removal_emptied_goes_by_its_name():
 
 def test_thumbnails_of_checkpoints_go_with_what_they_show():
     shown, dead = layout.checkpoint_picture_key("j", 1, 5), layout.checkpoint_picture_key("j", 1, 10)
-    files = [StoredFile(layout.checkpoint_thumbnail_key(key), 1, OLD) for key in (shown, dead)]
+    files = [StoredFile(layout.checkpoint_thumbnail_key(key, "ab" * 32), 1, OLD) for key in (shown, dead)]
+    files += [StoredFile(f"{key}.thumbnail.jpg", 1, OLD) for key in (shown, dead)]  # of the first release
     row = JobRow("j", JobStatus.SUCCEEDED, 1, OLD, frozenset(), frozenset({shown}))
     findings = decide_job_folder(FOLDER, files, row, before=BEFORE)
-    assert [finding.name for finding in findings] == [layout.checkpoint_thumbnail_key(dead)]
+    assert {finding.name for finding in findings} == {
+        layout.checkpoint_thumbnail_key(dead, "ab" * 32), f"{dead}.thumbnail.jpg"
+    }  # fmt: skip
 
 
 def test_attempts_that_a_restore_put_aside_stay_for_a_month():

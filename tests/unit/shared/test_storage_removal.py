@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections.abc import Callable
@@ -214,6 +215,27 @@ def test_what_was_written_anew_is_not_replaced_by_what_was_set_aside(store: Loca
     assert store.put_back("assets") == [KEY]
     assert store.read(KEY) == b"newer"
     assert names(store) == ["ab" * 32]
+
+
+@pytest.mark.parametrize("is_it", [True, False])
+def test_killed_while_it_puts_a_wrong_file_away_it_loses_no_right_one(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, is_it: bool
+):
+    """What lies there by then is another file, or it is the wrong one: which is found until it is away."""
+    sha256 = hashlib.sha256(b"picture" if is_it else b"other").hexdigest()
+    with monkeypatch.context() as patch:
+        seen = before_call(patch, 0, die)
+        assert store.set_aside(KEY, sha256=sha256) is is_it
+    for number in range(1, len(seen) + 1):
+        write(store, b"picture", OLD)
+        with monkeypatch.context() as patch:
+            before_call(patch, number, die)
+            with pytest.raises(Killed):
+                store.set_aside(KEY, sha256=sha256)
+        store.put_back("assets")
+        if not is_it or number < 3:
+            assert store.read(KEY) == b"picture", number
+        assert not any(name.startswith(".") for name in names(store))
 
 
 def test_two_removers_and_a_reader_at_once(store: LocalStore):

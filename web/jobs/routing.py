@@ -1,0 +1,33 @@
+"""Routing: which queue of the broker a job waits in, and how much of the queue lies there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shared.broker import DEFAULT_ROUTE
+from web.db.models import Job
+
+#: The window is never smaller: a node that is started meanwhile finds something, too.
+_LEAST_WINDOW = 16
+#: Its entries are read every few seconds, all of them.
+_LARGEST_WINDOW = 2000
+
+
+def route_of(job: Job) -> str:  # noqa: ARG001 - every job can be done by every node, for now
+    """Return the route of a job: which nodes may take it."""
+    return DEFAULT_ROUTE
+
+
+def all_routes() -> Sequence[str]:
+    """Return every route that a job may have."""
+    return (DEFAULT_ROUTE,)
+
+
+def window_size(workers: int, *, jobs_each: int) -> int:
+    """Return how many messages lie in the broker at most; those of handed-back jobs come on top.
+
+    Args:
+        workers: The nodes that take jobs now.
+        jobs_each: For how many jobs each node is to find work while control is down.
+    """
+    return max(_LEAST_WINDOW, min(workers * jobs_each, _LARGEST_WINDOW))
