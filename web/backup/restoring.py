@@ -1,4 +1,4 @@
-"""Putting a backup back: its files, then its database in one atomic step.
+"""Putting a backup back: its files, then its database in one transaction.
 
 What is in the way is kept: the database that was there beside the new one, and attempts of jobs that the
 backup does not know of under other names. Files of younger jobs stay, and the collector leaves them alone for
@@ -122,21 +122,23 @@ def _restore(
     decide_target(_look_at(place, store), manifest.installation_id)
     place.parent.mkdir(parents=True, exist_ok=True)
     with _unused(place):
-        store.make_root()
-        if read_identity(store) is None:
-            write_identity(store, Installation(id=manifest.installation_id))
-        to_write = [file for file in manifest.files if not _is_there(store, file)]
-        size = sum(file.size_bytes for file in to_write)
-        if isinstance(store, LocalStore):
-            require_room(store.root, size, what="the restore")
-        require_room(place.parent, 2 * manifest.database.size_bytes, what="the restored database")
-        for file in to_write:
-            with folder.place(file).open("rb") as data:
-                store.write(file.key, data)
-        prepared = place.with_name(f"{place.name}.restoring")
-        shutil.copyfile(folder.place(manifest.database), prepared)
-        changes = _prepare(prepared, manifest, settings, now=now)
-        previous = _swap(prepared, place, now=now)
+        pass
+    store.make_root()
+    if read_identity(store) is None:
+        write_identity(store, Installation(id=manifest.installation_id))
+    to_write = [file for file in manifest.files if not _is_there(store, file)]
+    size = sum(file.size_bytes for file in to_write)
+    if isinstance(store, LocalStore):
+        require_room(store.root, size, what="the restore")
+    kept = place.stat().st_size if place.exists() else 0
+    require_room(place.parent, 3 * manifest.database.size_bytes + kept, what="the restored database")
+    for file in to_write:
+        with folder.place(file).open("rb") as data:
+            store.write(file.key, data)
+    prepared = place.with_name(f"{place.name}.restoring")
+    shutil.copyfile(folder.place(manifest.database), prepared)
+    changes = _prepare(prepared, manifest, settings, now=now)
+    previous = _exchange(prepared, place, now=now)
     put_aside = _put_aside(store, changes.attempts, now=now)
     _log.info("restored", made_at=manifest.made_at, files=len(to_write), put_aside=put_aside)
     return Restored(
@@ -182,11 +184,9 @@ def _look_at_database(place: Path) -> tuple[str | None, bool, bool]:
                 rows = connection.execute("SELECT id FROM installation").fetchall()
             known = [name for name in ("jobs", "assets") if name in tables]
             has_rows = any(connection.execute(f"SELECT 1 FROM {name} LIMIT 1").fetchone() for name in known)  # noqa: S608 - two names of ours
-    except sqlite3.OperationalError as error:
-        if "locked" in str(error) or "busy" in str(error):
+    except sqlite3.DatabaseError as error:
+        if _is_busy(error):
             raise BackupRefused(_in_use(place)) from error
-        return None, False, False
-    except sqlite3.DatabaseError:
         return None, False, False
     return (rows[0][0] if rows else None), has_rows, True
 
@@ -197,9 +197,10 @@ def _in_use(place: Path) -> str:
 
 @contextmanager
 def _unused(place: Path) -> Iterator[None]:
-    """Prove that nobody has the database open, and see to it that nobody opens it meanwhile.
+    """Prove that nobody has the database open, and that nobody opens it inside.
 
-    A damaged file can be locked, too. Web and control keep a connection open as long as they run.
+    A damaged file can be locked, too. Web and control keep a connection open as long as they run. Inside,
+    this process must not open it either: to close it would end the lock.
     """
     if not place.exists():
         yield
@@ -265,7 +266,7 @@ def _ask_redis(
     try:
         return question(redis)
     except RedisUnavailable as error:
-        _log.warning("redis_away", detail=error.detail)
+        _log.info("redis_away", detail=error.detail)  # the command says so, and why that is no harm
         return None
     finally:
         redis.close()
@@ -275,29 +276,62 @@ def _logs_of(database: Path) -> list[Path]:
     return [database.with_name(database.name + end) for end in ("-wal", "-shm", "-journal")]
 
 
-def _swap(prepared: Path, place: Path, *, now: datetime) -> Path | None:
+def _exchange(prepared: Path, place: Path, *, now: datetime) -> Path | None:
     """Put the prepared database into its place; return where the one before is now.
+
+    Into the same file, in one transaction of SQLite: a process that starts in this moment waits, and has the
+    new one then. In place of another file it would go on with the old one, and the log of the new.
+    """
+    if not place.exists():
+        _replace(prepared, place)
+        return None
+    previous = place.with_name(f"{place.name}.before-restore-{int(now.timestamp())}")
+    try:
+        with (
+            closing(sqlite3.connect(place, timeout=2)) as target,
+            closing(sqlite3.connect(prepared)) as source,
+        ):
+            target.execute("PRAGMA journal_mode=DELETE")  # with its log, one file
+            shutil.copyfile(place, previous)
+            source.backup(target)
+    except sqlite3.DatabaseError as error:
+        if _is_busy(error):
+            raise BackupRefused(_in_use(place)) from error
+        with _unused(place):
+            _swap(prepared, place, previous)
+    prepared.unlink(missing_ok=True)
+    return previous
+
+
+def _swap(prepared: Path, place: Path, previous: Path) -> None:
+    """Put the prepared database in place of a damaged one, which nobody can use.
 
     A write-ahead log that stayed would be applied to the new one: it goes with the old.
     """
+    previous.unlink(missing_ok=True)
+    os.link(place, previous)
+    for log, kept in zip(_logs_of(place), _logs_of(previous), strict=True):
+        with suppress(FileNotFoundError):
+            log.replace(kept)
+    _replace(prepared, place)
+
+
+def _replace(prepared: Path, place: Path) -> None:
     handle = os.open(prepared, os.O_RDONLY)
     os.fsync(handle)
     os.close(handle)
-    previous = None
-    if place.exists():
-        previous = place.with_name(f"{place.name}.before-restore-{int(now.timestamp())}")
-        previous.unlink(missing_ok=True)
-        os.link(place, previous)
-        for log, kept in zip(_logs_of(place), _logs_of(previous), strict=True):
-            with suppress(FileNotFoundError):
-                log.replace(kept)
     prepared.replace(place)
     folder = os.open(place.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
-    return previous
+
+
+def _is_busy(error: sqlite3.DatabaseError) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and any(
+        word in str(error) for word in ("locked", "busy")
+    )
 
 
 def _put_aside(store: ArtifactStore, attempts: Mapping[str, int], *, now: datetime) -> int:

@@ -107,11 +107,15 @@ def _name_faults(output: Output, manifest: Manifest) -> None:
     for keys, what in ((manifest.missing, "not there"), (manifest.damaged, "not what their rows say")):
         if keys:
             output.say(
-                f"{len(keys)} files that the database refers to were {what} when the backup was made:",
+                f"When the backup was made, {_files(len(keys))} that the database refers to: {what}:",
                 style="bold red",
             )
             for key in keys[:_NAMED]:
                 output.say(f"  {key}")
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
 
 
 def _manifest_json(manifest: Manifest) -> dict[str, object]:
@@ -129,7 +133,7 @@ def _manifest_json(manifest: Manifest) -> dict[str, object]:
 def _manifest_text(manifest: Manifest) -> str:
     return (
         f"Backup of {to_rfc3339(manifest.made_at)}, by release {manifest.release}: the database and "
-        f"{len(manifest.files)} files, {manifest.size_bytes / 1e6:.1f} MB."
+        f"{_files(len(manifest.files))}, {manifest.size_bytes / 1e6:.1f} MB."
     )
 
 
@@ -141,7 +145,7 @@ def _made_json(made: Made) -> dict[str, object]:
 def _made_text(made: Made, folder: Path) -> str:
     return (
         f"{_manifest_text(made.manifest)}\n"
-        f"Copied: {made.copied_files} files, {made.copied_bytes / 1e6:.1f} MB; the others were there.\n"
+        f"Copied: {_files(made.copied_files)}, {made.copied_bytes / 1e6:.1f} MB; equal ones lie there once.\n"
         f"It is in {folder}. 'atelier backup --check {folder}' reads all of it again."
     )
 
@@ -158,11 +162,11 @@ def _restored_json(restored: Restored) -> dict[str, object]:
 
 
 def _restored_text(restored: Restored) -> str:
-    written = f"{restored.written_files} files, {restored.written_bytes / 1e6:.1f} MB"
+    written = f"{_files(restored.written_files)}, {restored.written_bytes / 1e6:.1f} MB"
     lines = [
         _manifest_text(restored.manifest),
         f"Put back: the database, and {written}; the others were there.",
-        f"{restored.unfinished} jobs had not ended; they go on when the service is started.",
+        f"Jobs that had not ended and go on when the service is started: {restored.unfinished}.",
     ]
     if restored.put_aside:
         lines.append(

@@ -253,7 +253,8 @@ def test_a_damaged_database_is_replaced_and_kept(house, folder: Path, damage: st
     restored = restore_backup(house.settings, folder, now=utc_now())
     house.open()
     assert house.output(job)
-    if damage != "gone":
+    assert (restored.previous_database is None) == (damage == "gone")
+    if damage in ("truncated", "middle"):
         assert restored.previous_database.read_bytes() == spoilt[damage]
 
 
@@ -276,7 +277,7 @@ def test_a_log_of_the_database_before_is_not_applied_to_the_new_one(house, folde
 
 
 def test_a_restore_that_was_killed_is_repeated(house, folder: Path, monkeypatch: pytest.MonkeyPatch):
-    """At every rename and link, up to the last one."""
+    """At every rename, up to the last one, and while the database is written."""
     job = house.submit(seed=1)
     house.work(job)
     picture = house.output(job)
@@ -297,8 +298,8 @@ def test_a_restore_that_was_killed_is_repeated(house, folder: Path, monkeypatch:
         house.store.delete(layout.checkpoint_key(job.id, 1, 20))
         calls = 0
 
-        def count(name: str, number: int = number) -> object:
-            call = getattr(os, name)
+        def count(name: str, module: object = os, number: int = number) -> object:
+            call = getattr(module, name)
 
             def counted(*words: object, **how: object) -> object:
                 nonlocal calls
@@ -310,8 +311,9 @@ def test_a_restore_that_was_killed_is_repeated(house, folder: Path, monkeypatch:
             return counted
 
         with monkeypatch.context() as patch:
-            for name in ("rename", "replace", "link"):
+            for name in ("rename", "replace"):
                 patch.setattr(os, name, count(name))
+            patch.setattr(shutil, "copyfile", count("copyfile", shutil))
             try:
                 restore_backup(house.settings, folder, now=utc_now())
             except Killed:
