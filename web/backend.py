@@ -20,6 +20,7 @@ from shared.storage import open_store
 from shared.storage.store import ArtifactStore
 from web.db.database import Database
 from web.identity import Identity, establish_identity
+from web.protection import note_older_database
 
 _AWAY_SECONDS = 5.0
 _T = TypeVar("_T")
@@ -56,7 +57,10 @@ class Backend:
         database = Database(settings.resolved_database_url)
         if upgrade:
             database.upgrade()
+        else:
+            database.require_current()
         identity = establish_identity(database, storage, now=utc_now(), may_make=upgrade)
+        note_older_database(database, storage, now=utc_now())
         redis = Coordination.connect(settings, identity.installation.names, reply_seconds=reply_seconds)
         return cls(
             settings,

@@ -31,6 +31,7 @@ from web.control.projector import Projector
 from web.control.pruner import Pruner
 from web.control.rescuer import Rescuer
 from web.control.stale import StaleAttempts
+from web.jobs.restored import settle_restore
 
 _log = get_logger(__name__)
 
@@ -50,7 +51,7 @@ class Control:
         self.clock = clock
         self.backend = backend = Backend.open(settings)
         self._dispatch = Dispatch(settings, backend.redis)
-        self._knows_redis = False
+        self._knows_redis = self._is_settled = False
         stale = StaleAttempts(backend, clock=clock)
         self.projector = Projector(backend, clock=clock)
         self.dispatcher = Dispatcher(backend, self._dispatch, stale, clock=clock)
@@ -70,10 +71,11 @@ class Control:
         self._first = [] if self.first_release is None else [Part("first release", self.first_release.step)]
         self._parts = [
             *self._first,
+            Part("restore", self._settle),
             self._reports,
             Part("deadlines", self.deadlines.expire),
             Part("followers", self.followers.follow),
-            Part("dispatch", self.dispatcher.send_due),
+            Part("dispatch", self._send_due),
             Part("loss of Redis", self._look_for_loss),
             self._rescue,
             self._lost,
@@ -144,6 +146,16 @@ class Control:
 
     def _note(self, part: Part) -> None:
         self._at = part.name, self._clock_seconds()
+
+    def _settle(self) -> None:
+        """After a restore, let Redis forget the time before it, once."""
+        if not self._is_settled:
+            settle_restore(self.backend)
+            self._is_settled = True
+
+    def _send_due(self) -> None:
+        self._settle()  # what is left of that time would stop what is sent now
+        self.dispatcher.send_due()
 
     def _apply_reports(self) -> None:
         """Apply reports as they arrive, until it is time to look for due jobs."""

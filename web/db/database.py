@@ -9,6 +9,8 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, event, make_url, text
 from sqlalchemy.exc import DatabaseError, IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
@@ -80,6 +82,26 @@ class Database:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
+    def require_current(self) -> None:
+        """Prove that the tables are those of this version; for those who may not bring them to it.
+
+        Raises:
+            DatabaseUnavailable: naming both versions of the tables.
+        """
+        head = _migrations().get_current_head()
+        with _database_errors(), self._engine.connect() as connection:
+            found = MigrationContext.configure(connection).get_current_revision()
+        if found != head:
+            raise DatabaseUnavailable(
+                f"the tables of the database are of version {found}, this release's of {head}: "
+                "start the service of this release once, which brings them to it"
+            )
+
+    @staticmethod
+    def knows_revision(revision: str) -> bool:
+        """Whether a version of the tables is this release's or an older one."""
+        return any(known.revision == revision for known in _migrations().walk_revisions())
+
     def check(self) -> None:
         """Prove that the database answers; raise `DatabaseUnavailable` otherwise."""
         with self.read() as session:
@@ -88,6 +110,12 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+
+
+def _migrations() -> ScriptDirectory:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return ScriptDirectory.from_config(config)
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection

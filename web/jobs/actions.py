@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
+from shared.clock import utc_now
 from shared.errors import (
     ArtifactMissing,
     Fault,
@@ -39,6 +40,7 @@ from web.jobs.retention import delete_final_job
 from web.jobs.routing import queue_rank
 from web.jobs.states import PAUSING, Trigger, allowed_requests, is_legal, next_status
 from web.jobs.transitions import apply_trigger, list_checkpoints, write_changes
+from web.protection import Protection, read_protection
 
 _TRIES = 5
 #: A queued job is included: a worker may be claiming it right now.
@@ -289,12 +291,22 @@ def extend_job(
 def delete_job(backend: Backend, job_id: str, *, caller: str) -> None:
     """Remove a caller's job that has ended, and all of its files.
 
-    The row is removed first: a crash or a failing storage leaves a folder without a job, for the pruner.
+    The row is removed first: a crash or a failing storage leaves a folder without a job, for the pruner. So
+    does a backup that is being made: its copy of the database may still refer to the files.
 
     Raises:
         NotTerminal: when it has not ended.
     """
-    _change_job(backend, job_id, write_delete, caller=caller)
+    protections: list[Protection] = []
+
+    def write(session: Session, job: Job) -> None:
+        write_delete(session, job)
+        protections.append(read_protection(session, now=utc_now()))
+
+    _change_job(backend, job_id, write, caller=caller)
+    if protections[-1].is_held:
+        _log.info("files_held", job_id=job_id, detail="a backup is being made; the collector removes them")
+        return
     try:
         backend.storage.delete_tree(job_folder(job_id))
     except (StorageUnavailable, ArtifactMissing) as error:
