@@ -58,6 +58,12 @@ class Settings(BaseModel):
     weights_auto_seconds: float = Field(
         10, gt=0, description="How long auto may try to get imagenet, in seconds"
     )
+    min_free_bytes: int = Field(
+        1_073_741_824,
+        ge=0,
+        description="Bytes that stay free on the disks of storage and database: with less, no job is taken "
+        "in or begun; 0 is no limit",
+    )
     max_upload_bytes: int = Field(25_000_000, ge=1, description="Largest picture file, in bytes")
     max_pixels: int = Field(40_000_000, ge=1, description="Largest picture, in pixels")
     min_side_px: int = Field(32, ge=16, description="Shortest side of a picture, in pixels")

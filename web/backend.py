@@ -45,7 +45,7 @@ class Backend:
             upgrade: Whether to migrate the database to this version, and to make the identity.
 
         Raises:
-            DatabaseUnavailable: when the database cannot be opened.
+            DatabaseUnavailable: when the database cannot be opened, or needs an upgrade that is not allowed.
             IdentityMissing, IdentityWrong: when database and storage do not belong together.
             StorageUnavailable: when the storage cannot be read.
             InvalidSettings: when the scheme of the storage's URL is unknown.
@@ -54,6 +54,8 @@ class Backend:
         database = Database(settings.resolved_database_url)
         if upgrade:
             database.upgrade()
+        else:
+            database.require_current()
         identity = establish_identity(database, storage, now=utc_now(), may_make=upgrade)
         redis = Coordination.connect(settings, identity.installation.names, reply_seconds=reply_seconds)
         return cls(

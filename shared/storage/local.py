@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from shared.errors import ArtifactExists, ArtifactMissing, StorageUnavailable
 from shared.protocol import new_id
-from shared.storage.store import StoredFile
+from shared.storage.store import Room, StoredFile, measure_room
 
 _PARTIAL = ".partial-"
 _COPY_BYTES = 1 << 20
@@ -146,13 +146,22 @@ class LocalStore:
             aside.unlink()
             return not stays
 
+    def room(self) -> Room:
+        """See `ArtifactStore.room`."""
+        try:
+            return measure_room(self.root)
+        except OSError as error:
+            raise StorageUnavailable(f"the room of {self.root} cannot be measured: {error}") from error
+
     def check(self) -> None:
         """See `ArtifactStore.check`."""
         key = f"check/{new_id()}"
         self.write(key, b"check")
-        if self.read(key) != b"check":
-            raise StorageUnavailable(f"{self.root} does not give back what was written")
-        self.delete(key)
+        try:
+            if self.read(key) != b"check":
+                raise StorageUnavailable(f"{self.root} does not give back what was written")
+        finally:
+            self.delete(key)
 
     def _stat(self, path: Path) -> StoredFile | None:
         facts = path.lstat()

@@ -11,7 +11,7 @@ from flask import Blueprint, Response, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from shared.clock import from_rfc3339, utc_now
-from shared.errors import AtelierError, NotFound, RedisUnavailable, ServiceError, WorkerTooOld
+from shared.errors import AtelierError, NotFound, RedisUnavailable, WorkerTooOld
 from web.api.problems import status_of
 from web.api.workers import drain_worker, read_queue, read_workers
 from web.pages.layout import page, parts
@@ -174,7 +174,7 @@ def _show(error: AtelierError | None = None) -> Response:
     fault = ""
     if error is not None:
         # A service's own words may hold addresses.
-        fault = error.title() if isinstance(error, ServiceError) else error.detail
+        fault = error.detail if error.tells_detail else error.title()
     status = status_of(type(error)) if error else 200
     return page("workers.html", status=status, fault=fault, is_at_home=request.method == "GET", **_values())
 
