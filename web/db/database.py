@@ -165,6 +165,7 @@ class Database:
             DatabaseUnusable: when the file is damaged.
         """
         self._require_same_file()
+        self._require_whole()
         engine = self._engine.execution_options(sqlite_begin="IMMEDIATE")
         with _database_errors(), engine.connect() as connection:
             if self._is_sqlite:
@@ -172,7 +173,6 @@ class Database:
                     _try_to_write(connection)
             else:
                 connection.execute(text("SELECT 1"))
-        self._require_whole()
 
     def room(self) -> Room | None:
         """Return the room of the file system that the database lies on; None of a database elsewhere.

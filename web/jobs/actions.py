@@ -219,8 +219,12 @@ def resume_job(backend: Backend, job_id: str, *, caller: str, now: datetime) -> 
 
 
 def retry_job(backend: Backend, job_id: str, body: RetryBody, *, caller: str, now: datetime) -> None:
-    """Queue a caller's job again that did not succeed."""
-    write = partial(write_retry, now=now, from_zero=body.start == "zero")
+    """Queue a caller's job again that did not succeed.
+
+    Raises:
+        StorageFull: when the disks have too little room left for what it would write.
+    """
+    write = _with_room(backend, partial(write_retry, now=now, from_zero=body.start == "zero"))
     _change_job(backend, job_id, write, caller=caller)
 
 
@@ -238,6 +242,7 @@ def extend_job(
     Raises:
         NotReady: when its last checkpoint is not kept.
         InvalidOptions: when a job may not have so many steps.
+        StorageFull: when the disks have too little room left.
         StorageUnavailable: when the storage cannot be asked for the checkpoint.
     """
     with backend.database.read() as session:
@@ -250,7 +255,23 @@ def extend_job(
         write_extend(session, job, steps=body.steps, now=now)
         note_key(session, job.id)
 
-    _change_job(backend, job_id, write, caller=caller)
+    _change_job(backend, job_id, _with_room(backend, write), caller=caller)
+
+
+def _with_room(backend: Backend, write: Write) -> Write:
+    """Return a write that is refused, and undone, where there is no room for what follows it.
+
+    What is wrong with the request itself is told first. The room is measured here, before the transaction: a
+    storage that hangs must not hold the database.
+    """
+    refusal = backend.find_no_room()
+
+    def do(session: Session, job: Job) -> None:
+        write(session, job)
+        if refusal is not None:
+            raise refusal
+
+    return do
 
 
 def delete_job(backend: Backend, job_id: str, *, caller: str) -> None:

@@ -196,7 +196,9 @@ def test_reading_a_malformed_page_is_an_unavailable_database(full: Path, databas
 
 
 @pytest.mark.parametrize("how", ["removed", "replaced"])
-def test_a_file_that_goes_away_while_it_is_open_takes_no_more_writes(full: Path, database: Database, how: str):
+def test_a_file_that_goes_away_while_it_is_open_takes_no_more_writes(
+    full: Path, database: Database, how: str
+):
     with database.write() as session:
         add_picture(session, now=utc_now(), sha256="bb", size=(64, 64))
     copy = full.read_bytes()
@@ -212,5 +214,5 @@ def test_a_file_that_goes_away_while_it_is_open_takes_no_more_writes(full: Path,
 
 def test_a_broken_constraint_is_an_unavailable_database(database: Database):
     database.upgrade()
-    with pytest.raises(DatabaseUnavailable, match="UNIQUE|NOT NULL"), database.write() as session:
+    with pytest.raises(DatabaseUnavailable, match=r"UNIQUE|NOT NULL"), database.write() as session:
         session.connection().exec_driver_sql("INSERT INTO assets (id) VALUES ('a')")

@@ -53,7 +53,9 @@ def test_a_check_leaves_the_connection_as_it_was(database: Database):
     def pragmas() -> list[int]:
         with database.read() as session:
             own = session.connection()
-            return [own.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in ("busy_timeout", "cache_size")]
+            return [
+                own.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in ("busy_timeout", "cache_size")
+            ]
 
     before = pragmas()
     database.check()
@@ -63,7 +65,7 @@ def test_a_check_leaves_the_connection_as_it_was(database: Database):
 @pytest.mark.parametrize("pragma", ["query_only=1", "max_page_count=1"], ids=["read-only", "full"])
 def test_a_database_that_takes_no_write_does_not_pass(database: Database, pragma: str):
     tell_every_connection(database, pragma)
-    with pytest.raises(DatabaseUnavailable, match="readonly|full"):
+    with pytest.raises(DatabaseUnavailable, match=r"readonly|full"):
         database.check()
     with database.read() as session:  # which is all that the check had looked at before
         assert session.connection().exec_driver_sql("SELECT 1").scalar() == 1
