@@ -68,17 +68,21 @@ class Backend:
             LiveReader(redis.progress, redis.workers, lobby=redis.lobby),
         )
 
-    def find_no_room(self) -> StorageFull | None:
-        """Return why nothing more is taken in, if the disk of the storage or of the database is too full.
-
-        What cannot be measured is not too full: whoever writes there hears what is wrong.
-        """
+    def rooms(self) -> dict[str, Room]:
+        """Return the room on the disks of `storage` and `database`, of those that can be measured."""
         rooms: dict[str, Room | None] = {}
         with suppress(StorageUnavailable):
             rooms["storage"] = self.storage.room()
         with suppress(DatabaseUnavailable):
             rooms["database"] = self.database.room()
-        return decide_room({name: room for name, room in rooms.items() if room}, self.settings)
+        return {name: room for name, room in rooms.items() if room is not None}
+
+    def find_no_room(self) -> StorageFull | None:
+        """Return why nothing more is taken in, if the disk of the storage or of the database is too full.
+
+        What cannot be measured is not too full: whoever writes there hears what is wrong.
+        """
+        return decide_room(self.rooms(), self.settings)
 
     def require_room(self) -> None:
         """Refuse to take anything in while the disks are too full.

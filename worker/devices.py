@@ -11,9 +11,11 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from time import monotonic
 
-from shared.errors import InvalidSettings
+from shared.errors import InvalidSettings, ServiceError
+from shared.storage.store import Room
 
 _DRIVER_TOOL = "nvidia-smi"
 _GPU_LINE = re.compile(r"^GPU (\d+): (.+?)(?: \(UUID: .*\))?$")
@@ -133,6 +135,37 @@ class MemoryMeter:
             self._last = parse_gpu_memory(answer) if self._query.returncode == 0 else Memory()
             self._query = None
         return self._last
+
+
+class RoomMeter:
+    """Measures the room of the storage every 5 s, and never waits: a file system that is gone can hang.
+
+    What is measured is None while nothing is known, as on a mount that does not answer.
+    """
+
+    def __init__(self, measure: Callable[[], Room], *, clock: Callable[[], float] = monotonic) -> None:
+        self._measure = measure
+        self._clock = clock
+        self._last: Room | None = None
+        self._asked_at = float("-inf")
+        self._thread: Thread | None = None
+
+    def read(self) -> Room | None:
+        """Return what was measured last; the first answer comes a moment after the first call."""
+        if self._thread is not None and self._thread.is_alive():
+            if self._clock() - self._asked_at >= 2 * _MEASURE_SECONDS:
+                self._last = None
+        elif self._clock() - self._asked_at >= _MEASURE_SECONDS:
+            self._asked_at = self._clock()
+            self._thread = Thread(target=self._ask, name="room", daemon=True)
+            self._thread.start()
+        return self._last
+
+    def _ask(self) -> None:
+        try:
+            self._last = self._measure()
+        except ServiceError:
+            self._last = None
 
 
 def _ask_driver(number: int) -> subprocess.Popen[str] | None:

@@ -11,7 +11,7 @@ from shared.clock import utc_now
 from shared.errors import RedisUnavailable
 from shared.logs import get_logger
 from shared.redis.workers import WorkerBeat, WorkerRegistry, WorkerState
-from worker.devices import MemoryMeter
+from worker.devices import MemoryMeter, RoomMeter
 from worker.node_state import NodeState
 
 _log = get_logger(__name__)
@@ -35,12 +35,14 @@ class Heartbeat:
         meter: MemoryMeter,
         *,
         facts: WorkerBeat,
+        room: RoomMeter | None = None,
         health_file: str = "",
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._registry = registry
         self._node_state = node_state
         self._meter = meter
+        self._room = room
         self._facts = facts
         self._health_file = health_file
         self._clock = clock
@@ -77,6 +79,7 @@ class Heartbeat:
 
     def _beat(self) -> WorkerBeat:
         note, memory = self._node_state.read(), self._meter.read()
+        room = self._room.read() if self._room is not None else None
         return self._facts.model_copy(
             update={
                 "state": WorkerState.DRAINING if self._node_state.is_draining else note.state,
@@ -84,6 +87,8 @@ class Heartbeat:
                 "notice": note.notice,
                 "memory_total_bytes": memory.total_bytes,
                 "memory_used_bytes": memory.used_bytes,
+                "storage_total_bytes": room.total_bytes if room else None,
+                "storage_free_bytes": room.free_bytes if room else None,
                 "at": self._clock(),
             }
         )

@@ -28,7 +28,7 @@ from shared.release import this_release
 from shared.settings import Settings
 from shared.storage import open_store
 from worker.context import WorkerContext
-from worker.devices import Device, MemoryMeter
+from worker.devices import Device, MemoryMeter, RoomMeter
 from worker.heartbeat import Heartbeat
 from worker.node_state import NodeState
 from worker.runner import Engine, Outcome, Runner
@@ -178,6 +178,7 @@ class Node:
             self._node_state,
             MemoryMeter(self.device),
             facts=first_beat(self.name, self.device, self._weights),
+            room=RoomMeter(open_store(self.settings.resolved_storage_url).room),
             health_file=self.settings.health_file,
         )
 

@@ -57,6 +57,9 @@ class WorkerBeat(BaseModel):
     device: str
     memory_total_bytes: int | None = None
     memory_used_bytes: int | None = None
+    #: The room of the storage's file system as the node sees it; None where it is not measured.
+    storage_total_bytes: int | None = None
+    storage_free_bytes: int | None = None
     weights: str
     notice: str | None = None
     state: WorkerState = WorkerState.IDLE
