@@ -39,6 +39,11 @@ class Settings(BaseModel):
         "http://127.0.0.1:8000",
         description="Where people find the service: the command line, and browsers behind a proxy",
     )
+    allowed_hosts: str = Field(
+        "",
+        description="Names that web answers to, commas between, beside this machine's own and that of "
+        "ATELIER_URL; *.lan is every name below one",
+    )
     host: str = Field("127.0.0.1", description="Address the web process listens on")
     port: int = Field(8000, ge=1, le=65535, description="Port the web process listens on")
     web_threads: int = Field(
