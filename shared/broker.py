@@ -13,7 +13,7 @@ from kombu.exceptions import OperationalError
 from shared.errors import RedisUnavailable
 from shared.protocol import JobMessage
 from shared.redis import Coordination
-from shared.redis.connection import redis_errors
+from shared.redis.connection import plain_url, redis_errors, tls_options
 from shared.redis.names import Names
 from shared.settings import Settings
 
@@ -29,7 +29,9 @@ def broker_config(settings: Settings, names: Names) -> dict[str, Any]:
     """Return the Celery settings that both ends have to agree on."""
     queue = names.queue(DEFAULT_ROUTE)
     return {
-        "broker_url": settings.redis_url,
+        "broker_url": plain_url(settings),
+        # Without a word of it kombu would speak TLS to whoever answers.
+        "broker_use_ssl": tls_options(settings) or None,
         "result_backend": None,
         "task_ignore_result": True,
         "task_serializer": "json",

@@ -27,6 +27,9 @@ class Settings(BaseModel):
     redis_url: str = Field(
         "redis://127.0.0.1:6379/0", description="Redis: broker, leases, live progress, events"
     )
+    redis_ca_file: str = Field(
+        "", description="File with the certificate that signed Redis' own, for rediss:// with a private CA"
+    )
     data_dir: Path = Field(Path("data"), description="Folder for all that has no place of its own below")
     database_url: str = Field("", description="SQLAlchemy URL; empty is atelier.db in the data folder")
     storage_url: str = Field(

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import redis
+from redis.connection import parse_url
 
-from shared.errors import RedisUnavailable
+from shared.errors import InvalidSettings, RedisUnavailable
 from shared.protocol import new_id
 from shared.redis.names import Names
 from shared.settings import Settings
 
+_VERIFICATIONS = ("required", "optional", "none")
 #: Redis refuses all commands that write, because its disk is full or its replicas are gone.
 _REFUSED_FOR_NOW = re.compile(r"(?:^|caused error: )(?:MISCONF|NOREPLICAS)\b")
 
 
 def connect_redis(settings: Settings, *, reply_seconds: float = 10) -> redis.Redis:
-    """Return a client that decodes replies to text; it connects when first used."""
+    """Return a client that decodes replies to text; it connects when first used.
+
+    Raises:
+        InvalidSettings: as `tls_options`.
+    """
     client: redis.Redis = redis.Redis.from_url(
-        settings.redis_url,
+        plain_url(settings),
+        **tls_options(settings),
         decode_responses=True,
         socket_connect_timeout=2,
         socket_timeout=reply_seconds,
@@ -28,6 +38,63 @@ def connect_redis(settings: Settings, *, reply_seconds: float = 10) -> redis.Red
         health_check_interval=25,
     )
     return client
+
+
+def tls_options(settings: Settings) -> dict[str, Any]:
+    """Return how a server is verified, in redis-py's words, which kombu passes on; nothing without TLS.
+
+    Its certificate must be valid for its name, and signed by an authority that the system or
+    ``ATELIER_REDIS_CA_FILE`` names. What the URL says of it (``ssl_…``) wins.
+
+    Raises:
+        InvalidSettings: when the file is none of certificates, or the URL is not one.
+    """
+    given = _tls_of_url(settings.redis_url)
+    file = settings.redis_ca_file
+    if given is None:
+        if file:
+            raise InvalidSettings(
+                "ATELIER_REDIS_CA_FILE is set, but ATELIER_REDIS_URL is not an address with TLS, which begins "
+                "with rediss://"
+            )
+        return {}
+    options: dict[str, Any] = {"ssl_cert_reqs": "required", "ssl_check_hostname": True}
+    if file:
+        try:
+            ssl.create_default_context(cafile=file)
+        except (OSError, ValueError) as error:
+            raise InvalidSettings(
+                f"ATELIER_REDIS_CA_FILE is {file!r}, which is no file of certificates (PEM): "
+                f"{getattr(error, 'strerror', None) or error}"
+            ) from error
+        options["ssl_ca_certs"] = file
+    return options | given
+
+
+def plain_url(settings: Settings) -> str:
+    """Return the URL of Redis without what it says of TLS, since kombu reads that otherwise than redis-py."""
+    parts = urlsplit(settings.redis_url)
+    kept = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if not pair[0].startswith("ssl_")]
+    return urlunsplit(parts._replace(query=urlencode(kept)))
+
+
+def _tls_of_url(url: str) -> dict[str, Any] | None:
+    """Return what a URL says of TLS; None for one without TLS."""
+    try:
+        told = parse_url(url)
+    except ValueError as error:
+        raise InvalidSettings(f"ATELIER_REDIS_URL is no address of Redis: {error}") from None
+    if not url.startswith("rediss://"):
+        return None
+    options = {name: value for name, value in told.items() if name.startswith("ssl_")}
+    if "ssl_cert_reqs" in options:
+        word = str(options["ssl_cert_reqs"]).lower().removeprefix("cert_")
+        if word not in _VERIFICATIONS:
+            raise InvalidSettings(
+                f"ATELIER_REDIS_URL: ssl_cert_reqs is '{word}'; allowed are {', '.join(_VERIFICATIONS)}"
+            )
+        options["ssl_cert_reqs"] = word
+    return options
 
 
 @contextmanager
