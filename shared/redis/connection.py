@@ -54,8 +54,8 @@ def tls_options(settings: Settings) -> dict[str, Any]:
     if given is None:
         if file:
             raise InvalidSettings(
-                "ATELIER_REDIS_CA_FILE is set, but ATELIER_REDIS_URL is not an address with TLS, which begins "
-                "with rediss://"
+                "ATELIER_REDIS_CA_FILE is set, but ATELIER_REDIS_URL is no address with TLS: that begins with "
+                "rediss://"
             )
         return {}
     options: dict[str, Any] = {"ssl_cert_reqs": "required", "ssl_check_hostname": True}
@@ -81,7 +81,7 @@ def plain_url(settings: Settings) -> str:
 def _tls_of_url(url: str) -> dict[str, Any] | None:
     """Return what a URL says of TLS; None for one without TLS."""
     try:
-        told = parse_url(url)
+        told: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]
     except ValueError as error:
         raise InvalidSettings(f"ATELIER_REDIS_URL is no address of Redis: {error}") from None
     if not url.startswith("rediss://"):
