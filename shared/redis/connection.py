@@ -54,7 +54,7 @@ def tls_options(settings: Settings) -> dict[str, Any]:
     if given is None:
         if file:
             raise InvalidSettings(
-                "ATELIER_REDIS_CA_FILE is set, but ATELIER_REDIS_URL is no address with TLS: that begins with "
+                "ATELIER_REDIS_CA_FILE is set, but ATELIER_REDIS_URL is without TLS: with it, it begins with "
                 "rediss://"
             )
         return {}

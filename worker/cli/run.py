@@ -79,12 +79,7 @@ def _run(settings: Settings, name: str, gpus: str, fleet_pid: int | None) -> int
             },
             final_codes=frozenset({WRONG_SETTINGS, NO_WEIGHTS}),
         )
-    source = ImagenetSource(
-        url=settings.vgg19_weights_url,
-        hash=settings.vgg19_weights_hash,
-        cache_dir=settings.cache_dir,
-        auto_timeout_seconds=settings.weights_auto_seconds,
-    )
+    source = ImagenetSource.of(settings)
     choice = resolve_weights(settings.vgg19_weights, source)
     check_weights(choice)
     names = _wait_for_names(settings, first_beat(name, devices[0], choice.kind))
