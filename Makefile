@@ -111,7 +111,7 @@ lock: $(STAMP)  ## Lock the newest allowed versions anew into requirements/
 gpu-check: $(STAMP)  ## Prove that requirements/dev-gpu.txt installs, and loads on the CPU (8 GB; no part of test)
 	@rm -rf build/gpu-check
 	@$(BIN)/python -m venv build/gpu-check
-	@build/gpu-check/bin/python -m pip install --quiet --disable-pip-version-check --no-cache-dir \
+	@build/gpu-check/bin/python -m pip install --quiet --quiet --disable-pip-version-check --no-cache-dir \
 	    --require-hashes -r requirements/dev-gpu.txt
 	@build/gpu-check/bin/python -m pip check
 	@CUDA_VISIBLE_DEVICES=-1 TF_CPP_MIN_LOG_LEVEL=3 build/gpu-check/bin/python -c 'import tensorflow as tf; \

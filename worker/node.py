@@ -151,8 +151,10 @@ class Node:
 
     def _load(self, **_: object) -> None:
         close_inherited_sockets()
-        # Both are read by TensorFlow when it is loaded, so before the engine is.
+        # All are read by TensorFlow when it is loaded, so before the engine is.
         os.environ["CUDA_VISIBLE_DEVICES"] = self.device.visible or "-1"
+        # The driver's tool numbers GPUs by their place on the bus; CUDA by itself begins with the fastest.
+        os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         self._node_state.begin()
         self.runner()

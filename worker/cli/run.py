@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shared.errors import InvalidSettings, WeightsError
-from shared.logs import configure_logs
+from shared.logs import configure_logs, get_logger
 from shared.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from shared.redis.workers import WorkerBeat
 
 WRONG_SETTINGS, NO_WEIGHTS = 2, 3
+_log = get_logger(__name__)
 
 
 @click.command(short_help="Take jobs from the queue and carry them out.")
@@ -54,14 +55,17 @@ def run(name: str | None, gpus: str, fleet_pid: int | None) -> None:
 
 
 def _run(settings: Settings, name: str, gpus: str, fleet_pid: int | None) -> int:
-    from worker.devices import choose_devices, find_gpus  # here: --help needs none of this
+    from worker.devices import choose_devices, decide_gpus, has_cuda, list_gpus  # here: --help needs none
     from worker.engine.runtime import native_messages_held
     from worker.engine.weights.source import ImagenetSource, check_weights, resolve_weights
     from worker.fleet import run_fleet
     from worker.node import Node, first_beat
     from worker.runner import Engine
 
-    devices = choose_devices(gpus, find_gpus())
+    usable = decide_gpus(list_gpus(), visible=os.environ.get("CUDA_VISIBLE_DEVICES"), has_cuda=has_cuda())
+    if usable.why_not and gpus != "none":
+        _log.warning("gpu_not_used", detail=usable.why_not)
+    devices = choose_devices(gpus, usable.gpus, why_not=usable.why_not)
     if len(devices) > 1:
         return run_fleet(
             {
