@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from shared.errors import WeightsUnavailable
-from shared.settings import Settings
 from worker.engine.weights.fetch import fetch_file, fetch_file_within, file_matches
+
+if TYPE_CHECKING:
+    from shared.settings import Settings
 
 _UNTRAINED_NOTICE = (
     "The network behind this picture was never trained: it is a stylisation of another, weaker kind than one "
