@@ -7,6 +7,9 @@ and a message tells it only where it says something else: so releases work besid
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -81,6 +84,18 @@ class JobMessage(BaseModel):
         """The broker's id for it: the same attempt always has the same."""
         return message_id(self.job_id, self.attempt)
 
+    @property
+    def task_sha256(self) -> str:
+        """The SHA-256 of what is to be done, as control and workers both know it: inputs, options, origin."""
+        names = set(self.options.told_names - {"checkpoint_every"})
+        parts = {
+            "content": self.content.sha256,
+            "style": self.style.sha256,
+            "options": self.options.model_dump(mode="json", include=names),
+            "origin": self.origin.sha256 if self.origin else None,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object of the message: what has its default is left out, for older readers."""
         values = self.model_dump(mode="json", exclude_defaults=True)
@@ -91,6 +106,12 @@ class JobMessage(BaseModel):
 def message_id(job_id: str, attempt: int) -> str:
     """Return the broker's id for the message of an attempt."""
     return f"{job_id}:{attempt}"
+
+
+def asked_protocol(values: Mapping[str, Any]) -> int:
+    """Return the protocol that a job message asks for, whatever else it holds: 1 where it does not say."""
+    asked = values.get("least_protocol", 1)
+    return asked if isinstance(asked, int) else 1
 
 
 def read_message(values: dict[str, Any]) -> JobMessage:
@@ -126,7 +147,9 @@ class EventType(StrEnum):
     CANCELED = "canceled"
     #: Checkpointed, and the device given free. data: step
     PAUSED = "paused"
-    #: The worker is shutting down and gave the attempt back. data: step
+    #: The worker gave the attempt back. data: step; and where it is not because it was shut down, either
+    #: fault (code, title, detail, retryable, suggestion, worker: it failed in a way that may be this node's
+    #: alone) or reason (text: the node cannot go on, and that is not the job's doing).
     RELEASED = "released"
 
 
@@ -171,7 +194,12 @@ class Output(BaseModel):
 
 
 class ResultMarker(BaseModel):
-    """All that is to be known of a successful attempt, so that a lost report can be repaired from it."""
+    """All that is to be known of a successful attempt, so that a lost report can be repaired from it.
+
+    A file's place says only which attempt wrote it, and a restored database counts attempts anew.
+    `fingerprint` (see `worker.checkpoint`), `task_sha256` and `steps` say what it is the result of; markers
+    of the first release lack them.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -186,6 +214,25 @@ class ResultMarker(BaseModel):
     engine_version: str
     run_seconds: float
     gpu_peak_bytes: int | None = None
+    fingerprint: str | None = None
+    task_sha256: str | None = None
+    steps: int | None = None
+
+    def mismatch(self, message: JobMessage, *, fingerprint: str | None = None) -> str | None:
+        """Return in words why this is no result of what a message asks for; None when it is one.
+
+        Control knows no fingerprint. What the marker does not tell is not compared.
+        """
+        if (self.job_id, self.attempt) != (message.job_id, message.attempt):
+            return f"it is of attempt {self.attempt} of job {self.job_id}"
+        steps = self.step if self.steps is None else self.steps
+        if (self.step, steps) != (message.options.steps, message.options.steps):
+            return f"it is of step {self.step} of {steps}; the job has {message.options.steps} steps"
+        if self.task_sha256 is not None and self.task_sha256 != message.task_sha256:
+            return "it is of other inputs, options, or another origin"
+        if None not in (fingerprint, self.fingerprint) and self.fingerprint != fingerprint:
+            return "it is of other weights or another engine version"
+        return None
 
 
 def read_marker(data: bytes) -> ResultMarker:

@@ -14,7 +14,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from shared.errors import ArtifactMissing, CheckpointInvalid
+from shared.errors import ArtifactExists, ArtifactMissing, CheckpointInvalid
 from shared.logs import get_logger
 from shared.protocol import JobMessage, Origin
 from shared.storage.layout import job_folder
@@ -23,15 +23,17 @@ from worker.engine.state import EngineState
 
 _log = get_logger(__name__)
 _FORMAT = "1"
+_LENGTH_BYTES = 8
 _NAME = re.compile(r"/attempt-(\d+)/checkpoint-(\d+)\.safetensors$")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was found: its key, and the engine's state in it."""
+    """A checkpoint that was found: its key, the engine's state in it, and the SHA-256 of its file."""
 
     key: str
     state: EngineState
+    sha256: str = ""
 
 
 def fingerprint(message: JobMessage, *, weights_sha256: str, engine_version: str) -> str:
@@ -51,7 +53,11 @@ def fingerprint(message: JobMessage, *, weights_sha256: str, engine_version: str
 
 
 def pack_checkpoint(state: EngineState, *, fingerprint: str) -> bytes:
-    """Return a checkpoint file's bytes."""
+    """Return a checkpoint file's bytes; equal states have equal bytes.
+
+    A row keeps the hash of the file, and an attempt that is begun again writes the file again. safetensors
+    itself writes its metadata in an order that changes from call to call, so the header is made here.
+    """
     arrays = {name: np.ascontiguousarray(array) for name, array in state.arrays.items()}
     metadata = {
         "format": _FORMAT,
@@ -59,7 +65,13 @@ def pack_checkpoint(state: EngineState, *, fingerprint: str) -> bytes:
         "fingerprint": fingerprint,
         "digest": _digest(arrays, state.step),
     }
-    return bytes(save(arrays, metadata))
+    plain = memoryview(save(arrays))
+    header_bytes = int.from_bytes(plain[:_LENGTH_BYTES], "little")
+    tensors = json.loads(bytes(plain[_LENGTH_BYTES : _LENGTH_BYTES + header_bytes]))
+    header = json.dumps({"__metadata__": metadata, **tensors}, sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % _LENGTH_BYTES)  # the format aligns its tensors
+    length = len(header).to_bytes(_LENGTH_BYTES, "little")
+    return b"".join((length, header, plain[_LENGTH_BYTES + header_bytes :]))
 
 
 def unpack_checkpoint(data: bytes, *, fingerprint: str | None) -> EngineState:
@@ -99,17 +111,52 @@ def find_checkpoint(store: ArtifactStore, message: JobMessage, *, fingerprint: s
     ]
     for _step, _attempt, key in sorted(found, reverse=True):
         try:
-            return Checkpoint(key, unpack_checkpoint(store.read(key), fingerprint=fingerprint))
+            data = store.read(key)
+            return Checkpoint(key, unpack_checkpoint(data, fingerprint=fingerprint), _sha256(data))
         except (CheckpointInvalid, ArtifactMissing) as error:
             _log.warning("checkpoint_passed_over", key=key, reason=error.detail)
     return _read_origin(store, message.origin) if message.origin else None
 
 
+def keep_checkpoint(store: ArtifactStore, key: str, state: EngineState, *, fingerprint: str) -> str:
+    """Store a state under a key, and return the SHA-256 of the file that lies there then.
+
+    An attempt that is begun again may find its own file there: that stays, as what has been reported of it
+    may be kept in a row. A file that cannot be gone on from, or that belongs to something else (another
+    timeline, after a backup was put back), is set aside.
+    """
+    data = pack_checkpoint(state, fingerprint=fingerprint)
+    while True:
+        try:
+            store.create(key, data)
+        except ArtifactExists:
+            try:
+                there = store.read(key)
+            except ArtifactMissing:
+                continue
+        else:
+            return _sha256(data)
+        if there == data:
+            return _sha256(data)
+        try:
+            if unpack_checkpoint(there, fingerprint=fingerprint).step == state.step:
+                return _sha256(there)
+            reason = "it is of another step"
+        except CheckpointInvalid as error:
+            reason = error.detail
+        _log.warning("checkpoint_set_aside", key=key, reason=reason)
+        store.set_aside(key, sha256=_sha256(there))
+
+
 def _read_origin(store: ArtifactStore, origin: Origin) -> Checkpoint:
     data = store.read(origin.key)
-    if hashlib.sha256(data).hexdigest() != origin.sha256:
+    if _sha256(data) != origin.sha256:
         raise CheckpointInvalid(f"{origin.key} is not the checkpoint that the job was to begin with")
-    return Checkpoint(origin.key, unpack_checkpoint(data, fingerprint=None))
+    return Checkpoint(origin.key, unpack_checkpoint(data, fingerprint=None), origin.sha256)
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _digest(arrays: dict[str, np.ndarray], step: int) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from queue import SimpleQueue
+from threading import Event, Thread
 from time import monotonic, sleep
-from typing import Any, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from shared.errors import StorageUnavailable
 from shared.logs import get_logger
@@ -15,8 +17,13 @@ from shared.settings import Settings
 from shared.storage import open_store
 from shared.storage.store import ArtifactStore
 from worker.node_state import NodeState
+from worker.talk import REPLY_SECONDS
 
 _PAUSE_SECONDS = 0.5
+#: A write that goes on may take so long, even if the node is to end.
+_ANSWER_SECONDS = 10.0
+#: How long the store may take to say whose it is, before a job is claimed.
+_LOOK_SECONDS = 15.0
 
 _log = get_logger(__name__)
 _Result = TypeVar("_Result")
@@ -24,15 +31,26 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """The tools of one worker process; `worker_id` is the node's name and the token of its claims."""
+    """The tools of one worker process; `worker_id` is the node's name, `run` the id of this start of it.
+
+    `live` is a second connection to the same Redis, for what is said while the device computes: it gives up
+    soon.
+    """
 
     settings: Settings
     worker_id: str
     device: str
     store: ArtifactStore
     redis: Coordination
+    live: Coordination
     #: What the node's parent process reads; of a runner without one, nobody does.
     node_state: NodeState = field(default_factory=NodeState)
+    run: str = ""
+
+    @property
+    def token(self) -> str:
+        """The token of the node's claims: the same for each child of a run, another for any other node."""
+        return f"{self.worker_id}:{self.run}" if self.run else self.worker_id
 
     @classmethod
     def open(
@@ -43,6 +61,7 @@ class WorkerContext:
         worker_id: str,
         device: str,
         node_state: NodeState | None = None,
+        run: str = "",
     ) -> WorkerContext:
         """Return the tools for the installation with these names; nothing is connected before it is used."""
         return cls(
@@ -51,14 +70,30 @@ class WorkerContext:
             device=device,
             store=open_store(settings.resolved_storage_url),
             redis=Coordination.connect(settings, names),
+            live=Coordination.connect(settings, names, reply_seconds=REPLY_SECONDS, tries_again=False),
             node_state=node_state or NodeState(),
+            run=run,
         )
 
-    def retrying_store(self, *, go_on: Callable[[], bool]) -> ArtifactStore:
+    def close(self) -> None:
+        """Close the connections."""
+        self.redis.close()
+        self.live.close()
+
+    def retrying_store(
+        self, *, go_on: Callable[[], bool], patience_seconds: float | None = None
+    ) -> ArtifactStore:
         """Return the store as an attempt uses it; see `RetryingStore`."""
-        # Longer than `stall_seconds` without a step, and the lease is gone anyway.
-        store = RetryingStore(self.store, patience_seconds=self.settings.stall_seconds, go_on=go_on)
-        return cast(ArtifactStore, store)
+        if patience_seconds is None:
+            # Longer than `stall_seconds` without a step, and the lease is gone anyway.
+            patience_seconds = self.settings.stall_seconds
+        return cast(ArtifactStore, RetryingStore(self.store, patience_seconds=patience_seconds, go_on=go_on))
+
+    def impatient_store(self, *, go_on: Callable[[], bool]) -> ArtifactStore:
+        """Return the store as it is asked before a job is claimed: not for long."""
+        return self.retrying_store(
+            go_on=go_on, patience_seconds=min(_LOOK_SECONDS, self.settings.stall_seconds)
+        )
 
 
 class RetryingStore:
@@ -68,13 +103,15 @@ class RetryingStore:
     file: the next try then finds it there, with its bytes.
 
     A disk that is full for a minute would otherwise take one attempt after the other from every job in the
-    queue, until all of them have failed.
+    queue, until all of them have failed. A mount whose server is gone does not fail: it does not answer, and
+    whoever asks cannot be woken. So a thread asks, and is left behind when patience ends.
     """
 
     def __init__(self, store: ArtifactStore, *, patience_seconds: float, go_on: Callable[[], bool]) -> None:
         self._store = store
         self._patience_seconds = patience_seconds
         self._go_on = go_on
+        self._hand = _Hand()
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._store, name)
@@ -88,7 +125,7 @@ class RetryingStore:
         deadline, is_waiting = monotonic() + self._patience_seconds, False
         while True:
             try:
-                result = act()
+                result = self._ask(act, deadline)
             except StorageUnavailable as error:
                 if monotonic() > deadline or not self._go_on():
                     raise
@@ -100,3 +137,59 @@ class RetryingStore:
                 if is_waiting:
                     _log.info("storage_is_back")
                 return result
+
+    def _ask(self, act: Callable[[], _Result], deadline: float) -> _Result:
+        call = self._hand.do(act)
+        began = monotonic()
+        while not call.done.wait(_PAUSE_SECONDS):
+            go_on, waited = self._go_on(), monotonic() - began
+            if monotonic() > deadline or not (go_on or waited < _ANSWER_SECONDS):
+                self._hand = _Hand()  # the one before waits for an answer that may never come
+                raise StorageUnavailable(f"the storage has not answered for {waited:.0f} s")
+        return call.result()
+
+
+class _Call(Generic[_Result]):
+    """One thing that is done in another thread, and what came of it."""
+
+    def __init__(self, act: Callable[[], _Result]) -> None:
+        self._act = act
+        self._results: list[_Result] = []
+        self._error: BaseException | None = None
+        self.done = Event()
+
+    def run(self) -> None:
+        try:
+            self._results.append(self._act())
+        except BaseException as error:  # noqa: BLE001 - raised again where it was asked for
+            self._error = error
+        self.done.set()
+
+    def result(self) -> _Result:
+        if self._error is not None:
+            raise self._error
+        return self._results[0]
+
+
+class _Hand:
+    """A thread that does one thing after the other, begun with the first; it ends with whoever holds this."""
+
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[_Call[Any] | None] = SimpleQueue()
+        self._is_begun = False
+
+    def do(self, act: Callable[[], _Result]) -> _Call[_Result]:
+        if not self._is_begun:
+            self._is_begun = True
+            Thread(target=_work, args=(self._calls,), name="storage", daemon=True).start()
+        call = _Call(act)
+        self._calls.put(call)
+        return call
+
+    def __del__(self) -> None:
+        self._calls.put(None)
+
+
+def _work(calls: SimpleQueue[_Call[Any] | None]) -> None:
+    while (call := calls.get()) is not None:
+        call.run()

@@ -2,77 +2,39 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
-from enum import StrEnum
-from time import monotonic
-from typing import Any, Protocol
+from collections.abc import Callable
 
 import structlog
 
-from shared.clock import to_rfc3339, utc_now
+from shared.clock import utc_now
 from shared.errors import (
-    ArtifactCorrupt,
-    ArtifactExists,
-    ArtifactMissing,
     AtelierError,
     EngineFailed,
+    IdentityMissing,
+    IdentityWrong,
     LeaseLost,
-    RedisUnavailable,
-    RunTimeout,
     ServiceError,
+    StorageUnavailable,
     WorkerCrashLoop,
 )
 from shared.logs import get_logger
-from shared.options import StyleOptions
-from shared.protocol import EventType, InputPicture, JobMessage, Output, ResultMarker, read_marker
-from shared.provenance import Provenance
+from shared.protocol import EventType, JobMessage
 from shared.redis.claims import Verdict
-from shared.redis.live import Flag, LiveProgress
-from shared.storage import layout
-from shared.storage.store import ArtifactStore
-from worker.checkpoint import find_checkpoint, fingerprint, pack_checkpoint
+from worker.attempt import Attempt, Engine, Outcome
 from worker.context import WorkerContext
-from worker.engine.images import encode_jpeg, encode_png
-from worker.engine.state import EngineState, Step
-from worker.engine.weights.weights import Weights
+from worker.health import Blame, Health, decide_blame
 from worker.lease import LeaseKeeper
 from worker.reporter import Reporter
+from worker.talk import Breaker, Talk
 
-#: Redis is asked and told at most this often; a fast device makes a hundred steps a second.
-_TALK_SECONDS = 0.1
-_PREVIEW_SIDE_PX = 768
-_PREVIEW_QUALITY = 85
+__all__ = ["Attempt", "Engine", "Outcome", "Runner"]
+
+#: A message that comes to a node that is unhealthy waits so long for that to end, then goes back.
+_UNHEALTHY_SECONDS = 5.0
+#: They say that this node cannot use its storage; another one, or this one later, may.
+_STORAGE_ERRORS = (StorageUnavailable, IdentityMissing, IdentityWrong)
 
 _log = get_logger(__name__)
-
-
-class Outcome(StrEnum):
-    """What became of a message."""
-
-    #: The attempt ended, and that is reported.
-    ENDED = "ended"
-    #: The message was stale or a duplicate; nothing was done.
-    DROPPED = "dropped"
-    #: This node is shutting down; another one should go on.
-    RELEASED = "released"
-    #: Something failed that may not fail elsewhere or later; the rescuer decides.
-    ABANDONED = "abandoned"
-
-
-class Engine(Protocol):
-    """What carries out the optimisation; see `worker.engine.engine.StyleEngine`."""
-
-    version: str
-
-    @property
-    def weights(self) -> Weights:
-        """The weights it works with."""
-
-    def stylize(
-        self, content: bytes, style: bytes, options: StyleOptions, *, resume: EngineState | None = None
-    ) -> Iterator[Step]:
-        """Yield one record a step."""
 
 
 class Runner:
@@ -82,6 +44,7 @@ class Runner:
         self._context = context
         self._engine = engine
         self._draining = draining
+        self.health = Health(context.store, context.redis.names, context.node_state)
 
     def run(self, message: JobMessage) -> Outcome:
         """Carry out one message.
@@ -91,8 +54,11 @@ class Runner:
         """
         with structlog.contextvars.bound_contextvars(job_id=message.job_id, attempt=message.attempt):
             context = self._context
-            verdict = context.redis.claims.claim(message.job_id, message.attempt, token=context.worker_id)
-            reporter = Reporter(context.redis.stream, message)
+            if not self._may_claim():
+                return Outcome.RELEASED
+            verdict = context.redis.claims.claim(message.job_id, message.attempt, token=context.token)
+            breaker = Breaker()
+            reporter = Reporter(context.live.stream, message, breaker)
             if verdict is Verdict.POISON:
                 _fail(reporter, WorkerCrashLoop(f"attempt {message.attempt} was begun too often"))
                 return Outcome.ENDED
@@ -100,15 +66,26 @@ class Runner:
                 _log.info("message_dropped", verdict=verdict)
                 return Outcome.DROPPED
             with context.node_state.busy_with(message, now=utc_now()):
-                return self._run_claimed(message, reporter)
+                return self._run_claimed(message, reporter, Talk(context.live, message, breaker))
 
-    def _run_claimed(self, message: JobMessage, reporter: Reporter) -> Outcome:
+    def _may_claim(self) -> bool:
+        """Whether the node may take a job: it is healthy, and sees the storage of its installation."""
+        if not self.health.wait(0.0 if self._draining() else _UNHEALTHY_SECONDS):
+            return False
+        try:
+            self.health.check_storage(self._context.impatient_store(go_on=lambda: not self._draining()))
+        except _STORAGE_ERRORS as error:
+            self.health.lose_storage(error)
+            return False
+        return True
+
+    def _run_claimed(self, message: JobMessage, reporter: Reporter, talk: Talk) -> Outcome:
         """Hold the lease while the attempt runs, and turn whatever ends it into an outcome."""
         settings = self._context.settings
         lease = LeaseKeeper(
             self._context.redis.claims,
             message,
-            token=self._context.worker_id,
+            token=self._context.token,
             renew_seconds=settings.renew_seconds,
             stall_seconds=settings.stall_seconds,
             on_renewed=reporter.on_renewed,
@@ -123,6 +100,7 @@ class Runner:
             self._engine,
             message,
             reporter=reporter,
+            talk=talk,
             lease=lease,
             store=self._context.retrying_store(go_on=is_ours),
             draining=self._draining,
@@ -130,284 +108,49 @@ class Runner:
         with lease:
             try:
                 outcome = attempt.run()
+                self.health.succeed()
             except LeaseLost as error:
                 _log.warning("attempt_abandoned", reason=error.detail)
                 return Outcome.ABANDONED
+            except _STORAGE_ERRORS as error:
+                outcome = self._give_up_storage(attempt, error)
             except ServiceError as error:
                 _log.error("attempt_abandoned", code=error.code, reason=error.detail)
                 return Outcome.ABANDONED
             except AtelierError as error:
-                _fail(reporter, error)
-                outcome = Outcome.ENDED
+                outcome = self._end_with(attempt, reporter, error)
             except Exception as error:  # noqa: BLE001 - whatever it is, the job must not stay running
                 _log.exception("engine_failed")
-                _fail(reporter, EngineFailed(f"{type(error).__name__}: {error}"))
-                outcome = Outcome.ENDED
+                outcome = self._end_with(attempt, reporter, EngineFailed(f"{type(error).__name__}: {error}"))
             reporter.finish()
             if outcome is Outcome.ENDED:
                 lease.end()
             return outcome
 
+    def _give_up_storage(self, attempt: Attempt, error: ServiceError) -> Outcome:
+        """Hand the job back because this node cannot use its storage; it takes no more until it can."""
+        self.health.lose_storage(error)
+        attempt.release(reason=f"{error.code}: {error.detail}")
+        return Outcome.RELEASED
 
-class Attempt:
-    """One attempt whose lease is held. All that it writes lies below a folder of its own."""
-
-    def __init__(
-        self,
-        context: WorkerContext,
-        engine: Engine,
-        message: JobMessage,
-        *,
-        reporter: Reporter,
-        lease: LeaseKeeper,
-        store: ArtifactStore,
-        draining: Callable[[], bool],
-    ) -> None:
-        self._context = context
-        self._engine = engine
-        self._message = message
-        self._reporter = reporter
-        self._lease = lease
-        self._store = store
-        self._draining = draining
-        self._fingerprint = ""
-        self._began = monotonic()
-        self._talked = self._previewed = float("-inf")
-        self._preview_step = 0
-        self._first_step: int | None = None
-        self._first_step_at = 0.0
-        self._curve: list[list[float]] = []
-
-    def run(self) -> Outcome:
-        """Carry it out, from where an earlier attempt left it.
-
-        Raises:
-            LeaseLost: when another node has the job now.
-            ServiceError: when this node cannot go on, but another one, or a later attempt, may.
-            AtelierError: when the job has failed.
-        """
-        message = self._message
-        if self._repair():
+    def _end_with(self, attempt: Attempt, reporter: Reporter, error: AtelierError) -> Outcome:
+        """End an attempt that failed: the job fails, or is handed back when it may be the node that does."""
+        if decide_blame(error, is_reading=attempt.is_reading) is Blame.JOB:
+            _fail(reporter, error)
+            self.health.succeed()  # the engine has judged
             return Outcome.ENDED
-        self._fingerprint = fingerprint(
-            message, weights_sha256=self._engine.weights.sha256, engine_version=self._engine.version
-        )
-        found = find_checkpoint(self._store, message, fingerprint=self._fingerprint)
-        done = found.state.step if found else 0
-        flag = self._flag()
-        if flag:
-            # Asked while it was still queued: not even begun.
-            self._stop(flag, done)
-            return Outcome.ENDED
-        self._begin(resumed_from=done or None)
-        content, style = self._read(message.content, "content"), self._read(message.style, "style")
-        state = found.state if found else None
-        for step in self._engine.stylize(content, style, message.options, resume=state):
-            self._lease.stepped()
-            self._context.node_state.stepped(step.step)
-            self._show(step)
-            last = step.step == step.steps
-            # At the last step nobody's wish counts any more: the picture is done.
-            flag = None if last else self._flag()
-            drain = not last and self._draining()
-            if flag or drain or last or step.step % message.options.checkpoint_every == 0:
-                self._save_checkpoint(step)
-            if flag:
-                self._stop(flag, step.step)
-                return Outcome.ENDED
-            if drain:
-                self._release(step)
-                return Outcome.RELEASED
-            if last:
-                self._commit(step)
-            else:
-                self._check_time()
-        return Outcome.ENDED
-
-    def _repair(self) -> bool:
-        """Report success again, and compute nothing, when this attempt is committed already."""
-        key = layout.marker_key(self._message.job_id, self._message.attempt)
         try:
-            marker = read_marker(self._store.read(key))
-        except ArtifactMissing:
-            return False
-        except ArtifactCorrupt as error:
-            _log.error("marker_removed", key=key, reason=error.detail)
-            self._store.delete(key)
-            return False
-        self._report(EventType.SUCCEEDED, marker.model_dump(mode="json"))
-        return True
-
-    def _begin(self, *, resumed_from: int | None) -> None:
-        """Report the claim."""
-        weights = self._engine.weights
-        if weights.notice:
-            _log.warning("weights_notice", weights=weights.name, notice=weights.notice)
-        _log.info("attempt_begun", resumed_from_step=resumed_from, weights=weights.name)
-        self._reporter.report_claimed(
-            {
-                "worker_id": self._context.worker_id,
-                "device": self._context.device,
-                "weights": _facts(weights),
-                "engine_version": self._engine.version,
-                "resumed_from_step": resumed_from,
-            }
-        )
-
-    def _read(self, picture: InputPicture, name: str) -> bytes:
-        data = self._store.read(picture.key)
-        if hashlib.sha256(data).hexdigest() != picture.sha256:
-            raise ArtifactCorrupt(f"the stored {name} picture is not the one that was submitted")
-        return data
-
-    def _flag(self) -> Flag | None:
-        """Return what is asked of this attempt; nothing while Redis is away."""
-        try:
-            return self._context.redis.flags.read(self._message.job_id, self._message.attempt)
-        except RedisUnavailable:
-            return None
-
-    def _show(self, step: Step) -> None:
-        """Publish progress and preview, each not too often; Redis being away holds nothing up."""
-        now = monotonic()
-        self._curve.append([step.step, *_losses(step).values()])
-        if self._first_step is None:
-            self._first_step, self._first_step_at = step.step, now
-        last = step.step == step.steps
-        if now - self._previewed >= self._context.settings.preview_seconds or last:
-            self._previewed = now
-            preview = encode_jpeg(step.image(), quality=_PREVIEW_QUALITY, max_side_px=_PREVIEW_SIDE_PX)
-            key = layout.preview_key(self._message.job_id, self._message.attempt)
-            # The next one comes in a moment; sixty workers' syncs would hold up the database's.
-            self._store.write_volatile(key, preview)
-            self._preview_step = step.step
-        elif now - self._talked < _TALK_SECONDS:
-            return
-        self._talked = now
-        done, elapsed = step.step - self._first_step, now - self._first_step_at
-        # The first step of a process also compiles: its time says nothing of those to come.
-        rate = done / elapsed if done and elapsed > 0 else None
-        progress = LiveProgress(
-            attempt=self._message.attempt,
-            step=step.step,
-            steps=step.steps,
-            loss_total=step.losses.total,
-            loss_content=step.losses.content,
-            loss_style=step.losses.style,
-            steps_per_second=rate,
-            preview_step=self._preview_step,
-        )
-        try:
-            self._context.redis.progress.publish(self._message.job_id, progress)
-        except RedisUnavailable as error:
-            _log.warning("progress_not_published", reason=error.detail)
-
-    def _save_checkpoint(self, step: Step) -> None:
-        """Store the state and a picture of it, then report them."""
-        message = self._message
-        key = layout.checkpoint_key(message.job_id, message.attempt, step.step)
-        picture_key = layout.checkpoint_picture_key(message.job_id, message.attempt, step.step)
-        data = pack_checkpoint(step.state(), fingerprint=self._fingerprint)
-        self._store.write(picture_key, encode_png(step.image(), self._metadata(step)))
-        self._store.write(key, data)
-        self._report(
-            EventType.CHECKPOINTED,
-            {
-                "step": step.step,
-                "steps": step.steps,
-                "key": key,
-                "picture_key": picture_key,
-                "sha256": hashlib.sha256(data).hexdigest(),
-                "losses": _losses(step),
-                "curve": self._curve,
-            },
-            mark=str(step.step),
-        )
-        self._curve = []
-
-    def _stop(self, flag: Flag, step: int) -> None:
-        """Report that the job stopped after `step` because it was asked to: canceled, or paused."""
-        kind = EventType.CANCELED if flag is Flag.CANCEL else EventType.PAUSED
-        _log.info("attempt_stopped", as_asked=kind.value, step=step)
-        self._report(kind, {"step": step})
-
-    def _release(self, step: Step) -> None:
-        """Report that another node should go on."""
-        _log.info("attempt_released", step=step.step)
-        mark = f"{self._context.worker_id}:{to_rfc3339(utc_now())}"
-        self._report(EventType.RELEASED, {"step": step.step}, mark=mark)
-
-    def _check_time(self) -> None:
-        """Raise `RunTimeout` when the attempt has run for longer than the job allows."""
-        allowed, ran = self._message.run_timeout_seconds, monotonic() - self._began
-        if allowed is not None and ran > allowed:
-            raise RunTimeout(f"the attempt ran for {ran:.0f} s; allowed are {allowed:g} s")
-
-    def _commit(self, step: Step) -> None:
-        """Store the final picture, then the marker, in one atomic step; only then report success."""
-        message = self._message
-        image = step.image()
-        data = encode_png(image, self._metadata(step))
-        sha256 = hashlib.sha256(data).hexdigest()
-        key = layout.result_picture_key(message.job_id, message.attempt, sha256)
-        self._store.write(key, data)
-        output = Output(
-            name="result.png",
-            key=key,
-            content_type="image/png",
-            size_bytes=len(data),
-            sha256=sha256,
-            width=image.shape[1],
-            height=image.shape[0],
-        )
-        marker = ResultMarker(
-            job_id=message.job_id,
-            attempt=message.attempt,
-            completed_at=utc_now(),
-            step=step.step,
-            losses=_losses(step),
-            outputs=[output],
-            weights=_facts(self._engine.weights),
-            engine_version=self._engine.version,
-            run_seconds=round(monotonic() - self._began, 3),
-            gpu_peak_bytes=step.gpu_peak_bytes,
-        )
-        marker_key = layout.marker_key(message.job_id, message.attempt)
-        try:
-            self._store.create(marker_key, marker.model_dump_json().encode())
-        except ArtifactExists:
-            # A zombie of the same attempt was first; its result is the result.
-            marker = read_marker(self._store.read(marker_key))
-        _log.info("attempt_succeeded", run_seconds=marker.run_seconds)
-        self._report(EventType.SUCCEEDED, marker.model_dump(mode="json"))
-
-    def _metadata(self, step: Step) -> dict[str, str]:
-        weights = self._engine.weights
-        return Provenance(
-            engine_version=self._engine.version,
-            content_sha256=self._message.content.sha256,
-            style_sha256=self._message.style.sha256,
-            options=self._message.options,
-            step=step.step,
-            weights=weights.name,
-            weights_sha256=weights.sha256,
-            notice=weights.notice,
-        ).to_metadata()
-
-    def _report(self, kind: EventType, data: dict[str, Any], *, mark: str = "") -> None:
-        self._reporter.report(kind, data, now=utc_now(), mark=mark)
+            # A storage that went away in the middle looks like files that are missing.
+            self.health.check_storage(self._context.impatient_store(go_on=lambda: not self._draining()))
+        except _STORAGE_ERRORS as lost:
+            return self._give_up_storage(attempt, lost)
+        _log.error("attempt_faulted", code=error.code, detail=error.detail)
+        self.health.fail(error)
+        attempt.release(fault={**error.to_json(), "worker": self._context.worker_id})
+        return Outcome.FAULTED
 
 
 def _fail(reporter: Reporter, error: AtelierError) -> None:
     _log.error("job_failed", code=error.code, detail=error.detail)
     reporter.report(EventType.FAILED, {"error": error.to_json()}, now=utc_now())
     reporter.finish()
-
-
-def _facts(weights: Weights) -> dict[str, str | None]:
-    """Return what a claim and a marker say of the weights."""
-    return {"name": weights.name, "sha256": weights.sha256, "notice": weights.notice}
-
-
-def _losses(step: Step) -> dict[str, float]:
-    return {"total": step.losses.total, "content": step.losses.content, "style": step.losses.style}

@@ -13,6 +13,7 @@ from shared.redis.claims import Claims
 from shared.redis.connection import Epoch, connect_redis
 from shared.redis.live import Flags, ProgressStore
 from shared.redis.names import FIRST_NAMES, Names
+from shared.redis.set_aside import SetAside
 from shared.redis.stream import EventStream
 from shared.redis.workers import WorkerRegistry
 from shared.settings import Settings
@@ -32,14 +33,19 @@ class Coordination:
     #: Nodes of no installation: they see no identity, or are of the first release.
     lobby: WorkerRegistry
     epoch: Epoch
+    #: Entries of the broker that cannot be read.
+    set_aside: SetAside
 
     @classmethod
-    def connect(cls, settings: Settings, names: Names, *, reply_seconds: float = 10) -> Coordination:
+    def connect(
+        cls, settings: Settings, names: Names, *, reply_seconds: float = 10, tries_again: bool = True
+    ) -> Coordination:
         """Return the tools of the installation with these names; nothing is connected before it is used.
 
-        A command without a reply within `reply_seconds` raises `RedisUnavailable`.
+        A command without a reply within `reply_seconds` raises `RedisUnavailable`; by default only after the
+        client has tried it again.
         """
-        client = connect_redis(settings, reply_seconds=reply_seconds)
+        client = connect_redis(settings, reply_seconds=reply_seconds, tries_again=tries_again)
         return cls(
             client=client,
             names=names,
@@ -55,6 +61,7 @@ class Coordination:
             workers=WorkerRegistry(client, names, worker_seconds=settings.worker_seconds),
             lobby=WorkerRegistry(client, FIRST_NAMES, worker_seconds=settings.worker_seconds),
             epoch=Epoch(client, names),
+            set_aside=SetAside(client, names),
         )
 
     def close(self) -> None:

@@ -10,7 +10,10 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import redis
+from redis.backoff import NoBackoff
 from redis.connection import parse_url
+from redis.exceptions import NoScriptError
+from redis.retry import Retry
 
 from shared.errors import InvalidSettings, RedisUnavailable
 from shared.protocol import new_id
@@ -18,24 +21,40 @@ from shared.redis.names import Names
 from shared.settings import Settings
 
 _VERIFICATIONS = ("required", "optional", "none")
-#: Redis refuses all commands that write, because its disk is full or its replicas are gone.
-_REFUSED_FOR_NOW = re.compile(r"(?:^|caused error: )(?:MISCONF|NOREPLICAS)\b")
+#: Replies to a command that is wrong in itself, or that meets a key which somebody else has filled. Every
+#: other error means that Redis refuses a command that is right: for want of memory, disk, replicas or
+#: permission, while a script runs, while it loads its data, or for what later releases think of.
+_WRONG_COMMAND = re.compile(
+    r"""(?:^|caused[ ]error:[ ])(?:
+        WRONGTYPE | NOSCRIPT | NOGROUP | BUSYGROUP | BUSYKEY | CROSSSLOT | wrong[ ]number[ ]of[ ]arguments
+        | syntax[ ]error | value[ ]is[ ] | hash[ ]value[ ]is[ ] | invalid[ ]stream[ ]id
+        | error[ ]compiling[ ]script | user_script:
+    )""",
+    re.VERBOSE | re.IGNORECASE,
+)
 
 
-def connect_redis(settings: Settings, *, reply_seconds: float = 10) -> redis.Redis:
+def connect_redis(settings: Settings, *, reply_seconds: float = 10, tries_again: bool = True) -> redis.Redis:
     """Return a client that decodes replies to text; it connects when first used.
+
+    One that does not try again gives up after `reply_seconds`, or as long for a new connection; any other
+    takes several times as long, which redis-py spends on further tries.
 
     Raises:
         InvalidSettings: as `tls_options`.
     """
+    once: dict[str, Any] = {} if tries_again else {"retry": Retry(NoBackoff(), 0)}
     client: redis.Redis = redis.Redis.from_url(
         plain_url(settings),
         **tls_options(settings),
         decode_responses=True,
-        socket_connect_timeout=2,
+        # What somebody else wrote need not be UTF-8. Written again, it is the same bytes.
+        encoding_errors="surrogateescape",
+        socket_connect_timeout=min(2.0, reply_seconds),
         socket_timeout=reply_seconds,
         socket_keepalive=True,
         health_check_interval=25,
+        **once,
     )
     return client
 
@@ -99,17 +118,30 @@ def _tls_of_url(url: str) -> dict[str, Any] | None:
 
 @contextmanager
 def redis_errors() -> Iterator[None]:
-    """Turn errors of connection and server into `RedisUnavailable`; errors of wrong commands pass through."""
+    """Turn errors of connection and server into `RedisUnavailable`; errors of wrong commands pass through.
+
+    A well-formed command that Redis refuses is a wait: whoever sent it tries again later.
+    """
     try:
         yield
     except (redis.ConnectionError, redis.TimeoutError) as error:
         raise RedisUnavailable(f"Redis does not answer: {error}") from error
-    except (redis.ReadOnlyError, redis.OutOfMemoryError) as error:
-        raise RedisUnavailable(f"Redis refuses to write: {error}") from error
     except redis.ResponseError as error:
-        if not _REFUSED_FOR_NOW.search(str(error)):
+        if is_wrong_command(error):
             raise
-        raise RedisUnavailable(f"Redis refuses to write: {error}") from error
+        raise RedisUnavailable(f"Redis refuses for now: {error}") from error
+    except (redis.InvalidResponse, OSError) as error:
+        raise RedisUnavailable(f"Redis does not answer as it should: {error}") from error
+
+
+def is_wrong_command(error: redis.ResponseError) -> bool:
+    """Whether a reply says that the command is wrong in itself, or the key of another type."""
+    return isinstance(error, NoScriptError) or bool(_WRONG_COMMAND.search(str(error)))
+
+
+def is_wrong_type(error: redis.ResponseError) -> bool:
+    """Whether a reply says that a key holds something else than what we put there."""
+    return "WRONGTYPE" in str(error)
 
 
 class Epoch:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+_SET_ASIDE = re.compile(r".+\.set-aside-[0-9a-f-]+")
+
 
 def asset_key(sha256: str) -> str:
     """Return the key of an uploaded picture: equal bytes are stored once."""
@@ -33,9 +37,12 @@ def checkpoint_picture_key(job_id: str, attempt: int, step: int) -> str:
     return f"{attempt_folder(job_id, attempt)}/checkpoint-{step:05d}.png"
 
 
-def checkpoint_thumbnail_key(picture_key: str) -> str:
-    """Return the key of the thumbnail of a checkpoint's picture: beside it, made when it is first shown."""
-    return f"{picture_key}.thumbnail.jpg"
+def checkpoint_thumbnail_key(picture_key: str, sha256: str) -> str:
+    """Return the key of the thumbnail of a checkpoint's picture: beside it, made when it is first shown.
+
+    `sha256` is that of the checkpoint: where a backup was put back, another one may have lain in its place.
+    """
+    return f"{picture_key}.{sha256[:16]}.thumbnail.jpg"
 
 
 def origin_key(job_id: str) -> str:
@@ -61,3 +68,13 @@ def result_thumbnail_key(job_id: str, sha256: str) -> str:
 def marker_key(job_id: str, attempt: int) -> str:
     """Return the key of the commit marker, the last file that a successful attempt writes."""
     return f"{attempt_folder(job_id, attempt)}/result.json"
+
+
+def set_aside_key(key: str, name: str) -> str:
+    """Return where a file is put that is not what its place says; `name` tells several of them apart."""
+    return f"{key}.set-aside-{name}"
+
+
+def is_set_aside(key: str) -> bool:
+    """Whether a file was set aside: nobody needs it any more, but somebody may want to look at it."""
+    return _SET_ASIDE.fullmatch(key) is not None

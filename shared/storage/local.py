@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 import os
 import shutil
@@ -15,6 +16,7 @@ from typing import BinaryIO
 
 from shared.errors import ArtifactExists, ArtifactMissing, StorageUnavailable
 from shared.protocol import new_id
+from shared.storage.layout import set_aside_key
 from shared.storage.store import Room, StoredFile, measure_room
 
 _PARTIAL = ".partial-"
@@ -145,6 +147,26 @@ class LocalStore:
                     os.link(aside, path)
             aside.unlink()
             return not stays
+
+    def set_aside(self, key: str, *, sha256: str) -> bool:
+        """See `ArtifactStore.set_aside`. The file is judged once it is aside: nobody can replace it there."""
+        path = self._path(key)
+        aside = self._path(set_aside_key(key, new_id()))
+        with _storage_errors(key):
+            try:
+                path.rename(aside)
+            except FileNotFoundError:
+                return False
+            with aside.open("rb") as file:
+                is_it = hashlib.file_digest(file, "sha256").hexdigest() == sha256
+            if is_it:
+                os.utime(aside)  # its age counts from now on
+            else:
+                with suppress(FileExistsError):
+                    os.link(aside, path)
+                aside.unlink()
+            _sync_folder(path.parent)
+            return is_it
 
     def room(self) -> Room:
         """See `ArtifactStore.room`."""

@@ -104,6 +104,13 @@ class ArtifactStore(Protocol):
         Against `touch` it is atomic: either the file stays, or `touch` finds it gone.
         """
 
+    def set_aside(self, key: str, *, sha256: str) -> bool:
+        """Rename a file that is not what its place says, if it has this SHA-256; return whether it had.
+
+        A file that was written there in the meantime stays. The pruner removes what was set aside, when it is
+        old.
+        """
+
     def room(self) -> Room:
         """Return the room of the file system that the files lie on."""
 

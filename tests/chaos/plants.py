@@ -48,7 +48,7 @@ class _HeldStore:
 
 def ack_before_commit() -> None:
     """Report success first, and store the result half a second later."""
-    from worker.runner import Attempt
+    from worker.attempt import Attempt
 
     commit = Attempt._commit
 
@@ -84,11 +84,11 @@ def forget_marker() -> None:
 
 def forget_moments() -> None:
     """Go on from a checkpoint without the optimiser's moments: the sleeping engine's, or Adam's."""
-    from worker import runner
+    from worker import attempt
     from worker.checkpoint import Checkpoint
     from worker.engine.state import EngineState
 
-    find = runner.find_checkpoint
+    find = attempt.find_checkpoint
 
     def forgetful(*words: Any, **names: Any) -> Checkpoint | None:
         found = find(*words, **names)
@@ -98,14 +98,14 @@ def forget_moments() -> None:
             name: array * (1 if name in ("value", "image") else 0)
             for name, array in found.state.arrays.items()
         }
-        return Checkpoint(found.key, EngineState(found.state.step, arrays))
+        return Checkpoint(found.key, EngineState(found.state.step, arrays), found.sha256)
 
-    runner.find_checkpoint = forgetful  # type: ignore[assignment]
+    attempt.find_checkpoint = forgetful  # type: ignore[assignment]
 
 
 def ignore_flags() -> None:
     """Never look whether somebody wants the job to stop."""
-    from worker.runner import Attempt
+    from worker.attempt import Attempt
 
     Attempt._flag = lambda self: None  # type: ignore[method-assign]
 

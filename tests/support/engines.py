@@ -53,6 +53,8 @@ class SteadyEngine:
         seed = int.from_bytes(hashlib.sha256(content + style).digest()[:4], "little")
         value = resume.arrays["value"] if resume else np.random.default_rng(seed).random(64, dtype=np.float32)
         self.resumed_from = resume.step if resume else None
+        if resume and resume.step >= options.steps:
+            yield self._record(options.steps, options.steps, value)
         for number in range((resume.step if resume else 0) + 1, options.steps + 1):
             self.before_step(number)
             value = np.float32(self.factor(options)) * value * (1 - value)

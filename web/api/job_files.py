@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import PurePosixPath
+from typing import BinaryIO
 
 from flask import Blueprint, Response, request
 
-from shared.errors import ArtifactMissing, NotFound, NotReady, PictureInvalid, StorageUnavailable
+from shared.errors import (
+    ArtifactCorrupt,
+    ArtifactMissing,
+    NotFound,
+    NotReady,
+    PictureInvalid,
+    StorageUnavailable,
+)
 from web.api import API_PATH
 from web.api.http import FOREVER_SECONDS, json_answer, send_bytes, send_stored
 from web.api.job_view import job_url, live_part
@@ -27,9 +35,11 @@ _ANSWERS = {
     206: PARTIAL,
     304: NOT_MODIFIED,
 }
+#: What is allowed of a job that succeeded if, and only if, its result is not what it was.
+_REMEDY = "retry the job, which goes on from its last checkpoint"
 #: Of a SHA-256: enough that another checkpoint of the step has others.
 _VERSION_CHARS = 8
-_REFUSALS = (NotFound, ArtifactMissing, PictureInvalid, StorageUnavailable)
+_REFUSALS = (NotFound, ArtifactMissing, ArtifactCorrupt, PictureInvalid, StorageUnavailable)
 thumbnails = Blueprint("thumbnails", __name__, url_prefix=API_PATH)
 
 
@@ -55,18 +65,22 @@ def read_preview(job_id: str) -> Response:
     "Download the result",
     "pictures",
     answers={200: Answer("The final picture", media_types=("image/png",)), 206: PARTIAL, 304: NOT_MODIFIED},
-    refusals=(NotFound, NotReady, ArtifactMissing, StorageUnavailable),
+    refusals=(NotFound, NotReady, ArtifactMissing, ArtifactCorrupt, StorageUnavailable),
     parameters=(IF_NONE_MATCH, RANGE),
 )
 def read_output(job_id: str) -> Response:
-    """Give the final picture; its ETag is its SHA-256."""
+    """Give the final picture; its ETag is its SHA-256. One that is damaged is refused."""
     job = _find(job_id)
     if not job.outputs:
         raise NotReady(f"the job is {job.status} at step {job.step}; it has no result" + _hope(job))
     output = job.outputs[0]
     suffix = PurePosixPath(output["name"]).suffix or ".png"
+    try:
+        file = _open(output["key"], sha256=output["sha256"], size_bytes=output["size_bytes"])
+    except ArtifactCorrupt as error:
+        raise ArtifactCorrupt(f"the result is damaged: {error.detail}; {_REMEDY}") from None
     return send_stored(
-        get_backend().storage.open(output["key"]),
+        file,
         content_type=output["content_type"],
         etag=output["sha256"],
         download_name=(job.name or job.id) + suffix,
@@ -105,7 +119,7 @@ def index_checkpoints(job_id: str) -> Response:
     "See a checkpoint",
     "pictures",
     answers={200: Answer("Its picture", media_types=("image/png",)), 206: PARTIAL, 304: NOT_MODIFIED},
-    refusals=(NotFound, ArtifactMissing, StorageUnavailable),
+    refusals=(NotFound, ArtifactMissing, ArtifactCorrupt, StorageUnavailable),
     parameters=(IF_NONE_MATCH, RANGE),
 )
 def read_checkpoint(job_id: str, step: int) -> Response:
@@ -117,7 +131,7 @@ def read_checkpoint(job_id: str, step: int) -> Response:
     with get_backend().database.read() as session:
         checkpoint = get_checkpoint(session, job.id, step)
     return send_stored(
-        get_backend().storage.open(checkpoint.picture_key),
+        _open(checkpoint.picture_key),
         content_type="image/png",
         # The state decides the picture.
         etag=f"{checkpoint.sha256}-picture",
@@ -150,6 +164,10 @@ def index_attempts(job_id: str) -> Response:
         for attempt in found
     ]
     return json_answer(AttemptsOut(attempts=shown).model_dump(mode="json"))
+
+
+def _open(key: str, *, sha256: str | None = None, size_bytes: int | None = None) -> BinaryIO:
+    return get_services().thumbnails.files.open(key, sha256=sha256, size_bytes=size_bytes)
 
 
 def _find(job_id: str) -> Job:

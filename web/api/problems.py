@@ -8,6 +8,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 
 from shared.errors import (
+    ArtifactCorrupt,
     ArtifactMissing,
     AtelierError,
     CrossSiteRequest,
@@ -48,6 +49,7 @@ STATUSES: dict[type[AtelierError], int] = {
     PictureUnsupported: 415,
     NotFound: 404,
     ArtifactMissing: 404,
+    ArtifactCorrupt: 500,
     InvalidState: 409,
     NotReady: 409,
     WorkerTooOld: 409,
@@ -129,9 +131,10 @@ def _answer_error(error: AtelierError) -> Response:
     status = status_of(type(error))
     if status >= 500:
         # A part that is away says all in its detail; only the unexpected needs its traceback.
-        _log.error("request_failed", code=error.code, detail=error.detail, exc_info=status == 500)
-    if status == 500:
-        return _hidden()
+        is_unexpected = status == 500 and not isinstance(error, ArtifactCorrupt)
+        _log.error("request_failed", code=error.code, detail=error.detail, exc_info=is_unexpected)
+        if is_unexpected:
+            return _hidden()
     # A service's own words may hold addresses and passwords: they belong into the log.
     detail = error.detail if error.tells_detail else error.title()
     return problem(

@@ -360,6 +360,9 @@ class WorkerOut(BaseModel):
         "unhealthy: it takes no jobs for now"
     )
     reason: str | None = Field(description="Why an unhealthy worker takes no jobs")
+    faults: int = Field(
+        description="Jobs that it handed back since it was started because it may be at fault itself"
+    )
     job: WorkerJobOut | None
     version: str
     build: str = Field(description="Which code of that version: a digest; empty for an older release")

@@ -157,19 +157,26 @@ def _worker(beat: WorkerBeat, names: Mapping[str, str], now: datetime) -> Worker
         notice=beat.notice,
         state=beat.state,
         reason=beat.reason,
+        faults=beat.faults,
         job=job,
         version=beat.version,
         build=beat.build,
         protocol=beat.protocol,
         started_at=beat.started_at,
-        # Clocks of two machines may differ a little.
-        heartbeat_age_seconds=round(max(0.0, (now - beat.at).total_seconds()), 1),
+        heartbeat_age_seconds=_age_seconds(beat, now),
         urls=WorkerUrlsOut(drain=drain if beat.can_drain and beat.takes_jobs else None),
     )
 
 
 def _room(room: Room | None) -> RoomOut:
     return RoomOut(total_bytes=room and room.total_bytes, free_bytes=room and room.free_bytes)
+
+
+def _age_seconds(beat: WorkerBeat, now: datetime) -> float:
+    """Return the age of a beat by Redis' clock; of an older node's by that node's, which may be off."""
+    if beat.age_seconds is not None:
+        return round(beat.age_seconds, 1)
+    return round(max(0.0, (now - beat.at).total_seconds()), 1)
 
 
 def read_workers(backend: Backend, *, caller: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from PIL import Image, ImageOps
 
-from shared.errors import ArtifactExists, ArtifactMissing, PictureInvalid
+from shared.errors import ArtifactMissing, PictureInvalid
 from shared.picture import CONTENT_TYPES
 from shared.redis.live import LiveProgress
 from shared.storage.layout import (
@@ -19,6 +19,7 @@ from shared.storage.layout import (
     result_thumbnail_key,
 )
 from shared.storage.store import ArtifactStore
+from shared.storage.verify import CheckedFiles, is_cut_off
 from web.db.models import Asset, Job, JobCheckpoint
 
 #: The longer side in pixels; twice that of a card in the gallery on a phone.
@@ -79,17 +80,22 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
 
 
 class Thumbnails:
-    """Makes thumbnails and stores them; `decoding` limits how many are made at once."""
+    """Makes thumbnails and stores them; `decoding` limits how many are made at once.
+
+    `files` opens the pictures that they are made of, and any other that is shown.
+    """
 
     def __init__(self, storage: ArtifactStore, decoding: threading.Semaphore) -> None:
         self._storage = storage
         self._decoding = decoding
+        self.files = CheckedFiles(storage)
 
     def of_job(self, job: Job) -> bytes:
         """Return the JPEG thumbnail of a job: of its result, else its newest preview, else its content.
 
         Raises:
             ArtifactMissing: when not even the content exists.
+            ArtifactCorrupt: when a picture is not the one that was written.
             PictureInvalid: when a picture cannot be decoded.
             StorageUnavailable: when the storage fails.
         """
@@ -97,7 +103,9 @@ class Thumbnails:
             output = job.outputs[0]
             key = result_thumbnail_key(job.id, output["sha256"])
             with suppress(ArtifactMissing):
-                return self._stored(key, source=output["key"])
+                return self._stored(
+                    key, output["key"], sha256=output["sha256"], size_bytes=output["size_bytes"]
+                )
         preview = newest_preview(self._storage, job)
         if preview is not None:
             return make_thumbnail(preview)
@@ -105,30 +113,44 @@ class Thumbnails:
 
     def of_asset(self, asset: Asset) -> bytes:
         """Return the thumbnail of an uploaded picture; raises what `of_job` does."""
-        return self._stored(asset_thumbnail_key(asset.sha256), source=asset_key(asset.sha256))
+        key = asset_thumbnail_key(asset.sha256)
+        return self._stored(key, asset_key(asset.sha256), sha256=asset.sha256, size_bytes=asset.size_bytes)
 
     def of_checkpoint(self, checkpoint: JobCheckpoint) -> bytes:
         """Return the thumbnail of a checkpoint's picture; raises what `of_job` does."""
-        key = checkpoint_thumbnail_key(checkpoint.picture_key)
-        return self._stored(key, source=checkpoint.picture_key)
+        key = checkpoint_thumbnail_key(checkpoint.picture_key, checkpoint.sha256)
+        return self._stored(key, checkpoint.picture_key)
 
-    def _stored(self, key: str, *, source: str) -> bytes:
-        storage = self._storage
-        with suppress(ArtifactMissing):
-            return storage.read(key)
+    def _stored(
+        self, key: str, source: str, *, sha256: str | None = None, size_bytes: int | None = None
+    ) -> bytes:
+        """Return a thumbnail as it is stored, or made from its source, if that is what was written."""
+        found = self._whole(key)
+        if found is not None:
+            return found
         with self._decoding:
             # Another thread may have made it in the meantime.
-            with suppress(ArtifactMissing):
-                return storage.read(key)
-            data = make_thumbnail(storage.read(source))
-        with suppress(ArtifactExists):
-            storage.create(key, data)
+            found = self._whole(key)
+            if found is not None:
+                return found
+            with self.files.open(source, sha256=sha256, size_bytes=size_bytes) as file:
+                data = make_thumbnail(file.read())
+        self._storage.write(key, data)
         return data
+
+    def _whole(self, key: str) -> bytes | None:
+        """Return a stored thumbnail; none if there is none, or only a part of it."""
+        with suppress(ArtifactMissing):
+            data = self._storage.read(key)
+            return None if is_cut_off(data) else data
+        return None
 
 
 def newest_preview(storage: ArtifactStore, job: Job) -> bytes | None:
     """Return the newest preview: that of the last attempt that has one."""
     for attempt in range(job.attempt, 0, -1):
         with suppress(ArtifactMissing):
-            return storage.read(preview_key(job.id, attempt))
+            data = storage.read(preview_key(job.id, attempt))
+            if not is_cut_off(data):  # a power cut may have spoilt it
+                return data
     return None

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from shared.clock import to_rfc3339
 from shared.errors import ArtifactMissing
-from shared.storage.layout import asset_key, job_folder, marker_key
+from shared.storage.layout import asset_key, is_set_aside, job_folder, marker_key
 from shared.storage.store import StoredFile
 from web.backend import Backend
 from web.jobs import retention
@@ -99,19 +99,19 @@ def decide_job_folder(
 ) -> list[Finding]:
     """Decide about a job's folder, given all of its files, and its row if there is one.
 
-    Of a job that is not final only partial files of killed writers are removed. Of a final one at attempt n
-    the files of attempts up to n that nothing refers to are removed, too. That is safe even if the job is
-    retried, extended or forked in this very moment, because such a file is never needed again: a row gets
-    references only to files of its current attempt, a final job's attempt never comes back (retry and extend
-    make it n + 1), and a fork copies a checkpoint that has a row. A worker that lists checkpoints skips one
-    that is gone.
+    Of a job that is not final only partial files of killed writers, and files that were set aside, are
+    removed. Of a final one at attempt n the files of attempts up to n that nothing refers to are removed,
+    too. That is safe even if the job is retried, extended or forked in this very moment, because such a file
+    is never needed again: a row gets references only to files of its current attempt, a final job's attempt
+    never comes back (retry and extend make it n + 1), and a fork copies a checkpoint that has a row. A worker
+    that lists checkpoints skips one that is gone.
     """
     if row is None:
         if not files or any(file.modified_at >= before for file in files):
             return _partials(files, before)
         size_bytes = sum(file.size_bytes for file in files)
         return [Finding(Kind.ORPHANED_JOB, folder, "no job has this id", size_bytes, len(files))]
-    findings = _partials(files, before)
+    findings = [*_partials(files, before), *_set_aside(files, before)]
     if not row.status.is_final or row.completed_at is None or row.completed_at >= before:
         return findings
     needed = row.needed | _markers(row) | _newest_preview(files, row)
@@ -172,6 +172,15 @@ def _partials(files: Sequence[StoredFile], before: datetime) -> list[Finding]:
         Finding(Kind.PARTIAL_FILE, file.key, "its writer was killed", file.size_bytes)
         for file in sorted(files, key=lambda file: file.key)
         if file.is_partial and file.modified_at < before
+    ]
+
+
+def _set_aside(files: Sequence[StoredFile], before: datetime) -> list[Finding]:
+    # Kept for a while for whoever wants to know what lay there; nothing ever refers to it.
+    return [
+        Finding(Kind.DEAD_FILE, file.key, "it was not what its place said", file.size_bytes)
+        for file in sorted(files, key=lambda file: file.key)
+        if is_set_aside(file.key) and file.modified_at < before
     ]
 
 

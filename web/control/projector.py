@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,9 +16,11 @@ from shared.redis.live import Flag
 from shared.redis.stream import Delivery
 from shared.status import JobStatus
 from web.backend import Backend
+from web.control.blame import as_failure, find_failures
 from web.db.models import Job
+from web.jobs.faults import read_fault, with_fault
 from web.jobs.queries import get_jobs
-from web.jobs.states import PAUSING, WORKER_DRAINED, Trigger, is_legal
+from web.jobs.states import PAUSING, WORKER_DRAINED, WORKER_UNFIT, Trigger, is_legal
 from web.jobs.transitions import (
     HistoryEntry,
     apply_trigger,
@@ -37,7 +39,6 @@ _TRIGGERS = {
     EventType.PAUSED: Trigger.PAUSED,
     EventType.RELEASED: Trigger.RELEASED,
 }
-_REASONS = {Trigger.RELEASED: WORKER_DRAINED}
 _log = get_logger(__name__)
 _BATCH = 100
 #: Reports per transaction: many for one sync of the disk, but few enough that other writers get their turn.
@@ -147,10 +148,15 @@ def _write_end(session: Session, job: Job, trigger: Trigger, data: dict[str, Any
         entries = [HistoryEntry("output", public_output(output)) for output in data["outputs"]]
     elif trigger is Trigger.FAILED:
         values = {"error": data["error"]}
-    apply_trigger(
-        session, job, trigger, now=now, reason=_REASONS.get(trigger), values=values, entries=entries
-    )
-    save_attempt(session, job.id, job.attempt, ended_at=now, outcome=trigger.value)
+    elif (fault := read_fault(data)) is not None:
+        values = {"metrics": with_fault(job.metrics, fault)}
+    reason, outcome = None, trigger.value
+    if trigger is Trigger.RELEASED:
+        # What is told beside the step says that the node could not go on; else it was asked to end.
+        is_unfit = bool(data.keys() & {"fault", "reason"})
+        reason, outcome = (WORKER_UNFIT, WORKER_UNFIT) if is_unfit else (WORKER_DRAINED, outcome)
+    apply_trigger(session, job, trigger, now=now, reason=reason, values=values, entries=entries)
+    save_attempt(session, job.id, job.attempt, ended_at=now, outcome=outcome)
 
 
 @dataclass(frozen=True)
@@ -200,13 +206,20 @@ class Projector:
 
     def _apply_all(self, events: list[WorkerEvent]) -> None:
         for start in range(0, len(events), _TRANSACTION):
+            group = events[start : start + _TRANSACTION]
+            failures = find_failures(self._backend, group)
             with self._backend.database.write() as session:
-                applied = self._write(session, events[start : start + _TRANSACTION])
+                applied = self._write(session, group, failures)
             for told in applied:
                 self._log_applied(told)
+                if told.event.type is EventType.FAILED and told.event.event_id in failures:
+                    # Its message is on its way to another node.
+                    self._backend.redis.claims.fence(told.event.job_id, told.event.attempt + 1)
             self._backend.redis.progress.notify(*{told.event.job_id for told in applied})
 
-    def _write(self, session: Session, events: list[WorkerEvent]) -> list[_Applied]:
+    def _write(
+        self, session: Session, events: list[WorkerEvent], failures: Mapping[str, dict[str, Any]]
+    ) -> list[_Applied]:
         now = self._clock()
         fresh = enter_inbox(session, [event.event_id for event in events], now=now)
         jobs = get_jobs(session, {event.job_id for event in events})
@@ -216,7 +229,9 @@ class Projector:
                 _log.info("report_repeated", event_id=event.event_id)
                 continue
             fresh.remove(event.event_id)  # it may come twice in one group
-            applied.append(_write_one(session, jobs.get(event.job_id), event, now=now))
+            job = jobs.get(event.job_id)
+            told = event if job is None else as_failure(job, event, failures)
+            applied.append(_write_one(session, job, told, now=now))
         return applied
 
     def _log_applied(self, applied: _Applied) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +14,7 @@ from shared.protocol import EventType, JobMessage, ResultMarker, WorkerEvent, re
 from shared.redis.live import Flag
 from shared.status import JobStatus
 from shared.storage.layout import marker_key
+from shared.storage.verify import file_fault
 from web.backend import Backend
 from web.control.dispatcher import message_for
 from web.control.projector import Projector
@@ -78,7 +80,7 @@ class Rescuer:
         return sum(self._rescue_one(job, projector) for job in suspects if job.id in still_lost)
 
     def _rescue_one(self, seen: Job, projector: Projector) -> bool:
-        marker = self._marker(seen.id, seen.attempt)
+        marker = self._marker(seen)
         if marker is not None:
             _log.warning("report_repaired", job_id=seen.id, attempt=seen.attempt)
             projector.apply(_success(message_for(seen), marker, self._clock()))
@@ -107,14 +109,32 @@ class Rescuer:
         self._backend.redis.progress.notify(seen.id)
         return True
 
-    def _marker(self, job_id: str, attempt: int) -> ResultMarker | None:
+    def _marker(self, seen: Job) -> ResultMarker | None:
+        """Return the marker of a job's attempt, if it is of what the row asks for, and its outputs are there.
+
+        One that is of something else (another timeline, after a backup was put back) is set aside: the place
+        is this attempt's own.
+        """
+        storage, key = self._backend.storage, marker_key(seen.id, seen.attempt)
         try:
-            return read_marker(self._backend.storage.read(marker_key(job_id, attempt)))
+            data = storage.read(key)
         except ArtifactMissing:
             return None
+        try:
+            marker = read_marker(data)
+            mismatch = marker.mismatch(message_for(seen))
         except ArtifactCorrupt as error:
-            _log.error("marker_unreadable", job_id=job_id, attempt=attempt, reason=error.detail)
+            mismatch = error.detail
+        if mismatch is not None:
+            _log.error("marker_set_aside", job_id=seen.id, attempt=seen.attempt, reason=mismatch)
+            storage.set_aside(key, sha256=hashlib.sha256(data).hexdigest())
             return None
+        for output in marker.outputs:
+            fault = file_fault(storage, output.key, size_bytes=output.size_bytes, sha256=output.sha256)
+            if fault is not None:
+                _log.error("marker_not_believed", job_id=seen.id, attempt=seen.attempt, reason=fault)
+                return None
+        return marker
 
 
 def _is_as_seen(job: Job | None, seen: Job) -> bool:

@@ -27,14 +27,16 @@ from shared.options import change_options
 from shared.redis.live import Flag
 from shared.status import JobStatus
 from shared.storage.layout import job_folder
+from shared.storage.verify import file_fault
 from web.backend import Backend
 from web.db.models import Job, JobCheckpoint
+from web.jobs.faults import without_faults
 from web.jobs.fields import ExtendBody, RetryBody
-from web.jobs.forking import find_kept
+from web.jobs.forking import fork_origin, verify_kept, verify_start
 from web.jobs.idempotency import NoteKey, note_no_key
 from web.jobs.queries import get_job
 from web.jobs.retention import delete_final_job
-from web.jobs.states import PAUSING, Trigger, allowed_requests, next_status
+from web.jobs.states import PAUSING, Trigger, allowed_requests, is_legal, next_status
 from web.jobs.transitions import apply_trigger, list_checkpoints, write_changes
 
 _TRIES = 5
@@ -79,10 +81,13 @@ def write_resume(session: Session, job: Job, *, now: datetime) -> None:
     apply_trigger(session, job, Trigger.RESUME, now=now, values=_requeued(job, now))
 
 
-def write_retry(session: Session, job: Job, *, now: datetime, from_zero: bool = False) -> None:
+def write_retry(
+    session: Session, job: Job, *, now: datetime, from_zero: bool = False, is_result_lost: bool = False
+) -> None:
     """Queue a job again that did not succeed; from its last checkpoint, or with `from_zero` from its start.
 
-    A fork starts from the checkpoint of its parent, any other job from the content picture.
+    A fork starts from the checkpoint of its parent, any other job from the content picture. With
+    `is_result_lost` also one that succeeded: it goes on by no step, and makes its result once more.
     """
     values = _requeued(job, now) | {"error": None, "completed_at": None}
     if from_zero:
@@ -94,7 +99,8 @@ def write_retry(session: Session, job: Job, *, now: datetime, from_zero: bool = 
             "step": origin["step"] if origin else 0,
             "losses": None,
         }
-    apply_trigger(session, job, Trigger.RETRY, now=now, values=values)
+    is_again = is_result_lost and job.job_status is JobStatus.SUCCEEDED
+    apply_trigger(session, job, Trigger.EXTEND if is_again else Trigger.RETRY, now=now, values=values)
 
 
 def write_extend(session: Session, job: Job, *, steps: int, now: datetime) -> None:
@@ -139,12 +145,16 @@ def last_checkpoint(session: Session, job: Job) -> JobCheckpoint:
     return last[0]
 
 
-def fork_origin(job: Job) -> dict[str, Any] | None:
-    """Return the checkpoint of another job that this one started from, also after it was extended."""
-    if job.origin is None or job.origin["job_id"] != job.id:
-        return job.origin
-    found: dict[str, Any] | None = job.origin.get("fork")
-    return found
+def is_output_damaged(backend: Backend, job: Job) -> bool:
+    """Whether the result of a job is gone, or is not what was written.
+
+    Raises:
+        StorageUnavailable: when the storage cannot be asked.
+    """
+    return any(
+        file_fault(backend.storage, output["key"], sha256=output["sha256"], size_bytes=output["size_bytes"])
+        for output in job.outputs
+    )
 
 
 def write_delete(session: Session, job: Job) -> None:
@@ -178,6 +188,7 @@ def _requeued(job: Job, now: datetime) -> dict[str, Any]:
     return next_attempt(job) | {
         "queued_at": now,
         "lost_workers": 0,
+        "metrics": without_faults(job.metrics),
         "queue_deadline": None,
         "leader_id": None,
     }
@@ -214,17 +225,36 @@ def pause_job(backend: Backend, job_id: str, *, caller: str, now: datetime) -> N
 
 
 def resume_job(backend: Backend, job_id: str, *, caller: str, now: datetime) -> None:
-    """Queue a caller's paused job again."""
+    """Queue a caller's paused job again.
+
+    Raises:
+        NotReady: when it has nothing to go on from.
+        StorageUnavailable: when the storage cannot be asked for that.
+    """
+    with backend.database.read() as session:
+        job = get_job(session, job_id, caller=caller)
+    if is_legal(job.job_status, Trigger.RESUME):
+        verify_start(backend, job)
     _change_job(backend, job_id, partial(write_resume, now=now), caller=caller)
 
 
 def retry_job(backend: Backend, job_id: str, body: RetryBody, *, caller: str, now: datetime) -> None:
-    """Queue a caller's job again that did not succeed.
+    """Queue a caller's job again that did not succeed, or whose result is no longer what it was.
 
     Raises:
+        NotReady: when it has nothing to go on from.
         StorageFull: when the disks have too little room left for what it would write.
+        StorageUnavailable: when the storage cannot be asked for that.
     """
-    write = _with_room(backend, partial(write_retry, now=now, from_zero=body.start == "zero"))
+    with backend.database.read() as session:
+        job = get_job(session, job_id, caller=caller)
+    from_zero = body.start == "zero"
+    is_result_lost = job.job_status is JobStatus.SUCCEEDED and is_output_damaged(backend, job)
+    if is_result_lost or is_legal(job.job_status, Trigger.RETRY):
+        verify_start(backend, job, from_zero=from_zero)
+    write = _with_room(
+        backend, partial(write_retry, now=now, from_zero=from_zero, is_result_lost=is_result_lost)
+    )
     _change_job(backend, job_id, write, caller=caller)
 
 
@@ -240,16 +270,16 @@ def extend_job(
     """Queue a caller's succeeded job for more steps.
 
     Raises:
-        NotReady: when its last checkpoint is not kept.
+        NotReady: when its last checkpoint is not kept, or damaged.
         InvalidOptions: when a job may not have so many steps.
         StorageFull: when the disks have too little room left.
         StorageUnavailable: when the storage cannot be asked for the checkpoint.
     """
     with backend.database.read() as session:
         job = get_job(session, job_id, caller=caller)
-    # The row may exist without its file: then the worker could only fail.
+    # The row may exist without its file, or with another: then the worker could only fail.
     if job.job_status is JobStatus.SUCCEEDED:
-        find_kept(backend, job, job.step)
+        verify_kept(backend, job, job.step)
 
     def write(session: Session, job: Job) -> None:
         write_extend(session, job, steps=body.steps, now=now)

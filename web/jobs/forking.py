@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from shared.errors import ArtifactMissing, Fault, InvalidOptions, NotReady, StorageUnavailable
+from shared.errors import (
+    ArtifactCorrupt,
+    ArtifactMissing,
+    Fault,
+    InvalidOptions,
+    NotReady,
+    StorageUnavailable,
+)
 from shared.logs import get_logger
 from shared.options import PRESETS, StyleOptions, change_options, parse_options
 from shared.protocol import new_id
 from shared.storage.layout import job_folder, origin_key
+from shared.storage.verify import check_file, file_fault
 from web.backend import Backend
 from web.db.models import Job, JobCheckpoint
 from web.jobs.fields import ForkBody
@@ -21,8 +28,6 @@ from web.jobs.queries import add_job, get_job
 from web.jobs.transitions import list_checkpoints
 
 _MAX_NAMED = 12
-#: A checkpoint of the largest size has hundreds of megabytes: it is never held in memory as a whole.
-_PIECE_BYTES = 1 << 20
 _KEPT_OPTIONS = {"size", "steps", "checkpoint_every"}
 _log = get_logger(__name__)
 
@@ -44,6 +49,64 @@ def find_kept(backend: Backend, job: Job, step: int) -> JobCheckpoint:
     except ArtifactMissing:
         raise NotReady(f"the file of the checkpoint of step {step} is gone; {name_steps(listed)}") from None
     return found
+
+
+def verify_kept(backend: Backend, job: Job, step: int) -> JobCheckpoint:
+    """Return the checkpoint of a step of a job once all bytes of its file were compared with its row.
+
+    Raises:
+        NotReady: when there is none, or its file is gone or damaged; naming the steps of the others.
+        StorageUnavailable: when the storage cannot be asked.
+    """
+    found = find_kept(backend, job, step)
+    fault = file_fault(backend.storage, found.key, sha256=found.sha256)
+    if fault is None:
+        return found
+    with backend.database.read() as session:
+        others = {checkpoint.step for checkpoint in list_checkpoints(session, job.id)} - {step}
+    raise NotReady(f"the file of the checkpoint of step {step} is damaged; {name_steps(others)}")
+
+
+def fork_origin(job: Job) -> dict[str, Any] | None:
+    """Return the checkpoint of another job that this one started from, also after it was extended."""
+    if job.origin is None or job.origin["job_id"] != job.id:
+        return job.origin
+    found: dict[str, Any] | None = job.origin.get("fork")
+    return found
+
+
+def verify_start(backend: Backend, job: Job, *, from_zero: bool = False) -> None:
+    """Prove that a job has something to go on from, if it cannot begin with its pictures.
+
+    A worker passes over a damaged checkpoint and takes the one before; but at the end of that line there is
+    the checkpoint that a forked or extended job began with, and without it the job could only fail.
+
+    Raises:
+        NotReady: when all that it could go on from is gone or damaged.
+        StorageUnavailable: when the storage cannot be asked.
+    """
+    origin = fork_origin(job) if from_zero else job.origin
+    if origin is None:
+        return
+    fault = file_fault(backend.storage, origin["key"], sha256=origin["sha256"])
+    if fault is None or (not from_zero and _has_usable(backend, job)):
+        return
+    whose = "its own" if origin["job_id"] == job.id else f"that of job {origin['job_id']}"
+    hint = "; retry it from zero" if whose == "its own" else ""
+    raise NotReady(
+        f"the checkpoint it begins with, {whose} of step {origin['step']}, is damaged: {fault}{hint}"
+    )
+
+
+def _has_usable(backend: Backend, job: Job) -> bool:
+    """Whether one of the checkpoints that the job made since it was last begun anew is whole."""
+    with backend.database.read() as session:
+        kept = list_checkpoints(session, job.id)
+    return any(
+        file_fault(backend.storage, checkpoint.key, sha256=checkpoint.sha256) is None
+        for checkpoint in reversed(kept)
+        if checkpoint.attempt >= job.checkpoints_since
+    )
 
 
 def name_steps(steps: Iterable[int]) -> str:
@@ -129,16 +192,16 @@ def _preset_values(preset: object) -> dict[str, Any]:
 
 
 def _copy_checkpoint(backend: Backend, checkpoint: JobCheckpoint, fork_id: str) -> None:
-    key, digest = origin_key(fork_id), hashlib.sha256()
+    key = origin_key(fork_id)
     try:
         backend.storage.copy(checkpoint.key, key)
-        with backend.storage.open(key) as copy:
-            while piece := copy.read(_PIECE_BYTES):
-                digest.update(piece)
+        check_file(backend.storage, key, sha256=checkpoint.sha256)
     except ArtifactMissing:
         raise NotReady(f"the file of the checkpoint of step {checkpoint.step} is gone") from None
-    if digest.hexdigest() != checkpoint.sha256:
-        raise NotReady(f"the file of the checkpoint of step {checkpoint.step} is damaged; fork another one")
+    except ArtifactCorrupt:
+        raise NotReady(
+            f"the file of the checkpoint of step {checkpoint.step} is damaged; fork another one"
+        ) from None
 
 
 def _add_fork(

@@ -49,8 +49,9 @@ _PAUSED, _EXPIRED = JobStatus.PAUSED, JobStatus.EXPIRED
 PAUSING = "pausing"
 #: a succeeded one that was given the result of another,
 REUSED = "reused"
-#: a queued one whose worker was shut down, or lost.
+#: a queued one whose worker was shut down, could not go on, or was lost.
 WORKER_DRAINED = "worker_drained"
+WORKER_UNFIT = "worker_unfit"
 WORKER_LOST = "worker_lost"
 
 TRANSITIONS: dict[tuple[JobStatus, Trigger], JobStatus] = {

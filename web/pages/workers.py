@@ -93,6 +93,7 @@ class WorkerCard:
     job: WorkerJobCard | None
     rest: str
     drain_url: str
+    faults: str = ""
 
 
 def worker_card(worker: Mapping[str, Any], now: datetime) -> WorkerCard:
@@ -117,7 +118,13 @@ def worker_card(worker: Mapping[str, Any], now: datetime) -> WorkerCard:
         job=_job_card(worker["job"], now) if worker["job"] else None,
         rest=worker["reason"] or _RESTS[worker["state"]],
         drain_url=drain_url.removeprefix("/api/v1") if drain_url else "",
+        faults=fault_words(worker["faults"]),
     )
+
+
+def fault_words(count: int) -> str:
+    """Return how many jobs a worker handed back because it may be at fault: '2 jobs handed back'."""
+    return f"{count} {'job' if count == 1 else 'jobs'} handed back" if count else ""
 
 
 def version_words(version: str, build: str) -> str:

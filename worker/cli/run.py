@@ -7,11 +7,11 @@ import signal
 import socket
 import sys
 from threading import Event
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
 
+from shared.clock import to_rfc3339
 from shared.errors import InvalidSettings, WeightsError
 from shared.logs import configure_logs, get_logger
 from shared.settings import Settings, load_settings
@@ -39,7 +39,8 @@ def run(name: str | None, gpus: str, fleet_pid: int | None) -> None:
     A stopped worker saves a checkpoint and hands its job back; another one goes on from there.
 
     Settings are ATELIER_… variables; a worker needs ATELIER_REDIS_URL, ATELIER_STORAGE_URL and
-    ATELIER_VGG19_WEIGHTS. Exit codes: 0 stopped as asked, 2 wrong usage or settings, 3 no usable weights.
+    ATELIER_VGG19_WEIGHTS. Exit codes: 0 stopped as asked, 2 wrong usage or settings, 3 no usable weights, 4
+    another worker has this name; with any other it has failed, and is to be started again.
     """
     try:
         settings = load_settings(os.environ)
@@ -89,8 +90,6 @@ def _run(settings: Settings, name: str, gpus: str, fleet_pid: int | None) -> int
     names = _wait_for_names(settings, first_beat(name, devices[0], choice.kind))
     if names is None:
         return 0
-    # Ctrl-C means the same as SIGTERM; Celery's own handling of it would not save a checkpoint.
-    signal.signal(signal.SIGINT, _as_sigterm)
 
     def load_engine() -> Engine:
         with native_messages_held():
@@ -99,7 +98,7 @@ def _run(settings: Settings, name: str, gpus: str, fleet_pid: int | None) -> int
 
         return StyleEngine(load_weights(choice, settings.cache_dir))
 
-    Node(
+    node = Node(
         settings,
         names,
         name=name,
@@ -107,8 +106,16 @@ def _run(settings: Settings, name: str, gpus: str, fleet_pid: int | None) -> int
         weights=choice.kind,
         load_engine=load_engine,
         fleet_pid=fleet_pid,
-    ).run()
-    return 0
+    )
+    code = node.run()
+    if node.rival is not None:
+        since = to_rfc3339(node.rival.started_at)
+        click.echo(
+            f"A worker named '{name}' is running already, on {node.rival.host or 'some host'} since {since}. "
+            "Names must be unique: give this one another with --name.",
+            err=True,
+        )
+    return code
 
 
 def _wait_for_names(settings: Settings, beat: WorkerBeat) -> Names | None:
@@ -123,7 +130,3 @@ def _wait_for_names(settings: Settings, beat: WorkerBeat) -> Names | None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _as_sigterm(_number: int, _frame: FrameType | None) -> None:
-    os.kill(os.getpid(), signal.SIGTERM)

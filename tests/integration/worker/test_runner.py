@@ -12,13 +12,31 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from shared.errors import ArtifactMissing, StorageUnavailable
+from shared.errors import (
+    ArtifactExists,
+    ArtifactMissing,
+    AtelierError,
+    CheckpointInvalid,
+    EngineFailed,
+    LossNotFinite,
+    OutOfMemory,
+    PictureInvalid,
+    StorageUnavailable,
+)
 from shared.options import StyleOptions
-from shared.protocol import EventType, InputPicture, JobMessage, WorkerEvent, read_event, read_marker
+from shared.protocol import (
+    EventType,
+    InputPicture,
+    JobMessage,
+    Origin,
+    WorkerEvent,
+    read_event,
+    read_marker,
+)
 from shared.redis.live import Flag
 from shared.settings import Settings
 from shared.storage import layout
-from tests.support.engines import DivergingEngine, RaisingEngine, SteadyEngine
+from tests.support.engines import RaisingEngine, SteadyEngine
 from tests.support.installation import names_of
 from worker.context import WorkerContext
 from worker.engine.state import Step
@@ -207,37 +225,81 @@ def test_a_zombie_stops_and_reports_no_end(settings: Settings, context: WorkerCo
 
 
 @pytest.mark.parametrize(
-    ("engine", "code"),
+    ("error", "code"),
     [
-        (DivergingEngine(), "loss_not_finite"),
-        (RaisingEngine(RuntimeError("a bug")), "engine_failed"),
+        (LossNotFinite("the style loss is nan"), "loss_not_finite"),
+        (OutOfMemory("not enough device memory at size 512 px"), "out_of_memory"),
+        (PictureInvalid("content is cut off"), "image_invalid"),
+        (CheckpointInvalid("the checkpoint lacks the arrays: m"), "checkpoint_invalid"),
     ],
 )
-def test_a_failing_engine_fails_the_job(
-    context: WorkerContext, message: JobMessage, engine: SteadyEngine, code: str
+def test_a_verdict_about_the_job_fails_it(
+    context: WorkerContext, message: JobMessage, error: Exception, code: str
 ):
-    assert run(context, message, engine) is Outcome.ENDED
+    assert run(context, message, RaisingEngine(error)) is Outcome.ENDED
     last = reported(context)[-1]
     assert (last.type, last.data["error"]["code"]) == (EventType.FAILED, code)
+    assert context.node_state.faults == 0
 
 
-def test_failing_storage_abandons_the_job_to_the_rescuer(context: WorkerContext, message: JobMessage):
-    outcome = run(context, message, RaisingEngine(StorageUnavailable("the disk is full")))
-    assert outcome is Outcome.ABANDONED
-    assert [event.type for event in reported(context)] == ["claimed"]
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA_ERROR_ILLEGAL_ADDRESS: an illegal memory access was encountered"),
+        EngineFailed("no method works with these options"),
+        MemoryError(),
+        ArtifactExists("a bug"),
+    ],
+)
+def test_what_may_be_the_nodes_fault_is_handed_back(
+    context: WorkerContext, message: JobMessage, error: Exception
+):
+    assert run(context, message, RaisingEngine(error)) is Outcome.FAULTED
+    last = reported(context)[-1]
+    code = error.code if isinstance(error, AtelierError) else "engine_failed"
+    assert (last.type, last.data["step"]) == (EventType.RELEASED, 2)
+    assert (last.data["fault"]["code"], last.data["fault"]["worker"]) == (code, "node-a")
+    assert {"title", "detail", "retryable", "suggestion"} <= last.data["fault"].keys()
     assert context.redis.claims.without_lease(["job"]) == ["job"]
+    # The message comes back, to whatever node: it is no duplicate.
+    assert run(replace(context, worker_id="node-b"), message, SteadyEngine()) is Outcome.ENDED
 
 
-def test_a_changed_input_is_refused(context: WorkerContext, message: JobMessage):
-    context.store.write(message.style.key, b"something else")
-    run(context, message, SteadyEngine())
-    assert reported(context)[-1].data["error"]["code"] == "artifact_corrupt"
+@pytest.mark.parametrize(("part", "code"), [("content", "artifact_missing"), ("style", "artifact_corrupt")])
+def test_inputs_that_this_node_does_not_see_may_be_there_for_another(
+    context: WorkerContext, message: JobMessage, part: str, code: str
+):
+    key = getattr(message, part).key
+    data = context.store.read(key)
+    if code == "artifact_missing":
+        context.store.delete(key)
+    else:
+        context.store.write(key, b"something else")
+    assert run(context, message, SteadyEngine()) is Outcome.FAULTED
+    last = reported(context)[-1]
+    assert (last.type, last.data["fault"]["code"]) == (EventType.RELEASED, code)
+    context.store.write(key, data)
+    assert run(replace(context, worker_id="node-b"), message, SteadyEngine()) is Outcome.ENDED
 
 
-def test_a_missing_input_is_refused(context: WorkerContext, message: JobMessage):
-    context.store.delete(message.content.key)
-    run(context, message, SteadyEngine())
-    assert reported(context)[-1].data["error"]["code"] == "artifact_missing"
+def test_an_origin_that_this_node_does_not_see(context: WorkerContext, message: JobMessage):
+    origin = Origin(key="jobs/job/origin.safetensors", sha256="0" * 64, step=5)
+    fork = message.model_copy(update={"origin": origin})
+    assert run(context, fork, SteadyEngine()) is Outcome.FAULTED
+    context.store.write(origin.key, b"damaged")
+    assert run(context, fork, SteadyEngine()) is Outcome.FAULTED
+    faults = [event.data["fault"]["code"] for event in reported(context) if event.type == "released"]
+    assert faults == ["artifact_missing", "checkpoint_invalid"]
+
+
+def test_a_storage_that_fails_hands_the_job_back(context: WorkerContext, message: JobMessage):
+    outcome = run(context, message, RaisingEngine(StorageUnavailable("the disk is full")))
+    assert outcome is Outcome.RELEASED
+    claimed, released = reported(context)
+    assert (claimed.type, released.type) == (EventType.CLAIMED, EventType.RELEASED)
+    assert released.data == {"step": 2, "reason": "storage_unavailable: the disk is full"}
+    assert context.redis.claims.without_lease(["job"]) == ["job"]
+    assert context.node_state.read().unhealthy
 
 
 def test_a_job_that_keeps_killing_its_worker_is_poison(context: WorkerContext, message: JobMessage):

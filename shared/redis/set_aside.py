@@ -1,0 +1,140 @@
+"""Entries of the broker that cannot be read: a bounded list, so that none stops a node or is lost unseen."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import redis
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from shared.clock import to_rfc3339
+from shared.redis.connection import redis_errors
+from shared.redis.names import Names
+
+KEEP_ENTRIES = 1000
+#: A message of ours has a few thousand characters.
+KEEP_CHARACTERS = 65_536
+_ID_CHARACTERS = 12
+_BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
+
+#: What is asked of the list is asked of one of its items, which may have moved: so by its text.
+_REQUEUE = """
+if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
+redis.call('LPUSH', KEYS[2], ARGV[2])
+return 1
+"""
+
+
+@dataclass(frozen=True)
+class SetAsideEntry:
+    """One entry: when and why it was set aside, the list it comes from, and its text, cut if very long.
+
+    An item of the list that is none of ours has no source, and the time 0.
+    """
+
+    id: str
+    at: datetime
+    reason: str
+    source: str
+    entry: str
+    cut: bool = False
+
+
+class SetAside:
+    """What was set aside, newest first. Every method raises `RedisUnavailable` when Redis does not answer."""
+
+    def __init__(self, client: redis.Redis, names: Names) -> None:
+        self._client = client
+        self._key = names.key("set-aside")
+        self._sources = names.queue("")
+        self._requeue = client.register_script(_REQUEUE)
+
+    def put(self, entry: str, *, reason: str, source: str, now: datetime) -> None:
+        """Keep an entry that was taken from the list `source`; beyond 1000 the oldest are forgotten."""
+        readable = entry[:KEEP_CHARACTERS].encode(errors="backslashreplace").decode()
+        item = _Item.model_validate(
+            {
+                "at": now,
+                "reason": reason,
+                "from": source,
+                "entry": readable,
+                "cut": len(entry) > KEEP_CHARACTERS,
+            }
+        )
+        with redis_errors():
+            pipeline = self._client.pipeline(transaction=True)
+            pipeline.lpush(self._key, item.to_json())
+            pipeline.ltrim(self._key, 0, KEEP_ENTRIES - 1)
+            pipeline.execute()
+
+    def entries(self, limit: int = 100) -> list[SetAsideEntry]:
+        """Return the newest entries."""
+        if limit < 1:
+            return []
+        with redis_errors():
+            texts: Any = self._client.lrange(self._key, 0, limit - 1)
+        return [_read(text) for text in texts]
+
+    def requeue(self, entry_id: str) -> bool:
+        """Put an entry back to the list it comes from; False when it is not there, or was cut."""
+        for text in self._with_id(entry_id):
+            found = _read(text)
+            if found.cut or not found.source.startswith(self._sources):
+                return False
+            keys = [self._key, found.source]
+            with redis_errors():
+                return bool(self._requeue(keys=keys, args=[text, found.entry]))
+        return False
+
+    def drop(self, entry_id: str) -> bool:
+        """Forget an entry; False when it is not there."""
+        for text in self._with_id(entry_id):
+            with redis_errors():
+                return bool(self._client.lrem(self._key, 1, text))
+        return False
+
+    def count(self) -> int:
+        """Return how many entries there are."""
+        with redis_errors():
+            length: Any = self._client.llen(self._key)
+        return int(length)
+
+    def _with_id(self, entry_id: str) -> Iterator[str]:
+        with redis_errors():
+            texts: Any = self._client.lrange(self._key, 0, -1)
+        return (text for text in texts if _id_of(text) == entry_id)
+
+
+class _Item(BaseModel):
+    """An entry as it stands in the list."""
+
+    model_config = ConfigDict(frozen=True)
+
+    at: AwareDatetime
+    reason: str
+    source: str = Field(alias="from")
+    entry: str
+    cut: bool = False
+
+    def to_json(self) -> str:
+        """Return the text of the list's item: ASCII, whatever the entry is."""
+        values = {"at": to_rfc3339(self.at), "reason": self.reason, "from": self.source, "entry": self.entry}
+        return json.dumps({**values, "cut": True} if self.cut else values)
+
+
+def _read(text: str) -> SetAsideEntry:
+    try:
+        item = _Item.model_validate_json(text)
+    except ValidationError:
+        unknown = "somebody else wrote this item of the list"
+        return SetAsideEntry(_id_of(text), _BEFORE_ALL, unknown, "", text)
+    return SetAsideEntry(_id_of(text), item.at, item.reason, item.source, item.entry, item.cut)
+
+
+def _id_of(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:_ID_CHARACTERS]
