@@ -183,7 +183,7 @@ def _look_at_storage(store: ArtifactStore) -> _StorageSeen:
 
 def _look_at_redis(settings: Settings, names: Names | None) -> tuple[RedisUnavailable | None, float | None]:
     """Return why Redis cannot be worked with, if so, and how many seconds this clock is ahead of its own."""
-    client, ahead_seconds = connect_redis(settings, reply_seconds=_REDIS_SECONDS), None
+    client, ahead_seconds = connect_redis(settings, reply_seconds=_REDIS_SECONDS, tries_again=False), None
     try:
         with redis_errors():
             client.ping()

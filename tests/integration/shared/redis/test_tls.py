@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from celery import Celery
 from kombu.exceptions import OperationalError
 
 from shared.broker import Dispatch, broker_config
@@ -19,6 +18,9 @@ from shared.redis.names import Names
 from shared.settings import Settings
 from tests.support.tls import Certificate, TlsServer, make_authority, make_certificate
 from web.cli.local.redis_server import RedisServer
+from worker.devices import CPU
+from worker.node import Node
+from worker.runner import Engine
 
 NAMES = Names("test")
 MESSAGE = JobMessage(
@@ -71,17 +73,19 @@ def send(settings: Settings) -> None:
 
 def receive(settings: Settings) -> None:
     """Connect as a node does that takes messages."""
-    app = Celery("node", set_as_current=False)
-    app.conf.update(broker_config(settings, NAMES))
+    node = Node(settings, NAMES, name="node", device=CPU, weights="untrained", load_engine=no_engine)
+    app = node.make_app()
     try:
         with app.connection_for_read() as connection:
             connection.default_channel.client.ping()
     except OperationalError as error:
         raise RedisUnavailable(str(error)) from error
-    except Exception as error:
-        raise RedisUnavailable(str(error)) from error
     finally:
         app.close()
+
+
+def no_engine() -> Engine:
+    raise NotImplementedError
 
 
 HALVES: dict[str, Callable[[Settings], None]] = {"ours": use_ours, "sending": send, "receiving": receive}
