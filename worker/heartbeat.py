@@ -13,7 +13,7 @@ from shared.errors import RedisUnavailable
 from shared.logs import get_logger
 from shared.processes import is_gone
 from shared.redis.workers import WorkerBeat, WorkerRegistry, WorkerState
-from worker.devices import MemoryMeter
+from worker.devices import MemoryMeter, RoomMeter
 from worker.node_state import ChildNote, NodeState
 
 _log = get_logger(__name__)
@@ -76,12 +76,14 @@ class Heartbeat:
         meter: MemoryMeter,
         *,
         facts: WorkerBeat,
+        room: RoomMeter | None = None,
         health_file: str = "",
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._registry = registry
         self._node_state = node_state
         self._meter = meter
+        self._room = room
         self._facts = facts
         self._health_file = health_file
         self._clock = clock
@@ -155,6 +157,7 @@ class Heartbeat:
 
     def _beat(self, reason: str | None) -> WorkerBeat:
         note, memory = self._node_state.read(), self._meter.read()
+        room = self._room.read() if self._room is not None else None
         return self._facts.model_copy(
             update={
                 "state": shown_state(note, is_draining=self._node_state.is_draining, reason=reason),
@@ -164,6 +167,8 @@ class Heartbeat:
                 "notice": note.notice,
                 "memory_total_bytes": memory.total_bytes,
                 "memory_used_bytes": memory.used_bytes,
+                "storage_total_bytes": room.total_bytes if room else None,
+                "storage_free_bytes": room.free_bytes if room else None,
                 "at": self._clock(),
             }
         )

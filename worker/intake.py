@@ -9,7 +9,8 @@ from threading import Event, Thread
 from shared.errors import IdentityWrong, ServiceError
 from shared.installation import check_identity
 from shared.redis.names import Names
-from shared.storage.store import ArtifactStore
+from shared.settings import Settings
+from shared.storage.store import ArtifactStore, Room, is_too_full
 from worker.node_state import NodeState
 
 _LOOK_SECONDS = 2.0
@@ -33,6 +34,8 @@ class IntakeFacts:
     is_taking: bool
     unhealthy: str | None = None
     refusal: str | None = None
+    #: Why no job is begun: the storage is too full.
+    no_room: str | None = None
     sight_age_seconds: float | None = None
 
 
@@ -54,11 +57,23 @@ def decide_intake(facts: IntakeFacts) -> Intake:
         return Intake(False)
     if facts.unhealthy is not None:
         return Intake(False, facts.unhealthy)
+    if facts.no_room is not None:
+        return Intake(False, facts.no_room)
     if not facts.is_ready or not facts.is_named or facts.sight_age_seconds is None:
         return Intake(False)
     if facts.sight_age_seconds > _HANGS_SECONDS and not facts.is_holding:
         return Intake(False, "the storage does not answer")
     return Intake(facts.is_taking or not facts.is_holding, facts.refusal)
+
+
+def decide_no_room(room: Room | None, settings: Settings) -> str | None:
+    """Return why no job is begun for want of room; None where there is enough, or nothing is known of it."""
+    if room is None or not is_too_full(room, settings):
+        return None
+    return (
+        f"the storage has {room.free_bytes} of {room.total_bytes} bytes left; jobs are begun while at least "
+        f"{settings.min_free_bytes} are"
+    )
 
 
 class StorageWatch:

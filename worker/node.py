@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import socket
-import ssl
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -35,10 +34,10 @@ from shared.settings import Settings
 from shared.storage import open_store
 from worker.context import WorkerContext
 from worker.deliveries import Inbox, envelope, make_transport
-from worker.devices import Device, MemoryMeter
+from worker.devices import Device, MemoryMeter, RoomMeter
 from worker.ending import FAILED, NAME_TAKEN, Ending
 from worker.heartbeat import Heartbeat
-from worker.intake import IntakeFacts, StorageWatch, decide_intake
+from worker.intake import IntakeFacts, StorageWatch, decide_intake, decide_no_room
 from worker.node_state import NodeState
 from worker.runner import Engine, Outcome, Runner
 from worker.scratch import Scratch
@@ -94,11 +93,13 @@ class Node:
             queues=dict.fromkeys(names.queue_lists(DEFAULT_ROUTE), self._queue),
             is_first=self._gives_back_first,
         )
+        self._room = RoomMeter(open_store(settings.resolved_storage_url).room)
         self._heartbeat = Heartbeat(
             self._redis.workers,
             self._node_state,
             MemoryMeter(device),
             facts=self._facts,
+            room=self._room,
             health_file=settings.health_file,
         )
         self._reason: str | None = None
@@ -179,9 +180,6 @@ class Node:
             broker_transport=make_transport(self._inbox),
             worker_pool=NodePool,
         )
-        if self.settings.redis_url.startswith("rediss:") and not app.conf.broker_use_ssl:
-            # From a URL alone kombu does not know, with a transport of our own, that this means TLS.
-            app.conf.broker_use_ssl = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
         app.steps["worker"].add(_node_step(self))
         app.steps["consumer"].add(_closed_step(self._queue))
         _register_task(app, self)
@@ -279,6 +277,7 @@ class Node:
                 is_taking=is_taking,
                 unhealthy=note.why_idle(monotonic()) or self._why_not_ready(),
                 refusal=self._inbox.refusal,
+                no_room=decide_no_room(self._room.read(), self.settings),
                 sight_age_seconds=self._node_state.sight_age_seconds,
             )
         )
@@ -313,6 +312,8 @@ class Node:
         close_inherited_sockets()
         # All are read by TensorFlow when it is loaded, so before the engine is.
         os.environ["CUDA_VISIBLE_DEVICES"] = self.device.visible or "-1"
+        # The driver's tool numbers GPUs by their place on the bus; CUDA by itself begins with the fastest.
+        os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         if self._scratch is not None:
             self._scratch.use("child")

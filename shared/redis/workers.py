@@ -86,6 +86,9 @@ class WorkerBeat(BaseModel):
     device: str
     memory_total_bytes: Count | None = None
     memory_used_bytes: Count | None = None
+    #: The room of the storage's file system as the node sees it; None where it is not measured.
+    storage_total_bytes: Count | None = None
+    storage_free_bytes: Count | None = None
     weights: str
     notice: str | None = None
     state: WorkerState = WorkerState.IDLE

@@ -15,6 +15,7 @@ from shared.errors import (
     PictureRefused,
     PictureTooHeavy,
     PictureUnsupported,
+    StorageFull,
     StorageUnavailable,
 )
 from shared.storage.layout import asset_key
@@ -44,6 +45,7 @@ assets = Blueprint("assets", __name__, url_prefix=f"{API_PATH}/assets")
         PictureTooHeavy,
         PictureUnsupported,
         PictureRefused,
+        StorageFull,
         StorageUnavailable,
         DatabaseUnavailable,
     ),

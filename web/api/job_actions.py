@@ -17,6 +17,7 @@ from shared.errors import (
     NotReady,
     NotTerminal,
     StaleJob,
+    StorageFull,
     StorageUnavailable,
 )
 from web.api import API_PATH
@@ -92,7 +93,7 @@ def resume(job_id: str) -> Response:
     "Retry a job",
     "jobs",
     answers={200: Answer("The job, queued", (JobOut,))},
-    refusals=_REFUSALS,
+    refusals=(*_REFUSALS, StorageFull),
     bodies={JSON: RetryBody},
     needs_body=False,
 )
@@ -108,7 +109,15 @@ def retry(job_id: str) -> Response:
     "Extend a job",
     "jobs",
     answers={200: Answer("The job, queued", (JobOut,), headers=REPLAYED_HEADER)},
-    refusals=(*_REFUSALS, *_KEY_REFUSALS, InvalidOptions, MissingPart, NotReady, StorageUnavailable),
+    refusals=(
+        *_REFUSALS,
+        *_KEY_REFUSALS,
+        InvalidOptions,
+        MissingPart,
+        NotReady,
+        StorageFull,
+        StorageUnavailable,
+    ),
     parameters=(IDEMPOTENCY_KEY,),
     bodies={JSON: ExtendBody},
 )
@@ -150,6 +159,7 @@ def extend(job_id: str) -> Response:
         MissingPart,
         NotReady,
         *_KEY_REFUSALS,
+        StorageFull,
         StorageUnavailable,
         DatabaseUnavailable,
     ),

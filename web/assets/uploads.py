@@ -238,9 +238,10 @@ class Uploads:
     ) -> tuple[Asset, bool]:
         """Store one picture; return its asset, and whether it is new.
 
-        `name` is the name of its part, also in messages. Raises what `take` does, and DatabaseUnavailable
-        when the row cannot be written.
+        `name` is the name of its part, also in messages. Raises what `take` does, StorageFull when the disks
+        have too little room left, and DatabaseUnavailable when the row cannot be written.
         """
+        self._backend.require_room()
         with self.batch() as batch:
             picture = self.take({name: file}, batch=batch)[name]
             with self._backend.database.write() as session:

@@ -29,14 +29,16 @@ def workers(output: Output, *, url: str | None) -> None:
         return
     if document.get("workers"):
         output.out.print(_table(document["workers"]))
+    if document.get("room"):
+        output.say(f"Storage: {_room(document['room'].get('storage') or {})} as the web host sees it.")
     if document.get("message"):
         output.say(str(document["message"]), style="yellow")
 
 
 def _table(workers: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for title in ("id", "state", "device", "memory", "weights", "heard", "job"):
-        table.add_column(title, no_wrap=title in ("state", "memory", "heard"), overflow="fold")
+    for title in ("id", "state", "device", "memory", "storage", "weights", "heard", "job"):
+        table.add_column(title, no_wrap=title in ("state", "memory", "storage", "heard"), overflow="fold")
     for worker in workers:
         state = str(worker.get("state", ""))
         table.add_row(
@@ -44,6 +46,7 @@ def _table(workers: list[dict[str, Any]]) -> Table:
             f"[{_COLOURS.get(state, 'default')}]{escape(state)}[/]",
             escape(str(worker.get("device", ""))),
             _memory(worker.get("memory") or {}),
+            _room(worker.get("storage") or {}),
             escape(str(worker.get("weights", ""))),
             f"{format_seconds(worker.get('heartbeat_age_seconds') or 0)} ago",
             _job(worker.get("job")),
@@ -56,6 +59,11 @@ def _memory(memory: dict[str, Any]) -> str:
     if total is None:
         return "–"
     return f"{'–' if used is None else f'{used / _GIGABYTE:.1f}'} of {total / _GIGABYTE:.1f} GB"
+
+
+def _room(room: dict[str, Any]) -> str:
+    free = room.get("free_bytes")
+    return "–" if free is None else f"{free / _GIGABYTE:.1f} GB free"
 
 
 def _job(job: dict[str, Any] | None) -> str:

@@ -247,6 +247,7 @@ def retry_job(backend: Backend, job_id: str, body: RetryBody, *, caller: str, no
 
     Raises:
         NotReady: when it has nothing to go on from.
+        StorageFull: when the disks have too little room left for what it would write.
         StorageUnavailable: when the storage cannot be asked for that.
     """
     with backend.database.read() as session:
@@ -255,7 +256,9 @@ def retry_job(backend: Backend, job_id: str, body: RetryBody, *, caller: str, no
     is_result_lost = job.job_status is JobStatus.SUCCEEDED and is_output_damaged(backend, job)
     if is_result_lost or is_legal(job.job_status, Trigger.RETRY):
         verify_start(backend, job, from_zero=from_zero)
-    write = partial(write_retry, now=now, from_zero=from_zero, is_result_lost=is_result_lost)
+    write = _with_room(
+        backend, partial(write_retry, now=now, from_zero=from_zero, is_result_lost=is_result_lost)
+    )
     _change_job(backend, job_id, write, caller=caller)
 
 
@@ -273,6 +276,7 @@ def extend_job(
     Raises:
         NotReady: when its last checkpoint is not kept, or damaged.
         InvalidOptions: when a job may not have so many steps.
+        StorageFull: when the disks have too little room left.
         StorageUnavailable: when the storage cannot be asked for the checkpoint.
     """
     with backend.database.read() as session:
@@ -285,7 +289,23 @@ def extend_job(
         write_extend(session, job, steps=body.steps, now=now)
         note_key(session, job.id)
 
-    _change_job(backend, job_id, write, caller=caller)
+    _change_job(backend, job_id, _with_room(backend, write), caller=caller)
+
+
+def _with_room(backend: Backend, write: Write) -> Write:
+    """Return a write that is refused, and undone, where there is no room for what follows it.
+
+    What is wrong with the request itself is told first. The room is measured here, before the transaction: a
+    storage that hangs must not hold the database.
+    """
+    refusal = backend.find_no_room()
+
+    def do(session: Session, job: Job) -> None:
+        write(session, job)
+        if refusal is not None:
+            raise refusal
+
+    return do
 
 
 def delete_job(backend: Backend, job_id: str, *, caller: str) -> None:

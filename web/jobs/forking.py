@@ -138,12 +138,14 @@ def fork_job(
         NotFound: when there is no job with this id.
         NotReady: when it keeps no such checkpoint.
         InvalidOptions: when the options do not fit each other or the checkpoint.
+        StorageFull: when the disks have too little room left.
         StorageUnavailable: when the checkpoint cannot be copied.
     """
     with backend.database.read() as session:
         parent = get_job(session, job_id, caller=caller)
     options = fork_options(parent.options, body.options, step=body.step)
     checkpoint = find_kept(backend, parent, body.step)
+    backend.require_room()
     fork_id = new_id()
     try:
         _copy_checkpoint(backend, checkpoint, fork_id)

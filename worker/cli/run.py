@@ -13,7 +13,7 @@ import click
 
 from shared.clock import to_rfc3339
 from shared.errors import InvalidSettings, WeightsError
-from shared.logs import configure_logs
+from shared.logs import configure_logs, get_logger
 from shared.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from shared.redis.workers import WorkerBeat
 
 WRONG_SETTINGS, NO_WEIGHTS = 2, 3
+_log = get_logger(__name__)
 
 
 @click.command(short_help="Take jobs from the queue and carry them out.")
@@ -55,14 +56,17 @@ def run(name: str | None, gpus: str, fleet_pid: int | None) -> None:
 
 
 def _run(settings: Settings, name: str, gpus: str, fleet_pid: int | None) -> int:
-    from worker.devices import choose_devices, find_gpus  # here: --help needs none of this
+    from worker.devices import choose_devices, decide_gpus, has_cuda, list_gpus  # here: --help needs none
     from worker.engine.runtime import native_messages_held
     from worker.engine.weights.source import ImagenetSource, check_weights, resolve_weights
     from worker.fleet import run_fleet
     from worker.node import Node, first_beat
     from worker.runner import Engine
 
-    devices = choose_devices(gpus, find_gpus())
+    usable = decide_gpus(list_gpus(), visible=os.environ.get("CUDA_VISIBLE_DEVICES"), has_cuda=has_cuda())
+    if usable.why_not and gpus != "none":
+        _log.warning("gpu_not_used", detail=usable.why_not)
+    devices = choose_devices(gpus, usable.gpus, why_not=usable.why_not)
     if len(devices) > 1:
         return run_fleet(
             {
@@ -80,12 +84,7 @@ def _run(settings: Settings, name: str, gpus: str, fleet_pid: int | None) -> int
             },
             final_codes=frozenset({WRONG_SETTINGS, NO_WEIGHTS}),
         )
-    source = ImagenetSource(
-        url=settings.vgg19_weights_url,
-        hash=settings.vgg19_weights_hash,
-        cache_dir=settings.cache_dir,
-        auto_timeout_seconds=settings.weights_auto_seconds,
-    )
+    source = ImagenetSource.of(settings)
     choice = resolve_weights(settings.vgg19_weights, source)
     check_weights(choice)
     names = _wait_for_names(settings, first_beat(name, devices[0], choice.kind))

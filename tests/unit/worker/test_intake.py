@@ -10,8 +10,10 @@ import pytest
 from shared.errors import IdentityMissing, IdentityWrong, ServiceError
 from shared.installation import Installation, write_identity
 from shared.redis.names import Names
+from shared.settings import Settings
 from shared.storage import open_store
-from worker.intake import Intake, IntakeFacts, StorageWatch, decide_intake
+from shared.storage.store import Room
+from worker.intake import Intake, IntakeFacts, StorageWatch, decide_intake, decide_no_room
 from worker.node_state import NodeState
 
 FREE = IntakeFacts(
@@ -45,6 +47,23 @@ def test_an_unhealthy_node_takes_none_and_says_why():
     assert decide(unhealthy="no storage") == Intake(False, "no storage")
     assert decide(unhealthy="it cannot be loaded", is_ready=False).reason == "it cannot be loaded"
     assert decide(unhealthy="no storage", is_draining=True) == Intake(False)
+
+
+def test_a_node_whose_storage_is_too_full_takes_none_and_says_why():
+    assert decide(no_room="7 bytes are left") == Intake(False, "7 bytes are left")
+    assert decide(no_room="7 bytes are left", is_holding=True).taking is False
+    assert decide(no_room="7 bytes are left", unhealthy="no storage").reason == "no storage"
+    assert decide(no_room="7 bytes are left", is_draining=True) == Intake(False)
+
+
+def test_what_is_too_little_room():
+    settings = Settings(min_free_bytes=100)
+    assert decide_no_room(None, settings) is None
+    assert decide_no_room(Room(1000, 100), settings) is None
+    said = decide_no_room(Room(1000, 99), settings)
+    assert "99 of 1000 bytes" in said
+    assert "at least 100" in said
+    assert decide_no_room(Room(1000, 0), Settings(min_free_bytes=0)) is None
 
 
 def test_a_storage_that_hangs_is_noticed_unless_there_is_a_job_to_notice_it():
