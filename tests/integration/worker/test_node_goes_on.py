@@ -267,6 +267,18 @@ def test_a_signal_ends_a_node_with_0_only_if_it_asks_for_that(
     assert beat_of(shown) is None
 
 
+def test_a_hangup_that_is_ignored_stays_so(start, shown):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        node = start()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    when(shown, "idle")
+    node.send_signal(signal.SIGHUP)
+    node.terminate()
+    assert node.wait(_PATIENCE_SECONDS) == 0
+
+
 def test_of_two_nodes_with_one_name_the_second_is_refused(start, shown):
     first = start()
     found = when(shown, "idle")
