@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -20,6 +21,8 @@ from shared.redis import Coordination
 from shared.redis.names import Names
 from shared.redis.workers import WorkerBeat
 from shared.settings import Settings
+from shared.storage import open_store
+from shared.storage.layout import asset_key
 from tests.support.installation import names_of
 from tests.support.node import start_node
 from tests.support.waiting import wait_until
@@ -264,6 +267,18 @@ def test_a_signal_ends_a_node_with_0_only_if_it_asks_for_that(
     assert beat_of(shown) is None
 
 
+def test_a_hangup_that_is_ignored_stays_so(start, shown):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        node = start()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    when(shown, "idle")
+    node.send_signal(signal.SIGHUP)
+    node.terminate()
+    assert node.wait(_PATIENCE_SECONDS) == 0
+
+
 def test_of_two_nodes_with_one_name_the_second_is_refused(start, shown):
     first = start()
     found = when(shown, "idle")
@@ -330,3 +345,32 @@ def test_redis_may_not_be_there_when_a_node_starts(settings, names, shown):
         if node.poll() is None:
             os.killpg(node.pid, signal.SIGKILL)
         node.communicate()
+
+
+def test_a_lost_connection_ends_no_job_and_brings_no_second_one(
+    start, shown, settings, names, redis_client, make_picture
+):
+    first, second = (stored_message(settings, name, make_picture) for name in ("first", "second"))
+    node = start(step_seconds=0.2)
+    when(shown, "idle")
+    push(redis_client, names, first.to_json(), first.message_id)
+    when(shown, "busy")
+    redis_client.client_kill_filter(_type="normal", skipme=True)
+    push(redis_client, names, second.to_json(), second.message_id)
+    wait_for(lambda: beat_of(shown).job.step > 10, "steps after the loss")
+    assert beat_of(shown).job.job_id == "first"
+    assert not is_claimed(redis_client, names, "second")()
+    assert set(redis_client.hkeys(names.unacked)) <= {first.message_id}
+    assert waiting(redis_client, names) >= 1
+    wait_for(lambda: (beat := beat_of(shown)) and beat.job and beat.job.job_id == "second", "the second job")
+    assert node.poll() is None
+
+
+def stored_message(settings: Settings, job_id: str, make_picture: Callable[..., bytes]) -> JobMessage:
+    """A job of 25 steps, with its pictures in the storage."""
+    data = make_picture()
+    sha256 = hashlib.sha256(data).hexdigest()
+    picture = InputPicture(key=asset_key(sha256), sha256=sha256)
+    open_store(settings.resolved_storage_url).write(picture.key, data)
+    options = StyleOptions(steps=25)
+    return JobMessage(job_id=job_id, attempt=1, content=picture, style=picture, options=options)
