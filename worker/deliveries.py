@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from functools import partial
 from queue import Empty
 from time import monotonic
@@ -121,11 +122,23 @@ def _read_body(body: object, encoding: object) -> dict[str, Any]:
 class Inbox:
     """Where the entries of a node's queues come in. `refusal` is why Redis hands out none at present."""
 
-    def __init__(self, set_aside: SetAside, *, queues: Collection[str]) -> None:
+    def __init__(
+        self,
+        set_aside: SetAside,
+        *,
+        queues: Mapping[str, str],
+        is_first: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Prepare to read from some lists, each with the queue that it belongs to.
+
+        `is_first`: what is given back now is to be taken before all that waits.
+        """
+        self.is_first = is_first
         self.refusal: str | None = None
         self._set_aside = set_aside
         self._queues = queues
         self._rests_until = float("-inf")
+        self._owed: deque[Callable[[kombu_redis.QoS], None]] = deque()
 
     @property
     def is_resting(self) -> bool:
@@ -150,14 +163,14 @@ class Inbox:
         if not reply:
             return None
         source, entry = reply[0].decode(), bytes(reply[1])
-        queue = self._queue_of(source)
+        queue = self._queues.get(source, source)
         try:
             return queue, json.dumps(read_entry(entry, queue=queue)).encode()
         except UnreadableMessage as error:
             self.put_aside(entry, reason=error.detail, source=source)
             return None
 
-    def refuse(self, error: redis.RedisError) -> None:
+    def refuse(self, error: Exception) -> None:
         """Note that Redis refuses, and leave it alone for a moment."""
         if self.refusal is None:
             _log.error("broker_refuses", reason=str(error))
@@ -165,19 +178,30 @@ class Inbox:
         self.rest(_PAUSE_SECONDS)
 
     def put_aside(self, entry: bytes, *, reason: str, source: str) -> None:
-        """Set an entry aside; one for which Redis has no room either is in the log alone."""
-        text = entry.decode(errors="backslashreplace")
-        try:
-            self._set_aside.put(text, reason=reason, source=source, now=utc_now())
-        except RedisUnavailable as error:
-            _log.error("entry_lost", reason=reason, source=source, entry=text[:2000], why=error.detail)
-        else:
-            _log.error("entry_set_aside", reason=reason, source=source, entry=text[:200])
+        """Set an entry aside; while Redis does not take it, it is kept here."""
+        text, now = entry.decode(errors="backslashreplace"), utc_now()
+        _log.error("entry_set_aside", reason=reason, source=source, entry=text[:200])
+        self.owe(lambda _qos: self._set_aside.put(text, reason=reason, source=source, now=now))
 
-    def _queue_of(self, source: str) -> str:
-        """Return the queue that a list belongs to: a list has its name, or that with a priority."""
-        cut = source.rpartition(":")[0]
-        return cut if cut in self._queues else source
+    def owe(self, act: Callable[[kombu_redis.QoS], None]) -> None:
+        """Do something in Redis as soon as it allows it; before that, nothing more is taken."""
+        self._owed.append(act)
+
+    def settle(self, qos: kombu_redis.QoS) -> bool:
+        """Do what is owed, and return whether nothing is left of it."""
+        while self._owed:
+            try:
+                self._owed[0](qos)
+            except (redis.RedisError, OSError, RedisUnavailable) as error:
+                self.refuse(error)
+                return False
+            self._owed.popleft()
+        return True
+
+
+def _push(qos: kombu_redis.QoS, queue: str, text: str) -> None:
+    with qos.channel.conn_or_acquire() as client:
+        client.rpush(queue, text)
 
 
 def make_transport(inbox: Inbox) -> type[kombu_redis.Transport]:
@@ -208,7 +232,7 @@ def make_transport(inbox: Inbox) -> type[kombu_redis.Transport]:
 
         def can_consume(self) -> bool:
             """Whether Redis may be asked for one more message."""
-            return not inbox.is_resting and bool(super().can_consume())
+            return not inbox.is_resting and inbox.settle(self) and bool(super().can_consume())
 
         def append(self, message: Any, delivery_tag: str) -> None:  # noqa: ANN401 - kombu's message
             """Note in Redis that a message is held; one that cannot be noted goes back."""
@@ -216,18 +240,16 @@ def make_transport(inbox: Inbox) -> type[kombu_redis.Transport]:
                 super().append(message, delivery_tag)
             except redis.ResponseError as error:
                 inbox.refuse(error)
-                queue = message.delivery_info["routing_key"]
-                try:
-                    with self.channel.conn_or_acquire() as client:
-                        client.rpush(queue, json.dumps(message._raw))
-                except redis.RedisError as worse:
-                    _log.error("message_lost", id=message.headers["id"], reason=str(worse))
+                queue, text = message.delivery_info["routing_key"], json.dumps(message._raw)
+                inbox.owe(lambda qos: _push(qos, queue, text))
                 raise Empty from error
 
         def reject(self, delivery_tag: str, requeue: bool = False) -> None:
-            """Give a message back, to where it came from: it is the next to be taken."""
+            """Give a message back to its queue, or let it go."""
             if requeue:
-                self.restore_by_tag(delivery_tag, leftmost=False)
+                last = not inbox.is_first()
+                inbox.owe(lambda qos: qos.restore_by_tag(delivery_tag, leftmost=last))
+                inbox.settle(self)
                 self._quick_ack(delivery_tag)
                 inbox.rest(_GIVEN_BACK_SECONDS)
             else:

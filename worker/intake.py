@@ -73,7 +73,7 @@ class StorageWatch:
         on_lost: Callable[[ServiceError], None],
         look_seconds: float = _LOOK_SECONDS,
     ) -> None:
-        """Prepare to look; `on_lost` is called with what is wrong whenever the storage is not the right one."""
+        """Prepare to look; `on_lost` is told what is wrong whenever the storage is not the right one."""
         self._store = store
         self._names = names
         self._node_state = node_state

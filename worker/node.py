@@ -16,7 +16,6 @@ from time import monotonic, sleep
 from typing import Any
 
 from celery import Celery, bootsteps, signals
-from celery.concurrency.prefork import TaskPool
 from celery.exceptions import Reject
 from celery.worker.state import reserved_requests
 
@@ -33,7 +32,8 @@ from shared.redis.workers import WorkerBeat, WorkerState
 from shared.release import this_release
 from shared.settings import Settings
 from shared.storage import open_store
-from worker.context import WorkerContext
+from worker.context import WorkerContext, token_of
+from worker.crash import Crashes, make_pool
 from worker.deliveries import Inbox, envelope, make_transport
 from worker.devices import Device, MemoryMeter
 from worker.ending import FAILED, NAME_TAKEN, Ending
@@ -88,8 +88,15 @@ class Node:
         self._queue = names.queue(DEFAULT_ROUTE)
         self._facts = first_beat(name, device, weights)
         self._redis = Coordination.connect(settings, names)
-        self._inbox = Inbox(self._redis.set_aside, queues=[self._queue])
         self._node_state = NodeState()
+        self._inbox = Inbox(
+            self._redis.set_aside,
+            queues=dict.fromkeys(names.queue_lists(DEFAULT_ROUTE), self._queue),
+            is_first=self._gives_back_first,
+        )
+        self._crashes = Crashes(
+            settings, names, self._node_state, worker_id=name, token=token_of(name, self._facts.run)
+        )
         self._heartbeat = Heartbeat(
             self._redis.workers,
             self._node_state,
@@ -126,6 +133,8 @@ class Node:
             self._heartbeat.stop()
             return self._ending.code
         self._scratch = Scratch.make()
+        self._scratch.remove_at_exit()
+        self._scratch.use("parent")
         app = self.make_app()
         handlers: list[tuple[Any, Any]] = [
             (signals.setup_logging, lambda **_: configure_logs(self.settings)),
@@ -171,7 +180,7 @@ class Node:
             # An error reply of Redis is no reason to end.
             broker_channel_error_retry=True,
             broker_transport=make_transport(self._inbox),
-            worker_pool=NodePool,
+            worker_pool=make_pool(self._crashes.note),
         )
         if self.settings.redis_url.startswith("rediss:") and not app.conf.broker_use_ssl:
             # From a URL alone kombu does not know, with a transport of our own, that this means TLS.
@@ -309,7 +318,7 @@ class Node:
         os.environ["CUDA_VISIBLE_DEVICES"] = self.device.visible or "-1"
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         if self._scratch is not None:
-            self._scratch.use()
+            self._scratch.use("child")
         self._node_state.begin()
         try:
             self._wait_to_load()
@@ -330,6 +339,15 @@ class Node:
             if self._node_state.is_draining:
                 os._exit(_RECYCLED)
             sleep(_DRAIN_LOOK_SECONDS)
+
+    def _gives_back_first(self) -> bool:
+        """Whether a message that is given back is the next for whoever comes.
+
+        The one over which this node's child is replaced is not: this node would be the first to come.
+        """
+        note = self._node_state.read()
+        is_replaced = note.state is WorkerState.STARTING and note.unhealthy is None
+        return self._node_state.is_draining or not is_replaced
 
     def _why_not_ready(self) -> str | None:
         loads = self._node_state.loads
@@ -393,16 +411,6 @@ class Node:
         if self._last_looks is not None:
             self._last_looks.join()  # a beat after this one's leaving would bring it back
         self._heartbeat.stop()
-        if self._scratch is not None:
-            self._scratch.remove()
-
-
-class NodePool(TaskPool):  # type: ignore[misc]
-    """The pool of one child. A child that has died is replaced, even if it dies at the very start."""
-
-    def did_start_ok(self) -> bool:
-        """Celery ends its worker when a child is dead by the time that it looks for the first time."""
-        return True
 
 
 def decide_load_delay_seconds(loads: int) -> float:
@@ -437,23 +445,25 @@ def wait_for_names(settings: Settings, beat: WorkerBeat, *, stopping: Event) -> 
     store = open_store(settings.resolved_storage_url)
     lobby = Coordination.connect(settings, FIRST_NAMES).workers
     told = ""
-    while not stopping.is_set():
-        try:
-            names = names_at(store)
-        except ServiceError as error:
-            if error.detail != told:
-                told = error.detail
-                _log.error("storage_not_usable", code=error.code, detail=error.detail)
-            unhealthy = {"state": WorkerState.UNHEALTHY, "reason": error.detail, "at": utc_now()}
-            with contextlib.suppress(RedisUnavailable):
-                lobby.beat(beat.model_copy(update=unhealthy))
-            stopping.wait(_STORAGE_SECONDS)
-        else:
-            if told:
+    try:
+        while not stopping.is_set():
+            try:
+                return names_at(store)
+            except ServiceError as error:
+                if error.detail != told:
+                    told = error.detail
+                    _log.error("storage_not_usable", code=error.code, detail=error.detail)
+                unhealthy = {"state": WorkerState.UNHEALTHY, "reason": error.detail, "at": utc_now()}
                 with contextlib.suppress(RedisUnavailable):
-                    lobby.leave(beat.worker_id, run=beat.run)
-            return names
-    return None
+                    lobby.beat(beat.model_copy(update=unhealthy))
+                    if lobby.is_drain_asked(beat):
+                        return None
+                stopping.wait(_STORAGE_SECONDS)
+        return None
+    finally:
+        if told:
+            with contextlib.suppress(RedisUnavailable):
+                lobby.leave(beat.worker_id, run=beat.run)
 
 
 def _node_step(node: Node) -> type[bootsteps.StartStopStep]:

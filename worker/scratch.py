@@ -1,7 +1,7 @@
 """A node's own folder for temporary files: gone with the node, or at the next start if it was killed.
 
-TensorFlow writes a source file for each function that it compiles, and removes them only when its process ends
-by itself, which a child of the pool never does.
+TensorFlow writes a source file for each function that it compiles, and removes them only when its process
+ends by itself, which a child of the pool never does.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ import fcntl
 import os
 import shutil
 import tempfile
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 from shared.logs import get_logger
 
 _PREFIX = "atelier-node-"
+#: multiprocessing removes its own folder at -100.
+_LAST = -200
 
 _log = get_logger(__name__)
 
@@ -25,6 +28,7 @@ class Scratch:
     def __init__(self, path: Path, lock: int) -> None:
         self.path = path
         self._lock = lock
+        self._pid = os.getpid()
 
     @classmethod
     def make(cls, parent: Path | None = None) -> Scratch:
@@ -44,17 +48,24 @@ class Scratch:
             if lock is not None:
                 os.close(lock)
 
-    def use(self) -> None:
-        """Let this process, and all that it loads, put temporary files there; what lies there is removed."""
-        for path in self.path.iterdir():
-            _remove(path)
-        tempfile.tempdir = str(self.path)
-        os.environ["TMPDIR"] = str(self.path)
+    def use(self, part: str) -> None:
+        """Let this process, and all that it loads, put temporary files into an empty part of it."""
+        folder = self.path / part
+        if folder.exists():
+            _remove(folder)
+        folder.mkdir()
+        tempfile.tempdir = str(folder)
+        os.environ["TMPDIR"] = str(folder)
 
     def remove(self) -> None:
-        """Remove the folder."""
-        _remove(self.path)
-        os.close(self._lock)
+        """Remove the folder, in the process that has made it; in a child, do nothing."""
+        if os.getpid() == self._pid:
+            _remove(self.path)
+            os.close(self._lock)
+
+    def remove_at_exit(self) -> None:
+        """Remove it when this process ends, after multiprocessing has removed what it has there."""
+        Finalize(None, self.remove, exitpriority=_LAST)
 
 
 def _lock(path: Path) -> int | None:

@@ -18,8 +18,8 @@ from shared.redis.names import Names
 #: Stores a beat with the moment of Redis' own clock, unless another run of the name has its place. The beat
 #: of a run that is known to be dead gives way, and so does anything that is no beat.
 _BEAT = """
-local held = redis.call('GET', KEYS[1])
-if held and ARGV[2] ~= '' then
+local held = redis.pcall('GET', KEYS[1])
+if type(held) == 'string' and ARGV[2] ~= '' then
   local is_beat, other = pcall(cjson.decode, held)
   if is_beat and type(other) == 'table' and other.worker_id then
     local run, stamp = tostring(other.run or ''), tostring(other.stamp or other.at or '')
@@ -34,8 +34,8 @@ return false
 
 #: Removes what is of one run.
 _LEAVE = """
-local held = redis.call('GET', KEYS[1])
-local is_beat, other = pcall(cjson.decode, held or '')
+local held = redis.pcall('GET', KEYS[1])
+local is_beat, other = pcall(cjson.decode, type(held) == 'string' and held or '')
 if is_beat and type(other) == 'table' and other.run and other.run ~= '' and other.run ~= ARGV[1] then
   return 0
 end

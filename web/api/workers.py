@@ -130,7 +130,9 @@ def _worker(beat: WorkerBeat, names: Mapping[str, str], now: datetime) -> Worker
         protocol=beat.protocol,
         started_at=beat.started_at,
         heartbeat_age_seconds=_age_seconds(beat, now),
-        urls=WorkerUrlsOut(drain=drain if beat.can_drain and beat.takes_jobs else None),
+        urls=WorkerUrlsOut(
+            drain=drain if beat.can_drain and beat.state is not WorkerState.DRAINING else None
+        ),
     )
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from shared.clock import utc_now
+from shared.protocol import PROTOCOL
 from shared.redis.workers import WorkerBeat, WorkerRegistry, WorkerState
 from shared.settings import Settings
 from tests.support.installation import names_of
@@ -22,7 +23,7 @@ QUEUE = f"{API}/queue"
 
 def beat(worker_id: str = "gpu-a", **changes: object) -> WorkerBeat:
     now = utc_now()
-    facts = {"device": "cuda:0", "weights": "untrained", "started_at": now, "at": now}
+    facts = {"device": "cuda:0", "weights": "untrained", "protocol": PROTOCOL, "started_at": now, "at": now}
     return WorkerBeat(worker_id=worker_id, **{**facts, **changes})
 
 
