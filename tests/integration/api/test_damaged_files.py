@@ -185,3 +185,31 @@ def test_an_extension_that_lost_its_beginning_begins_at_zero(client, bench, succ
     assert "retry it from zero" in problem["detail"]
     bench.post(succeeded["id"], "retry", {"from": "zero"})
     assert bench.work(succeeded["id"]).steps_made == 25
+
+
+@DAMAGES
+def test_an_uploaded_picture(client, find, make_picture, problem_of, damage):
+    def upload() -> dict[str, str]:
+        return client.post("/api/v1/assets", data={"file": (io.BytesIO(make_picture()), "a.png")}).json
+
+    asset = upload()
+    damage(find(asset["sha256"]))
+    problem = problem_of(client.get(asset["url"]), 500, "artifact_corrupt")
+    assert problem["detail"].endswith("upload the picture once more")
+    problem_of(client.get(f"/api/v1/assets/{asset['id']}/thumbnail"), 500, "artifact_corrupt")
+    assert upload() == asset
+    with client.get(asset["url"]) as response:
+        assert (response.status_code, response.data) == (200, make_picture())
+    assert client.get(f"/api/v1/assets/{asset['id']}/thumbnail").status_code == 200
+
+
+def test_a_job_whose_picture_is_damaged_can_be_mended(client, submit, bench, find, make_picture):
+    job = submit(options=FEW)
+    cut(find(bench.row(job["id"]).content.sha256))
+    bench.work(job["id"])
+    failed = bench.job(job["id"])
+    assert (failed["status"], failed["error"]["code"]) == ("failed", "artifact_corrupt")
+    client.post("/api/v1/assets", data={"file": (io.BytesIO(make_picture(seed=1)), "a.png")})
+    bench.post(job["id"], "retry")
+    bench.work(job["id"])
+    assert bench.job(job["id"])["status"] == "succeeded"
