@@ -213,3 +213,18 @@ def test_a_job_whose_picture_is_damaged_can_be_mended(client, submit, bench, fin
     bench.post(job["id"], "retry")
     bench.work(job["id"])
     assert bench.job(job["id"])["status"] == "succeeded"
+
+
+def test_a_storage_that_is_not_there_is_no_damage(client, bench, succeeded, settings, problem_of):
+    """As when the mount of the web host is gone: nothing is lost, and nothing is begun."""
+    storage = settings.data_dir / "storage"
+    storage.rename(storage.with_name("aside"))
+    storage.mkdir()
+    url = f"{JOBS}/{succeeded['id']}"
+    problem_of(client.get(f"{url}/output"), 503, "identity_missing")
+    problem_of(client.get(f"{url}/checkpoints/10"), 503, "identity_missing")
+    for action, body in (("retry", {}), ("extend", {"steps": 5}), ("fork", {"step": 10})):
+        problem_of(client.post(f"{url}/{action}", json=body), 503, "identity_missing")
+    storage.rmdir()
+    storage.with_name("aside").rename(storage)
+    assert bench.job(succeeded["id"]) == succeeded
