@@ -6,16 +6,17 @@ What they do is in `worker.node`; here is where Celery is told of it.
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from celery import Celery, bootsteps
-from celery.concurrency.prefork import TaskPool
 from kombu import Queue
 from kombu.transport.redis import Transport
 
 from shared.broker import TASK_NAME, broker_config
 from shared.redis.names import Names
 from shared.settings import Settings
+from worker.crash import make_pool
 
 _LOOK_SECONDS = 1.0
 _TEND_SECONDS = 0.2
@@ -41,9 +42,18 @@ class Tended(Protocol):
 
 
 def make_app(
-    node: Tended, settings: Settings, names: Names, *, queue: str, transport: type[Transport]
+    node: Tended,
+    settings: Settings,
+    names: Names,
+    *,
+    queue: str,
+    transport: type[Transport],
+    on_child_ended: Callable[[int | None], None],
 ) -> Celery:
-    """Return the app of a node that takes messages from one queue, through a transport of its own."""
+    """Return the app of a node that takes messages from one queue, through a transport of its own.
+
+    `on_child_ended` is called with the exit code of each child that has ended.
+    """
     app = Celery("atelier-worker")
     app.conf.update(broker_config(settings, names))
     app.conf.update(
@@ -64,7 +74,7 @@ def make_app(
         broker_transport=transport,
         # kombu's bindings lead messages to queues; ours go to their queue by its name.
         task_queues=[Queue(queue, no_declare=True)],
-        worker_pool=NodePool,
+        worker_pool=make_pool(on_child_ended),
     )
     if settings.redis_url.startswith("rediss:") and not app.conf.broker_use_ssl:
         # From a URL alone kombu does not know, with a transport of our own, that this means TLS.
@@ -73,14 +83,6 @@ def make_app(
     app.steps["consumer"].add(_closed_step(queue))
     _register_task(app, node)
     return app
-
-
-class NodePool(TaskPool):  # type: ignore[misc]
-    """The pool of one child. A child that has died is replaced, even if it dies at the very start."""
-
-    def did_start_ok(self) -> bool:
-        """Celery ends its worker when a child is dead by the time that it looks for the first time."""
-        return True
 
 
 def _node_step(node: Tended) -> type[bootsteps.StartStopStep]:

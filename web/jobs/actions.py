@@ -28,12 +28,11 @@ from shared.options import change_options
 from shared.redis.live import Flag
 from shared.status import JobStatus
 from shared.storage.layout import job_folder
-from shared.storage.verify import file_fault
 from web.backend import Backend
 from web.db.models import Job, JobCheckpoint
 from web.jobs.faults import without_faults
 from web.jobs.fields import ExtendBody, RetryBody
-from web.jobs.forking import fork_origin, verify_kept, verify_start
+from web.jobs.forking import damage_of, fork_origin, verify_kept, verify_start
 from web.jobs.idempotency import NoteKey, note_no_key
 from web.jobs.queries import get_job
 from web.jobs.retention import delete_final_job
@@ -155,7 +154,7 @@ def is_output_damaged(backend: Backend, job: Job) -> bool:
         StorageUnavailable: when the storage cannot be asked.
     """
     return any(
-        file_fault(backend.storage, output["key"], sha256=output["sha256"], size_bytes=output["size_bytes"])
+        damage_of(backend, output["key"], sha256=output["sha256"], size_bytes=output["size_bytes"])
         for output in job.outputs
     )
 
