@@ -77,7 +77,7 @@ def test_a_job_comes_back_as_an_attempt_that_nobody_else_had(
         # It may be sent just as it is if no worker ever saw it.
         assert (found.attempt > attempt) == (fence is not None or (begun or 0) > attempt)
     next_one = found.attempt + (found.trigger is None and status is not JobStatus.QUEUED)
-    if found.trigger is None or found.trigger is Trigger.LEASE_LOST and status is JobStatus.RUNNING:
+    if found.trigger is None or (found.trigger is Trigger.LEASE_LOST and status is JobStatus.RUNNING):
         # What goes on, now or when it is asked to, is above all that was begun, and nodes take it.
         assert next_one > (begun or 0) or next_one == attempt
         assert next_one >= (fence or 0)
