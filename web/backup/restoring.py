@@ -137,9 +137,9 @@ def _restore(
             store.write(file.key, data)
     prepared = place.with_name(f"{place.name}.restoring")
     shutil.copyfile(folder.place(manifest.database), prepared)
-    changes = _prepare(prepared, manifest, settings, now=now)
+    changes = _prepare(prepared, manifest, settings, store, now=now)
     previous = _exchange(prepared, place, now=now)
-    put_aside = _put_aside(store, changes.attempts, now=now)
+    put_aside = _put_aside(store, changes.later, now=now)
     _log.info("restored", made_at=manifest.made_at, files=len(to_write), put_aside=put_aside)
     return Restored(
         manifest, len(to_write), size, put_aside, changes.unfinished, changes.knows_redis, previous
@@ -229,14 +229,16 @@ def _is_there(store: ArtifactStore, file: BackedUpFile) -> bool:
 
 @dataclass(frozen=True)
 class _Changes:
-    """The attempts of the backup's jobs as they were in it, and how many of the jobs had not ended."""
+    """Attempts that have folders, and that the backup does not know; how many of its jobs had not ended."""
 
-    attempts: Mapping[str, int]
+    later: Mapping[str, list[int]]
     unfinished: int
     knows_redis: bool
 
 
-def _prepare(prepared: Path, manifest: Manifest, settings: Settings, *, now: datetime) -> _Changes:
+def _prepare(
+    prepared: Path, manifest: Manifest, settings: Settings, store: ArtifactStore, *, now: datetime
+) -> _Changes:
     """Bring a copy of the backup's database to this release, and let its jobs go on rightly."""
     for name in _logs_of(prepared):
         name.unlink(missing_ok=True)
@@ -246,16 +248,19 @@ def _prepare(prepared: Path, manifest: Manifest, settings: Settings, *, now: dat
         with database.read() as session:
             attempts = {row.id: row.attempt for row in session.execute(select(Job.id, Job.attempt))}
         fences = _ask_redis(settings, manifest, lambda redis: read_fences(redis, list(attempts)))
+        begun = {job_id: _begun(store, job_id) for job_id in attempts}
+        highest = {job_id: max(numbers) for job_id, numbers in begun.items() if numbers}
         with database.write() as session:
             row = session.get_one(InstallationRow, manifest.installation_id)
             row.is_confirmed, row.held_until = True, None
             record_restore(session, known_until=manifest.made_at, now=now)
-            unfinished = return_jobs(session, fences or {}, now=now)
+            unfinished = return_jobs(session, fences or {}, highest, now=now)
     finally:
         database.close()
     with closing(sqlite3.connect(prepared)) as connection:
         connection.execute("PRAGMA journal_mode=DELETE")  # one file again
-    return _Changes(attempts, unfinished, knows_redis=fences is not None)
+    later = {job_id: [one for one in begun[job_id] if one > attempt] for job_id, attempt in attempts.items()}
+    return _Changes(later, unfinished, knows_redis=fences is not None)
 
 
 def _ask_redis(
@@ -334,17 +339,19 @@ def _is_busy(error: sqlite3.DatabaseError) -> bool:
     )
 
 
-def _put_aside(store: ArtifactStore, attempts: Mapping[str, int], *, now: datetime) -> int:
-    """Give the folders of attempts that the backup does not know of other names; return how many there were.
+def _begun(store: ArtifactStore, job_id: str) -> list[int]:
+    """Return the attempts of a job that have a folder."""
+    names = store.folders(job_folder(job_id), limit=_MOST_ATTEMPTS)
+    return [int(match[1]) for name in names if (match := _ATTEMPT.fullmatch(name))]
+
+
+def _put_aside(store: ArtifactStore, attempts: Mapping[str, list[int]], *, now: datetime) -> int:
+    """Give the folders of attempts other names; return how many there were.
 
     A later attempt of the same number, with other options perhaps, must find nothing in its folder.
     """
-    count = 0
-    for job_id, attempt in attempts.items():
-        for name in store.folders(job_folder(job_id), limit=_MOST_ATTEMPTS):
-            match = _ATTEMPT.fullmatch(name)
-            if match and int(match[1]) > attempt:
-                number = int(match[1])
-                target = replaced_attempt_folder(job_id, number, now=now)
-                count += store.move_tree(attempt_folder(job_id, number), target)
-    return count
+    return sum(
+        store.move_tree(attempt_folder(job_id, number), replaced_attempt_folder(job_id, number, now=now))
+        for job_id, numbers in attempts.items()
+        for number in numbers
+    )

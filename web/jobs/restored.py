@@ -35,32 +35,49 @@ class Return:
     trigger: Trigger | None = None
 
 
-def decide_return(status: JobStatus, attempt: int, *, fence: int | None, pausing: bool = False) -> Return:
-    """Decide about a job of a backup; `fence` is the highest attempt that Redis has seen, if it is known.
+def decide_return(
+    status: JobStatus, attempt: int, *, fence: int | None, begun: int | None = None, pausing: bool = False
+) -> Return:
+    """Decide about a job of a backup.
 
-    What ran when the backup was made is lost to nobody's fault. No attempt that Redis has seen is used again:
-    another course of events had it.
+    What ran when the backup was made is lost to nobody's fault. No attempt that another course of events had
+    is used again.
+
+    Args:
+        status: What the backup says; so does `attempt`.
+        attempt: Its number.
+        fence: The lowest attempt that Redis lets nodes take, if it is known: one that ended raises it by one.
+        begun: The highest attempt that the storage has a folder of.
+        pausing: Whether its worker had been asked to pause.
     """
-    highest = max(attempt, fence or 0)
-    if status is JobStatus.RUNNING and pausing:
-        return Return(highest, Trigger.PAUSED)
-    if status is JobStatus.RUNNING:
+    highest = max(attempt, fence or 0, begun or 0)
+    if status is JobStatus.RUNNING and not pausing:
         return Return(highest + 1, Trigger.LEASE_LOST)
+    if status is JobStatus.RUNNING:
+        return Return(highest, Trigger.PAUSED)
     if status is JobStatus.CANCELING:
         return Return(highest, Trigger.LEASE_LOST)
-    if status is JobStatus.QUEUED and fence is not None:
-        return Return(highest + 1)
-    return Return(highest)
+    if status is JobStatus.QUEUED:
+        is_unseen = fence is None and highest == attempt
+        return Return(attempt if is_unseen else highest + 1)
+    was_asked_for_again = (begun or 0) > attempt or (fence or 0) > attempt + 1
+    return Return(highest if was_asked_for_again else attempt)
 
 
-def return_jobs(session: Session, fences: Mapping[str, int], *, now: datetime) -> int:
-    """Let every job of a database that was just put back go on rightly; return how many had not ended."""
+def return_jobs(
+    session: Session, fences: Mapping[str, int], begun: Mapping[str, int], *, now: datetime
+) -> int:
+    """Let every job of a database that was just put back go on rightly; return how many had not ended.
+
+    See `decide_return`; jobs without a fence or a folder are left out of the two.
+    """
     unfinished = 0
     for job in session.scalars(select(Job).order_by(Job.id)).all():
         unfinished += not job.job_status.is_final
         returned = decide_return(
-            job.job_status, job.attempt, fence=fences.get(job.id), pausing=job.status_reason == PAUSING
-        )
+            job.job_status, job.attempt, fence=fences.get(job.id), begun=begun.get(job.id),
+            pausing=job.status_reason == PAUSING,
+        )  # fmt: skip
         _write(session, job, returned, now=now)
     return unfinished
 
@@ -79,7 +96,7 @@ def _write(session: Session, job: Job, returned: Return, *, now: datetime) -> No
 
 
 def read_fences(redis: Coordination, job_ids: list[str]) -> dict[str, int]:
-    """Return the highest attempt that Redis has seen of each job that it knows; raise `RedisUnavailable`."""
+    """Return the fence of each job that Redis knows; raise `RedisUnavailable`."""
     fences: dict[str, int] = {}
     for start in range(0, len(job_ids), _PAGE):
         fences |= redis.claims.fences(job_ids[start : start + _PAGE])

@@ -57,20 +57,30 @@ def test_the_place_of_another_is_refused(target: Target, said: str):
         decide_target(target, "a")
 
 
-@given(st.sampled_from(list(JobStatus)), st.integers(1, 9), st.none() | st.integers(1, 12), st.booleans())
-def test_a_job_comes_back_as_an_attempt_that_nobody_had(
-    status: JobStatus, attempt: int, fence: int | None, pausing: bool
+@given(
+    st.sampled_from(list(JobStatus)),
+    st.integers(1, 9),
+    st.none() | st.integers(1, 12),
+    st.none() | st.integers(1, 12),
+    st.booleans(),
+)
+def test_a_job_comes_back_as_an_attempt_that_nobody_else_had(
+    status: JobStatus, attempt: int, fence: int | None, begun: int | None, pausing: bool
 ):
     pausing = pausing and status is JobStatus.RUNNING
-    found = decide_return(status, attempt, fence=fence, pausing=pausing)
-    assert found.attempt >= max(attempt, fence or 0)
+    found = decide_return(status, attempt, fence=fence, begun=begun, pausing=pausing)
+    assert found.attempt >= attempt
     assert found.trigger is None or is_legal(status, found.trigger)
     if status in (JobStatus.RUNNING, JobStatus.CANCELING):
         assert found.trigger is not None
-    if status is JobStatus.RUNNING and not pausing:
-        assert found.attempt > max(attempt, fence or 0)
-    if status is JobStatus.QUEUED:  # it may be sent just as it is if no worker ever saw it
-        assert (found.attempt > attempt) == (fence is not None)
+    if status is JobStatus.QUEUED:
+        # It may be sent just as it is if no worker ever saw it.
+        assert (found.attempt > attempt) == (fence is not None or (begun or 0) > attempt)
+    next_one = found.attempt + (found.trigger is None and status is not JobStatus.QUEUED)
+    if found.trigger is None or (found.trigger is Trigger.LEASE_LOST and status is JobStatus.RUNNING):
+        # What goes on, now or when it is asked to, is above all that was begun, and nodes take it.
+        assert next_one > (begun or 0) or next_one == attempt
+        assert next_one >= (fence or 0)
 
 
 @pytest.mark.parametrize(
@@ -86,3 +96,9 @@ def test_a_job_comes_back_as_an_attempt_that_nobody_had(
 )
 def test_each_status_beside_a_redis_that_lived_on(status: JobStatus, pausing: bool, expected: Return):
     assert decide_return(status, 2, fence=4, pausing=pausing) == expected
+
+
+def test_a_job_that_had_ended_and_was_left_alone_keeps_its_number():
+    """The fence of what has ended is one above."""
+    assert decide_return(JobStatus.SUCCEEDED, 2, fence=3, begun=2) == Return(2)
+    assert decide_return(JobStatus.SUCCEEDED, 2, fence=None, begun=3) == Return(3)
