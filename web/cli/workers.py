@@ -37,8 +37,8 @@ def workers(output: Output, *, url: str | None) -> None:
 
 def _table(workers: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for title in ("id", "state", "device", "memory", "storage", "weights", "heard", "job"):
-        table.add_column(title, no_wrap=title in ("state", "memory", "storage", "heard"), overflow="fold")
+    for title in ("id", "state", "device", "memory", "weights", "heard", "job"):
+        table.add_column(title, no_wrap=title in ("state", "memory", "heard"), overflow="fold")
     for worker in workers:
         state = str(worker.get("state", ""))
         table.add_row(
@@ -46,7 +46,6 @@ def _table(workers: list[dict[str, Any]]) -> Table:
             f"[{_COLOURS.get(state, 'default')}]{escape(state)}[/]",
             escape(str(worker.get("device", ""))),
             _memory(worker.get("memory") or {}),
-            _room(worker.get("storage") or {}),
             escape(str(worker.get("weights", ""))),
             f"{format_seconds(worker.get('heartbeat_age_seconds') or 0)} ago",
             _job(worker.get("job")),

@@ -193,8 +193,9 @@ class Database:
             raise DatabaseUnavailable(f"the room of the database cannot be measured: {error}") from error
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; the next one opens whatever file is there then."""
         self._engine.dispose()
+        self._file_id = None
 
     def _note_file(self, _connection: object, _record: object) -> None:
         """Remember which file the first connection opened; all others must be to the same."""
