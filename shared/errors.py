@@ -359,6 +359,13 @@ class RunTimeout(JobError):
     suggestion = "Retry it, which goes on from its checkpoint, or allow it more time."
 
 
+class JobUnreadable(JobError):
+    """What is stored of the job cannot be read."""
+
+    code = "job_unreadable"
+    suggestion = "Submit it again, and look at the log of control."
+
+
 class QueueDeadlinePassed(JobError):
     """No worker was free before the job's queue deadline."""
 

@@ -1,4 +1,4 @@
-"""The Celery app of a node: its settings, its pool, its steps and the one task.
+"""The Celery app of a node: its settings, its steps and the one task.
 
 What they do is in `worker.node`; here is where Celery is told of it.
 """
@@ -41,9 +41,15 @@ class Tended(Protocol):
 
 
 def make_app(
-    node: Tended, settings: Settings, names: Names, *, queue: str, transport: type[Transport]
+    node: Tended,
+    settings: Settings,
+    names: Names,
+    *,
+    queue: str,
+    transport: type[Transport],
+    pool: type[TaskPool],
 ) -> Celery:
-    """Return the app of a node that takes messages from one queue, through a transport of its own."""
+    """Return the app of a node that takes messages from one queue, by a transport and a pool of its own."""
     app = Celery("atelier-worker")
     app.conf.update(broker_config(settings, names))
     app.conf.update(
@@ -64,7 +70,7 @@ def make_app(
         broker_transport=transport,
         # kombu's bindings lead messages to queues; ours go to their queue by its name.
         task_queues=[Queue(queue, no_declare=True)],
-        worker_pool=NodePool,
+        worker_pool=pool,
     )
     if settings.redis_url.startswith("rediss:") and not app.conf.broker_use_ssl:
         # From a URL alone kombu does not know, with a transport of our own, that this means TLS.
@@ -73,14 +79,6 @@ def make_app(
     app.steps["consumer"].add(_closed_step(queue))
     _register_task(app, node)
     return app
-
-
-class NodePool(TaskPool):  # type: ignore[misc]
-    """The pool of one child. A child that has died is replaced, even if it dies at the very start."""
-
-    def did_start_ok(self) -> bool:
-        """Celery ends its worker when a child is dead by the time that it looks for the first time."""
-        return True
 
 
 def _node_step(node: Tended) -> type[bootsteps.StartStopStep]:

@@ -32,7 +32,8 @@ from shared.release import this_release
 from shared.settings import Settings
 from shared.storage import open_store
 from worker.celery_app import make_app
-from worker.context import WorkerContext
+from worker.context import WorkerContext, token_of
+from worker.crash import Crashes, make_pool
 from worker.deliveries import Inbox, envelope, make_transport
 from worker.devices import Device, MemoryMeter
 from worker.ending import FAILED, NAME_TAKEN, Ending
@@ -91,6 +92,9 @@ class Node:
             self._redis.set_aside,
             queues=dict.fromkeys(names.queue_lists(DEFAULT_ROUTE), self._queue),
             is_first=self._gives_back_first,
+        )
+        self._crashes = Crashes(
+            settings, names, self._node_state, worker_id=name, token=token_of(name, self._facts.run)
         )
         self._heartbeat = Heartbeat(
             self._redis.workers,
@@ -158,7 +162,12 @@ class Node:
     def make_app(self) -> Celery:
         """Return the Celery app of the node."""
         return make_app(
-            self, self.settings, self._names, queue=self._queue, transport=make_transport(self._inbox)
+            self,
+            self.settings,
+            self._names,
+            queue=self._queue,
+            transport=make_transport(self._inbox),
+            pool=make_pool(self._crashes.note),
         )
 
     def runner(self) -> Runner:

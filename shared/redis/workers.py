@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 import redis
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.errors import WorkerTooOld
 from shared.logs import get_logger
-from shared.protocol import DRAIN_PROTOCOL
+from shared.protocol import DRAIN_PROTOCOL, Count, Moment
 from shared.redis.connection import redis_errors
 from shared.redis.names import Names
 
@@ -68,10 +67,10 @@ class WorkerJob(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     job_id: str
-    attempt: int
-    step: int
-    steps: int
-    since: datetime
+    attempt: Count
+    step: Count
+    steps: Annotated[int, Field(ge=1, le=2**53)]
+    since: Moment
 
 
 class WorkerBeat(BaseModel):
@@ -85,8 +84,8 @@ class WorkerBeat(BaseModel):
     worker_id: str
     host: str = ""
     device: str
-    memory_total_bytes: int | None = None
-    memory_used_bytes: int | None = None
+    memory_total_bytes: Count | None = None
+    memory_used_bytes: Count | None = None
     weights: str
     notice: str | None = None
     state: WorkerState = WorkerState.IDLE
@@ -100,8 +99,8 @@ class WorkerBeat(BaseModel):
     build: str = ""
     #: What the node understands; see `shared.protocol.PROTOCOL`.
     protocol: int = 0
-    started_at: datetime
-    at: datetime
+    started_at: Moment
+    at: Moment
     #: Which run of the name this is; empty for a node that does not say.
     run: str = ""
     #: Which process this is, as `shared.processes.this_process` tells it.

@@ -32,7 +32,7 @@ def start_node(
     *,
     step_seconds: float = 0.02,
     fleet_pid: int | None = None,
-    breaks: bool = False,
+    breaks: str = "",
     **more: object,
 ) -> subprocess.Popen[str]:
     """Start a node; what it logs goes to its standard output."""
@@ -58,8 +58,10 @@ def main() -> None:
 
     def take_time(step: int) -> None:
         pause.wait(task["step_seconds"])
-        if step == 2 and task["breaks"]:
+        if step == 2 and task["breaks"] == "raise":
             raise RuntimeError("CUDA_ERROR_LAUNCH_FAILED")
+        if step == 2 and task["breaks"] == "crash":
+            os.abort()
 
     def load() -> SteadyEngine:
         for _ in range(task.get("load_leaves", 0)):

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from flask import Blueprint, Response
 
-from shared.errors import ArtifactMissing, ServiceError
+from shared.errors import ArtifactMissing, RedisUnavailable, ServiceError
 from shared.logs import get_logger
 from shared.redis.connection import redis_errors
+from shared.redis.control import control_fault
 from web.api.http import json_answer
 from web.api.openapi import Answer, Operation
 from web.api.schemas import CheckOut, HealthOut, ReadinessOut
@@ -35,19 +36,21 @@ def read_health() -> Response:
     },
 )
 def read_readiness() -> Response:
-    """Check database, storage and Redis.
+    """Check database, storage, Redis and control.
 
-    Without Redis jobs are taken and kept, but do not start: that is `degraded`, and still 200, since a proxy
-    must not turn callers away for it.
+    Without Redis or control jobs are taken and kept, but do not start: that is `degraded`, and still 200,
+    since a proxy must not turn callers away for it.
     """
     services = get_services()
     checks = {
         "database": _check(services.backend.database.check),
         "storage": _check(services.backend.storage.check),
         "redis": _check(lambda: _ping(services)),
+        "control": _check_control(services),
     }
     ready = checks["database"].ok and checks["storage"].ok
-    answer = ReadinessOut(ready=ready, degraded=not checks["redis"].ok, checks=checks)
+    degraded = not (checks["redis"].ok and checks["control"].ok)
+    answer = ReadinessOut(ready=ready, degraded=degraded, checks=checks)
     headers = {"Cache-Control": "no-store"}
     return json_answer(answer.model_dump(mode="json"), 200 if ready else 503, headers=headers)
 
@@ -55,6 +58,17 @@ def read_readiness() -> Response:
 def _ping(services: Services) -> None:
     with redis_errors():
         services.backend.redis.client.ping()
+
+
+def _check_control(services: Services) -> CheckOut:
+    """Return how control is, as its heartbeat in Redis says."""
+    try:
+        fault = control_fault(services.backend.redis.control.read())
+    except RedisUnavailable:
+        return CheckOut(ok=False, detail="Nobody knows while Redis does not answer.")
+    if fault is not None:
+        _log.warning("not_ready", detail=fault)
+    return CheckOut(ok=fault is None, detail=fault)
 
 
 def _check(part: Callable[[], None]) -> CheckOut:

@@ -53,12 +53,16 @@ def worker_to_json(
 
 
 def workers_to_json(
-    beats: Sequence[WorkerBeat] | None, *, now: datetime, names: Mapping[str, str] = _NO_NAMES
+    beats: Sequence[WorkerBeat] | None,
+    *,
+    now: datetime,
+    names: Mapping[str, str] = _NO_NAMES,
+    control_fault: str | None = None,
 ) -> dict[str, Any]:
     """Return the workers as the API shows them; None while Redis cannot be asked."""
     return WorkersOut(
         workers=None if beats is None else [_worker(beat, names, now) for beat in beats],
-        message=message_of(beats),
+        message=message_of(beats, control_fault=control_fault),
     ).model_dump(mode="json")
 
 
@@ -68,6 +72,7 @@ def queue_to_json(
     run_seconds: Sequence[float],
     *,
     now: datetime,
+    control_fault: str | None = None,
 ) -> dict[str, Any]:
     """Return the queue as the API shows it; `run_seconds` is how long the last jobs took."""
     eligible = None if beats is None else sum(beat.takes_jobs for beat in beats)
@@ -80,11 +85,11 @@ def queue_to_json(
         oldest_age_seconds=None if age is None else round(age, 1),
         backlog_seconds=backlog_seconds(counts.depth, QueueState(counts.running, eligible, run_seconds)),
         workers=eligible,
-        message=message_of(beats),
+        message=message_of(beats, control_fault=control_fault),
     ).model_dump(mode="json")
 
 
-def message_of(beats: Sequence[WorkerBeat] | None) -> str | None:
+def message_of(beats: Sequence[WorkerBeat] | None, *, control_fault: str | None = None) -> str | None:
     """Return why no job can start, in one sentence; None when one can."""
     if beats is None:
         return "Redis does not answer; jobs are kept, and start when it is back"
@@ -92,6 +97,7 @@ def message_of(beats: Sequence[WorkerBeat] | None) -> str | None:
         sum(beat.takes_jobs for beat in beats),
         draining=sum(beat.state is WorkerState.DRAINING for beat in beats),
         unhealthy=[beat.reason or "" for beat in beats if beat.state is WorkerState.UNHEALTHY],
+        control_fault=control_fault,
     )
 
 
@@ -144,7 +150,8 @@ def read_workers(backend: Backend, *, caller: str) -> dict[str, Any]:
         DatabaseUnavailable: when it cannot be asked for the names.
     """
     beats = backend.live.workers()
-    return workers_to_json(beats, names=_names(backend, beats or (), caller=caller), now=utc_now())
+    names = _names(backend, beats or (), caller=caller)
+    return workers_to_json(beats, names=names, now=utc_now(), control_fault=backend.live.control_fault())
 
 
 def read_queue(backend: Backend) -> dict[str, Any]:
@@ -155,7 +162,10 @@ def read_queue(backend: Backend) -> dict[str, Any]:
     """
     with backend.database.read() as session:
         counts, run_seconds = count_queue(session), recent_run_seconds(session)
-    return queue_to_json(counts, backend.live.workers(), run_seconds, now=utc_now())
+    beats = backend.live.workers()
+    return queue_to_json(
+        counts, beats, run_seconds, now=utc_now(), control_fault=backend.live.control_fault()
+    )
 
 
 def drain_and_read(backend: Backend, worker_id: str, *, caller: str) -> dict[str, Any]:

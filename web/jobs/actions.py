@@ -27,15 +27,15 @@ from shared.options import change_options
 from shared.redis.live import Flag
 from shared.status import JobStatus
 from shared.storage.layout import job_folder
-from shared.storage.verify import file_fault
 from web.backend import Backend
 from web.db.models import Job, JobCheckpoint
 from web.jobs.faults import without_faults
 from web.jobs.fields import ExtendBody, RetryBody
-from web.jobs.forking import fork_origin, verify_kept, verify_start
+from web.jobs.forking import damage_of, fork_origin, verify_kept, verify_start
 from web.jobs.idempotency import NoteKey, note_no_key
 from web.jobs.queries import get_job
 from web.jobs.retention import delete_final_job
+from web.jobs.routing import queue_rank
 from web.jobs.states import PAUSING, Trigger, allowed_requests, is_legal, next_status
 from web.jobs.transitions import apply_trigger, list_checkpoints, write_changes
 
@@ -152,7 +152,7 @@ def is_output_damaged(backend: Backend, job: Job) -> bool:
         StorageUnavailable: when the storage cannot be asked.
     """
     return any(
-        file_fault(backend.storage, output["key"], sha256=output["sha256"], size_bytes=output["size_bytes"])
+        damage_of(backend, output["key"], sha256=output["sha256"], size_bytes=output["size_bytes"])
         for output in job.outputs
     )
 
@@ -187,6 +187,7 @@ def _requeued(job: Job, now: datetime) -> dict[str, Any]:
     # A queue deadline is for the first wait only.
     return next_attempt(job) | {
         "queued_at": now,
+        "queue_rank": queue_rank(job.priority),
         "lost_workers": 0,
         "metrics": without_faults(job.metrics),
         "queue_deadline": None,

@@ -53,6 +53,8 @@ REUSED = "reused"
 WORKER_DRAINED = "worker_drained"
 WORKER_UNFIT = "worker_unfit"
 WORKER_LOST = "worker_lost"
+#: a running one whose worker says that it is done, and whose result is not to be seen in the storage.
+RESULT_MISSING = "result_missing"
 
 TRANSITIONS: dict[tuple[JobStatus, Trigger], JobStatus] = {
     (_QUEUED, Trigger.CLAIMED): _RUNNING,
