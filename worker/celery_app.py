@@ -1,4 +1,4 @@
-"""The Celery app of a node: its settings, its pool, its steps and the one task.
+"""The Celery app of a node: its settings, its steps and the one task.
 
 What they do is in `worker.node`; here is where Celery is told of it.
 """
@@ -6,7 +6,6 @@ What they do is in `worker.node`; here is where Celery is told of it.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
 from typing import Any, Protocol
 
 from celery import Celery, bootsteps
@@ -16,7 +15,6 @@ from kombu.transport.redis import Transport
 from shared.broker import TASK_NAME, broker_config
 from shared.redis.names import Names
 from shared.settings import Settings
-from worker.crash import make_pool
 
 _LOOK_SECONDS = 1.0
 _TEND_SECONDS = 0.2
@@ -48,12 +46,9 @@ def make_app(
     *,
     queue: str,
     transport: type[Transport],
-    on_child_ended: Callable[[int | None], None],
+    pool: type[TaskPool],
 ) -> Celery:
-    """Return the app of a node that takes messages from one queue, through a transport of its own.
-
-    `on_child_ended` is called with the exit code of each child that has ended.
-    """
+    """Return the app of a node that takes messages from one queue, by a transport and a pool of its own."""
     app = Celery("atelier-worker")
     app.conf.update(broker_config(settings, names))
     app.conf.update(
@@ -74,7 +69,7 @@ def make_app(
         broker_transport=transport,
         # kombu's bindings lead messages to queues; ours go to their queue by its name.
         task_queues=[Queue(queue, no_declare=True)],
-        worker_pool=make_pool(on_child_ended),
+        worker_pool=pool,
     )
     if settings.redis_url.startswith("rediss:") and not app.conf.broker_use_ssl:
         # From a URL alone kombu does not know, with a transport of our own, that this means TLS.

@@ -33,7 +33,7 @@ from shared.settings import Settings
 from shared.storage import open_store
 from worker.celery_app import make_app
 from worker.context import WorkerContext, token_of
-from worker.crash import Crashes
+from worker.crash import Crashes, make_pool
 from worker.deliveries import Inbox, envelope, make_transport
 from worker.devices import Device, MemoryMeter, RoomMeter
 from worker.ending import FAILED, NAME_TAKEN, Ending
@@ -169,7 +169,7 @@ class Node:
             self._names,
             queue=self._queue,
             transport=make_transport(self._inbox),
-            on_child_ended=self._crashes.note,
+            pool=make_pool(self._crashes.note),
         )
 
     def runner(self) -> Runner:

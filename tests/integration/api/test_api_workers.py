@@ -51,6 +51,13 @@ def test_workers_are_listed_by_id(client, registry):
     assert listed["message"] is None
 
 
+def test_the_age_of_a_heartbeat_does_not_depend_on_the_clock_of_its_worker(client, registry):
+    registry.beat(beat("ahead", at=utc_now() + timedelta(minutes=5)))
+    registry.beat(beat("behind", at=utc_now() - timedelta(minutes=5)))
+    ages = [one["heartbeat_age_seconds"] for one in client.get(f"{API}/workers").json["workers"]]
+    assert all(age < 60 for age in ages), ages
+
+
 def test_a_drain_may_be_repeated_and_is_heard_by_this_run_alone(client, registry, problem_of):
     first = beat()
     registry.beat(first)

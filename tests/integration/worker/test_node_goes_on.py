@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -289,6 +290,23 @@ def test_of_two_nodes_with_one_name_the_second_is_refused(start, shown):
     assert first.poll() is None
     shown.workers.drain("node")
     assert first.wait(_PATIENCE_SECONDS) == 0
+
+
+def test_the_second_of_one_name_is_told_in_words(start, shown, settings):
+    start()
+    when(shown, "idle")
+    command = [sys.executable, "-c", "from worker.cli.main import main; main()"]
+    second = subprocess.run(
+        [*command, "run", "--name", "node", "--gpus", "none"],
+        env={**os.environ, **settings.to_environ()},
+        capture_output=True,
+        text=True,
+        timeout=_PATIENCE_SECONDS,
+        check=False,
+    )
+    assert second.returncode == NAME_TAKEN
+    assert "A worker named 'node' is running already, on " in second.stderr
+    assert "give this one another with --name" in second.stderr
 
 
 def test_a_node_that_was_killed_can_be_started_again_at_once(start, shown):
