@@ -9,6 +9,7 @@ import ssl
 from typing import Any, Protocol
 
 from celery import Celery, bootsteps
+from celery.concurrency.prefork import TaskPool
 from kombu import Queue
 from kombu.transport.redis import Transport
 

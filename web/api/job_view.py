@@ -83,7 +83,7 @@ def job_to_json(
         completed_at=job.completed_at,
         expires_at=expires_at(job.completed_at, retention_days=retention_days),
         queue_deadline=job.queue_deadline,
-        run_timeout_seconds=job.run_timeout_seconds,
+        run_timeout_seconds=_finite(job.run_timeout_seconds),
         leader_id=job.leader_id,
         priority=job.priority,
         labels={label.key: label.value for label in job.labels},
@@ -182,7 +182,9 @@ def _metrics(job: Job) -> MetricsOut:
     if queue_seconds is None and job.started_at is not None:
         queue_seconds = round((job.started_at - job.created_at).total_seconds(), 3)
     return MetricsOut(
-        queue_seconds=queue_seconds, run_seconds=run_seconds, gpu_peak_bytes=job.metrics.get("gpu_peak_bytes")
+        queue_seconds=_finite(queue_seconds),
+        run_seconds=_finite(run_seconds),
+        gpu_peak_bytes=job.metrics.get("gpu_peak_bytes"),
     )
 
 

@@ -221,6 +221,8 @@ class Job(Base):
         Index("ix_jobs_status_completed_at", "status", "completed_at"),
         # For reuse: the job that was started last, with the current weights and engine version.
         Index("ix_jobs_started_at", "started_at"),
+        # For deadlines: those that are over, however much is queued.
+        Index("ix_jobs_status_queue_deadline", "status", "queue_deadline"),
         # For the dispatcher: what is due, in the order of the queue, and what lies in the broker.
         Index("ix_jobs_queue", "status", "leader_id", "dispatched_at", "queue_rank", "created_at", "id"),
     )

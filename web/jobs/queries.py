@@ -15,7 +15,7 @@ from shared.errors import NotFound
 from shared.options import StyleOptions
 from shared.protocol import message_id, new_id
 from shared.status import JobStatus
-from web.db.models import Asset, Job, JobLabel
+from web.db.models import Asset, Job, JobLabel, UtcDateTime
 from web.jobs.routing import HIGHEST_HANDED_BACK
 from web.jobs.transitions import add_history, first_entry
 
@@ -145,20 +145,29 @@ _IN_ORDER = (Job.queue_rank, Job.created_at, Job.id)
 _WAS_HANDED_BACK = Job.queue_rank <= HIGHEST_HANDED_BACK
 
 
+_IN_LINE = (Job.status == JobStatus.QUEUED.value, Job.leader_id.is_(None))
+# These are asked several times a second, and as a rule find nothing: they are made once, and read ids alone.
+_DUE = select(Job.id).where(*_IN_LINE, Job.dispatched_at.is_(None)).order_by(*_IN_ORDER)
+_DUE_AGAIN = _DUE.where(_WAS_HANDED_BACK).limit(_HANDED_BACK_AT_ONCE)
+_DUE_FIRST = _DUE.where(~_WAS_HANDED_BACK)
+_DISPATCHED = select(func.count()).select_from(Job).where(*_IN_LINE, Job.dispatched_at.is_not(None))
+
+
 def jobs_to_dispatch(session: Session, *, limit: int) -> list[Job]:
     """Return up to `limit` queued jobs whose message is not in the broker yet, in the order of the queue.
 
     Those that were handed back come beside the limit, so that none of them waits for room.
     """
-    due = select(Job).where(
-        Job.status == JobStatus.QUEUED.value, Job.leader_id.is_(None), Job.dispatched_at.is_(None)
-    )
-    query = due.where(_WAS_HANDED_BACK).order_by(*_IN_ORDER).limit(_HANDED_BACK_AT_ONCE)
-    handed_back = list(session.scalars(query))
-    if limit <= 0:
-        return handed_back
-    others = session.scalars(due.where(~_WAS_HANDED_BACK).order_by(*_IN_ORDER).limit(limit))
-    return [*handed_back, *others]
+    ids = list(session.scalars(_DUE_AGAIN))
+    if limit > 0:
+        ids += session.scalars(_DUE_FIRST.limit(limit))
+    return _load(session, ids)
+
+
+def _load(session: Session, ids: Sequence[str]) -> list[Job]:
+    """Return jobs in the order of their ids as given."""
+    found = get_jobs(session, ids) if ids else {}
+    return [found[job_id] for job_id in ids]
 
 
 def handed_back_in_broker(session: Session) -> list[Job]:
@@ -174,34 +183,39 @@ def handed_back_in_broker(session: Session) -> list[Job]:
 
 def count_dispatched(session: Session) -> int:
     """Return how many queued jobs have their message in the broker."""
-    in_broker = (
-        Job.status == JobStatus.QUEUED.value,
-        Job.leader_id.is_(None),
-        Job.dispatched_at.is_not(None),
-    )
-    return session.scalar(select(func.count()).select_from(Job).where(*in_broker)) or 0
+    return session.scalar(_DISPATCHED) or 0
 
 
 def jobs_to_expire(session: Session, now: datetime) -> list[Job]:
     """Return queued jobs whose queue deadline is over, except those that were started before."""
-    query = select(Job).where(
-        Job.status == JobStatus.QUEUED.value, Job.queue_deadline <= now, Job.started_at.is_(None)
-    )
-    return list(session.scalars(query.order_by(Job.id)))
+    return _load(session, list(session.scalars(_OVERDUE, {"now": now})))
 
 
 def followers_to_settle(session: Session) -> list[Job]:
     """Return followers whose leader is no longer queued or running with the same work, oldest first."""
-    leader = aliased(Job)
-    under_way = select(leader.id).where(
-        leader.id == Job.leader_id,
-        leader.status.in_([JobStatus.QUEUED.value, JobStatus.RUNNING.value]),
-        leader.work_sha256.is_not_distinct_from(Job.work_sha256),
+    return _load(session, list(session.scalars(_LEFT_BEHIND)))
+
+
+_OVERDUE = (
+    select(Job.id)
+    .where(
+        Job.status == JobStatus.QUEUED.value,
+        Job.queue_deadline <= bindparam("now", type_=UtcDateTime()),
+        Job.started_at.is_(None),
     )
-    query = select(Job).where(
-        Job.status == JobStatus.QUEUED.value, Job.leader_id.is_not(None), ~under_way.exists()
-    )
-    return list(session.scalars(query.order_by(Job.id)))
+    .order_by(Job.id)
+)
+_leader = aliased(Job)
+_UNDER_WAY = select(_leader.id).where(
+    _leader.id == Job.leader_id,
+    _leader.status.in_([JobStatus.QUEUED.value, JobStatus.RUNNING.value]),
+    _leader.work_sha256.is_not_distinct_from(Job.work_sha256),
+)
+_LEFT_BEHIND = (
+    select(Job.id)
+    .where(Job.status == JobStatus.QUEUED.value, Job.leader_id.is_not(None), ~_UNDER_WAY.exists())
+    .order_by(Job.id)
+)
 
 
 def jobs_held_by_workers(session: Session) -> list[Job]:

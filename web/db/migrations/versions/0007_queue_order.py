@@ -17,9 +17,11 @@ def upgrade() -> None:
     """Apply."""
     op.add_column("jobs", sa.Column("queue_rank", sa.Integer(), nullable=False, server_default="0"))
     op.create_index("ix_jobs_queue", "jobs", _COLUMNS)
+    op.create_index("ix_jobs_status_queue_deadline", "jobs", ["status", "queue_deadline"])
 
 
 def downgrade() -> None:
     """Undo."""
+    op.drop_index("ix_jobs_status_queue_deadline", table_name="jobs")
     op.drop_index("ix_jobs_queue", table_name="jobs")
     op.drop_column("jobs", "queue_rank")
