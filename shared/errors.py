@@ -32,6 +32,8 @@ AtelierError
 │   ├── BackupDamaged          backup_damaged
 │   ├── RedisUnavailable       redis_unavailable
 │   ├── DatabaseUnavailable    database_unavailable
+│   │   └── DatabaseUnusable   database_unusable
+│   ├── StorageFull            storage_full
 │   └── InvalidSettings        invalid_settings
 ├── WeightsError
 │   ├── WeightsUnavailable     weights_unavailable
@@ -79,6 +81,8 @@ class AtelierError(Exception):
     code: ClassVar[str] = "internal_error"
     retryable: ClassVar[bool] = False
     suggestion: ClassVar[str | None] = None
+    #: Whether callers are told the detail; that of a service's own failure may hold addresses.
+    tells_detail: ClassVar[bool] = True
 
     def __init__(self, detail: str | None = None, *, faults: tuple[Fault, ...] = ()) -> None:
         self.detail = detail or self.title()
@@ -234,7 +238,7 @@ class UnknownHost(Refusal):
     """The service is not asked for by its own name."""
 
     code = "unknown_host"
-    suggestion = "Set ATELIER_URL to the address that people use."
+    suggestion = "Add the name to ATELIER_ALLOWED_HOSTS if people are to use it."
 
 
 class TooManyStreams(Refusal):
@@ -249,6 +253,7 @@ class ServiceError(AtelierError):
 
     code = "service_unavailable"
     retryable = True
+    tells_detail = False
 
 
 class StorageUnavailable(ServiceError):
@@ -300,6 +305,25 @@ class DatabaseUnavailable(ServiceError):
 
     code = "database_unavailable"
     suggestion = "Check ATELIER_DATABASE_URL."
+
+
+class DatabaseUnusable(DatabaseUnavailable):
+    """The database is damaged, or is none of this service and release."""
+
+    code = "database_unusable"
+    retryable = False
+    suggestion = (
+        "Check ATELIER_DATABASE_URL and ATELIER_DATA_DIR; if the file is damaged, put a backup back as "
+        "docs/operations.md says."
+    )
+
+
+class StorageFull(ServiceError):
+    """There is too little room left on the disk to take this in."""
+
+    code = "storage_full"
+    tells_detail = True
+    suggestion = "Make room, with 'atelier prune' for instance, or allow less: ATELIER_MIN_FREE_BYTES."
 
 
 class InvalidSettings(ServiceError):

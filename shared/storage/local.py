@@ -18,7 +18,7 @@ from typing import BinaryIO, TypeVar
 from shared.errors import ArtifactExists, ArtifactMissing, StorageUnavailable
 from shared.protocol import new_id
 from shared.storage.layout import set_aside_key
-from shared.storage.store import StoredFile
+from shared.storage.store import Room, StoredFile, measure_room
 
 _PARTIAL = ".partial-"
 #: A file that `delete_older` decides about: this, an id of 36 characters, a dash, and the file's own name.
@@ -208,13 +208,22 @@ class LocalStore:
             _sync_folder(path.parent)
             return is_it
 
+    def room(self) -> Room:
+        """See `ArtifactStore.room`."""
+        try:
+            return measure_room(self.root)
+        except OSError as error:
+            raise StorageUnavailable(f"the room of {self.root} cannot be measured: {error}") from error
+
     def check(self) -> None:
         """See `ArtifactStore.check`."""
         key = f"check/{new_id()}"
         self.write(key, b"check")
-        if self.read(key) != b"check":
-            raise StorageUnavailable(f"{self.root} does not give back what was written")
-        self.delete(key)
+        try:
+            if self.read(key) != b"check":
+                raise StorageUnavailable(f"{self.root} does not give back what was written")
+        finally:
+            self.delete(key)
 
     def _stat(self, path: Path) -> StoredFile | None:
         facts = path.lstat()

@@ -2,10 +2,35 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import BinaryIO, Protocol
+
+from shared.settings import Settings
+
+
+@dataclass(frozen=True)
+class Room:
+    """The room of a file system in bytes: all of it, and what a process of this user can still fill."""
+
+    total_bytes: int
+    free_bytes: int
+
+
+def measure_room(folder: Path) -> Room:
+    """Return the room of the file system that a folder lies on; raise `OSError` when it cannot be asked."""
+    facts = os.statvfs(folder)
+    # Without a free inode no file can be made, however many bytes are free; some file systems count none.
+    is_out_of_files = facts.f_files > 0 and facts.f_favail == 0
+    return Room(facts.f_blocks * facts.f_frsize, 0 if is_out_of_files else facts.f_bavail * facts.f_frsize)
+
+
+def is_too_full(room: Room, settings: Settings) -> bool:
+    """Whether there is less room than has to be left before a submit is taken in or a job begun."""
+    return room.free_bytes < settings.min_free_bytes
 
 
 @dataclass(frozen=True)
@@ -100,6 +125,9 @@ class ArtifactStore(Protocol):
         A file that was written there in the meantime stays. The pruner removes what was set aside, when it is
         old.
         """
+
+    def room(self) -> Room:
+        """Return the room of the file system that the files lie on."""
 
     def check(self) -> None:
         """Check that a file can be written, read and removed; raise `StorageUnavailable` otherwise."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import sys
 from pathlib import Path
 
 from tests.chaos.jumping_clock import install_clock
@@ -54,7 +55,8 @@ def main() -> None:
 
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         folder = given.folder / "steps"
-        make_node(settings, given.name, given.engine, step_seconds=given.step_seconds, folder=folder).run()
+        node = make_node(settings, given.name, given.engine, step_seconds=given.step_seconds, folder=folder)
+        sys.exit(node.run())
 
 
 if __name__ == "__main__":

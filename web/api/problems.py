@@ -27,6 +27,7 @@ from shared.errors import (
     Refusal,
     ServiceError,
     StaleJob,
+    StorageFull,
     TooManyStreams,
     UnknownHost,
     WorkerTooOld,
@@ -60,9 +61,10 @@ STATUSES: dict[type[AtelierError], int] = {
     UnknownHost: 421,
     TooManyStreams: 429,
     ServiceError: 503,
+    StorageFull: 507,
     AtelierError: 500,
 }
-_RETRY_SECONDS = {429: 10, 503: 5}
+_RETRY_SECONDS = {429: 10, 503: 5, 507: 60}
 #: Of codes whose status does not say so.
 _RETRY_SECONDS_OF = {IdempotencyKeyInUse.code: 1}
 _HTTP_CODES = {
@@ -134,7 +136,7 @@ def _answer_error(error: AtelierError) -> Response:
         if is_unexpected:
             return _hidden()
     # A service's own words may hold addresses and passwords: they belong into the log.
-    detail = error.title() if isinstance(error, ServiceError) else error.detail
+    detail = error.detail if error.tells_detail else error.title()
     return problem(
         status,
         error.code,

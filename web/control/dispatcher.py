@@ -32,7 +32,7 @@ from web.jobs.queries import (
     mark_dispatched,
     open_attempts,
 )
-from web.jobs.routing import all_routes, route_of, window_size
+from web.jobs.routing import all_routes, is_handed_back, route_of, window_size
 from web.jobs.states import Trigger
 from web.jobs.transitions import apply_trigger
 
@@ -87,17 +87,17 @@ class Dispatcher:
         fences = self._backend.redis.claims.fences([job.id for job in due])
         messages: dict[str, JobMessage] = {}
         for job in due:
-            if fences.get(job.id, 0) <= job.attempt:
-                message = try_message_for(job)
-                if isinstance(message, JobUnreadable):
-                    self._failing.attempt(job.id, partial(self._fail, job, message))
-                else:
-                    messages[job.id] = message
-        sendable = [job for job in due if job.id in messages]
+            message = try_message_for(job)
+            if isinstance(message, JobUnreadable):
+                self._failing.attempt(job.id, partial(self._fail, job, message))
+            else:
+                messages[job.id] = message
+        stale = {name for name, message in messages.items() if fences.get(name, 0) > message.attempt}
+        sendable = [job for job in due if job.id in messages and job.id not in stale]
         sent = 0
         for route, jobs in groupby(sorted(sendable, key=route_of), key=route_of):
             sent += self._send(list(jobs), messages, route)
-        self._settle([job for job in due if fences.get(job.id, 0) > job.attempt], fences)
+        self._settle([job for job in due if job.id in stale], fences)
         return sent
 
     def send_lost(self, projector: Projector) -> int:
@@ -134,8 +134,8 @@ class Dispatcher:
 
     def _send(self, jobs: Sequence[Job], messages: dict[str, JobMessage], route: str) -> int:
         """Send the messages of jobs of one route, and mark them."""
-        handed_back = [job for job in jobs if job.is_handed_back]
-        others = [job for job in jobs if not job.is_handed_back]
+        handed_back = [job for job in jobs if is_handed_back(job.queue_rank)]
+        others = [job for job in jobs if not is_handed_back(job.queue_rank)]
         if handed_back:
             self._send_first(handed_back, messages, route)
             self._mark(map(QueuedAttempt.of, handed_back), self._clock())
@@ -158,7 +158,7 @@ class Dispatcher:
             if name in view.waiting and isinstance(message, JobMessage):
                 messages[job.id] = message
                 first[name] = job
-        ordered = sorted(first.values(), key=lambda job: (-job.priority, job.created_at, job.id))
+        ordered = sorted(first.values(), key=lambda job: (job.queue_rank, job.created_at, job.id))
         instead = [entry for entry in view.entries if entry.message_id in first]
         self._dispatch.send_first([messages[job.id] for job in ordered], instead=instead, route=route)
 

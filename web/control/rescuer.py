@@ -20,6 +20,7 @@ from web.control.stale import StaleAttempts
 from web.db.models import Job
 from web.jobs.actions import next_attempt
 from web.jobs.queries import get_job, get_jobs, jobs_held_by_workers
+from web.jobs.routing import queue_rank
 from web.jobs.states import PAUSING, RESULT_MISSING, WORKER_LOST, Trigger
 from web.jobs.transitions import apply_trigger, save_attempt
 
@@ -148,7 +149,7 @@ def _is_as_seen(job: Job | None, seen: Job) -> bool:
 def _values(job: Job, rescue: Rescue) -> dict[str, Any]:
     lost = {"lost_workers": job.lost_workers + 1}
     if rescue.next_attempt is not None:
-        return lost | next_attempt(job) | {"is_handed_back": True}
+        return lost | next_attempt(job) | {"queue_rank": queue_rank(job.priority, is_handed_back=True)}
     if rescue.trigger is Trigger.ATTEMPTS_EXHAUSTED:
         detail = f"its workers were lost {job.lost_workers + 1} times; no more than that is tried unasked"
         return lost | {"error": WorkerLost(detail).to_json()}

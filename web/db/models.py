@@ -17,8 +17,6 @@ from sqlalchemy import (
     Index,
     MetaData,
     UniqueConstraint,
-    false,
-    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
@@ -60,9 +58,10 @@ class UnreadableJson(str):
     __slots__ = ()
 
 
-class StoredJson(JSON):
+class StoredJson(TypeDecorator[Any]):
     """JSON; a text that is none is read as `UnreadableJson`."""
 
+    impl = JSON
     cache_ok = True
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
@@ -223,11 +222,7 @@ class Job(Base):
         # For reuse: the job that was started last, with the current weights and engine version.
         Index("ix_jobs_started_at", "started_at"),
         # For the dispatcher: what is due, in the order of the queue, and what lies in the broker.
-        Index(
-            "ix_jobs_queue",
-            *("status", "leader_id", "dispatched_at"),
-            *(text("is_handed_back DESC"), text("priority DESC"), "created_at", "id"),
-        ),
+        Index("ix_jobs_queue", "status", "leader_id", "dispatched_at", "queue_rank", "created_at", "id"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -252,8 +247,8 @@ class Job(Base):
     queue_deadline: Mapped[datetime | None]
     run_timeout_seconds: Mapped[float | None]
     priority: Mapped[int] = mapped_column(default=0)
-    #: Whether a worker has begun it and gave it back, or was lost: it goes before all that was not begun.
-    is_handed_back: Mapped[bool] = mapped_column(default=False, server_default=false())
+    #: Lower goes first, and then what is older: see `web.jobs.routing.queue_rank`.
+    queue_rank: Mapped[int] = mapped_column(default=0, server_default="0")
     batch_id: Mapped[str | None] = mapped_column(index=True)
     content_asset_id: Mapped[str] = mapped_column(ForeignKey("assets.id"), index=True)
     style_asset_id: Mapped[str] = mapped_column(ForeignKey("assets.id"), index=True)

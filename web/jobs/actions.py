@@ -28,15 +28,15 @@ from shared.options import change_options
 from shared.redis.live import Flag
 from shared.status import JobStatus
 from shared.storage.layout import job_folder
-from shared.storage.verify import file_fault
 from web.backend import Backend
 from web.db.models import Job, JobCheckpoint
 from web.jobs.faults import without_faults
 from web.jobs.fields import ExtendBody, RetryBody
-from web.jobs.forking import fork_origin, verify_kept, verify_start
+from web.jobs.forking import damage_of, fork_origin, verify_kept, verify_start
 from web.jobs.idempotency import NoteKey, note_no_key
 from web.jobs.queries import get_job
 from web.jobs.retention import delete_final_job
+from web.jobs.routing import queue_rank
 from web.jobs.states import PAUSING, Trigger, allowed_requests, is_legal, next_status
 from web.jobs.transitions import apply_trigger, list_checkpoints, write_changes
 from web.protection import Protection, read_protection
@@ -154,7 +154,7 @@ def is_output_damaged(backend: Backend, job: Job) -> bool:
         StorageUnavailable: when the storage cannot be asked.
     """
     return any(
-        file_fault(backend.storage, output["key"], sha256=output["sha256"], size_bytes=output["size_bytes"])
+        damage_of(backend, output["key"], sha256=output["sha256"], size_bytes=output["size_bytes"])
         for output in job.outputs
     )
 
@@ -189,7 +189,7 @@ def _requeued(job: Job, now: datetime) -> dict[str, Any]:
     # A queue deadline is for the first wait only.
     return next_attempt(job) | {
         "queued_at": now,
-        "is_handed_back": False,
+        "queue_rank": queue_rank(job.priority),
         "lost_workers": 0,
         "metrics": without_faults(job.metrics),
         "queue_deadline": None,
@@ -246,6 +246,7 @@ def retry_job(backend: Backend, job_id: str, body: RetryBody, *, caller: str, no
 
     Raises:
         NotReady: when it has nothing to go on from.
+        StorageFull: when the disks have too little room left for what it would write.
         StorageUnavailable: when the storage cannot be asked for that.
     """
     with backend.database.read() as session:
@@ -254,7 +255,9 @@ def retry_job(backend: Backend, job_id: str, body: RetryBody, *, caller: str, no
     is_result_lost = job.job_status is JobStatus.SUCCEEDED and is_output_damaged(backend, job)
     if is_result_lost or is_legal(job.job_status, Trigger.RETRY):
         verify_start(backend, job, from_zero=from_zero)
-    write = partial(write_retry, now=now, from_zero=from_zero, is_result_lost=is_result_lost)
+    write = _with_room(
+        backend, partial(write_retry, now=now, from_zero=from_zero, is_result_lost=is_result_lost)
+    )
     _change_job(backend, job_id, write, caller=caller)
 
 
@@ -272,6 +275,7 @@ def extend_job(
     Raises:
         NotReady: when its last checkpoint is not kept, or damaged.
         InvalidOptions: when a job may not have so many steps.
+        StorageFull: when the disks have too little room left.
         StorageUnavailable: when the storage cannot be asked for the checkpoint.
     """
     with backend.database.read() as session:
@@ -284,7 +288,23 @@ def extend_job(
         write_extend(session, job, steps=body.steps, now=now)
         note_key(session, job.id)
 
-    _change_job(backend, job_id, write, caller=caller)
+    _change_job(backend, job_id, _with_room(backend, write), caller=caller)
+
+
+def _with_room(backend: Backend, write: Write) -> Write:
+    """Return a write that is refused, and undone, where there is no room for what follows it.
+
+    What is wrong with the request itself is told first. The room is measured here, before the transaction: a
+    storage that hangs must not hold the database.
+    """
+    refusal = backend.find_no_room()
+
+    def do(session: Session, job: Job) -> None:
+        write(session, job)
+        if refusal is not None:
+            raise refusal
+
+    return do
 
 
 def delete_job(backend: Backend, job_id: str, *, caller: str) -> None:

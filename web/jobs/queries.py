@@ -16,6 +16,7 @@ from shared.options import StyleOptions
 from shared.protocol import message_id, new_id
 from shared.status import JobStatus
 from web.db.models import Asset, Job, JobLabel
+from web.jobs.routing import HIGHEST_HANDED_BACK
 from web.jobs.transitions import add_history, first_entry
 
 _Row = TypeVarTuple("_Row")
@@ -140,7 +141,8 @@ def count_by_status(session: Session, *, caller: str, only: JobFilter) -> dict[J
 
 
 #: The order of the queue: first what a worker has begun, then by priority, then by age.
-_IN_ORDER = (Job.is_handed_back.desc(), Job.priority.desc(), Job.created_at, Job.id)
+_IN_ORDER = (Job.queue_rank, Job.created_at, Job.id)
+_WAS_HANDED_BACK = Job.queue_rank <= HIGHEST_HANDED_BACK
 
 
 def jobs_to_dispatch(session: Session, *, limit: int) -> list[Job]:
@@ -151,11 +153,11 @@ def jobs_to_dispatch(session: Session, *, limit: int) -> list[Job]:
     due = select(Job).where(
         Job.status == JobStatus.QUEUED.value, Job.leader_id.is_(None), Job.dispatched_at.is_(None)
     )
-    query = due.where(Job.is_handed_back).order_by(*_IN_ORDER).limit(_HANDED_BACK_AT_ONCE)
+    query = due.where(_WAS_HANDED_BACK).order_by(*_IN_ORDER).limit(_HANDED_BACK_AT_ONCE)
     handed_back = list(session.scalars(query))
     if limit <= 0:
         return handed_back
-    others = session.scalars(due.where(~Job.is_handed_back).order_by(*_IN_ORDER).limit(limit))
+    others = session.scalars(due.where(~_WAS_HANDED_BACK).order_by(*_IN_ORDER).limit(limit))
     return [*handed_back, *others]
 
 
@@ -165,7 +167,7 @@ def handed_back_in_broker(session: Session) -> list[Job]:
         Job.status == JobStatus.QUEUED.value,
         Job.leader_id.is_(None),
         Job.dispatched_at.is_not(None),
-        Job.is_handed_back,
+        _WAS_HANDED_BACK,
     )
     return list(session.scalars(query.order_by(*_IN_ORDER).limit(_HANDED_BACK_AT_ONCE)))
 

@@ -80,7 +80,7 @@ def copy_outputs(store: ArtifactStore, leader: Job, job_id: str, attempt: int) -
     """
     try:
         outputs = [Output.model_validate(output) for output in leader.outputs]
-    except ValidationError as error:
+    except (ValidationError, TypeError) as error:
         raise ArtifactCorrupt(f"what is stored of the result of job {leader.id} cannot be read") from error
     if not outputs:
         raise ArtifactMissing(f"job {leader.id} has no result")

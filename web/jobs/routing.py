@@ -9,6 +9,9 @@ from web.db.models import Job
 
 #: The window is never smaller: a node that is started meanwhile finds something, too.
 _LEAST_WINDOW = 16
+_HANDED_BACK = -1_000_000
+#: No priority is this high or this low.
+HIGHEST_HANDED_BACK = _HANDED_BACK // 2
 #: Its entries are read every few seconds, all of them.
 _LARGEST_WINDOW = 2000
 
@@ -21,6 +24,19 @@ def route_of(job: Job) -> str:  # noqa: ARG001 - every job can be done by every 
 def all_routes() -> Sequence[str]:
     """Return every route that a job may have."""
     return (DEFAULT_ROUTE,)
+
+
+def queue_rank(priority: int, *, is_handed_back: bool = False) -> int:
+    """Return the rank of a job in the queue, lower goes first: what was handed back, then by priority.
+
+    Handed back are jobs that a worker had begun, and gave back or was lost with.
+    """
+    return (_HANDED_BACK if is_handed_back else 0) - priority
+
+
+def is_handed_back(rank: int) -> bool:
+    """Whether a job of this rank was handed back."""
+    return rank <= HIGHEST_HANDED_BACK
 
 
 def window_size(workers: int, *, jobs_each: int) -> int:

@@ -274,7 +274,7 @@ def test_paths_in_names_are_only_shown(client, submit, make_picture, settings):
 
 def test_storage_not_writable(client, parts, settings: Settings, services, problem_of):
     storage = settings.data_dir / "storage"
-    storage.parent.mkdir(parents=True, exist_ok=True)
+    storage.rename(settings.data_dir / "aside")
     storage.write_text("a file where the folder should be")
     response = client.post(JOBS, data=parts())
     problem = problem_of(response, 503, "storage_unavailable")
@@ -288,6 +288,7 @@ def test_storage_not_writable(client, parts, settings: Settings, services, probl
     with services.backend.database.read() as session:
         assert session.connection().exec_driver_sql("SELECT count(*) FROM assets").scalar() == 0
     storage.unlink()
+    (settings.data_dir / "aside").rename(storage)
     assert client.post(JOBS, data=parts()).status_code == 202
 
 

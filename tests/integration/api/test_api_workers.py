@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from shared.clock import utc_now
+from shared.protocol import PROTOCOL
 from shared.redis.workers import WorkerBeat, WorkerRegistry, WorkerState
 from shared.settings import Settings
 from tests.support.installation import names_of
@@ -22,7 +23,7 @@ QUEUE = f"{API}/queue"
 
 def beat(worker_id: str = "gpu-a", **changes: object) -> WorkerBeat:
     now = utc_now()
-    facts = {"device": "cuda:0", "weights": "untrained", "started_at": now, "at": now}
+    facts = {"device": "cuda:0", "weights": "untrained", "protocol": PROTOCOL, "started_at": now, "at": now}
     return WorkerBeat(worker_id=worker_id, **{**facts, **changes})
 
 
@@ -33,6 +34,7 @@ def registry(redis_client, settings) -> WorkerRegistry:
 
 def test_workers_are_listed_by_id(client, registry):
     empty = client.get(f"{API}/workers").json
+    assert empty.pop("room").keys() == {"storage", "database", "min_free_bytes"}
     assert empty == {
         "workers": [],
         "message": "no worker is connected; start one with: atelier-worker run",
@@ -145,10 +147,9 @@ def test_a_job_that_came_back_has_waited_since_then(client, submit, services):
 def test_without_redis_the_counts_are_right_and_a_drain_is_refused(tmp_path, problem_of):
     app = create_app(Settings(redis_url="redis://127.0.0.1:1/0", data_dir=tmp_path / "data"))
     client = app.test_client()
-    assert client.get(f"{API}/workers").json == {
-        "workers": None,
-        "message": "Redis does not answer; jobs are kept, and start when it is back",
-    }
+    listed = client.get(f"{API}/workers").json
+    assert listed["workers"] is None
+    assert listed["message"] == "Redis does not answer; jobs are kept, and start when it is back"
     queue = client.get(QUEUE).json
     assert (queue["depth"], queue["workers"], queue["backlog_seconds"]) == (0, None, None)
     assert "Redis does not answer" in queue["message"]

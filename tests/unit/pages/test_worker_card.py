@@ -10,7 +10,15 @@ from shared.clock import utc_now
 from shared.redis.workers import WorkerBeat, WorkerJob, WorkerState
 from web.api.workers import queue_to_json, worker_to_json
 from web.jobs.queries import QueueCounts
-from web.pages.workers import backlog_words, heard_words, memory_words, queue_figures, wait_words, worker_card
+from web.pages.workers import (
+    backlog_words,
+    fault_words,
+    heard_words,
+    memory_words,
+    queue_figures,
+    wait_words,
+    worker_card,
+)
 
 NOW = utc_now()
 
@@ -73,3 +81,7 @@ def test_figures_name_fields_of_the_api():
     assert [figure.words for figure in figures] == ["3", "0", "1", "0", "0 s", "unknown"]
     assert (wait_words(None), wait_words(75)) == ("–", "1 min 15 s")
     assert [backlog_words(value) for value in (None, 0.0, 12.4)] == ["unknown", "at once", "in 12 s"]
+
+
+def test_faults_are_told_where_there_are_some():
+    assert [fault_words(count) for count in range(3)] == ["", "1 job handed back", "2 jobs handed back"]

@@ -1,4 +1,4 @@
-"""The order of the queue: jobs that were handed back go first."""
+"""The order of the queue: jobs that were handed back go first. All that is queued keeps its place, by age."""
 
 from __future__ import annotations
 
@@ -10,28 +10,16 @@ down_revision = "0006"
 branch_labels = None
 depends_on = None
 
+_COLUMNS = ["status", "leader_id", "dispatched_at", "queue_rank", "created_at", "id"]
+
 
 def upgrade() -> None:
     """Apply."""
-    op.add_column(
-        "jobs", sa.Column("is_handed_back", sa.Boolean(), nullable=False, server_default=sa.false())
-    )
-    op.create_index(
-        "ix_jobs_queue",
-        "jobs",
-        [
-            "status",
-            "leader_id",
-            "dispatched_at",
-            sa.text("is_handed_back DESC"),
-            sa.text("priority DESC"),
-            "created_at",
-            "id",
-        ],
-    )
+    op.add_column("jobs", sa.Column("queue_rank", sa.Integer(), nullable=False, server_default="0"))
+    op.create_index("ix_jobs_queue", "jobs", _COLUMNS)
 
 
 def downgrade() -> None:
     """Undo."""
     op.drop_index("ix_jobs_queue", table_name="jobs")
-    op.drop_column("jobs", "is_handed_back")
+    op.drop_column("jobs", "queue_rank")
