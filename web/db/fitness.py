@@ -94,12 +94,12 @@ def is_file_there(path: Path) -> bool:
     if mode is not None and not stat.S_ISREG(mode):
         raise DatabaseUnusable("is a folder" if stat.S_ISDIR(mode) else "is not a file")
     needed = os.R_OK | os.W_OK
-    if mode is not None and not os.access(path, needed):
-        raise DatabaseUnusable(f"cannot be read and written by user {os.getuid()}: {_why(path)}")
+    if mode is not None and not _may(path, needed):
+        raise DatabaseUnusable(f"cannot be read and written by user {os.geteuid()}: {_why(path)}")
     # SQLite keeps its log beside the file.
-    if not os.access(path.parent, needed | os.X_OK):
+    if not _may(path.parent, needed | os.X_OK):
         raise DatabaseUnusable(
-            f"lies in a folder that user {os.getuid()} cannot write to: {_why(path.parent)}"
+            f"lies in a folder that user {os.geteuid()} cannot write to: {_why(path.parent)}"
         )
     return mode is not None
 
@@ -145,6 +145,10 @@ def _read_facts(path: Path, budget_seconds: float) -> FileFacts:
                 raise
             return FileFacts(damage=str(error))
         return FileFacts(tables, revisions, find_damage(connection, budget_seconds=budget_seconds))
+
+
+def _may(path: Path, needed: int) -> bool:
+    return os.access(path, needed, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _why(path: Path) -> str:

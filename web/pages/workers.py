@@ -150,11 +150,11 @@ def room_words(room: Mapping[str, int | None]) -> str:
 
 def room_line(rooms: Mapping[str, Any]) -> str:
     """Return the room that this host sees, in one line; `rooms` is as the API shows it."""
-    words = [f"storage: {room_words(rooms['storage'])}"]
+    words = [f"Storage: {room_words(rooms['storage'])}"]
     if rooms["database"]["free_bytes"] is not None and rooms["database"] != rooms["storage"]:
         words.append(f"database: {room_words(rooms['database'])}")
     if rooms["min_free_bytes"]:
-        words.append(f"at least {file_size(rooms['min_free_bytes'])} have to be free for new work")
+        words.append(f"new work is taken in while {file_size(rooms['min_free_bytes'])} are free")
     return "; ".join(words)
 
 
