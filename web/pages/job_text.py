@@ -29,6 +29,7 @@ _STATUS_REASONS = {
     "worker_lost": "its worker was lost",
     "worker_drained": "its worker was shut down",
     "worker_unfit": "its worker could not go on",
+    "result_missing": "its result is not to be seen in the storage",
 }
 
 
