@@ -103,8 +103,8 @@ def note_older_database(database: Database, store: ArtifactStore, *, now: dateti
             return None
         younger = store.folders("jobs", after=_first_id(last), limit=_LOOKED_AT)
         known = set(session.scalars(select(Job.id).where(Job.id.in_(younger))))
-    unknown = [name for name in younger if name not in known and _was_worked_on(store, name, since=last)]
-    if not unknown:
+    unknown = [name for name in younger if name not in known]
+    if not any(_was_worked_on(store, name, since=last) for name in unknown):
         return None
     _log.warning(
         "database_is_older",
