@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from datetime import datetime
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
 
+import redis
 from celery import Celery
 from kombu import Queue
-from kombu.exceptions import OperationalError
+from kombu.serialization import dumps
 
-from shared.errors import RedisUnavailable
-from shared.protocol import JobMessage
+from shared.logs import get_logger
+from shared.protocol import JobMessage, new_id
 from shared.redis import Coordination
-from shared.redis.connection import plain_url, redis_errors, tls_options
-from shared.redis.names import Names
+from shared.redis.connection import is_wrong_type, plain_url, redis_errors, tls_options
+from shared.redis.names import PRIORITY_STEPS, Names
 from shared.settings import Settings
 
 TASK_NAME = "atelier.stylize"
 #: Where jobs wait that any node may take.
 DEFAULT_ROUTE = "any"
-_PRIORITY_STEPS = [0, 3, 6, 9]
 #: Longer than the longest job: after a crash the rescuer starts the next attempt, not the broker.
 _VISIBILITY_SECONDS = 43_200
+#: Nodes hold one message each; those of dead nodes stay until the broker gives them back.
+_MOST_HELD = 5000
+#: The window has far fewer; what is beyond is seen later.
+_MOST_READ = 10_000
+_T = TypeVar("_T")
+_log = get_logger(__name__)
 
 
 def broker_config(settings: Settings, names: Names) -> dict[str, Any]:
@@ -49,60 +58,207 @@ def broker_config(settings: Settings, names: Names) -> dict[str, Any]:
             "socket_connect_timeout": 5,
             "socket_timeout": 30,
             "socket_keepalive": True,
-            "priority_steps": _PRIORITY_STEPS,
+            "priority_steps": list(PRIORITY_STEPS),
             "queue_order_strategy": "priority",
-            "sep": ":",
+            "sep": names.separator,
             **names.broker_options(),
         },
     }
 
 
+@dataclass(frozen=True)
+class Entry:
+    """One entry of a queue in the broker; without an id it is none of ours, and `fault` says why."""
+
+    key: str
+    text: str
+    message_id: str | None
+    fault: str = ""
+
+
+@dataclass(frozen=True)
+class BrokerView:
+    """What is in the broker: the entries that wait, the next to be taken first, and what nodes hold."""
+
+    entries: Sequence[Entry]
+    #: The messages that nodes have taken and not acknowledged, with the moment when they took them.
+    held: Mapping[str, datetime]
+    #: Tags and texts of what nodes hold, or held, and what is no message.
+    held_junk: Mapping[str, str]
+
+    @property
+    def waiting(self) -> set[str]:
+        """The ids of the messages that wait."""
+        return {entry.message_id for entry in self.entries if entry.message_id is not None}
+
+    def held_since(self, moment: datetime) -> set[str]:
+        """Return the ids of messages that a node took since a moment.
+
+        The job of one that was taken earlier has a lease, or its node is dead.
+        """
+        return {message_id for message_id, taken_at in self.held.items() if taken_at >= moment}
+
+
 class Dispatch:
-    """The sending end of the queue, which can also list the waiting messages."""
+    """The sending end of the queues: it puts messages in, looks at what waits, and takes some out.
+
+    Entries are written as kombu does, but by our own connection: many at once, and at either end. Every
+    method raises `RedisUnavailable` when Redis does not answer; what was sent may be sent again at any time.
+    """
 
     def __init__(self, settings: Settings, coordination: Coordination) -> None:
         self._client, self._names = coordination.client, coordination.names
-        self._queue = self._names.queue(DEFAULT_ROUTE)
         self._app = Celery("atelier-producer", set_as_current=False)
         self._app.conf.update(broker_config(settings, self._names))
 
-    def send(self, message: JobMessage) -> None:
-        """Put a message into the queue.
+    def send(self, messages: Sequence[JobMessage], *, route: str = DEFAULT_ROUTE) -> None:
+        """Put messages behind all that wait in the queue of a route, the first of them first."""
+        if messages:
+            queue = self._names.queue(route)
+            texts = [self._entry(message, queue) for message in messages]
+            self._ask(lambda: self._client.lpush(queue, *texts))
 
-        Raises:
-            RedisUnavailable: when it could not be sent; it may be sent again at any time.
-        """
-        try:
-            with redis_errors():
-                self._app.send_task(
-                    TASK_NAME,
-                    kwargs={"message": message.to_json()},
-                    task_id=message.message_id,
-                    queue=self._queue,
-                    retry=False,
-                )
-        except OperationalError as error:
-            raise RedisUnavailable(f"the broker does not answer: {error}") from error
+    def send_first(
+        self, messages: Sequence[JobMessage], *, instead: Sequence[Entry] = (), route: str = DEFAULT_ROUTE
+    ) -> None:
+        """Put messages before all that wait in the queue of a route, in the place of some entries there."""
+        if not messages:
+            return
+        queue = self._names.queue(route)
+        # Nodes take from the right end.
+        texts = [self._entry(message, queue) for message in reversed(messages)]
 
-    def waiting_ids(self, *, held_since: datetime) -> set[str]:
-        """Return the ids of messages in the queue, and of those that a worker took since a moment.
+        def push() -> None:
+            pipeline = self._client.pipeline(transaction=True)
+            for entry in instead:
+                pipeline.lrem(entry.key, -1, entry.text)
+            pipeline.rpush(queue, *texts)
+            pipeline.execute()
 
-        The job of a message that was taken earlier has a lease, or its worker is dead.
+        self._ask(push)
 
-        Raises:
-            RedisUnavailable: when Redis does not answer.
-        """
-        with redis_errors():
-            texts = [
-                text
-                for step in _PRIORITY_STEPS
-                for text in self._client.lrange(self._queue if step == 0 else f"{self._queue}:{step}", 0, -1)
-            ]
-            tags: Any = self._client.zrangebyscore(self._names.unacked_index, held_since.timestamp(), "+inf")
-            held = self._client.hmget(self._names.unacked, tags) if tags else []
-        envelopes = [json.loads(text) for text in texts] + [json.loads(text)[0] for text in held if text]
-        return {envelope["headers"]["id"] for envelope in envelopes}
+    def look(self, routes: Sequence[str] = (DEFAULT_ROUTE,)) -> BrokerView:
+        """Return what waits in the queues of routes, and what nodes hold."""
+        keys = [key for route in routes for key in self._names.queue_lists(route)]
+
+        def read() -> list[Any]:
+            pipeline = self._client.pipeline(transaction=False)
+            for key in keys:
+                pipeline.lrange(key, -_MOST_READ, -1)
+            pipeline.zrange(self._names.unacked_index, 0, _MOST_HELD - 1, desc=True, withscores=True)
+            # Not for its number: nodes fail at a key of another type, so it is to be noticed here.
+            pipeline.hlen(self._names.unacked)
+            return list(pipeline.execute())
+
+        *lists, tags, _ = self._ask(read)
+        held: Any = []
+        if tags:
+            held = self._ask(lambda: self._client.hmget(self._names.unacked, [tag for tag, _ in tags]))
+        entries = [
+            _read_entry(key, text) for key, texts in zip(keys, lists, strict=True) for text in reversed(texts)
+        ]
+        taken: dict[str, datetime] = {}
+        junk: dict[str, str] = {}
+        for (tag, score), text in zip(tags, held, strict=True):
+            if text is None:
+                continue
+            message_id = _held_id(text)
+            if message_id is None:
+                junk[tag] = text
+            else:
+                taken.setdefault(message_id, _moment(score))
+        return BrokerView(entries, taken, junk)
+
+    def remove(self, entries: Sequence[Entry]) -> None:
+        """Take entries out of their queues; one that a node has taken meanwhile is left to it."""
+        if entries:
+
+            def remove() -> None:
+                pipeline = self._client.pipeline(transaction=False)
+                for entry in entries:
+                    pipeline.lrem(entry.key, 1, entry.text)
+                pipeline.execute()
+
+            self._ask(remove)
+
+    def remove_held(self, tags: Sequence[str]) -> None:
+        """Forget what is held under these tags: nodes that mean to deliver it again would fail."""
+        if tags:
+            self._ask(lambda: self._client.hdel(self._names.unacked, *tags))
+            self._ask(lambda: self._client.zrem(self._names.unacked_index, *tags))
 
     def close(self) -> None:
         """Close the connections."""
         self._app.close()
+
+    def _entry(self, message: JobMessage, queue: str) -> str:
+        """Return a message as kombu writes it into a list."""
+        task = self._app.amqp.as_task_v2(
+            message.message_id, TASK_NAME, kwargs={"message": message.to_json()}, ignore_result=None
+        )
+        content_type, encoding, body = dumps(task.body, serializer="json")
+        properties = {
+            **task.properties,
+            "delivery_mode": 2,
+            "delivery_info": {"exchange": "", "routing_key": queue},
+            "priority": 0,
+            "body_encoding": "base64",
+            "delivery_tag": new_id(),
+        }
+        return json.dumps(
+            {
+                "body": base64.b64encode(body.encode()).decode(),
+                "content-encoding": encoding,
+                "content-type": content_type,
+                "headers": task.headers,
+                "properties": properties,
+            }
+        )
+
+    def _ask(self, question: Callable[[], _T]) -> _T:
+        with redis_errors():
+            try:
+                return question()
+            except redis.ResponseError as error:
+                if not is_wrong_type(error):
+                    raise
+            self._move_strangers()
+            return question()
+
+    def _move_strangers(self) -> None:
+        """Move keys aside that have our names and are of another type than ours."""
+        expected = {self._names.unacked: "hash", self._names.unacked_index: "zset"}
+        expected |= dict.fromkeys(self._names.queue_lists(DEFAULT_ROUTE), "list")
+        for key, kind in expected.items():
+            found = str(self._client.type(key))
+            if found not in (kind, "none"):
+                _log.error("key_is_no_queue", key=key, type=found, moved_to=f"{key}:damaged")
+                self._client.rename(key, f"{key}:damaged")
+
+
+def _read_entry(key: str, text: str) -> Entry:
+    try:
+        found = json.loads(text)["headers"]["id"]
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
+        return Entry(key, text, None, f"it is no message: {type(error).__name__}: {error}")
+    if not isinstance(found, str):
+        return Entry(key, text, None, "its id is no text")
+    return Entry(key, text, found)
+
+
+def _held_id(text: str) -> str | None:
+    """Return the id of a message that a node holds; None when it is none, or would not be delivered again."""
+    try:
+        envelope, _exchange, _route = json.loads(text)
+        found = envelope["headers"]["id"]
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError):
+        return None
+    return found if isinstance(found, str) else None
+
+
+def _moment(score: float) -> datetime:
+    """Return the moment that a score tells; one that is none is long past."""
+    try:
+        return datetime.fromtimestamp(score, UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(0, UTC)

@@ -18,6 +18,7 @@ AtelierError
 │   ├── NotTerminal            not_terminal
 │   ├── NotReady               not_ready
 │   ├── WorkerTooOld           worker_too_old
+│   ├── BackupRefused          backup_refused
 │   ├── IdempotencyKeyInUse    idempotency_key_in_use
 │   ├── IdempotencyKeyReused   idempotency_key_reused
 │   ├── CrossSiteRequest       cross_site_request
@@ -27,6 +28,8 @@ AtelierError
 │   ├── StorageUnavailable     storage_unavailable
 │   ├── IdentityMissing        identity_missing
 │   ├── IdentityWrong          identity_wrong
+│   ├── FilesHeld              files_held
+│   ├── BackupDamaged          backup_damaged
 │   ├── RedisUnavailable       redis_unavailable
 │   ├── DatabaseUnavailable    database_unavailable
 │   │   └── DatabaseUnusable   database_unusable
@@ -43,6 +46,7 @@ AtelierError
 │   ├── OutOfMemory            out_of_memory
 │   ├── EngineFailed           engine_failed
 │   ├── RunTimeout             timeout
+│   ├── JobUnreadable          job_unreadable
 │   ├── QueueDeadlinePassed    queue_deadline_passed
 │   ├── WorkerLost             worker_lost
 │   └── WorkerCrashLoop        worker_crash_loop
@@ -206,6 +210,12 @@ class WorkerTooOld(Refusal):
     suggestion = "Stop it on its machine with SIGTERM, which does the same, and start a newer release."
 
 
+class BackupRefused(Refusal):
+    """A backup cannot be made or put back like this."""
+
+    code = "backup_refused"
+
+
 class IdempotencyKeyInUse(Refusal):
     """The first request with this idempotency key is still being answered."""
 
@@ -267,6 +277,21 @@ class IdentityWrong(ServiceError):
     code = "identity_wrong"
     retryable = False
     suggestion = "Check ATELIER_STORAGE_URL and ATELIER_DATABASE_URL: both must be of one installation."
+
+
+class FilesHeld(ServiceError):
+    """A backup is being made: nothing is removed meanwhile."""
+
+    code = "files_held"
+    suggestion = "Try again when it is done; that of a killed one ends after five minutes."
+
+
+class BackupDamaged(ServiceError):
+    """The backup is not what was written."""
+
+    code = "backup_damaged"
+    retryable = False
+    suggestion = "Take another backup; 'atelier backup --check DIR' says whether one is whole."
 
 
 class RedisUnavailable(ServiceError):
@@ -381,6 +406,13 @@ class RunTimeout(JobError):
 
     code = "timeout"
     suggestion = "Retry it, which goes on from its checkpoint, or allow it more time."
+
+
+class JobUnreadable(JobError):
+    """What is stored of the job cannot be read."""
+
+    code = "job_unreadable"
+    suggestion = "Submit it again, and look at the log of control."
 
 
 class QueueDeadlinePassed(JobError):

@@ -90,7 +90,8 @@ def check_identity(store: ArtifactStore, names: Names) -> None:
         raise IdentityMissing()  # whatever else lies there
     found = installation.names if installation is not None else names_at(store)
     if found != names:
+        first = "one of the first release"
         raise IdentityWrong(
-            f"the storage belongs to the installation {found.installation_id}, "
-            f"this process to {names.installation_id or 'one of the first release'}"
+            f"the storage belongs to the installation {found.installation_id or first}, "
+            f"this process to {names.installation_id or first}"
         )

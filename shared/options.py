@@ -42,7 +42,7 @@ PRESETS: Mapping[PresetName, Preset] = {
 
 
 #: The options of the first release. Hashes, messages and pictures have always told them, so they go on.
-_FIRST_OPTIONS = frozenset(
+FIRST_OPTIONS = frozenset(
     {"preset", "steps", "size", "content_weight", "style_weight", "learning_rate", "checkpoint_every"}
 )
 #: Of a later option the value that means what was done before it existed, where its default does not.
@@ -110,7 +110,7 @@ class StyleOptions(BaseModel):
         return frozenset(
             name
             for name, default in defaults.items()
-            if name in _FIRST_OPTIONS or getattr(self, name) != default
+            if name in FIRST_OPTIONS or getattr(self, name) != default
         )
 
 

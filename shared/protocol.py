@@ -10,12 +10,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import uuid6
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 
 from shared.errors import ArtifactCorrupt, InvalidOptions, UnreadableMessage
 from shared.options import StyleOptions, read_stored_options
@@ -24,6 +33,22 @@ from shared.options import StyleOptions, read_stored_options
 #: beats, 1 one that drains when it is asked to; 2 says its protocol and build, and ignores unknown fields.
 PROTOCOL = 2
 DRAIN_PROTOCOL = 1
+
+
+_FIRST_MOMENT, _LAST_MOMENT = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+
+
+def _check_moment(moment: datetime) -> datetime:
+    if not _FIRST_MOMENT <= moment <= _LAST_MOMENT:
+        raise ValueError(f"{moment} is no time at which this was written")
+    return moment
+
+
+#: What others may write into numbers, words and times: nothing that a database, a page or a sum chokes on.
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Word = Annotated[str, Field(max_length=1000)]
+Moment = Annotated[AwareDatetime, AfterValidator(_check_moment)]
 
 
 def new_id() -> str:
@@ -159,24 +184,26 @@ class WorkerEvent(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     version: Literal[1] = 1
-    event_id: str
+    event_id: Word
     type: EventType
-    job_id: str
-    attempt: int
-    at: datetime
+    job_id: Word
+    attempt: Count
+    at: Moment
     data: dict[str, Any]
 
 
 def read_event(text: str) -> WorkerEvent:
-    """Return the event in a JSON text.
+    """Return the event in a JSON text; its data has all that its type asks for, of the right types.
 
     Raises:
         UnreadableMessage: when it is of another version or damaged.
     """
     try:
-        return WorkerEvent.model_validate_json(text)
-    except ValidationError as error:
+        event = WorkerEvent.model_validate_json(text)
+        data = _EVENT_DATA[event.type].model_validate(event.data)
+    except (ValidationError, UnicodeError) as error:
         raise UnreadableMessage(f"worker event cannot be read: {error}") from error
+    return event.model_copy(update={"data": event.data | data.model_dump(mode="json")})
 
 
 class Output(BaseModel):
@@ -184,13 +211,13 @@ class Output(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    name: str
-    key: str
-    content_type: str
-    size_bytes: int
-    sha256: str
-    width: int
-    height: int
+    name: Word
+    key: Word
+    content_type: Word
+    size_bytes: Count
+    sha256: Word
+    width: Count
+    height: Count
 
 
 class ResultMarker(BaseModel):
@@ -204,19 +231,19 @@ class ResultMarker(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     version: Literal[1] = 1
-    job_id: str
-    attempt: int
-    completed_at: datetime
-    step: int
-    losses: dict[str, float]
+    job_id: Word
+    attempt: Count
+    completed_at: Moment
+    step: Count
+    losses: dict[str, Number]
     outputs: list[Output]
     weights: dict[str, Any]
-    engine_version: str
-    run_seconds: float
-    gpu_peak_bytes: int | None = None
-    fingerprint: str | None = None
-    task_sha256: str | None = None
-    steps: int | None = None
+    engine_version: Word
+    run_seconds: Number
+    gpu_peak_bytes: Count | None = None
+    fingerprint: Word | None = None
+    task_sha256: Word | None = None
+    steps: Count | None = None
 
     def mismatch(self, message: JobMessage, *, fingerprint: str | None = None) -> str | None:
         """Return in words why this is no result of what a message asks for; None when it is one.
@@ -243,5 +270,63 @@ def read_marker(data: bytes) -> ResultMarker:
     """
     try:
         return ResultMarker.model_validate_json(data)
-    except ValidationError as error:
+    except (ValidationError, UnicodeError) as error:
         raise ArtifactCorrupt(f"result.json cannot be read: {error}") from error
+
+
+class _Claimed(BaseModel):
+    worker_id: Word
+    device: Word
+    weights: dict[str, Any]
+    engine_version: Word
+    resumed_from_step: Count | None = None
+
+
+class _Checkpointed(BaseModel):
+    step: Count
+    steps: Count
+    key: Word
+    picture_key: Word
+    sha256: Word
+    losses: dict[str, Number]
+    #: A worker of the first versions sends none.
+    curve: list[list[Number]] = []
+
+
+class _Succeeded(BaseModel):
+    step: Count
+    losses: dict[str, Number]
+    outputs: list[Output]
+    weights: dict[str, Any]
+    engine_version: Word
+    run_seconds: Number
+    gpu_peak_bytes: Count | None = None
+
+
+class _Error(BaseModel):
+    code: Word
+    title: str = ""
+    detail: str = ""
+    retryable: bool = False
+    suggestion: str | None = None
+
+
+class _Failed(BaseModel):
+    error: _Error
+
+
+class _Stopped(BaseModel):
+    step: Count = 0
+
+
+_EVENT_DATA: Mapping[EventType, type[BaseModel]] = MappingProxyType(
+    {
+        EventType.CLAIMED: _Claimed,
+        EventType.CHECKPOINTED: _Checkpointed,
+        EventType.SUCCEEDED: _Succeeded,
+        EventType.FAILED: _Failed,
+        EventType.CANCELED: _Stopped,
+        EventType.PAUSED: _Stopped,
+        EventType.RELEASED: _Stopped,
+    }
+)

@@ -84,6 +84,12 @@ class Settings(BaseModel):
     max_deliveries: int = Field(
         3, ge=1, description="Deliveries of one attempt before it is a worker_crash_loop"
     )
+    queue_window: int = Field(
+        4,
+        ge=1,
+        le=1000,
+        description="Jobs in the broker for each worker, at least 16 in all; the others wait",
+    )
     dispatch_seconds: float = Field(0.2, gt=0, description="Seconds between two looks for jobs to dispatch")
     rescue_seconds: float = Field(3, gt=0, description="Seconds between two looks for lost leases")
     prune_seconds: float = Field(60, gt=0, description="Seconds between two looks for what can be removed")

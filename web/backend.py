@@ -10,8 +10,10 @@ from typing import TypeVar
 
 from shared.clock import utc_now
 from shared.errors import DatabaseUnavailable, RedisUnavailable, StorageFull, StorageUnavailable
+from shared.installation import check_identity
 from shared.logs import get_logger
 from shared.redis import Coordination
+from shared.redis.control import ControlBoard, control_fault
 from shared.redis.live import LiveProgress, ProgressStore
 from shared.redis.workers import WorkerBeat, WorkerRegistry
 from shared.settings import Settings
@@ -19,6 +21,7 @@ from shared.storage import open_store
 from shared.storage.store import ArtifactStore, Room, is_too_full
 from web.db.database import Database
 from web.identity import Identity, establish_identity
+from web.protection import note_older_database
 
 _AWAY_SECONDS = 5.0
 _T = TypeVar("_T")
@@ -58,6 +61,7 @@ class Backend:
         else:
             database.require_current()
         identity = establish_identity(database, storage, now=utc_now(), may_make=upgrade)
+        note_older_database(database, storage, now=utc_now())
         redis = Coordination.connect(settings, identity.installation.names, reply_seconds=reply_seconds)
         return cls(
             settings,
@@ -65,8 +69,17 @@ class Backend:
             database,
             storage,
             redis,
-            LiveReader(redis.progress, redis.workers, lobby=redis.lobby),
+            LiveReader(redis.progress, redis.workers, lobby=redis.lobby, control=redis.control),
         )
+
+    def check_storage(self) -> None:
+        """Prove that the storage that is seen now is that of this installation.
+
+        Raises:
+            IdentityMissing, IdentityWrong: when it is none, or another one.
+            StorageUnavailable: when it cannot be read.
+        """
+        check_identity(self.storage, self.identity.installation.names)
 
     def rooms(self) -> dict[str, Room]:
         """Return the room on the disks of `storage` and `database`, of those that can be measured."""
@@ -124,11 +137,13 @@ class LiveReader:
         workers: WorkerRegistry,
         *,
         lobby: WorkerRegistry,
+        control: ControlBoard,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._progress = progress
         self._workers = workers
         self._lobby = lobby
+        self._control = control
         self._monotonic = monotonic
         self._away_until = 0.0
 
@@ -148,6 +163,10 @@ class LiveReader:
         """Return how many workers take jobs; None when Redis cannot be asked."""
         beats = self.workers()
         return None if beats is None else sum(beat.takes_jobs for beat in beats)
+
+    def control_fault(self) -> str | None:
+        """Return why control starts no jobs, in one sentence; None when it does, or cannot be asked."""
+        return self._ask(lambda: control_fault(self._control.read(), keeps_jobs_waiting=True))
 
     def _ask(self, question: Callable[[], _T]) -> _T | None:
         if self._monotonic() < self._away_until:

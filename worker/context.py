@@ -50,7 +50,7 @@ class WorkerContext:
     @property
     def token(self) -> str:
         """The token of the node's claims: the same for each child of a run, another for any other node."""
-        return f"{self.worker_id}:{self.run}" if self.run else self.worker_id
+        return token_of(self.worker_id, self.run)
 
     @classmethod
     def open(
@@ -94,6 +94,11 @@ class WorkerContext:
         return self.retrying_store(
             go_on=go_on, patience_seconds=min(_LOOK_SECONDS, self.settings.stall_seconds)
         )
+
+
+def token_of(worker_id: str, run: str) -> str:
+    """Return the token of the claims of a node's run; of a node that names no run it is its name."""
+    return f"{worker_id}:{run}" if run else worker_id
 
 
 class RetryingStore:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from queue import Empty
 from time import monotonic
@@ -123,9 +123,16 @@ class Inbox:
     """Where the entries of a node's queues come in. `refusal` is why Redis hands out none at present."""
 
     def __init__(
-        self, set_aside: SetAside, *, queues: Collection[str], is_first: Callable[[], bool] = lambda: True
+        self,
+        set_aside: SetAside,
+        *,
+        queues: Mapping[str, str],
+        is_first: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Prepare to read; `is_first`: what is given back now is to be taken before all that waits."""
+        """Prepare to read from some lists, each with the queue that it belongs to.
+
+        `is_first`: what is given back now is to be taken before all that waits.
+        """
         self.is_first = is_first
         self.refusal: str | None = None
         self._set_aside = set_aside
@@ -156,7 +163,7 @@ class Inbox:
         if not reply:
             return None
         source, entry = reply[0].decode(), bytes(reply[1])
-        queue = self._queue_of(source)
+        queue = self._queues.get(source, source)
         try:
             return queue, json.dumps(read_entry(entry, queue=queue)).encode()
         except UnreadableMessage as error:
@@ -190,11 +197,6 @@ class Inbox:
                 return False
             self._owed.popleft()
         return True
-
-    def _queue_of(self, source: str) -> str:
-        """Return the queue that a list belongs to: a list has its name, or that with a priority."""
-        cut = source.rpartition(":")[0]
-        return cut if cut in self._queues else source
 
 
 def _push(qos: kombu_redis.QoS, queue: str, text: str) -> None:

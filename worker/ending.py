@@ -28,6 +28,7 @@ class Ending:
         self._code: int | None = None
         self._is_asked = False
         self._pid = os.getpid()
+        self._ignored: set[signal.Signals] = set()
 
     @property
     def code(self) -> int:
@@ -56,9 +57,12 @@ class Ending:
         self._is_asked = True
 
     def listen(self) -> None:
-        """Note SIGTERM and its like, until Celery has its own handlers."""
+        """Note SIGTERM and its like, until Celery has its own handlers; what is ignored (nohup) stays so."""
         for number in (*_ASKING, *_HANGING_UP):
-            signal.signal(number, self._on_signal)
+            if signal.getsignal(number) is signal.SIG_IGN:
+                self._ignored.add(number)
+            else:
+                signal.signal(number, self._on_signal)
 
     def begin(self) -> bool:
         """Take back what Celery's handlers would do wrong; return whether a signal came before they did.
@@ -66,7 +70,7 @@ class Ending:
         Its handlers of SIGINT, SIGQUIT and SIGHUP save no checkpoint, or wait for the whole job.
         """
         for number in (signal.SIGINT, *_HANGING_UP):
-            signal.signal(number, self._pass_on)
+            signal.signal(number, signal.SIG_IGN if number in self._ignored else self._pass_on)
         return self.is_asked
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:

@@ -14,12 +14,11 @@ from threading import Event, Thread
 from time import monotonic, sleep
 from typing import Any
 
-from celery import Celery, bootsteps, signals
-from celery.concurrency.prefork import TaskPool
+from celery import Celery, signals
 from celery.exceptions import Reject
 from celery.worker.state import reserved_requests
 
-from shared.broker import DEFAULT_ROUTE, TASK_NAME, broker_config
+from shared.broker import DEFAULT_ROUTE
 from shared.clock import to_rfc3339, utc_now
 from shared.errors import RedisUnavailable, ServiceError, UnreadableMessage
 from shared.installation import names_at
@@ -32,7 +31,9 @@ from shared.redis.workers import WorkerBeat, WorkerState
 from shared.release import this_release
 from shared.settings import Settings
 from shared.storage import open_store
-from worker.context import WorkerContext
+from worker.celery_app import make_app
+from worker.context import WorkerContext, token_of
+from worker.crash import Crashes, make_pool
 from worker.deliveries import Inbox, envelope, make_transport
 from worker.devices import Device, MemoryMeter, RoomMeter
 from worker.ending import FAILED, NAME_TAKEN, Ending
@@ -44,7 +45,6 @@ from worker.scratch import Scratch
 
 _OPEN_FILES = Path("/dev/fd")
 _LOOK_SECONDS = 1.0
-_TEND_SECONDS = 0.2
 _DRAIN_LOOK_SECONDS = 0.2
 _STORAGE_SECONDS = 2.0
 _LEAVE_SECONDS = 0.5
@@ -88,8 +88,15 @@ class Node:
         self._facts = first_beat(name, device, weights)
         self._redis = Coordination.connect(settings, names)
         self._node_state = NodeState()
-        self._inbox = Inbox(self._redis.set_aside, queues=[self._queue], is_first=self._gives_back_first)
+        self._inbox = Inbox(
+            self._redis.set_aside,
+            queues=dict.fromkeys(names.queue_lists(DEFAULT_ROUTE), self._queue),
+            is_first=self._gives_back_first,
+        )
         self._room = RoomMeter(open_store(settings.resolved_storage_url).room)
+        self._crashes = Crashes(
+            settings, names, self._node_state, worker_id=name, token=token_of(name, self._facts.run)
+        )
         self._heartbeat = Heartbeat(
             self._redis.workers,
             self._node_state,
@@ -155,31 +162,15 @@ class Node:
         return self._ending.code
 
     def make_app(self) -> Celery:
-        """Return the Celery app with its one task and the settings of a worker."""
-        app = Celery("atelier-worker")
-        app.conf.update(broker_config(self.settings, self._names))
-        app.conf.update(
-            worker_prefetch_multiplier=1,
-            task_acks_late=True,
-            task_reject_on_worker_lost=True,
-            task_acks_on_failure=True,
-            worker_cancel_long_running_tasks_on_connection_loss=False,
-            worker_proc_alive_timeout=600,
-            worker_hijack_root_logger=False,
-            worker_redirect_stdouts=False,
-            worker_send_task_events=False,
-            worker_enable_remote_control=False,
-            broker_connection_retry_on_startup=True,
-            broker_connection_max_retries=None,
-            # An error reply of Redis is no reason to end.
-            broker_channel_error_retry=True,
-            broker_transport=make_transport(self._inbox),
-            worker_pool=NodePool,
+        """Return the Celery app of the node."""
+        return make_app(
+            self,
+            self.settings,
+            self._names,
+            queue=self._queue,
+            transport=make_transport(self._inbox),
+            pool=make_pool(self._crashes.note),
         )
-        app.steps["worker"].add(_node_step(self))
-        app.steps["consumer"].add(_closed_step(self._queue))
-        _register_task(app, self)
-        return app
 
     def runner(self) -> Runner:
         """Return the child's runner, loading the engine if the start of the child could not."""
@@ -407,14 +398,6 @@ class Node:
         self._heartbeat.stop()
 
 
-class NodePool(TaskPool):  # type: ignore[misc]
-    """The pool of one child. A child that has died is replaced, even if it dies at the very start."""
-
-    def did_start_ok(self) -> bool:
-        """Celery ends its worker when a child is dead by the time that it looks for the first time."""
-        return True
-
-
 def decide_load_delay_seconds(loads: int) -> float:
     """Return how long to wait before the engine is loaded; `loads` counts this one and those that failed."""
     return 0.0 if loads <= 1 else min(_LONGEST_LOAD_DELAY_SECONDS, 0.5 * 2.0 ** (min(loads, 16) - 2))
@@ -447,66 +430,25 @@ def wait_for_names(settings: Settings, beat: WorkerBeat, *, stopping: Event) -> 
     store = open_store(settings.resolved_storage_url)
     lobby = Coordination.connect(settings, FIRST_NAMES).workers
     told = ""
-    while not stopping.is_set():
-        try:
-            names = names_at(store)
-        except ServiceError as error:
-            if error.detail != told:
-                told = error.detail
-                _log.error("storage_not_usable", code=error.code, detail=error.detail)
-            unhealthy = {"state": WorkerState.UNHEALTHY, "reason": error.detail, "at": utc_now()}
-            with contextlib.suppress(RedisUnavailable):
-                lobby.beat(beat.model_copy(update=unhealthy))
-            stopping.wait(_STORAGE_SECONDS)
-        else:
-            if told:
+    try:
+        while not stopping.is_set():
+            try:
+                return names_at(store)
+            except ServiceError as error:
+                if error.detail != told:
+                    told = error.detail
+                    _log.error("storage_not_usable", code=error.code, detail=error.detail)
+                unhealthy = {"state": WorkerState.UNHEALTHY, "reason": error.detail, "at": utc_now()}
                 with contextlib.suppress(RedisUnavailable):
-                    lobby.leave(beat.worker_id, run=beat.run)
-            return names
-    return None
-
-
-def _node_step(node: Node) -> type[bootsteps.StartStopStep]:
-    """Return a bootstep that looks from the parent's own timer: a thread would not survive its forks well."""
-
-    class NodeStep(bootsteps.StartStopStep):  # type: ignore[misc]
-        """Looks from the start of the worker on, until its end."""
-
-        requires = ("celery.worker.components:Timer",)
-
-        def start(self, parent: Any) -> None:  # noqa: ANN401 - Celery's worker
-            node.begin()
-            parent.timer.call_repeatedly(_LOOK_SECONDS, node.look)
-            parent.timer.call_repeatedly(_TEND_SECONDS, lambda: node.tend(parent.consumer))
-
-        def close(self, _parent: Any) -> None:  # noqa: ANN401 - Celery's worker
-            """The first thing that Celery does when it stops; waiting for the child comes after it."""
-            node.close()
-
-    return NodeStep
-
-
-def _closed_step(queue: str) -> type[bootsteps.StartStopStep]:
-    """Return a bootstep that lets each connection begin without taking messages; `Node.tend` decides."""
-
-    class ClosedStep(bootsteps.StartStopStep):  # type: ignore[misc]
-        """Comes between the consumer of tasks and the loop in which it consumes."""
-
-        requires = ("celery.worker.consumer.tasks:Tasks",)
-
-        def start(self, consumer: Any) -> None:  # noqa: ANN401 - Celery's consumer
-            consumer.app.amqp.queues.deselect(queue)
-            consumer.task_consumer.cancel_by_queue(queue)
-
-    return ClosedStep
-
-
-def _register_task(app: Celery, node: Node) -> None:
-    """Give the app its task, which the child carries out."""
-
-    @app.task(name=TASK_NAME, acks_late=True, bind=True)  # type: ignore[untyped-decorator]
-    def stylize(task: Any, message: dict[str, Any]) -> None:  # noqa: ANN401 - Celery's task
-        node.carry_out(str(task.request.id), message)
+                    lobby.beat(beat.model_copy(update=unhealthy))
+                    if lobby.is_drain_asked(beat):
+                        return None
+                stopping.wait(_STORAGE_SECONDS)
+        return None
+    finally:
+        if told:
+            with contextlib.suppress(RedisUnavailable):
+                lobby.leave(beat.worker_id, run=beat.run)
 
 
 def close_inherited_sockets() -> None:

@@ -49,7 +49,7 @@ class Scratch:
                 os.close(lock)
 
     def use(self, part: str) -> None:
-        """Let this process, and all that it loads, put temporary files into a part of it, which is emptied."""
+        """Let this process, and all that it loads, put temporary files into an empty part of it."""
         folder = self.path / part
         if folder.exists():
             _remove(folder)

@@ -11,6 +11,7 @@ import redis
 
 from shared.redis.claims import Claims
 from shared.redis.connection import Epoch, connect_redis
+from shared.redis.control import ControlBoard
 from shared.redis.live import Flags, ProgressStore
 from shared.redis.names import FIRST_NAMES, Names
 from shared.redis.set_aside import SetAside
@@ -33,6 +34,7 @@ class Coordination:
     #: Nodes of no installation: they see no identity, or are of the first release.
     lobby: WorkerRegistry
     epoch: Epoch
+    control: ControlBoard
     #: Entries of the broker that cannot be read.
     set_aside: SetAside
 
@@ -61,6 +63,7 @@ class Coordination:
             workers=WorkerRegistry(client, names, worker_seconds=settings.worker_seconds),
             lobby=WorkerRegistry(client, FIRST_NAMES, worker_seconds=settings.worker_seconds),
             epoch=Epoch(client, names),
+            control=ControlBoard(client, names),
             set_aside=SetAside(client, names),
         )
 

@@ -6,32 +6,55 @@ again at once, and a second node that was given the same name cannot.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 import redis
 
-from shared.redis.connection import redis_errors
+from shared.redis.connection import is_wrong_type, redis_errors
 from shared.redis.names import Names
 
 _FENCE_SECONDS = 30 * 24 * 3600
 
+#: No job gets this far: a higher fence was not written by us.
+MAX_ATTEMPT = 10_000_000
+
+#: Goes before every script. What somebody else put under our names is no fence and no lease: it goes. All of
+#: our leases run out.
+_READ_FENCE = """
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
+if KEYS[2] then
+  kind = redis.call('TYPE', KEYS[2]).ok
+  if (kind ~= 'string' and kind ~= 'none') or redis.call('PTTL', KEYS[2]) == -1 then
+    redis.call('DEL', KEYS[2])
+  end
+end
+local fence = redis.call('HGET', KEYS[1], 'attempt')
+local attempt = fence and fence:match('^%d+$') and tonumber(fence)
+if fence and (not attempt or attempt > MAX_ATTEMPT) then
+  redis.call('DEL', KEYS[1])
+  attempt = nil
+end
+""".replace("MAX_ATTEMPT", str(MAX_ATTEMPT))
+
 _CLAIM = """
-local attempt = redis.call('HGET', KEYS[1], 'attempt')
-if attempt and tonumber(attempt) > tonumber(ARGV[1]) then return 'stale' end
+if attempt and attempt > tonumber(ARGV[1]) then return 'stale' end
 local owner = redis.call('GET', KEYS[2])
 if owner and owner ~= ARGV[2] then return 'held' end
 redis.call('HSET', KEYS[1], 'attempt', ARGV[1])
 redis.call('EXPIRE', KEYS[1], ARGV[5])
-local deliveries = redis.call('HINCRBY', KEYS[1], 'deliveries:' .. ARGV[1], 1)
+local counter = 'deliveries:' .. ARGV[1]
+local counted = redis.call('HGET', KEYS[1], counter) or '0'
+if #counted > 9 or not counted:match('^%d+$') then redis.call('HDEL', KEYS[1], counter) end
+local deliveries = redis.call('HINCRBY', KEYS[1], counter, 1)
 if deliveries > tonumber(ARGV[4]) then return 'poison' end
 redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
 return 'ok'
 """
 
 _RENEW = """
-local attempt = redis.call('HGET', KEYS[1], 'attempt')
-if attempt and tonumber(attempt) > tonumber(ARGV[1]) then return 'stale' end
+if attempt and attempt > tonumber(ARGV[1]) then return 'stale' end
 local owner = redis.call('GET', KEYS[2])
 if owner and owner ~= ARGV[2] then return 'held' end
 redis.call('HSET', KEYS[1], 'attempt', ARGV[1])
@@ -50,8 +73,7 @@ return 1
 """
 
 _FENCE = """
-local attempt = redis.call('HGET', KEYS[1], 'attempt')
-if not attempt or tonumber(attempt) < tonumber(ARGV[1]) then
+if not attempt or attempt < tonumber(ARGV[1]) then
   redis.call('HSET', KEYS[1], 'attempt', ARGV[1])
   redis.call('EXPIRE', KEYS[1], ARGV[2])
 end
@@ -87,10 +109,10 @@ class Claims:
         self._names = names
         self._lease_ms = int(lease_seconds * 1000)
         self._max_deliveries = max_deliveries
-        self._claim = client.register_script(_CLAIM)
-        self._renew = client.register_script(_RENEW)
-        self._release = client.register_script(_RELEASE)
-        self._fence = client.register_script(_FENCE)
+        self._claim = client.register_script(_READ_FENCE + _CLAIM)
+        self._renew = client.register_script(_READ_FENCE + _RENEW)
+        self._release = client.register_script(_READ_FENCE + _RELEASE)
+        self._fence = client.register_script(_READ_FENCE + _FENCE)
 
     def claim(self, job_id: str, attempt: int, *, token: str) -> Verdict:
         """Try to take the lease on an attempt, and count the delivery."""
@@ -115,14 +137,34 @@ class Claims:
         with redis_errors():
             self._fence(keys=[self._keys(job_id)[0]], args=[attempt, _FENCE_SECONDS])
 
+    def fences(self, job_ids: Sequence[str]) -> dict[str, int]:
+        """Return the fences of those of the jobs that have one: every attempt below it is stale."""
+        with redis_errors():
+            pipeline = self._client.pipeline(transaction=False)
+            for job_id in job_ids:
+                pipeline.hget(self._keys(job_id)[0], "attempt")
+            answers = pipeline.execute(raise_on_error=False)
+        found = {}
+        for job_id, answer in zip(job_ids, answers, strict=True):
+            if isinstance(answer, redis.ResponseError) and not is_wrong_type(answer):
+                with redis_errors():
+                    raise answer
+            if isinstance(answer, str) and answer.isdecimal() and int(answer) <= MAX_ATTEMPT:
+                found[job_id] = int(answer)
+        return found
+
     def without_lease(self, job_ids: Iterable[str]) -> list[str]:
         """Return those of the jobs that no node holds a lease on."""
         ids = list(job_ids)
         if not ids:
             return []
         with redis_errors():
-            owners = self._client.mget([self._keys(job_id)[1] for job_id in ids])
-        return [job_id for job_id, owner in zip(ids, owners, strict=True) if owner is None]
+            pipeline = self._client.pipeline(transaction=False)
+            for job_id in ids:
+                pipeline.pttl(self._keys(job_id)[1])
+            lefts = pipeline.execute()
+        # -2: there is none. -1: one that never runs out, which is none of ours.
+        return [job_id for job_id, left_ms in zip(ids, lefts, strict=True) if left_ms < 0]
 
     def _keys(self, job_id: str) -> list[str]:
         return [self._names.key("job", job_id), self._names.key("lease", job_id)]

@@ -147,14 +147,25 @@ def is_wrong_type(error: redis.ResponseError) -> bool:
 class Epoch:
     """A mark in Redis that is missing when Redis has lost its data.
 
-    `is_new` raises `RedisUnavailable` when Redis does not answer.
+    Every method raises `RedisUnavailable` when Redis does not answer.
     """
 
     def __init__(self, client: redis.Redis, names: Names) -> None:
         self._client = client
         self._key = names.key("epoch")
+        self._restore_key = names.key("restored")
 
     def is_new(self) -> bool:
         """Whether the mark was missing; sets it, so that the next call returns False."""
         with redis_errors():
             return bool(self._client.set(self._key, new_id(), nx=True))
+
+    def knows_restore(self, name: str) -> bool:
+        """Whether this restore of the database was noted here: Redis holds nothing of the time before."""
+        with redis_errors():
+            return bool(self._client.get(self._restore_key) == name)
+
+    def note_restore(self, name: str) -> None:
+        """Note a restore of the database."""
+        with redis_errors():
+            self._client.set(self._restore_key, name)

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from itertools import islice
 
 import redis
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from shared.logs import get_logger
+from shared.protocol import Count
 from shared.redis.connection import redis_errors
 from shared.redis.names import Names
 
 _KEEP_SECONDS = 24 * 3600
+_PAGE = 500
+_log = get_logger(__name__)
 
 
 class LiveProgress(BaseModel):
@@ -20,14 +25,14 @@ class LiveProgress(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    attempt: int
-    step: int
-    steps: int
+    attempt: Count
+    step: Count
+    steps: Count
     loss_total: float
     loss_content: float
     loss_style: float
     steps_per_second: float | None
-    preview_step: int = 0
+    preview_step: Count = 0
 
 
 class ProgressStore:
@@ -56,8 +61,9 @@ class ProgressStore:
             try:
                 if text is not None:
                     found[job_id] = LiveProgress.model_validate_json(text)
-            except ValidationError:
-                continue  # written by another version during an upgrade
+            except (ValidationError, UnicodeError) as error:
+                # Written by another version during an upgrade, or by nobody of ours.
+                _log.warning("progress_unreadable", job_id=job_id, reason=str(error))
         return found
 
     def notify(self, *job_ids: str) -> None:
@@ -105,8 +111,20 @@ class Flags:
     def read(self, job_id: str, attempt: int) -> Flag | None:
         """Return the flag of an attempt, if one is set."""
         with redis_errors():
-            value = self._client.get(self._flag_key(job_id, attempt))
+            # Not GET: that fails on a key of another type, and MGET takes it for none.
+            value = self._client.mget([self._flag_key(job_id, attempt)])[0]
         return Flag(value) if value in list(Flag) else None
+
+    def clear(self) -> None:
+        """Remove the flags of all jobs; those that still matter are raised again by control."""
+        with redis_errors():
+            for keys in _pages(self._client.scan_iter(match=self._names.key("flag", "*"), count=_PAGE)):
+                self._client.delete(*keys)
 
     def _flag_key(self, job_id: str, attempt: int) -> str:
         return self._names.key("flag", job_id, attempt)
+
+
+def _pages(keys: Iterator[str]) -> Iterator[list[str]]:
+    while page := list(islice(keys, _PAGE)):
+        yield page

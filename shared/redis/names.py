@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+#: The priorities that the broker tells apart; 0 is read first.
+PRIORITY_STEPS = (0, 3, 6, 9)
+
 
 @dataclass(frozen=True)
 class Names:
@@ -25,8 +28,18 @@ class Names:
         return self.prefix + ":".join(map(str, parts))
 
     def queue(self, route: str) -> str:
-        """Return the name of a route's queue; priorities other than 0 are lists ``{queue}:{priority}``."""
+        """Return the name of a route's queue, which is the broker's list for priority 0."""
         return self.prefix + route if self.installation_id else "atelier.jobs"
+
+    def queue_lists(self, route: str) -> list[str]:
+        """Return the broker's lists of a queue, one for each priority, in the order of reading."""
+        queue = self.queue(route)
+        return [f"{queue}{self.separator}{step}" if step else queue for step in PRIORITY_STEPS]
+
+    @property
+    def separator(self) -> str:
+        """What kombu puts between a queue's name and a priority, and cuts names at: no name may hold it."""
+        return "/" if self.installation_id else ":"
 
     def broker_options(self) -> Mapping[str, str]:
         """Return the names that kombu uses beside the queues, as options of its transport.

@@ -25,14 +25,18 @@ _BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
 #: What is asked of the list is asked of one of its items, which may have moved: so by its text.
 _REQUEUE = """
 if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
-redis.call('LPUSH', KEYS[2], ARGV[2])
+if ARGV[3] == 'stream' then
+  redis.call('XADD', KEYS[2], '*', 'event', ARGV[2])
+else
+  redis.call('LPUSH', KEYS[2], ARGV[2])
+end
 return 1
 """
 
 
 @dataclass(frozen=True)
 class SetAsideEntry:
-    """One entry: when and why it was set aside, the list it comes from, and its text, cut if very long.
+    """One entry: when and why it was set aside, the key it comes from, and its text, cut if very long.
 
     An item of the list that is none of ours has no source, and the time 0.
     """
@@ -52,6 +56,7 @@ class SetAside:
         self._client = client
         self._key = names.key("set-aside")
         self._sources = names.queue("")
+        self._stream, self._held = names.key("events"), names.unacked
         self._requeue = client.register_script(_REQUEUE)
 
     def put(self, entry: str, *, reason: str, source: str, now: datetime) -> None:
@@ -81,14 +86,14 @@ class SetAside:
         return [_read(text) for text in texts]
 
     def requeue(self, entry_id: str) -> bool:
-        """Put an entry back to the list it comes from; False when it is not there, or was cut."""
+        """Put an entry back to the list or stream it comes from; False when it is not there, or was cut."""
         for text in self._with_id(entry_id):
             found = _read(text)
-            if found.cut or not found.source.startswith(self._sources):
+            if found.cut or found.source == self._held or not found.source.startswith(self._sources):
                 return False
-            keys = [self._key, found.source]
+            keys, kind = [self._key, found.source], "stream" if found.source == self._stream else "list"
             with redis_errors():
-                return bool(self._requeue(keys=keys, args=[text, found.entry]))
+                return bool(self._requeue(keys=keys, args=[text, found.entry, kind]))
         return False
 
     def drop(self, entry_id: str) -> bool:

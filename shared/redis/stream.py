@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 import redis
 
+from shared.logs import get_logger
 from shared.protocol import WorkerEvent
-from shared.redis.connection import redis_errors
+from shared.redis.connection import is_wrong_type, redis_errors
 from shared.redis.names import Names
 
+_log = get_logger(__name__)
 GROUP = "projector"
 _CONSUMER = "control"
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """One entry of the stream: its id there, and the event's JSON text."""
+    """One entry of the stream: its id there, and the event's JSON text; without one, all of its fields."""
 
     entry_id: str
     text: str
@@ -32,8 +35,15 @@ class EventStream:
 
     def report(self, event: WorkerEvent) -> None:
         """Append an event. The stream is never trimmed: an unread entry must not get lost."""
+        fields: Any = {"event": event.model_dump_json()}
         with redis_errors():
-            self._client.xadd(self.name, {"event": event.model_dump_json()})
+            try:
+                self._client.xadd(self.name, fields)
+            except redis.ResponseError as error:
+                if not is_wrong_type(error):
+                    raise
+                self._move_aside()
+                self._client.xadd(self.name, fields)
 
     def pending(self, *, count: int) -> list[Delivery]:
         """Return entries that were delivered before but never acknowledged, oldest first."""
@@ -57,20 +67,38 @@ class EventStream:
     def length(self) -> int:
         """Return how many entries are not yet acknowledged or not yet read."""
         with redis_errors():
-            return int(self._client.xlen(self.name))
+            try:
+                return int(self._client.xlen(self.name))
+            except redis.ResponseError as error:
+                if not is_wrong_type(error):
+                    raise
+                self._move_aside()
+                return 0
 
     def _read(self, start: str, *, count: int, block_ms: int | None) -> list[Delivery]:
+        answer = self._ask(start, count, block_ms)
+        entries = answer[0][1] if answer else []
+        # An entry that somebody has deleted is still listed, without its fields.
+        deleted = [entry_id for entry_id, fields in entries if not fields]
+        if deleted:
+            with redis_errors():
+                self._client.xack(self.name, GROUP, *deleted)
+            if len(deleted) == len(entries):
+                return self._read(start, count=count, block_ms=None)
+        return [Delivery(entry_id, _text_of(fields)) for entry_id, fields in entries if fields]
+
+    def _ask(self, start: str, count: int, block_ms: int | None) -> list[Any]:
         with redis_errors():
             try:
-                answer = self._group_read(start, count, block_ms)
+                return self._group_read(start, count, block_ms)
             except redis.ResponseError as error:
-                if "NOGROUP" not in str(error):
+                if is_wrong_type(error):
+                    self._move_aside()
+                elif "NOGROUP" not in str(error):
                     raise
-                # Redis has lost its data, or this is the first start.
-                self._create_group()
-                answer = self._group_read(start, count, block_ms)
-        entries = answer[0][1] if answer else []
-        return [Delivery(entry_id, fields.get("event", "")) for entry_id, fields in entries if fields]
+            # Redis has lost its data, or this is the first start.
+            self._create_group()
+            return self._group_read(start, count, block_ms)
 
     def _group_read(self, start: str, count: int, block_ms: int | None) -> list[Any]:
         streams: Any = {self.name: start}
@@ -83,3 +111,12 @@ class EventStream:
         except redis.ResponseError as error:
             if "BUSYGROUP" not in str(error):
                 raise
+
+    def _move_aside(self) -> None:
+        """Make room for the stream, where somebody has put something else under its name."""
+        _log.error("stream_is_none", key=self.name, moved_to=f"{self.name}:damaged")
+        self._client.rename(self.name, f"{self.name}:damaged")
+
+
+def _text_of(fields: dict[str, str]) -> str:
+    return fields["event"] if "event" in fields else json.dumps(fields)

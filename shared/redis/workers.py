@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 import redis
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.errors import WorkerTooOld
-from shared.protocol import DRAIN_PROTOCOL
+from shared.logs import get_logger
+from shared.protocol import DRAIN_PROTOCOL, Count, Moment
 from shared.redis.connection import redis_errors
 from shared.redis.names import Names
 
 #: Stores a beat with the moment of Redis' own clock, unless another run of the name has its place. The beat
 #: of a run that is known to be dead gives way, and so does anything that is no beat.
 _BEAT = """
-local held = redis.call('GET', KEYS[1])
-if held and ARGV[2] ~= '' then
+local held = redis.pcall('GET', KEYS[1])
+if type(held) == 'string' and ARGV[2] ~= '' then
   local is_beat, other = pcall(cjson.decode, held)
   if is_beat and type(other) == 'table' and other.worker_id then
     local run, stamp = tostring(other.run or ''), tostring(other.stamp or other.at or '')
@@ -34,8 +34,8 @@ return false
 
 #: Removes what is of one run.
 _LEAVE = """
-local held = redis.call('GET', KEYS[1])
-local is_beat, other = pcall(cjson.decode, held or '')
+local held = redis.pcall('GET', KEYS[1])
+local is_beat, other = pcall(cjson.decode, type(held) == 'string' and held or '')
 if is_beat and type(other) == 'table' and other.run and other.run ~= '' and other.run ~= ARGV[1] then
   return 0
 end
@@ -45,6 +45,7 @@ return 1
 
 #: Long enough for a node that does not reach Redis for a while; the request names one run of a node.
 _DRAIN_SECONDS = 3600
+_log = get_logger(__name__)
 
 
 class WorkerState(StrEnum):
@@ -66,10 +67,10 @@ class WorkerJob(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     job_id: str
-    attempt: int
-    step: int
-    steps: int
-    since: datetime
+    attempt: Count
+    step: Count
+    steps: Annotated[int, Field(ge=1, le=2**53)]
+    since: Moment
 
 
 class WorkerBeat(BaseModel):
@@ -83,11 +84,11 @@ class WorkerBeat(BaseModel):
     worker_id: str
     host: str = ""
     device: str
-    memory_total_bytes: int | None = None
-    memory_used_bytes: int | None = None
+    memory_total_bytes: Count | None = None
+    memory_used_bytes: Count | None = None
     #: The room of the storage's file system as the node sees it; None where it is not measured.
-    storage_total_bytes: int | None = None
-    storage_free_bytes: int | None = None
+    storage_total_bytes: Count | None = None
+    storage_free_bytes: Count | None = None
     weights: str
     notice: str | None = None
     state: WorkerState = WorkerState.IDLE
@@ -101,8 +102,8 @@ class WorkerBeat(BaseModel):
     build: str = ""
     #: What the node understands; see `shared.protocol.PROTOCOL`.
     protocol: int = 0
-    started_at: datetime
-    at: datetime
+    started_at: Moment
+    at: Moment
     #: Which run of the name this is; empty for a node that does not say.
     run: str = ""
     #: Which process this is, as `shared.processes.this_process` tells it.
@@ -236,5 +237,6 @@ def _read_beat(text: str | bytes) -> WorkerBeat | None:
     """Return the beat in a text; None when it is none, or of another version during an upgrade."""
     try:
         return WorkerBeat.model_validate_json(text)
-    except ValidationError:
+    except (ValidationError, UnicodeError) as error:
+        _log.warning("beat_unreadable", reason=str(error))
         return None

@@ -37,13 +37,15 @@ def is_too_full(room: Room, settings: Settings) -> bool:
 class StoredFile:
     """A file in a store; `modified_at` is when it was last written or touched, in UTC.
 
-    A partial file is the unfinished file of a writer, left behind if the writer was killed.
+    A partial file is the unfinished file of a writer, left behind if the writer was killed. A file that is
+    set aside is one whose removal was being decided; readers find it by its own key.
     """
 
     key: str
     size_bytes: int
     modified_at: datetime
     is_partial: bool = False
+    is_aside: bool = False
 
 
 class ArtifactStore(Protocol):
@@ -59,8 +61,11 @@ class ArtifactStore(Protocol):
         A write that made it would fill the disk below a mount point while nothing is mounted there.
         """
 
-    def write(self, key: str, data: bytes) -> None:
-        """Store `data`, replacing an existing file; readers see the old file or the new one."""
+    def write(self, key: str, data: bytes | BinaryIO) -> None:
+        """Store bytes, or what a reader gives, replacing an existing file.
+
+        Others see the old file or the new one.
+        """
 
     def write_volatile(self, key: str, data: bytes) -> None:
         """Store `data` as `write` does, but do not wait for the disk: a power cut may lose or spoil it."""
@@ -84,13 +89,16 @@ class ArtifactStore(Protocol):
         """Remove a file; nothing happens if there is none."""
 
     def delete_tree(self, prefix: str) -> None:
-        """Remove every file below the folder `prefix`."""
+        """Remove every file below the folder `prefix`; killed half-way, it leaves some of them."""
+
+    def move_tree(self, prefix: str, target: str) -> bool:
+        """Give the folder `prefix` another name in one atomic step; return whether there was one."""
 
     def folders(self, prefix: str, *, after: str = "", limit: int) -> Sequence[str]:
         """Return, sorted, up to `limit` names of folders directly below `prefix` that come after `after`."""
 
     def inventory(self, prefix: str) -> Sequence[StoredFile]:
-        """Return the files below the folder `prefix`, sorted by key, including partial files."""
+        """Return the files below the folder `prefix`, sorted by key, with those partial or set aside."""
 
     def stat(self, key: str) -> StoredFile:
         """Return a file's size and modification time."""
@@ -101,7 +109,14 @@ class ArtifactStore(Protocol):
     def delete_older(self, key: str, moment: datetime) -> bool:
         """Remove a file unless it was written or touched since `moment`; return whether it was removed.
 
-        Against `touch` it is atomic: either the file stays, or `touch` finds it gone.
+        Against `touch` it is atomic: either the file stays, or `touch` finds it gone. Killed half-way, it
+        leaves the file set aside: `put_back` is for that.
+        """
+
+    def put_back(self, prefix: str) -> Sequence[str]:
+        """Give files below the folder `prefix` that are set aside their own keys again; return these.
+
+        One that another process decides about in this moment stays then, too, until it is looked at again.
         """
 
     def set_aside(self, key: str, *, sha256: str) -> bool:

@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 from shared.settings import Settings
 from tests.support.app import stored_files
 from tests.support.bench import Bench
+from tests.support.control import pretend_control
 from tests.support.seen_job import SeenJob
 from tests.support.workshop import Workshop
 from web.app import create_app
@@ -26,6 +27,7 @@ JOBS = "/api/v1/jobs"
 @pytest.fixture
 def app(settings: Settings) -> Iterator[Flask]:
     app = create_app(settings.model_copy(update={"web_threads": 4}))
+    pretend_control(services_of(app).backend.redis)
     yield app
     services_of(app).close()
 

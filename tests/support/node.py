@@ -1,9 +1,10 @@
 """A worker's node in a process of its own, with a steady engine whose steps take their time.
 
-settings: of the service; name, step_seconds, fleet_pid; breaks: whether its device fails at every second step.
+settings: of the service; name, step_seconds, fleet_pid; breaks: whether its device fails at every second
+step.
 Of the load of its engine: load_seconds, how long it takes; load_gate, a file that it waits for;
-load_fails_until, a file without which it fails; load_leaves, how many temporary files it leaves. no_forks: the
-process cannot fork.
+load_fails_until, a file without which it fails; load_leaves, how many temporary files it leaves. no_forks:
+the process cannot fork.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def start_node(
     *,
     step_seconds: float = 0.02,
     fleet_pid: int | None = None,
-    breaks: bool = False,
+    breaks: str = "",
     **more: object,
 ) -> subprocess.Popen[str]:
     """Start a node; what it logs goes to its standard output."""
@@ -57,8 +58,10 @@ def main() -> None:
 
     def take_time(step: int) -> None:
         pause.wait(task["step_seconds"])
-        if step == 2 and task["breaks"]:
+        if step == 2 and task["breaks"] == "raise":
             raise RuntimeError("CUDA_ERROR_LAUNCH_FAILED")
+        if step == 2 and task["breaks"] == "crash":
+            os.abort()
 
     def load() -> SteadyEngine:
         for _ in range(task.get("load_leaves", 0)):

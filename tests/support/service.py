@@ -33,11 +33,15 @@ class Service:
 
 
 @contextmanager
-def run_service(data_dir: Path, *, cache_dir: Path | None = None) -> Iterator[Service]:
-    """`atelier up` with one worker and untrained weights, if need be from a cache; Ctrl-C ends it."""
+def run_service(data_dir: Path, *, cache_dir: Path | None = None, **settings: str) -> Iterator[Service]:
+    """`atelier up` with one worker and untrained weights, if need be from a cache; Ctrl-C ends it.
+
+    `settings` are others, by the names of their variables without the prefix.
+    """
     port = free_port()
     environ = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
     environ |= {"ATELIER_VGG19_WEIGHTS": "untrained", "ATELIER_URL": f"http://127.0.0.1:{port}"}
+    environ |= {PREFIX + name: value for name, value in settings.items()}
     if cache_dir:
         environ["ATELIER_CACHE_DIR"] = str(cache_dir)
     command = [SCRIPTS / "atelier", "up", "--port", str(port), "--data-dir", data_dir]

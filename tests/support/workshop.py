@@ -11,13 +11,14 @@ from PIL import Image
 
 from shared.clock import utc_now
 from shared.errors import AtelierError, OutOfMemory
-from shared.protocol import EventType, WorkerEvent, new_id
+from shared.protocol import EventType, ResultMarker, WorkerEvent, new_id
 from shared.redis.live import LiveProgress
 from shared.redis.workers import WorkerBeat, WorkerRegistry
 from shared.storage.layout import (
     asset_key,
     checkpoint_key,
     checkpoint_picture_key,
+    marker_key,
     preview_key,
     result_picture_key,
 )
@@ -152,17 +153,22 @@ class Workshop:
             "width": picture.width,
             "height": picture.height,
         }
-        self._report(
-            job_id,
-            EventType.SUCCEEDED,
-            step=job.options["steps"],
-            losses=losses(job.options["steps"]),
-            outputs=[output],
-            weights=WEIGHTS,
-            engine_version="1",
-            run_seconds=12.5,
-            gpu_peak_bytes=None,
+        facts = {
+            "step": job.options["steps"],
+            "losses": losses(job.options["steps"]),
+            "outputs": [output],
+            "weights": WEIGHTS,
+            "engine_version": "1",
+            "run_seconds": 12.5,
+            "gpu_peak_bytes": None,
+        }
+        marker = ResultMarker.model_validate(
+            {"job_id": job.id, "attempt": job.attempt, "completed_at": utc_now(), **facts}
         )
+        self._services.backend.storage.write(
+            marker_key(job.id, job.attempt), marker.model_dump_json().encode()
+        )
+        self._report(job_id, EventType.SUCCEEDED, **facts)
 
     def fail(self, job_id: str, error: AtelierError | None = None) -> None:
         """End badly."""

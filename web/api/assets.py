@@ -7,6 +7,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from shared.clock import utc_now
 from shared.errors import (
+    ArtifactCorrupt,
     ArtifactMissing,
     DatabaseUnavailable,
     MalformedRequest,
@@ -84,14 +85,20 @@ def read_asset(asset_id: str) -> Response:
         206: PARTIAL,
         304: NOT_MODIFIED,
     },
-    refusals=(NotFound, ArtifactMissing, StorageUnavailable),
+    refusals=(NotFound, ArtifactMissing, ArtifactCorrupt, StorageUnavailable),
     parameters=(RANGE, IF_NONE_MATCH),
 )
 def read_content(asset_id: str) -> Response:
     """Give an uploaded picture back, byte by byte the same, under the type that its bytes have."""
     asset = _find(asset_id)
+    try:
+        file = get_services().thumbnails.files.open(
+            asset_key(asset.sha256), sha256=asset.sha256, size_bytes=asset.size_bytes
+        )
+    except ArtifactCorrupt as error:
+        raise ArtifactCorrupt(f"{error.detail}; upload the picture once more") from None
     return send_stored(
-        get_backend().storage.open(asset_key(asset.sha256)),
+        file,
         content_type=asset.content_type,
         etag=asset.sha256,
         download_name=asset.filename,

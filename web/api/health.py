@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from shared.errors import ArtifactMissing, ServiceError
+from shared.errors import ArtifactMissing, RedisUnavailable, ServiceError
 from shared.installation import check_identity
 from shared.logs import get_logger
 from shared.redis.connection import redis_errors
+from shared.redis.control import control_fault
 from web.api.http import json_answer
 from web.api.openapi import Answer, Operation
 from web.api.schemas import CheckOut, HealthOut, ReadinessOut
@@ -36,10 +37,10 @@ def read_health() -> Response:
     },
 )
 def read_readiness() -> Response:
-    """Check database, storage, the room on their disks, and Redis, all at once and for two seconds at most.
+    """Check database, storage, the room on their disks, Redis and control, for two seconds at most.
 
-    Without Redis jobs are taken and kept, but do not start: that is `degraded`, and still 200, since a proxy
-    must not turn callers away for it.
+    Without Redis or control jobs are taken and kept, but do not start: that is `degraded`, and still 200,
+    since a proxy must not turn callers away for it.
     """
     services = get_services()
     backend = services.backend
@@ -53,7 +54,9 @@ def read_readiness() -> Response:
     )
     checks = {name: _tell(error) for name, error in found.items()}
     ready = all(checks[name].ok for name in _NEEDED)
-    answer = ReadinessOut(ready=ready, degraded=not checks["redis"].ok, checks=checks)
+    checks["control"] = _check_control(services, is_redis_ok=checks["redis"].ok)
+    degraded = not (checks["redis"].ok and checks["control"].ok)
+    answer = ReadinessOut(ready=ready, degraded=degraded, checks=checks)
     headers = {"Cache-Control": "no-store"}
     return json_answer(answer.model_dump(mode="json"), 200 if ready else 503, headers=headers)
 
@@ -61,6 +64,19 @@ def read_readiness() -> Response:
 def _ping(services: Services) -> None:
     with redis_errors():
         services.backend.redis.client.ping()
+
+
+def _check_control(services: Services, *, is_redis_ok: bool) -> CheckOut:
+    """Return how control is, as its heartbeat in Redis says."""
+    try:
+        if not is_redis_ok:
+            raise RedisUnavailable()
+        fault = control_fault(services.backend.redis.control.read())
+    except RedisUnavailable:
+        return CheckOut(ok=False, detail="Nobody knows while Redis does not answer.")
+    if fault is not None:
+        _log.warning("not_ready", detail=fault)
+    return CheckOut(ok=fault is None, detail=fault)
 
 
 def _check_storage(services: Services) -> None:

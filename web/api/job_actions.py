@@ -79,10 +79,13 @@ def pause(job_id: str) -> Response:
     "Resume a job",
     "jobs",
     answers={200: Answer("The job, queued", (JobOut,))},
-    refusals=_REFUSALS,
+    refusals=(*_REFUSALS, NotReady, StorageUnavailable),
 )
 def resume(job_id: str) -> Response:
-    """Let a paused job go on, from its checkpoint, on any worker; it ends as if it had not been paused."""
+    """Let a paused job go on, from its checkpoint, on any worker; it ends as if it had not been paused.
+
+    It stays paused when the file that it began with is damaged, and it has no checkpoint of its own.
+    """
     refuse_body()
     actions.resume_job(get_backend(), job_id, caller=current_caller(), now=utc_now())
     return _answer(job_id)
@@ -93,12 +96,15 @@ def resume(job_id: str) -> Response:
     "Retry a job",
     "jobs",
     answers={200: Answer("The job, queued", (JobOut,))},
-    refusals=(*_REFUSALS, StorageFull),
+    refusals=(*_REFUSALS, NotReady, StorageFull, StorageUnavailable),
     bodies={JSON: RetryBody},
     needs_body=False,
 )
 def retry(job_id: str) -> Response:
-    """Try a job again that failed, expired or was canceled: from its last checkpoint, or from zero."""
+    """Try a job again that failed, expired or was canceled: from its last checkpoint, or from zero.
+
+    Also one that succeeded, if its result is damaged or gone: it makes the same once more.
+    """
     body = read_body(RetryBody)
     actions.retry_job(get_backend(), job_id, body, caller=current_caller(), now=utc_now())
     return _answer(job_id)

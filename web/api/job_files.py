@@ -167,7 +167,12 @@ def index_attempts(job_id: str) -> Response:
 
 
 def _open(key: str, *, sha256: str | None = None, size_bytes: int | None = None) -> BinaryIO:
-    return get_services().thumbnails.files.open(key, sha256=sha256, size_bytes=size_bytes)
+    services = get_services()
+    try:
+        return services.thumbnails.files.open(key, sha256=sha256, size_bytes=size_bytes)
+    except ArtifactMissing:
+        services.backend.check_storage()  # it may be all of it that is not there
+        raise
 
 
 def _find(job_id: str) -> Job:

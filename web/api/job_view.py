@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from flask import Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from sqlalchemy.orm import Session
 
-from shared.errors import NotFound
+from shared.errors import JobUnreadable, NotFound
+from shared.logs import get_logger
 from shared.redis.live import LiveProgress
 from shared.status import JobStatus
 from web.api import API_PATH
@@ -39,6 +40,7 @@ from web.assets.thumbnails import thumbnail_version
 from web.backend import Backend
 from web.db.models import Asset, Job
 from web.jobs.estimates import QueueState, no_start_reason, seconds_ahead
+from web.jobs.mending import mend
 from web.jobs.queries import count_with_workers, get_job, get_version, queue_positions, recent_run_seconds
 from web.jobs.retention import expires_at
 from web.jobs.states import REQUESTS, REUSED, is_legal
@@ -46,6 +48,9 @@ from web.jobs.watch import JobWatch
 from web.services import Services
 
 _LIVE = {JobStatus.RUNNING, JobStatus.CANCELING}
+#: What a row makes go wrong that holds something else than we put there.
+_UNREADABLE = (ValidationError, TypeError, KeyError, ValueError, AttributeError, ArithmeticError)
+_log = get_logger(__name__)
 
 
 def job_to_json(
@@ -78,7 +83,7 @@ def job_to_json(
         completed_at=job.completed_at,
         expires_at=expires_at(job.completed_at, retention_days=retention_days),
         queue_deadline=job.queue_deadline,
-        run_timeout_seconds=job.run_timeout_seconds,
+        run_timeout_seconds=_finite(job.run_timeout_seconds),
         leader_id=job.leader_id,
         priority=job.priority,
         labels={label.key: label.value for label in job.labels},
@@ -140,7 +145,7 @@ def job_url(job_id: str, *parts: object) -> str:
 
 
 def _queue(job: Job, position: int | None, queue: QueueState) -> QueueOut:
-    message = no_start_reason(queue.workers)
+    message = no_start_reason(queue.workers, control_fault=queue.control_fault)
     if job.leader_id is not None:
         message = f"waits for job {job.leader_id}, which does the same work"
     return QueueOut(
@@ -177,7 +182,9 @@ def _metrics(job: Job) -> MetricsOut:
     if queue_seconds is None and job.started_at is not None:
         queue_seconds = round((job.started_at - job.created_at).total_seconds(), 3)
     return MetricsOut(
-        queue_seconds=queue_seconds, run_seconds=run_seconds, gpu_peak_bytes=job.metrics.get("gpu_peak_bytes")
+        queue_seconds=_finite(queue_seconds),
+        run_seconds=_finite(run_seconds),
+        gpu_peak_bytes=job.metrics.get("gpu_peak_bytes"),
     )
 
 
@@ -239,31 +246,56 @@ def read_view(backend: Backend, job_id: str, *, caller: str) -> JobView:
 
 
 def read_views(backend: Backend, query: Callable[[Session], list[Job]]) -> list[JobView]:
-    """Return the jobs that a query finds as they are shown now; Redis is asked after the session."""
+    """Return the jobs that a query finds as they are shown now; Redis is asked after the session.
+
+    A job whose row cannot be read is shown without what is wrong in it; one that cannot be shown even so is
+    left out, unless it is the only one.
+
+    Raises:
+        JobUnreadable: when the only job cannot be shown.
+    """
     with backend.database.read() as session:
         jobs = query(session)
-        queued = [job.id for job in jobs if job.job_status is JobStatus.QUEUED]
+        queued = [job.id for job in jobs if job.status == JobStatus.QUEUED.value]
         positions = queue_positions(session, queued)
         running = count_with_workers(session) if queued else 0
         run_seconds = recent_run_seconds(session) if queued else []
-    live = backend.live.progress([job.id for job in jobs if job.job_status in _LIVE])
+    live = backend.live.progress([job.id for job in jobs if job.status in _LIVE])
     queue = None
     if queued:
-        queue = QueueState(running, backend.live.eligible_workers(), run_seconds)
-    return [
-        JobView(
-            job,
-            job_to_json(
-                job,
-                live=live.get(job.id),
-                position=positions.get(job.id),
-                queue=queue,
-                retention_days=backend.settings.retention_days,
-            ),
-            live.get(job.id),
-        )
-        for job in jobs
-    ]
+        workers = backend.live.eligible_workers()
+        queue = QueueState(running, workers, run_seconds, backend.live.control_fault())
+    days = backend.settings.retention_days
+    views = []
+    for job in jobs:
+        try:
+            views.append(_view(job, live.get(job.id), positions.get(job.id), queue, retention_days=days))
+        except JobUnreadable as error:
+            if len(jobs) == 1:
+                raise
+            _log.error("job_left_out", job_id=job.id, reason=error.detail)
+    return views
+
+
+def _view(
+    job: Job,
+    live: LiveProgress | None,
+    position: int | None,
+    queue: QueueState | None,
+    *,
+    retention_days: float,
+) -> JobView:
+    def show(job: Job) -> dict[str, Any]:
+        return job_to_json(job, live=live, position=position, queue=queue, retention_days=retention_days)
+
+    try:
+        return JobView(job, show(job), live)
+    except _UNREADABLE:
+        mend(job)
+    try:
+        return JobView(job, show(job), live)
+    except _UNREADABLE as error:
+        raise JobUnreadable(f"what is stored of the job cannot be shown: {error}") from error
 
 
 def wait_until_changed(services: Services, view: JobView, *, caller: str, seconds: float) -> JobView:

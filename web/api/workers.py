@@ -76,6 +76,7 @@ def workers_to_json(
     *,
     now: datetime,
     names: Mapping[str, str] = _NO_NAMES,
+    control_fault: str | None = None,
     rooms: Mapping[str, Room] = _NO_ROOMS,
     settings: Settings | None = None,
 ) -> dict[str, Any]:
@@ -91,7 +92,7 @@ def workers_to_json(
             database=_room(rooms.get("database")),
             min_free_bytes=settings.min_free_bytes,
         ),
-        message=message_of(beats, no_room=decide_room(rooms, settings)),
+        message=message_of(beats, control_fault=control_fault, no_room=decide_room(rooms, settings)),
     ).model_dump(mode="json")
 
 
@@ -101,6 +102,7 @@ def queue_to_json(
     run_seconds: Sequence[float],
     *,
     now: datetime,
+    control_fault: str | None = None,
     no_room: StorageFull | None = None,
 ) -> dict[str, Any]:
     """Return the queue as the API shows it; `run_seconds` is how long the last jobs took.
@@ -117,11 +119,16 @@ def queue_to_json(
         oldest_age_seconds=None if age is None else round(age, 1),
         backlog_seconds=backlog_seconds(counts.depth, QueueState(counts.running, eligible, run_seconds)),
         workers=eligible,
-        message=message_of(beats, no_room=no_room),
+        message=message_of(beats, control_fault=control_fault, no_room=no_room),
     ).model_dump(mode="json")
 
 
-def message_of(beats: Sequence[WorkerBeat] | None, *, no_room: StorageFull | None = None) -> str | None:
+def message_of(
+    beats: Sequence[WorkerBeat] | None,
+    *,
+    control_fault: str | None = None,
+    no_room: StorageFull | None = None,
+) -> str | None:
     """Return why no job can start, or none is taken in, in one sentence; None when all is well."""
     if no_room is not None:
         return no_room.detail
@@ -131,6 +138,7 @@ def message_of(beats: Sequence[WorkerBeat] | None, *, no_room: StorageFull | Non
         sum(beat.takes_jobs for beat in beats),
         draining=sum(beat.state is WorkerState.DRAINING for beat in beats),
         unhealthy=[beat.reason or "" for beat in beats if beat.state is WorkerState.UNHEALTHY],
+        control_fault=control_fault,
     )
 
 
@@ -164,7 +172,9 @@ def _worker(beat: WorkerBeat, names: Mapping[str, str], now: datetime) -> Worker
         protocol=beat.protocol,
         started_at=beat.started_at,
         heartbeat_age_seconds=_age_seconds(beat, now),
-        urls=WorkerUrlsOut(drain=drain if beat.can_drain and beat.takes_jobs else None),
+        urls=WorkerUrlsOut(
+            drain=drain if beat.can_drain and beat.state is not WorkerState.DRAINING else None
+        ),
     )
 
 
@@ -188,7 +198,14 @@ def read_workers(backend: Backend, *, caller: str) -> dict[str, Any]:
     beats = backend.live.workers()
     names = _names(backend, beats or (), caller=caller)
     rooms, settings = backend.rooms(), backend.settings
-    return workers_to_json(beats, names=names, now=utc_now(), rooms=rooms, settings=settings)
+    return workers_to_json(
+        beats,
+        names=names,
+        now=utc_now(),
+        control_fault=backend.live.control_fault(),
+        rooms=rooms,
+        settings=settings,
+    )
 
 
 def read_queue(backend: Backend) -> dict[str, Any]:
@@ -199,8 +216,15 @@ def read_queue(backend: Backend) -> dict[str, Any]:
     """
     with backend.database.read() as session:
         counts, run_seconds = count_queue(session), recent_run_seconds(session)
-    no_room = backend.find_no_room()
-    return queue_to_json(counts, backend.live.workers(), run_seconds, now=utc_now(), no_room=no_room)
+    beats = backend.live.workers()
+    return queue_to_json(
+        counts,
+        beats,
+        run_seconds,
+        now=utc_now(),
+        control_fault=backend.live.control_fault(),
+        no_room=backend.find_no_room(),
+    )
 
 
 def drain_and_read(backend: Backend, worker_id: str, *, caller: str) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from shared.logs import get_logger
 from shared.picture import PictureFacts, PictureLimits, inspect_picture
 from shared.protocol import new_id
 from shared.storage.layout import asset_key
+from shared.storage.verify import file_fault
 from web.backend import Backend
 from web.db.models import Asset
 
@@ -255,6 +256,8 @@ class Uploads:
     def store(self, sha256: str, data: bytes) -> None:
         """Store a file, or touch the existing one, so that garbage collection does not remove it.
 
+        One that is damaged is replaced: who uploads a picture once more mends it.
+
         Raises:
             StorageUnavailable: when the storage fails.
         """
@@ -268,6 +271,10 @@ class Uploads:
                     storage.touch(key)
                 except ArtifactMissing:
                     continue  # garbage collection removed it just now
+                fault = file_fault(storage, key, sha256=sha256, size_bytes=len(data))
+                if fault is not None:
+                    _log.warning("asset_replaced", key=key, reason=fault)
+                    storage.write(key, data)
                 return
         with self._lock:
             self._unowned.add(sha256)

@@ -35,7 +35,7 @@ def prune(ctx: click.Context, *, dry_run: bool, verbose: bool) -> None:
     output = ctx.ensure_object(Output)
     settings = load_settings(os.environ)
     configure_logs(settings.model_copy(update={"log_level": "warning", "log_format": "console"}))
-    _require_database(settings)
+    require_database(settings)
     backend = Backend.open(settings, upgrade=False)
     try:
         pruner = Pruner(backend, clock=utc_now)
@@ -53,7 +53,7 @@ def prune(ctx: click.Context, *, dry_run: bool, verbose: bool) -> None:
         ctx.exit(ExitCode.FAILED)
 
 
-def _require_database(settings: Settings) -> None:
+def require_database(settings: Settings) -> None:
     """Refuse a database file that is not there: beside a new one, every stored file would be an orphan."""
     try:
         url = make_url(settings.resolved_database_url)

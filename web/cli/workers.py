@@ -8,7 +8,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from shared.terminal import format_seconds
+from shared.terminal import LazyGroup, format_seconds
 from web.cli.options import json_option, open_client, url_option
 from web.cli.output import Output
 
@@ -69,12 +69,20 @@ def _job(job: dict[str, Any] | None) -> str:
     return "–" if not job else f"{escape(str(job['id']))} {job.get('step')}/{job.get('steps')}"
 
 
-@click.command
+_QUEUE_COMMANDS = {
+    "set-aside": ("web.cli.set_aside:set_aside", "Look at what could not be read, put it back, or drop it."),
+}
+
+
+@click.group(cls=LazyGroup, table=_QUEUE_COMMANDS, invoke_without_command=True)
 @url_option
 @json_option
-@click.pass_obj
-def queue(output: Output, *, url: str | None) -> None:
+@click.pass_context
+def queue(ctx: click.Context, *, url: str | None) -> None:
     """Show how many jobs wait, how long the first of them has, and how long a new one is likely to."""
+    if ctx.invoked_subcommand is not None:
+        return
+    output = ctx.ensure_object(Output)
     with open_client(url) as client:
         document = client.queue()
     output.answer(document, "\n".join(_lines(document)))

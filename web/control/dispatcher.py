@@ -1,70 +1,104 @@
-"""The dispatcher: sends the messages of queued jobs to the broker; a job's row says whether it was sent."""
+"""The dispatcher: keeps a window of the queue in the broker; a job's row says whether its message lies there.
+
+What waits for a worker waits in the database, in the order of the queue. Only the first of it are in the
+broker: as many as the nodes need to work on for a while without control. So a job that is handed back, or
+more urgent, has little before it, and looking through the broker costs the same however much is queued.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import groupby
 
-from shared.broker import Dispatch
+from shared.broker import BrokerView, Dispatch
+from shared.errors import JobUnreadable, StaleJob
 from shared.logs import get_logger
-from shared.options import read_stored_options
-from shared.protocol import InputPicture, JobMessage, Origin
-from shared.storage.layout import asset_key
+from shared.protocol import JobMessage, message_id
 from web.backend import Backend
+from web.control.alone import FailingJobs
+from web.control.messages import message_for, try_message_for
 from web.control.projector import Projector
+from web.control.stale import StaleAttempts
 from web.db.models import Job
-from web.jobs.queries import QueuedAttempt, dispatched_before, jobs_to_dispatch, mark_dispatched
+from web.jobs.queries import (
+    QueuedAttempt,
+    count_dispatched,
+    dispatched_before,
+    get_jobs,
+    handed_back_in_broker,
+    jobs_to_dispatch,
+    mark_dispatched,
+    open_attempts,
+)
+from web.jobs.routing import all_routes, is_handed_back, route_of, window_size
+from web.jobs.states import Trigger
+from web.jobs.transitions import apply_trigger
 
+__all__ = ["Dispatcher", "message_for"]
 _log = get_logger(__name__)
 _BATCH = 200
 _GRACE = timedelta(seconds=5)
-
-
-def message_for(job: Job) -> JobMessage:
-    """Return the message for a job's current attempt."""
-    return JobMessage(
-        job_id=job.id,
-        attempt=job.attempt,
-        content=InputPicture(key=asset_key(job.content.sha256), sha256=job.content.sha256),
-        style=InputPicture(key=asset_key(job.style.sha256), sha256=job.style.sha256),
-        options=read_stored_options(job.options),
-        checkpoints_since=job.checkpoints_since,
-        origin=_origin(job),
-        run_timeout_seconds=job.run_timeout_seconds,
-    )
-
-
-def _origin(job: Job) -> Origin | None:
-    if job.origin is None:
-        return None
-    return Origin(key=job.origin["key"], sha256=job.origin["sha256"], step=job.origin["step"])
+#: How long it is believed how many nodes there are.
+_COUNT_FOR = timedelta(seconds=10)
 
 
 class Dispatcher:
-    """Sends due messages, and finds messages that the broker has lost."""
+    """Sends due messages, and finds messages that the broker has lost, or has too many of."""
 
-    def __init__(self, backend: Backend, dispatch: Dispatch, *, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        dispatch: Dispatch,
+        stale: StaleAttempts,
+        *,
+        clock: Callable[[], datetime],
+    ) -> None:
         self._backend = backend
         self._dispatch = dispatch
+        self._stale = stale
         self._taken_for = timedelta(seconds=backend.settings.lease_seconds)
         self._clock = clock
+        self._window = 0
+        self._counted_at: datetime | None = None
+        self._failing = FailingJobs(clock=clock)
+        self._set_aside = 0
+
+    @property
+    def skipped(self) -> int:
+        """How many entries were set aside and jobs passed over since the start."""
+        return self._failing.count + self._set_aside
 
     def send_due(self) -> int:
-        """Send the message of every queued job that has none; return how many were sent.
+        """Fill the window in the order of the queue; return how many messages were sent.
+
+        A job that was handed back is sent at once, and before all that waits in the broker.
 
         Raises:
             RedisUnavailable: messages that were not sent stay due.
         """
+        window = self._window_now()
         with self._backend.database.read() as session:
-            due = jobs_to_dispatch(session, limit=_BATCH)
-        sent: list[QueuedAttempt] = []
-        try:
-            for job in due:
-                self._dispatch.send(message_for(job))
-                sent.append(QueuedAttempt.of(job))
-        finally:
-            self._mark(sent, self._clock())
-        return len(sent)
+            room = window - count_dispatched(session)
+            due = jobs_to_dispatch(session, limit=min(room, _BATCH))
+        if not due:
+            return 0
+        fences = self._backend.redis.claims.fences([job.id for job in due])
+        messages: dict[str, JobMessage] = {}
+        for job in due:
+            message = try_message_for(job)
+            if isinstance(message, JobUnreadable):
+                self._failing.attempt(job.id, partial(self._fail, job, message))
+            else:
+                messages[job.id] = message
+        stale = {name for name, message in messages.items() if fences.get(name, 0) > message.attempt}
+        sendable = [job for job in due if job.id in messages and job.id not in stale]
+        sent = 0
+        for route, jobs in groupby(sorted(sendable, key=route_of), key=route_of):
+            sent += self._send(list(jobs), messages, route)
+        self._settle([job for job in due if job.id in stale], fences)
+        return sent
 
     def send_lost(self, projector: Projector) -> int:
         """Make attempts due again whose message was sent, but is neither in the broker nor with a worker.
@@ -75,19 +109,123 @@ class Dispatcher:
         with self._backend.database.read() as session:
             now = self._clock()
             sent = dispatched_before(session, now - _GRACE, now=now)
+        view = self._dispatch.look(all_routes())
+        self._tidy(view)
         if not sent:
             return 0
-        waiting = self._dispatch.waiting_ids(held_since=self._clock() - self._taken_for)
-        missing = [attempt for attempt in sent if attempt.message_id not in waiting]
+        known = view.waiting | view.held_since(self._clock() - self._taken_for)
+        missing = [attempt for attempt in sent if attempt.message_id not in known]
         unheld = set(self._backend.redis.claims.without_lease(attempt.job_id for attempt in missing))
-        projector.drain()
+        if missing:
+            projector.drain()
         lost = [attempt for attempt in missing if attempt.job_id in unheld]
+        fences = self._backend.redis.claims.fences([attempt.job_id for attempt in sent])
+        stale = {one.job_id for one in sent if fences.get(one.job_id, 0) > one.attempt}
+        lost = [attempt for attempt in lost if attempt.job_id not in stale]
         if lost:
             _log.warning("messages_lost", count=len(lost), job_ids=[attempt.job_id for attempt in lost[:10]])
         self._mark(lost, None)
+        if stale:
+            with self._backend.database.read() as session:
+                rows = get_jobs(session, stale)
+            seen = {attempt.job_id: attempt for attempt in sent}
+            self._settle([job for job in rows.values() if QueuedAttempt.of(job) == seen[job.id]], fences)
         return len(lost)
 
-    def _mark(self, attempts: list[QueuedAttempt], moment: datetime | None) -> None:
-        if attempts:
+    def _send(self, jobs: Sequence[Job], messages: dict[str, JobMessage], route: str) -> int:
+        """Send the messages of jobs of one route, and mark them."""
+        handed_back = [job for job in jobs if is_handed_back(job.queue_rank)]
+        others = [job for job in jobs if not is_handed_back(job.queue_rank)]
+        if handed_back:
+            self._send_first(handed_back, messages, route)
+            self._mark(map(QueuedAttempt.of, handed_back), self._clock())
+        if others:
+            self._dispatch.send([messages[job.id] for job in others], route=route)
+            self._mark(map(QueuedAttempt.of, others), self._clock())
+        return len(jobs)
+
+    def _send_first(self, due: Sequence[Job], messages: dict[str, JobMessage], route: str) -> None:
+        """Put handed-back jobs before all others, in order with those that lie in the broker already.
+
+        A node that hands a job back puts its message behind all others; that one goes.
+        """
+        with self._backend.database.read() as session:
+            earlier = [job for job in handed_back_in_broker(session) if route_of(job) == route]
+        view = self._dispatch.look([route])
+        first = {message_id(job.id, job.attempt): job for job in due}
+        for job in earlier:
+            name, message = message_id(job.id, job.attempt), try_message_for(job)
+            if name in view.waiting and isinstance(message, JobMessage):
+                messages[job.id] = message
+                first[name] = job
+        ordered = sorted(first.values(), key=lambda job: (job.queue_rank, job.created_at, job.id))
+        instead = [entry for entry in view.entries if entry.message_id in first]
+        self._dispatch.send_first([messages[job.id] for job in ordered], instead=instead, route=route)
+
+    def _tidy(self, view: BrokerView) -> None:
+        """Take out of the broker what is no message, what no row waits for, and what is there twice."""
+        now = self._clock()
+        junk = [entry for entry in view.entries if entry.message_id is None]
+        for entry in junk:
+            _log.error("entry_set_aside", key=entry.key, reason=entry.fault)
+            self._backend.redis.set_aside.put(entry.text, reason=entry.fault, source=entry.key, now=now)
+        for tag, text in view.held_junk.items():
+            _log.error("held_entry_set_aside", tag=tag)
+            reason = "it was held as taken, and is no message"
+            self._backend.redis.set_aside.put(
+                text, reason=reason, source=self._backend.redis.names.unacked, now=now
+            )
+        self._set_aside += len(junk) + len(view.held_junk)
+        self._dispatch.remove(junk)
+        self._dispatch.remove_held(list(view.held_junk))
+        ours = [entry for entry in view.entries if entry.message_id is not None]
+        with self._backend.database.read() as session:
+            attempts = open_attempts(session, {str(entry.message_id).rpartition(":")[0] for entry in ours})
+        wanted = {message_id(job_id, attempt) for job_id, attempt in attempts.items()}
+        leftover, seen = [], set()
+        for entry in ours:
+            if entry.message_id not in wanted or entry.message_id in seen:
+                leftover.append(entry)
+            seen.add(entry.message_id)
+        if leftover:
+            ids = [entry.message_id for entry in leftover[:10]]
+            _log.info("messages_withdrawn", count=len(leftover), message_ids=ids)
+        self._dispatch.remove(leftover)
+
+    def _settle(self, jobs: Sequence[Job], fences: dict[str, int]) -> None:
+        """Repair jobs below the fence, except those that a node works on under a later attempt."""
+        if not jobs:
+            return
+        unheld = set(self._backend.redis.claims.without_lease(job.id for job in jobs))
+        if unheld:
+            self._backend.check_storage()
+        for job in jobs:
+            if job.id in unheld:
+                self._failing.attempt(job.id, partial(self._stale.settle, job, fences[job.id]))
+
+    def _fail(self, job: Job, error: JobUnreadable) -> None:
+        """End a job of which no message can be made."""
+        _log.error("job_unreadable", job_id=job.id, reason=error.detail)
+        try:
             with self._backend.database.write() as session:
-                mark_dispatched(session, attempts, moment)
+                current = session.merge(job, load=False)
+                values = {"error": error.to_json()}
+                apply_trigger(session, current, Trigger.FAILED, now=self._clock(), values=values)
+        except StaleJob:
+            return
+        self._backend.redis.progress.notify(job.id)
+
+    def _window_now(self) -> int:
+        """Return the size of the window for the nodes that there are."""
+        now = self._clock()
+        if self._counted_at is None or abs(now - self._counted_at) >= _COUNT_FOR:
+            workers = sum(beat.takes_jobs for beat in self._backend.redis.workers.alive())
+            self._window = window_size(workers, jobs_each=self._backend.settings.queue_window)
+            self._counted_at = now
+        return self._window
+
+    def _mark(self, attempts: Iterable[QueuedAttempt], moment: datetime | None) -> None:
+        listed = list(attempts)
+        if listed:
+            with self._backend.database.write() as session:
+                mark_dispatched(session, listed, moment)

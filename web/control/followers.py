@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -13,6 +14,7 @@ from shared.errors import ArtifactCorrupt, ArtifactMissing, NotFound, StaleJob, 
 from shared.logs import get_logger
 from shared.status import JobStatus
 from web.backend import Backend
+from web.control.alone import FailingJobs
 from web.db.models import Job
 from web.jobs.queries import followers_to_settle, get_job
 from web.jobs.reuse import copy_outputs, find_under_way, give_result
@@ -42,12 +44,23 @@ class Followers:
     def __init__(self, backend: Backend, *, clock: Callable[[], datetime]) -> None:
         self._backend = backend
         self._clock = clock
+        self._failing = FailingJobs(clock=clock)
+
+    @property
+    def skipped(self) -> int:
+        """How many followers could not be settled since the start, each counted once a minute."""
+        return self._failing.count
 
     def follow(self) -> int:
         """Give followers their results, or have them computed; return how many stopped waiting."""
         with self._backend.database.read() as session:
             waiting = [(job, _leader(session, job)) for job in followers_to_settle(session)]
-        return sum(self._follow_one(job, leader) for job, leader in waiting)
+        if waiting:
+            self._backend.check_storage()
+        return sum(
+            bool(self._failing.attempt(job.id, partial(self._follow_one, job, leader)))
+            for job, leader in waiting
+        )
 
     def _follow_one(self, job: Job, leader: Job | None) -> bool:
         decision = decide_follow(leader.job_status if leader else None)
@@ -95,4 +108,5 @@ def _leader(session: Session, job: Job) -> Job | None:
         leader = get_job(session, job.leader_id or "")
     except NotFound:
         return None
-    return leader if leader.work_sha256 == job.work_sha256 else None
+    is_known = leader.status in {status.value for status in JobStatus}
+    return leader if is_known and leader.work_sha256 == job.work_sha256 else None

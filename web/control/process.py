@@ -1,4 +1,8 @@
-"""The control process: one loop over projector, dispatcher, rescuer, pruner and the other parts."""
+"""The control process: one loop over projector, dispatcher, rescuer, pruner and the other parts.
+
+Each part runs alone: one that fails is logged, told in the heartbeat, and tried again after a while, and the
+others go on.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +10,30 @@ import signal
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from time import monotonic
 from types import FrameType
 
 from shared.broker import Dispatch
 from shared.clock import utc_now
-from shared.errors import ServiceError
+from shared.errors import RedisUnavailable
 from shared.logs import configure_logs, get_logger
+from shared.redis.control import BEAT_SECONDS, ControlBeat
+from shared.release import this_release
 from shared.settings import Settings
 from web.backend import Backend
 from web.control.deadlines import Deadlines
 from web.control.dispatcher import Dispatcher
+from web.control.first_release import FirstReleaseNodes
 from web.control.followers import Followers
+from web.control.parts import Part, run_parts
 from web.control.projector import Projector
 from web.control.pruner import Pruner
 from web.control.rescuer import Rescuer
+from web.control.stale import StaleAttempts
+from web.jobs.restored import settle_restore
 
 _log = get_logger(__name__)
-_RETRY_SECONDS = 1.0
 
 
 class Control:
@@ -42,43 +51,111 @@ class Control:
         self.clock = clock
         self.backend = backend = Backend.open(settings)
         self._dispatch = Dispatch(settings, backend.redis)
-        self._knows_redis = False
+        self._knows_redis = self._is_settled = False
+        stale = StaleAttempts(backend, clock=clock)
         self.projector = Projector(backend, clock=clock)
-        self.dispatcher = Dispatcher(backend, self._dispatch, clock=clock)
-        self.rescuer = Rescuer(backend, clock=clock)
+        self.dispatcher = Dispatcher(backend, self._dispatch, stale, clock=clock)
+        self.rescuer = Rescuer(backend, stale, clock=clock)
         self.deadlines = Deadlines(backend, clock=clock)
         self.followers = Followers(backend, clock=clock)
         self.pruner = Pruner(backend, clock=clock)
-        self._next_rescue = clock_seconds()
-        self._next_prune = clock_seconds() + settings.prune_seconds
+        self._started_at = clock()
+        now = clock_seconds()
+        rescue, prune = settings.rescue_seconds, settings.prune_seconds
+        self._reports = Part("reports", self._apply_reports)
+        self._rescue = Part("rescue", self._rescue_lost, every_seconds=rescue)
+        self._lost = Part("lost messages", self._send_lost, every_seconds=rescue)
+        self.first_release = (
+            FirstReleaseNodes(backend, clock=clock) if backend.identity.from_first_release else None
+        )
+        self._first = [] if self.first_release is None else [Part("first release", self.first_release.step)]
+        self._parts = [
+            *self._first,
+            Part("restore", self._settle),
+            self._reports,
+            Part("deadlines", self.deadlines.expire),
+            Part("followers", self.followers.follow),
+            Part("dispatch", self._send_due),
+            Part("loss of Redis", self._look_for_loss),
+            self._rescue,
+            self._lost,
+            Part("prune", self._prune, every_seconds=prune, due_at=now + prune),
+        ]
+        self._at: tuple[str, float] | None = None
 
-    def round(self) -> None:
+    def round(self) -> bool:
         """Apply reports and send due messages; at intervals rescue lost jobs and remove garbage.
 
-        Raises:
-            ServiceError: when Redis, database or storage failed; the next round continues where it stopped.
+        A part that fails holds up no other; the next round that it is due in continues where it stopped.
+        Returns whether all is well.
         """
-        try:
-            self._apply_reports()
-            self.deadlines.expire()
-            self.followers.follow()
-            self.dispatcher.send_due()
-            if self.backend.redis.epoch.is_new():
-                # At the first start that is normal; later Redis has lost its data.
-                log = _log.warning if self._knows_redis else _log.info
-                log("redis_is_new", detail="it has no data of an earlier time")
+        for part in run_parts(self._parts, clock_seconds=self._clock_seconds, begin=self._note):
+            if part.failed_for_service:
                 self.hold_rescues()
-            self._knows_redis = True
-            if self._clock_seconds() >= self._next_rescue:
-                self._next_rescue = self._clock_seconds() + self._settings.rescue_seconds
-                self.rescuer.rescue(self.projector)
-                self.dispatcher.send_lost(self.projector)
-            if self._clock_seconds() >= self._next_prune:
-                self._next_prune = self._clock_seconds() + self._settings.prune_seconds
-                self.pruner.step()
-        except ServiceError:
-            self.hold_rescues()
-            raise
+        self._at = None
+        return not self.faults
+
+    @property
+    def faults(self) -> dict[str, str]:
+        """What went wrong when a part ran last, by the part's name: a sentence without addresses."""
+        return {part.name: part.fault for part in self._parts if part.fault is not None}
+
+    @property
+    def waits(self) -> bool:
+        """Whether a round returns at once: its reports, for which it waits as a rule, are not to be had."""
+        return self._reports.fault is not None
+
+    def beat(self) -> None:
+        """Tell web how control is. May be called from another thread than the rounds.
+
+        Raises:
+            RedisUnavailable: when it cannot be told.
+        """
+        at, release = self._at, this_release()
+        self.backend.redis.control.beat(
+            ControlBeat(
+                version=release.version,
+                build=release.build,
+                started_at=self._started_at,
+                at=self.clock(),
+                part=at[0] if at else None,
+                part_seconds=max(0.0, self._clock_seconds() - at[1]) if at else 0,
+                faults=self.faults,
+                skipped=self.skipped,
+            )
+        )
+
+    @property
+    def skipped(self) -> int:
+        """How many items could not be read or acted on since the start."""
+        parts = (self.projector, self.dispatcher, self.rescuer, self.deadlines, self.followers)
+        return sum(part.skipped for part in parts)
+
+    def hold_rescues(self) -> None:
+        """Give the workers time to renew their leases after Redis was away or lost its data."""
+        until = self._clock_seconds() + 2 * self._settings.renew_seconds
+        for part in (self._rescue, self._lost):
+            part.hold(until)
+
+    def close(self) -> None:
+        """Close all connections."""
+        if self.first_release is not None:
+            self.first_release.close()
+        self._dispatch.close()
+        self.backend.close()
+
+    def _note(self, part: Part) -> None:
+        self._at = part.name, self._clock_seconds()
+
+    def _settle(self) -> None:
+        """After a restore, let Redis forget the time before it, once."""
+        if not self._is_settled:
+            settle_restore(self.backend)
+            self._is_settled = True
+
+    def _send_due(self) -> None:
+        self._settle()  # what is left of that time would stop what is sent now
+        self.dispatcher.send_due()
 
     def _apply_reports(self) -> None:
         """Apply reports as they arrive, until it is time to look for due jobs."""
@@ -87,15 +164,30 @@ class Control:
         while left_seconds > 0 and self.projector.step(block_ms=max(1, int(left_seconds * 1000))):
             left_seconds = looks_at - self._clock_seconds()
 
-    def hold_rescues(self) -> None:
-        """Give the workers time to renew their leases after Redis was away or lost its data."""
-        pause = 2 * self._settings.renew_seconds
-        self._next_rescue = max(self._next_rescue, self._clock_seconds() + pause)
+    def _rescue_lost(self) -> None:
+        if self._knows_leases():
+            self.rescuer.rescue(self.projector)
 
-    def close(self) -> None:
-        """Close all connections."""
-        self._dispatch.close()
-        self.backend.close()
+    def _send_lost(self) -> None:
+        if self._knows_leases():
+            self.dispatcher.send_lost(self.projector)
+
+    def _knows_leases(self) -> bool:
+        """Whether nobody's leases are hidden: those of the first release's nodes are carried across."""
+        return all(part.fault is None for part in self._first)
+
+    def _prune(self) -> None:
+        self.backend.check_storage()
+        self.pruner.step()
+
+    def _look_for_loss(self) -> None:
+        """Hold rescues when Redis has lost its data: leases are gone, and their holders take them again."""
+        if self.backend.redis.epoch.is_new():
+            # At the first start that is normal; later Redis has lost its data.
+            log = _log.warning if self._knows_redis else _log.info
+            log("redis_is_new", detail="it has no data of an earlier time")
+            self.hold_rescues()
+        self._knows_redis = True
 
 
 def run_control(settings: Settings) -> None:
@@ -109,20 +201,32 @@ def run_control(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     control = Control(settings)
+    ended = Event()
+    beating = Thread(target=_beat_until, args=(control, ended), name="heartbeat", daemon=True)
+    beating.start()
     _log.info("control_started")
     while not stopping.is_set():
-        if _try(control.round, stopping) and settings.health_file:
+        if control.round() and settings.health_file:
             Path(settings.health_file).touch()
-    _try(control.projector.drain, stopping)
+        if control.waits:
+            stopping.wait(settings.dispatch_seconds)
+    Part("last reports", control.projector.drain).run(monotonic)
+    ended.set()
+    beating.join()
     control.close()
     _log.info("control_stopped")
 
 
-def _try(action: Callable[[], None], stopping: Event) -> bool:
+def _beat_until(control: Control, ended: Event) -> None:
+    """Beat from a thread: a part that is stuck must be told, too."""
+    while True:
+        try:
+            control.beat()
+        except RedisUnavailable as error:
+            _log.warning("control_not_told", detail=error.detail)
+        if ended.wait(BEAT_SECONDS):
+            break
     try:
-        action()
-    except ServiceError as error:
-        _log.error("service_unavailable", code=error.code, detail=error.detail)
-        stopping.wait(_RETRY_SECONDS)
-        return False
-    return True
+        control.backend.redis.control.leave()
+    except RedisUnavailable as error:
+        _log.warning("control_not_told", detail=error.detail)

@@ -9,18 +9,20 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from shared.errors import UnreadableMessage
+from shared.errors import ServiceError, UnreadableMessage
 from shared.logs import get_logger
-from shared.protocol import EventType, WorkerEvent, read_event
+from shared.protocol import EventType, ResultMarker, WorkerEvent, read_event
 from shared.redis.live import Flag
 from shared.redis.stream import Delivery
 from shared.status import JobStatus
 from web.backend import Backend
 from web.control.blame import as_failure, find_failures
+from web.control.results import find_result, success_event
 from web.db.models import Job
 from web.jobs.faults import read_fault, with_fault
 from web.jobs.queries import get_jobs
-from web.jobs.states import PAUSING, WORKER_DRAINED, WORKER_UNFIT, Trigger, is_legal
+from web.jobs.routing import queue_rank
+from web.jobs.states import PAUSING, RESULT_MISSING, WORKER_DRAINED, WORKER_UNFIT, Trigger, is_legal
 from web.jobs.transitions import (
     HistoryEntry,
     apply_trigger,
@@ -99,7 +101,6 @@ def _write_checkpoint(session: Session, job: Job, data: dict[str, Any], *, now: 
         picture_key=data["picture_key"],
         sha256=data["sha256"],
         losses=data["losses"],
-        # A worker of the previous version sends none.
         curve=data.get("curve", []),
         created_at=now,
     )
@@ -115,7 +116,7 @@ def _write_claim(session: Session, job: Job, data: dict[str, Any], *, now: datet
         "weights": data["weights"],
         "engine_version": data["engine_version"],
         "started_at": job.started_at or now,
-        "metrics": {"queue_seconds": round((now - job.created_at).total_seconds(), 3), **job.metrics},
+        "metrics": {"queue_seconds": round((now - job.created_at).total_seconds(), 3), **_metrics(job)},
     }
     # A claim that was repeated because Redis had lost it is not added to the history.
     repeated = job.job_status is not JobStatus.QUEUED and who == known
@@ -129,6 +130,16 @@ def _write_claim(session: Session, job: Job, data: dict[str, Any], *, now: datet
         save_attempt(session, job.id, job.attempt, **who, started_at=now, ended_at=None, outcome=None)
 
 
+def write_success(session: Session, job: Job, marker: ResultMarker, *, now: datetime) -> None:
+    """Let a job at the marker's attempt succeed with its result.
+
+    Raises:
+        StaleJob: when the job has changed since it was read.
+    """
+    enter_inbox(session, [success_event(job, marker).event_id], now=now)
+    _write_end(session, job, Trigger.SUCCEEDED, marker.model_dump(mode="json"), now=now)
+
+
 def _write_end(session: Session, job: Job, trigger: Trigger, data: dict[str, Any], *, now: datetime) -> None:
     values: dict[str, Any] = {}
     entries: list[HistoryEntry] = []
@@ -140,9 +151,9 @@ def _write_end(session: Session, job: Job, trigger: Trigger, data: dict[str, Any
             "weights": data["weights"],
             "engine_version": data["engine_version"],
             "metrics": {
-                **job.metrics,
+                **_metrics(job),
                 "run_seconds": data["run_seconds"],
-                "gpu_peak_bytes": data["gpu_peak_bytes"],
+                "gpu_peak_bytes": data.get("gpu_peak_bytes"),
             },
         }
         entries = [HistoryEntry("output", public_output(output)) for output in data["outputs"]]
@@ -152,11 +163,33 @@ def _write_end(session: Session, job: Job, trigger: Trigger, data: dict[str, Any
         values = {"metrics": with_fault(job.metrics, fault)}
     reason, outcome = None, trigger.value
     if trigger is Trigger.RELEASED:
+        # What another node is to go on with goes before all others; for that its message is sent anew.
+        values |= {"queue_rank": queue_rank(job.priority, is_handed_back=True), "dispatched_at": None}
         # What is told beside the step says that the node could not go on; else it was asked to end.
         is_unfit = bool(data.keys() & {"fault", "reason"})
         reason, outcome = (WORKER_UNFIT, WORKER_UNFIT) if is_unfit else (WORKER_DRAINED, outcome)
     apply_trigger(session, job, trigger, now=now, reason=reason, values=values, entries=entries)
     save_attempt(session, job.id, job.attempt, ended_at=now, outcome=outcome)
+
+
+def _metrics(job: Job) -> dict[str, Any]:
+    """Return what is measured so far; what cannot be read is measured anew."""
+    return dict(job.metrics) if isinstance(job.metrics, Mapping) else {}
+
+
+def write_missing_result(session: Session, job: Job, event: WorkerEvent, *, now: datetime) -> bool:
+    """Note that a result is not to be seen that was reported; return whether that changed the row.
+
+    The job stays with its attempt: the result may still appear, and the rescuer decides when it does not.
+    """
+    projection = decide_projection(job.job_status, job.attempt, event)
+    is_new = job.job_status is JobStatus.RUNNING and job.status_reason not in (PAUSING, RESULT_MISSING)
+    if projection.trigger is not Trigger.SUCCEEDED or not is_new:
+        return False
+    status = {"status": job.status, "status_reason": RESULT_MISSING, "attempt": job.attempt}
+    changes = {"status_reason": RESULT_MISSING}
+    write_changes(session, job, changes, now=now, entries=[HistoryEntry("status", status)])
+    return True
 
 
 @dataclass(frozen=True)
@@ -169,18 +202,21 @@ class _Applied:
 
 
 class Projector:
-    """Applies reports in the order of the stream."""
+    """Applies reports in the order of the stream; one that cannot be applied does not stop the others."""
 
     def __init__(self, backend: Backend, *, clock: Callable[[], datetime]) -> None:
         self._backend = backend
         self._clock = clock
         self._has_pending = True
+        #: How many reports were set aside since the start.
+        self.skipped = 0
 
     def step(self, *, block_ms: int | None) -> int:
         """Apply the next reports, waiting up to `block_ms` milliseconds for one; return how many there were.
 
         Raises:
             RedisUnavailable, DatabaseUnavailable: applied reports stay applied, and are not applied again.
+            IdentityMissing, IdentityWrong, StorageUnavailable: when results cannot be looked for.
         """
         # Reports that were not acknowledged because of a fault come first, or the order would be lost.
         deliveries = self._backend.redis.stream.pending(count=_BATCH) if self._has_pending else []
@@ -189,7 +225,7 @@ class Projector:
             deliveries = self._backend.redis.stream.fresh(count=_BATCH, block_ms=block_ms)
         if deliveries:
             self._has_pending = True
-            self._apply_all([event for delivery in deliveries if (event := _event(delivery))])
+            self._apply_all([event for delivery in deliveries if (event := self._event(delivery))])
             self._backend.redis.stream.acknowledge(deliveries)
             self._has_pending = False
         return len(deliveries)
@@ -201,21 +237,74 @@ class Projector:
             left -= count
 
     def apply(self, event: WorkerEvent) -> None:
-        """Apply one report, unless it was applied before; then notify the job's watchers."""
-        self._apply_all([event])
+        """Apply one report, unless it was applied before; then notify the job's watchers.
+
+        Raises:
+            ServiceError: when a part of the service fails; anything else when the report cannot be applied.
+        """
+        self._apply_group([event])
 
     def _apply_all(self, events: list[WorkerEvent]) -> None:
         for start in range(0, len(events), _TRANSACTION):
             group = events[start : start + _TRANSACTION]
-            failures = find_failures(self._backend, group)
-            with self._backend.database.write() as session:
-                applied = self._write(session, group, failures)
-            for told in applied:
-                self._log_applied(told)
-                if told.event.type is EventType.FAILED and told.event.event_id in failures:
-                    # Its message is on its way to another node.
-                    self._backend.redis.claims.fence(told.event.job_id, told.event.attempt + 1)
-            self._backend.redis.progress.notify(*{told.event.job_id for told in applied})
+            try:
+                self._apply_group(group)
+            except ServiceError:
+                raise
+            except Exception:  # noqa: BLE001 - whatever it is, it is found out one by one
+                _log.exception(
+                    "reports_failed", count=len(group), event_ids=[event.event_id for event in group]
+                )
+                for event in group:
+                    self._apply_alone(event)
+
+    def _apply_alone(self, event: WorkerEvent) -> None:
+        """Apply one report of a group that failed; set it aside if it is the one."""
+        try:
+            self._apply_group([event])
+        except ServiceError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other reports go on
+            _log.exception("report_failed", event_id=event.event_id, job_id=event.job_id)
+            self._set_aside(event.model_dump_json(), f"it cannot be applied: {type(error).__name__}: {error}")
+
+    def _apply_group(self, events: list[WorkerEvent]) -> None:
+        missing = self._missing_results(events)
+        failures = find_failures(self._backend, events)
+        # What is missing is not entered into the inbox: the report is to be applied when its result appears.
+        with self._backend.database.write() as session:
+            applied = self._write(session, [event for event in events if event not in missing], failures)
+            self._note_missing(session, missing)
+        for told in applied:
+            self._log_applied(told)
+            if told.event.type is EventType.FAILED and told.event.event_id in failures:
+                # Its message is on its way to another node.
+                self._backend.redis.claims.fence(told.event.job_id, told.event.attempt + 1)
+        self._backend.redis.progress.notify(*{event.job_id for event in events})
+
+    def _missing_results(self, events: list[WorkerEvent]) -> list[WorkerEvent]:
+        """Return the reports of success whose results are not to be seen."""
+        done = [event for event in events if event.type is EventType.SUCCEEDED]
+        if not done:
+            return []
+        self._backend.check_storage()
+        with self._backend.database.read() as session:
+            jobs = get_jobs(session, {event.job_id for event in done})
+        return [event for event in done if (job := jobs.get(event.job_id)) and self._is_missing(job, event)]
+
+    def _is_missing(self, job: Job, event: WorkerEvent) -> bool:
+        if decide_projection(job.job_status, job.attempt, event).trigger is not Trigger.SUCCEEDED:
+            return False  # it will be ignored
+        if find_result(self._backend, job, event.attempt, is_reported=True) is not None:
+            return False
+        _log.error("result_not_seen", job_id=job.id, attempt=event.attempt, worker_id=job.worker_id)
+        return True
+
+    def _note_missing(self, session: Session, events: list[WorkerEvent]) -> None:
+        jobs = get_jobs(session, {event.job_id for event in events}) if events else {}
+        for event in events:
+            if (job := jobs.get(event.job_id)) is not None:
+                write_missing_result(session, job, event, now=self._clock())
 
     def _write(
         self, session: Session, events: list[WorkerEvent], failures: Mapping[str, dict[str, Any]]
@@ -246,6 +335,20 @@ class Projector:
             # fences, and a worker that had lost the job took the lease again, from the next attempt.
             self._backend.redis.flags.raise_flag(event.job_id, event.attempt, Flag.CANCEL)
 
+    def _event(self, delivery: Delivery) -> WorkerEvent | None:
+        try:
+            return read_event(delivery.text)
+        except UnreadableMessage as error:
+            _log.error("report_unreadable", entry_id=delivery.entry_id, reason=error.detail)
+            self._set_aside(delivery.text, error.detail)
+            return None
+
+    def _set_aside(self, text: str, reason: str) -> None:
+        self.skipped += 1
+        self._backend.redis.set_aside.put(
+            text, reason=reason, source=self._backend.redis.stream.name, now=self._clock()
+        )
+
 
 def _write_one(session: Session, job: Job | None, event: WorkerEvent, *, now: datetime) -> _Applied:
     if job is None:
@@ -255,11 +358,3 @@ def _write_one(session: Session, job: Job | None, event: WorkerEvent, *, now: da
     projection = decide_projection(job.job_status, attempt, event, pausing=pausing)
     write_projection(session, job, event, projection, now=now)
     return _Applied(event, attempt, projection.ignored)
-
-
-def _event(delivery: Delivery) -> WorkerEvent | None:
-    try:
-        return read_event(delivery.text)
-    except UnreadableMessage as error:
-        _log.error("report_unreadable", entry_id=delivery.entry_id, reason=error.detail)
-        return None

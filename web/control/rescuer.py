@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
-from shared.errors import ArtifactCorrupt, ArtifactMissing, StaleJob, WorkerLost
+from shared.errors import StaleJob, WorkerLost
 from shared.logs import get_logger
-from shared.protocol import EventType, JobMessage, ResultMarker, WorkerEvent, read_marker
 from shared.redis.live import Flag
 from shared.status import JobStatus
-from shared.storage.layout import marker_key
-from shared.storage.verify import file_fault
 from web.backend import Backend
-from web.control.dispatcher import message_for
+from web.control.alone import FailingJobs
 from web.control.projector import Projector
+from web.control.results import find_result, success_event
+from web.control.stale import StaleAttempts
 from web.db.models import Job
 from web.jobs.actions import next_attempt
 from web.jobs.queries import get_job, get_jobs, jobs_held_by_workers
-from web.jobs.states import PAUSING, WORKER_LOST, Trigger
+from web.jobs.routing import queue_rank
+from web.jobs.states import PAUSING, RESULT_MISSING, WORKER_LOST, Trigger
 from web.jobs.transitions import apply_trigger, save_attempt
 
 _log = get_logger(__name__)
+#: A client of NFS remembers for up to a minute that a file is not there.
+_SIGHT_DELAY = timedelta(seconds=60)
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,17 @@ def decide_rescue(
 class Rescuer:
     """Finds and rescues running jobs that no worker holds a lease on."""
 
-    def __init__(self, backend: Backend, *, clock: Callable[[], datetime]) -> None:
+    def __init__(self, backend: Backend, stale: StaleAttempts, *, clock: Callable[[], datetime]) -> None:
         self._backend = backend
+        self._stale = stale
         self._clock = clock
+        self._missing_since: dict[tuple[str, int], datetime] = {}
+        self._failing = FailingJobs(clock=clock)
+
+    @property
+    def skipped(self) -> int:
+        """How many jobs could not be rescued since the start, each counted once a minute."""
+        return self._failing.count
 
     def rescue(self, projector: Projector) -> int:
         """Rescue every job without a lease; return how many there were.
@@ -64,27 +74,38 @@ class Rescuer:
         with self._backend.database.read() as session:
             held = jobs_held_by_workers(session)
         for job in held:
-            if job.job_status is JobStatus.CANCELING:
+            if job.status == JobStatus.CANCELING.value:
                 self._backend.redis.flags.raise_flag(job.id, job.attempt, Flag.CANCEL)
             elif job.status_reason == PAUSING:
                 self._backend.redis.flags.raise_flag(job.id, job.attempt, Flag.PAUSE)
         lost = set(self._backend.redis.claims.without_lease(job.id for job in held))
         if not lost:
             return 0
+        self._backend.check_storage()
         projector.drain()
         with self._backend.database.read() as session:
             rows = get_jobs(session, lost)
         # A job that has ended or was claimed again by those reports is not lost.
-        suspects = [job for job in held if job.id in lost and _is_as_seen(rows.get(job.id), job)]
+        suspects = [rows[job.id] for job in held if job.id in lost and _is_as_seen(rows.get(job.id), job)]
         still_lost = set(self._backend.redis.claims.without_lease(job.id for job in suspects))
-        return sum(self._rescue_one(job, projector) for job in suspects if job.id in still_lost)
+        fences = self._backend.redis.claims.fences(sorted(still_lost))
+        return sum(
+            bool(self._failing.attempt(job.id, partial(self._rescue_one, job, projector, fences.get(job.id))))
+            for job in suspects
+            if job.id in still_lost
+        )
 
-    def _rescue_one(self, seen: Job, projector: Projector) -> bool:
-        marker = self._marker(seen)
+    def _rescue_one(self, seen: Job, projector: Projector, fence: int | None) -> bool:
+        marker = find_result(self._backend, seen, seen.attempt)
         if marker is not None:
             _log.warning("report_repaired", job_id=seen.id, attempt=seen.attempt)
-            projector.apply(_success(message_for(seen), marker, self._clock()))
+            projector.apply(success_event(seen, marker))
             return True
+        # A fence right above is that of this attempt's own end.
+        if fence is not None and fence > seen.attempt + 1:
+            return self._stale.settle(seen, fence)
+        if seen.status_reason == RESULT_MISSING and self._may_appear(seen):
+            return False
         try:
             with self._backend.database.write() as session:
                 job = get_job(session, seen.id)
@@ -109,32 +130,13 @@ class Rescuer:
         self._backend.redis.progress.notify(seen.id)
         return True
 
-    def _marker(self, seen: Job) -> ResultMarker | None:
-        """Return the marker of a job's attempt, if it is of what the row asks for, and its outputs are there.
-
-        One that is of something else (another timeline, after a backup was put back) is set aside: the place
-        is this attempt's own.
-        """
-        storage, key = self._backend.storage, marker_key(seen.id, seen.attempt)
-        try:
-            data = storage.read(key)
-        except ArtifactMissing:
-            return None
-        try:
-            marker = read_marker(data)
-            mismatch = marker.mismatch(message_for(seen))
-        except ArtifactCorrupt as error:
-            mismatch = error.detail
-        if mismatch is not None:
-            _log.error("marker_set_aside", job_id=seen.id, attempt=seen.attempt, reason=mismatch)
-            storage.set_aside(key, sha256=hashlib.sha256(data).hexdigest())
-            return None
-        for output in marker.outputs:
-            fault = file_fault(storage, output.key, size_bytes=output.size_bytes, sha256=output.sha256)
-            if fault is not None:
-                _log.error("marker_not_believed", job_id=seen.id, attempt=seen.attempt, reason=fault)
-                return None
-        return marker
+    def _may_appear(self, seen: Job) -> bool:
+        """Whether a result that was reported may still come in sight."""
+        now = self._clock()
+        recent = {key: since for key, since in self._missing_since.items() if now - since < 2 * _SIGHT_DELAY}
+        since = recent.setdefault((seen.id, seen.attempt), now)
+        self._missing_since = recent
+        return abs(now - since) < _SIGHT_DELAY
 
 
 def _is_as_seen(job: Job | None, seen: Job) -> bool:
@@ -147,19 +149,8 @@ def _is_as_seen(job: Job | None, seen: Job) -> bool:
 def _values(job: Job, rescue: Rescue) -> dict[str, Any]:
     lost = {"lost_workers": job.lost_workers + 1}
     if rescue.next_attempt is not None:
-        return lost | next_attempt(job)
+        return lost | next_attempt(job) | {"queue_rank": queue_rank(job.priority, is_handed_back=True)}
     if rescue.trigger is Trigger.ATTEMPTS_EXHAUSTED:
         detail = f"its workers were lost {job.lost_workers + 1} times; no more than that is tried unasked"
         return lost | {"error": WorkerLost(detail).to_json()}
     return lost
-
-
-def _success(message: JobMessage, marker: ResultMarker, now: datetime) -> WorkerEvent:
-    return WorkerEvent(
-        event_id=f"{message.message_id}:{EventType.SUCCEEDED}",
-        type=EventType.SUCCEEDED,
-        job_id=message.job_id,
-        attempt=message.attempt,
-        at=now,
-        data=marker.model_dump(mode="json"),
-    )

@@ -157,6 +157,11 @@ class Database:
             except CommandError as error:
                 raise DatabaseUnusable(f"the database was written by another release: {error}") from error
 
+    @staticmethod
+    def knows_revision(revision: str) -> bool:
+        """Whether a version of the tables is this release's or an older one."""
+        return any(known.revision == revision for known in _scripts().walk_revisions())
+
     def check(self) -> None:
         """Prove that a write can begin and that there is room for it, in about a second; nothing is kept.
 

@@ -1,15 +1,32 @@
-"""The tables: jobs with their history, assets and idempotency keys; and the column type for moments."""
+"""The tables: jobs with their history, assets and idempotency keys; and the types for moments and JSON.
+
+A value that cannot be read harms its own row alone: a query for many rows returns the others as they are.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, MetaData, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    MetaData,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
 
+from shared.logs import get_logger
 from shared.status import JobStatus
+
+_log = get_logger(__name__)
+#: What a stored moment is read as that is none.
+UNREADABLE_MOMENT = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -30,6 +47,43 @@ class UtcDateTime(TypeDecorator[datetime]):
         """Turn a stored moment into an aware one."""
         return None if value is None else value.replace(tzinfo=UTC)
 
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
+        """Return a reader that turns what is no moment into the beginning of 1970."""
+        return _forgiving(super().result_processor(dialect, coltype), lambda _: UNREADABLE_MOMENT)
+
+
+class UnreadableJson(str):
+    """The text of a stored value that is no JSON. It is neither an object nor a list: who uses it fails."""
+
+    __slots__ = ()
+
+
+class StoredJson(TypeDecorator[Any]):
+    """JSON; a text that is none is read as `UnreadableJson`."""
+
+    impl = JSON
+    cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
+        """Return the reader."""
+        return _forgiving(super().result_processor(dialect, coltype), lambda value: UnreadableJson(value))
+
+
+def _forgiving(
+    read: Callable[[Any], Any] | None, replace: Callable[[object], object]
+) -> Callable[[Any], Any] | None:
+    if read is None:
+        return None
+
+    def process(value: object) -> object:
+        try:
+            return read(value)
+        except (ValueError, TypeError) as error:
+            _log.error("value_unreadable", value=repr(value)[:200], reason=str(error))
+            return replace(value)
+
+    return process
+
 
 class Base(DeclarativeBase):
     """Every table's base; constraints are named, so that migrations can name them too."""
@@ -45,9 +99,9 @@ class Base(DeclarativeBase):
     )
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         datetime: UtcDateTime,
-        dict[str, Any]: JSON,
-        list[dict[str, Any]]: JSON,
-        list[list[float]]: JSON,
+        dict[str, Any]: StoredJson,
+        list[dict[str, Any]]: StoredJson,
+        list[list[float]]: StoredJson,
     }
 
 
@@ -62,6 +116,11 @@ class InstallationRow(Base):
     #: Whether nodes of the first release may still be at work, under names without an id.
     from_first_release: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime]
+    #: Until then a backup holds all files.
+    held_until: Mapped[datetime | None]
+    #: When an older database was put back, and the moment after which it knows nothing.
+    restored_at: Mapped[datetime | None]
+    known_until: Mapped[datetime | None]
 
 
 class Asset(Base):
@@ -145,7 +204,7 @@ class IdempotencyKey(Base):
     #: SHA-256 of the request, to tell a repeat from another request with the same key.
     request_sha256: Mapped[str]
     #: status, headers and body; empty while the first request is still being answered.
-    answer: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    answer: Mapped[dict[str, Any] | None] = mapped_column(StoredJson(none_as_null=True))
     created_at: Mapped[datetime] = mapped_column(index=True)
 
 
@@ -162,6 +221,10 @@ class Job(Base):
         Index("ix_jobs_status_completed_at", "status", "completed_at"),
         # For reuse: the job that was started last, with the current weights and engine version.
         Index("ix_jobs_started_at", "started_at"),
+        # For deadlines: those that are over, however much is queued.
+        Index("ix_jobs_status_queue_deadline", "status", "queue_deadline"),
+        # For the dispatcher: what is due, in the order of the queue, and what lies in the broker.
+        Index("ix_jobs_queue", "status", "leader_id", "dispatched_at", "queue_rank", "created_at", "id"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -177,7 +240,7 @@ class Job(Base):
     #: The first attempt whose checkpoints may be resumed from.
     checkpoints_since: Mapped[int] = mapped_column(default=1, server_default="1")
     #: job_id, step, key, sha256 of the checkpoint that a forked or extended job starts from.
-    origin: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    origin: Mapped[dict[str, Any] | None] = mapped_column(StoredJson(none_as_null=True))
     #: SHA-256 of all that decides the result, except weights and engine version.
     work_sha256: Mapped[str | None] = mapped_column(index=True)
     #: The job with the same work that this one waits for, or whose result it got.
@@ -186,6 +249,8 @@ class Job(Base):
     queue_deadline: Mapped[datetime | None]
     run_timeout_seconds: Mapped[float | None]
     priority: Mapped[int] = mapped_column(default=0)
+    #: Lower goes first, and then what is older: see `web.jobs.routing.queue_rank`.
+    queue_rank: Mapped[int] = mapped_column(default=0, server_default="0")
     batch_id: Mapped[str | None] = mapped_column(index=True)
     content_asset_id: Mapped[str] = mapped_column(ForeignKey("assets.id"), index=True)
     style_asset_id: Mapped[str] = mapped_column(ForeignKey("assets.id"), index=True)

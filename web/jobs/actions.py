@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
+from shared.clock import utc_now
 from shared.errors import (
     ArtifactMissing,
     Fault,
@@ -27,17 +28,18 @@ from shared.options import change_options
 from shared.redis.live import Flag
 from shared.status import JobStatus
 from shared.storage.layout import job_folder
-from shared.storage.verify import file_fault
 from web.backend import Backend
 from web.db.models import Job, JobCheckpoint
 from web.jobs.faults import without_faults
 from web.jobs.fields import ExtendBody, RetryBody
-from web.jobs.forking import fork_origin, verify_kept, verify_start
+from web.jobs.forking import damage_of, fork_origin, verify_kept, verify_start
 from web.jobs.idempotency import NoteKey, note_no_key
 from web.jobs.queries import get_job
 from web.jobs.retention import delete_final_job
+from web.jobs.routing import queue_rank
 from web.jobs.states import PAUSING, Trigger, allowed_requests, is_legal, next_status
 from web.jobs.transitions import apply_trigger, list_checkpoints, write_changes
+from web.protection import Protection, read_protection
 
 _TRIES = 5
 #: A queued job is included: a worker may be claiming it right now.
@@ -152,7 +154,7 @@ def is_output_damaged(backend: Backend, job: Job) -> bool:
         StorageUnavailable: when the storage cannot be asked.
     """
     return any(
-        file_fault(backend.storage, output["key"], sha256=output["sha256"], size_bytes=output["size_bytes"])
+        damage_of(backend, output["key"], sha256=output["sha256"], size_bytes=output["size_bytes"])
         for output in job.outputs
     )
 
@@ -187,6 +189,7 @@ def _requeued(job: Job, now: datetime) -> dict[str, Any]:
     # A queue deadline is for the first wait only.
     return next_attempt(job) | {
         "queued_at": now,
+        "queue_rank": queue_rank(job.priority),
         "lost_workers": 0,
         "metrics": without_faults(job.metrics),
         "queue_deadline": None,
@@ -307,12 +310,22 @@ def _with_room(backend: Backend, write: Write) -> Write:
 def delete_job(backend: Backend, job_id: str, *, caller: str) -> None:
     """Remove a caller's job that has ended, and all of its files.
 
-    The row is removed first: a crash or a failing storage leaves a folder without a job, for the pruner.
+    The row is removed first: a crash or a failing storage leaves a folder without a job, for the pruner. So
+    does a backup that is being made: its copy of the database may still refer to the files.
 
     Raises:
         NotTerminal: when it has not ended.
     """
-    _change_job(backend, job_id, write_delete, caller=caller)
+    protections: list[Protection] = []
+
+    def write(session: Session, job: Job) -> None:
+        write_delete(session, job)
+        protections.append(read_protection(session, now=utc_now()))
+
+    _change_job(backend, job_id, write, caller=caller)
+    if protections[-1].is_held:
+        _log.info("files_held", job_id=job_id, detail="a backup is being made; the collector removes them")
+        return
     try:
         backend.storage.delete_tree(job_folder(job_id))
     except (StorageUnavailable, ArtifactMissing) as error:

@@ -10,12 +10,14 @@ from statistics import fmean, median
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session, aliased
 
-from shared.options import StyleOptions
+from shared.errors import InvalidOptions
+from shared.logs import get_logger
+from shared.options import StyleOptions, read_stored_options
 from shared.picture import scaled_size
 from shared.status import JobStatus
 from web.backend import Backend
 from web.db.models import Asset, Job
-from web.jobs.queries import count_queued, count_with_workers, recent_run_seconds
+from web.jobs.queries import count_queued, count_with_workers, measured_seconds, recent_run_seconds
 from web.jobs.states import REUSED
 from web.words import span
 
@@ -30,6 +32,9 @@ _TAIL_SHARE = 0.1
 #: A range reaches at least this share to either side, however alike the runs were; more while there are few.
 _LEAST_SPREAD = 0.1
 _SPREAD_OF_ONE = 0.2
+_log = get_logger(__name__)
+#: More than any release has allowed.
+_MOST_STEPS, _LARGEST_PX = 1_000_000, 100_000
 Sizes = Mapping[str, tuple[int, int]]
 #: The assumed shape of a picture that is not known yet: as wide as the size asked for, 4:3.
 _WIDTH_TO_HEIGHT = 4 / 3
@@ -58,11 +63,18 @@ def measured_runs(session: Session, *, limit: int = 200) -> list[MeasuredRun]:
     )
     runs = []
     for metrics, options, device, *sizes in session.execute(query):
-        if metrics.get("run_seconds"):
-            work = Work.of(
-                options["steps"], options["size"], content=(sizes[0], sizes[1]), style=(sizes[2], sizes[3])
-            )
-            runs.append(MeasuredRun(work, device, float(metrics["run_seconds"])))
+        seconds = measured_seconds(metrics)
+        if seconds is None:
+            continue
+        try:
+            told = read_stored_options(options)
+            if not (0 < told.steps <= _MOST_STEPS and 0 < told.size <= _LARGEST_PX):
+                raise ValueError(f"nobody makes {told.steps} steps at {told.size} px")
+            work = Work.of(told.steps, told.size, content=(sizes[0], sizes[1]), style=(sizes[2], sizes[3]))
+        except (InvalidOptions, TypeError, ValueError, ZeroDivisionError) as error:
+            _log.warning("run_unreadable", reason=str(error))  # it is left out
+        else:
+            runs.append(MeasuredRun(work, device, seconds))
     return runs
 
 
@@ -150,14 +162,24 @@ def _quantile(ordered: Sequence[float], share: float) -> float:
 
 @dataclass(frozen=True)
 class QueueState:
-    """The state of the whole queue; `workers` is None while Redis cannot be asked."""
+    """The state of the whole queue; `workers` is None while Redis cannot be asked.
+
+    `control_fault` says why control starts no jobs, if that is so.
+    """
 
     running: int
     workers: int | None
     run_seconds: Sequence[float]
+    control_fault: str | None = None
 
 
-def no_start_reason(workers: int | None, *, draining: int = 0, unhealthy: Sequence[str] = ()) -> str | None:
+def no_start_reason(
+    workers: int | None,
+    *,
+    draining: int = 0,
+    unhealthy: Sequence[str] = (),
+    control_fault: str | None = None,
+) -> str | None:
     """Return why no job can start, in one sentence; None when one can.
 
     `workers` is how many take jobs, None while Redis cannot be asked; `draining` is how many are draining,
@@ -165,6 +187,8 @@ def no_start_reason(workers: int | None, *, draining: int = 0, unhealthy: Sequen
     """
     if workers is None:
         return "Redis does not answer; the job is kept, and starts when it is back"
+    if control_fault is not None:
+        return control_fault
     if workers:
         return None
     if unhealthy:
@@ -206,6 +230,7 @@ class Forecast:
     position: int
     ahead_seconds: float | None
     workers: int | None
+    control_fault: str | None = None
 
 
 def make_forecast(backend: Backend, options: StyleOptions, sizes: Sizes) -> Forecast:
@@ -227,13 +252,15 @@ def make_forecast(backend: Backend, options: StyleOptions, sizes: Sizes) -> Fore
         running, run_seconds = count_with_workers(session), recent_run_seconds(session)
     beats = backend.live.workers()
     eligible = None if beats is None else [beat for beat in beats if beat.takes_jobs]
-    state = QueueState(running, None if eligible is None else len(eligible), run_seconds)
+    workers = None if eligible is None else len(eligible)
+    state = QueueState(running, workers, run_seconds, backend.live.control_fault())
     devices = {beat.device for beat in eligible or ()}
     return Forecast(
         run=estimate_run(work, runs, devices=devices),
         position=position,
         ahead_seconds=seconds_ahead(position, state),
         workers=state.workers,
+        control_fault=state.control_fault,
     )
 
 
@@ -247,7 +274,7 @@ def run_message(run: Estimate | None) -> str:
 
 def wait_message(forecast: Forecast) -> str:
     """Return what a job waits for before it starts, as a sentence without its full stop."""
-    reason = no_start_reason(forecast.workers)
+    reason = no_start_reason(forecast.workers, control_fault=forecast.control_fault)
     if reason is not None:
         return reason
     if forecast.ahead_seconds == 0:

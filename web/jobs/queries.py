@@ -15,10 +15,17 @@ from shared.errors import NotFound
 from shared.options import StyleOptions
 from shared.protocol import message_id, new_id
 from shared.status import JobStatus
-from web.db.models import Asset, Job, JobLabel
+from web.db.models import Asset, Job, JobLabel, UtcDateTime
+from web.jobs.routing import HIGHEST_HANDED_BACK
 from web.jobs.transitions import add_history, first_entry
 
 _Row = TypeVarTuple("_Row")
+#: So many handed-back jobs are sent at once; after the loss of a whole fleet there may be many.
+_HANDED_BACK_AT_ONCE = 200
+#: SQLite takes so many values in one statement, and some more.
+_IDS_AT_ONCE = 500
+#: A year: what is longer was not measured.
+_LONGEST_RUN_SECONDS = 365 * 86_400
 
 
 @dataclass(frozen=True)
@@ -129,37 +136,86 @@ def count_by_status(session: Session, *, caller: str, only: JobFilter) -> dict[J
     """Return the number of jobs of each status that has some; the filter's statuses are ignored."""
     query = select(Job.status, func.count()).where(Job.caller == caller).group_by(Job.status)
     found = session.execute(_filtered(query, replace(only, statuses=())))
-    return {JobStatus(status): count for status, count in found}
+    known = {status.value for status in JobStatus}
+    return {JobStatus(status): count for status, count in found if status in known}
+
+
+#: The order of the queue: first what a worker has begun, then by priority, then by age.
+_IN_ORDER = (Job.queue_rank, Job.created_at, Job.id)
+_WAS_HANDED_BACK = Job.queue_rank <= HIGHEST_HANDED_BACK
+
+
+_IN_LINE = (Job.status == JobStatus.QUEUED.value, Job.leader_id.is_(None))
+# These are asked several times a second, and as a rule find nothing: they are made once, and read ids alone.
+_DUE = select(Job.id).where(*_IN_LINE, Job.dispatched_at.is_(None)).order_by(*_IN_ORDER)
+_DUE_AGAIN = _DUE.where(_WAS_HANDED_BACK).limit(_HANDED_BACK_AT_ONCE)
+_DUE_FIRST = _DUE.where(~_WAS_HANDED_BACK)
+_DISPATCHED = select(func.count()).select_from(Job).where(*_IN_LINE, Job.dispatched_at.is_not(None))
 
 
 def jobs_to_dispatch(session: Session, *, limit: int) -> list[Job]:
-    """Return queued jobs whose message is not in the broker yet, oldest first."""
+    """Return up to `limit` queued jobs whose message is not in the broker yet, in the order of the queue.
+
+    Those that were handed back come beside the limit, so that none of them waits for room.
+    """
+    ids = list(session.scalars(_DUE_AGAIN))
+    if limit > 0:
+        ids += session.scalars(_DUE_FIRST.limit(limit))
+    return _load(session, ids)
+
+
+def _load(session: Session, ids: Sequence[str]) -> list[Job]:
+    """Return jobs in the order of their ids as given."""
+    found = get_jobs(session, ids) if ids else {}
+    return [found[job_id] for job_id in ids]
+
+
+def handed_back_in_broker(session: Session) -> list[Job]:
+    """Return the queued jobs that were handed back and whose message was sent, in the order of the queue."""
     query = select(Job).where(
-        Job.status == JobStatus.QUEUED.value, Job.dispatched_at.is_(None), Job.leader_id.is_(None)
+        Job.status == JobStatus.QUEUED.value,
+        Job.leader_id.is_(None),
+        Job.dispatched_at.is_not(None),
+        _WAS_HANDED_BACK,
     )
-    return list(session.scalars(query.order_by(Job.created_at, Job.id).limit(limit)))
+    return list(session.scalars(query.order_by(*_IN_ORDER).limit(_HANDED_BACK_AT_ONCE)))
+
+
+def count_dispatched(session: Session) -> int:
+    """Return how many queued jobs have their message in the broker."""
+    return session.scalar(_DISPATCHED) or 0
 
 
 def jobs_to_expire(session: Session, now: datetime) -> list[Job]:
     """Return queued jobs whose queue deadline is over, except those that were started before."""
-    query = select(Job).where(
-        Job.status == JobStatus.QUEUED.value, Job.queue_deadline <= now, Job.started_at.is_(None)
-    )
-    return list(session.scalars(query.order_by(Job.id)))
+    return _load(session, list(session.scalars(_OVERDUE, {"now": now})))
 
 
 def followers_to_settle(session: Session) -> list[Job]:
     """Return followers whose leader is no longer queued or running with the same work, oldest first."""
-    leader = aliased(Job)
-    under_way = select(leader.id).where(
-        leader.id == Job.leader_id,
-        leader.status.in_([JobStatus.QUEUED.value, JobStatus.RUNNING.value]),
-        leader.work_sha256.is_not_distinct_from(Job.work_sha256),
+    return _load(session, list(session.scalars(_LEFT_BEHIND)))
+
+
+_OVERDUE = (
+    select(Job.id)
+    .where(
+        Job.status == JobStatus.QUEUED.value,
+        Job.queue_deadline <= bindparam("now", type_=UtcDateTime()),
+        Job.started_at.is_(None),
     )
-    query = select(Job).where(
-        Job.status == JobStatus.QUEUED.value, Job.leader_id.is_not(None), ~under_way.exists()
-    )
-    return list(session.scalars(query.order_by(Job.id)))
+    .order_by(Job.id)
+)
+_leader = aliased(Job)
+_UNDER_WAY = select(_leader.id).where(
+    _leader.id == Job.leader_id,
+    _leader.status.in_([JobStatus.QUEUED.value, JobStatus.RUNNING.value]),
+    _leader.work_sha256.is_not_distinct_from(Job.work_sha256),
+)
+_LEFT_BEHIND = (
+    select(Job.id)
+    .where(Job.status == JobStatus.QUEUED.value, Job.leader_id.is_not(None), ~_UNDER_WAY.exists())
+    .order_by(Job.id)
+)
 
 
 def jobs_held_by_workers(session: Session) -> list[Job]:
@@ -172,7 +228,15 @@ def recent_run_seconds(session: Session, *, limit: int = 20) -> list[float]:
     """Return how long the last succeeded jobs ran, in seconds, newest first."""
     query = select(Job.metrics).where(Job.status == JobStatus.SUCCEEDED.value, Job.started_at.is_not(None))
     rows = session.scalars(query.order_by(Job.completed_at.desc()).limit(limit))
-    return [float(metrics["run_seconds"]) for metrics in rows if metrics.get("run_seconds")]
+    return [seconds for metrics in rows if (seconds := measured_seconds(metrics))]
+
+
+def measured_seconds(metrics: object) -> float | None:
+    """Return the run time that a row's metrics tell; None where they tell none, or cannot be read."""
+    seconds = metrics.get("run_seconds") if isinstance(metrics, Mapping) else None
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        return None
+    return float(seconds) if 0 < seconds < _LONGEST_RUN_SECONDS else None
 
 
 def _filtered(query: Select[*_Row], only: JobFilter) -> Select[*_Row]:
@@ -214,7 +278,7 @@ def queue_positions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
     """
     if not job_ids:
         return {}
-    place = func.row_number().over(order_by=(Job.created_at, Job.id)).label("place")
+    place = func.row_number().over(order_by=_IN_ORDER).label("place")
     queued = Job.status == JobStatus.QUEUED.value
     queue = select(Job.id, place).where(queued, Job.leader_id.is_(None)).subquery()
     line_id = func.coalesce(Job.leader_id, Job.id).label("line_id")
@@ -263,7 +327,11 @@ def count_queue(session: Session) -> QueueCounts:
 def names_of_jobs(session: Session, job_ids: Sequence[str], *, caller: str) -> dict[str, str]:
     """Return what to call those of the jobs that are the caller's: their name, else their pictures."""
     jobs = session.scalars(select(Job).where(Job.id.in_(job_ids), Job.caller == caller))
-    return {job.id: job.name or f"{job.content.filename} × {job.style.filename}" for job in jobs}
+    return {job.id: job.name or _pictures_of(job) for job in jobs}
+
+
+def _pictures_of(job: Job) -> str:
+    return " × ".join(asset.filename for asset in (job.content, job.style) if asset is not None)
 
 
 @dataclass(frozen=True)
@@ -287,14 +355,29 @@ class QueuedAttempt:
 
 
 def dispatched_before(session: Session, moment: datetime, *, now: datetime) -> list[QueuedAttempt]:
-    """Return the queued attempts whose message was sent to the broker before a moment, oldest job first.
+    """Return the queued attempts whose message was sent to the broker before a moment, in the queue's order.
 
     Also those with a sending time in the future: the clock was wrong then, perhaps by hours.
     """
     sent_long_ago = or_(Job.dispatched_at < moment, Job.dispatched_at > now)
     columns = select(Job.id, Job.attempt, Job.version, Job.dispatched_at)
     query = columns.where(Job.status == JobStatus.QUEUED.value, sent_long_ago)
-    return [QueuedAttempt(*row) for row in session.execute(query.order_by(Job.created_at, Job.id))]
+    return [QueuedAttempt(*row) for row in session.execute(query.order_by(*_IN_ORDER))]
+
+
+def open_attempts(session: Session, job_ids: Collection[str]) -> dict[str, int]:
+    """Return the attempts that those of the jobs are at that a message may still bring on.
+
+    Also of running ones: the message of a child that died is taken again under the same lease.
+    """
+    wanted = [JobStatus.QUEUED.value, JobStatus.RUNNING.value, JobStatus.CANCELING.value]
+    found: dict[str, int] = {}
+    ids = list(job_ids)
+    for start in range(0, len(ids), _IDS_AT_ONCE):
+        some = ids[start : start + _IDS_AT_ONCE]
+        query = select(Job.id, Job.attempt).where(Job.id.in_(some), Job.status.in_(wanted))
+        found |= {row.id: row.attempt for row in session.execute(query)}
+    return found
 
 
 def mark_dispatched(session: Session, attempts: Sequence[QueuedAttempt], moment: datetime | None) -> None:

@@ -11,9 +11,11 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, CursorResult, Delete, delete, exists, func, or_, select, tuple_
 from sqlalchemy.orm import Session, aliased
 
+from shared.logs import get_logger
 from shared.status import FINAL_STATUSES, JobStatus
 from web.db.models import Asset, IdempotencyKey, InboxEntry, Job, JobCheckpoint
 
+_log = get_logger(__name__)
 _FINAL = sorted(status.value for status in FINAL_STATUSES)
 
 
@@ -69,11 +71,18 @@ def job_rows(session: Session, job_ids: Collection[str]) -> Mapping[str, JobRow]
     for job_id, status, attempt, completed_at, outputs, origin in session.execute(
         columns.where(Job.id.in_(job_ids))
     ):
-        output_keys = frozenset(output["key"] for output in outputs)
-        origin_keys = {origin["key"]} if origin else set()
+        try:
+            output_keys = frozenset(str(output["key"]) for output in outputs)
+            origin_keys = {str(origin["key"])} if origin is not None else set()
+            known = JobStatus(status)
+        except (TypeError, KeyError, ValueError) as error:
+            # Nobody knows which files it refers to: as one that has not ended it keeps them all.
+            _log.error("row_unreadable", job_id=job_id, reason=str(error))
+            rows[job_id] = JobRow(id=job_id, status=JobStatus.RUNNING, attempt=1, completed_at=None)
+            continue
         rows[job_id] = JobRow(
             id=job_id,
-            status=JobStatus(status),
+            status=known,
             attempt=attempt,
             completed_at=completed_at,
             outputs=output_keys,

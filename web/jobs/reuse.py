@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy import Row, Select, select
 from sqlalchemy.orm import Session
 
 from shared.errors import ArtifactCorrupt, ArtifactMissing, StorageUnavailable
 from shared.logs import get_logger
 from shared.options import StyleOptions
-from shared.protocol import new_id
+from shared.protocol import Output, new_id
 from shared.status import JobStatus
 from shared.storage.layout import job_folder, result_picture_key
 from shared.storage.store import ArtifactStore
@@ -74,17 +75,23 @@ def copy_outputs(store: ArtifactStore, leader: Job, job_id: str, attempt: int) -
 
     Raises:
         ArtifactMissing: when an output no longer exists.
-        ArtifactCorrupt: when an output does not have its SHA-256.
+        ArtifactCorrupt: when an output does not have its SHA-256, or what is stored of it cannot be read.
         StorageUnavailable: when an output cannot be read or written.
     """
+    try:
+        outputs = [Output.model_validate(output) for output in leader.outputs]
+    except (ValidationError, TypeError) as error:
+        raise ArtifactCorrupt(f"what is stored of the result of job {leader.id} cannot be read") from error
+    if not outputs:
+        raise ArtifactMissing(f"job {leader.id} has no result")
     copies = []
-    for output in leader.outputs:
-        data = store.read(output["key"])
-        if hashlib.sha256(data).hexdigest() != output["sha256"]:
-            raise ArtifactCorrupt(f"{output['key']} does not have the SHA-256 {output['sha256']}")
-        key = result_picture_key(job_id, attempt, output["sha256"])
+    for told, output in zip(leader.outputs, outputs, strict=True):
+        data = store.read(output.key)
+        if hashlib.sha256(data).hexdigest() != output.sha256:
+            raise ArtifactCorrupt(f"{output.key} does not have the SHA-256 {output.sha256}")
+        key = result_picture_key(job_id, attempt, output.sha256)
         store.write(key, data)
-        copies.append({**output, "key": key})
+        copies.append({**told, "key": key})
     return copies
 
 
@@ -123,7 +130,7 @@ def _current_versions(session: Session) -> tuple[object, object] | None:
 
 
 def _versions(row: Row[Any]) -> tuple[object, object]:
-    weights = row.weights or {}
+    weights = row.weights if isinstance(row.weights, Mapping) else {}
     return weights.get("sha256") or weights.get("name"), row.engine_version
 
 

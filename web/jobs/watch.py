@@ -10,6 +10,7 @@ from types import TracebackType
 import redis
 
 from shared.errors import RedisUnavailable
+from shared.redis.connection import redis_errors
 from shared.redis.live import ProgressStore
 
 #: A notification may get lost: look at the database this often anyway.
@@ -55,8 +56,9 @@ class JobWatch:
                 self._stopping.wait(min(left, _POLL_WITHOUT_REDIS_SECONDS))
                 return
             try:
-                message = self._pubsub.get_message(timeout=min(left, _SLICE_SECONDS))
-            except (redis.ConnectionError, redis.TimeoutError):
+                with redis_errors():
+                    message = self._pubsub.get_message(timeout=min(left, _SLICE_SECONDS))
+            except RedisUnavailable:
                 self._drop()
                 continue
             if message is not None and not (only_changes and message["data"] == "progress"):
@@ -66,8 +68,9 @@ class JobWatch:
         try:
             pubsub = self._stack.enter_context(self._progress.watch(self._job_id))
             # The confirmation: all that is published from here on is received.
-            pubsub.get_message(timeout=1.0)
-        except (RedisUnavailable, redis.ConnectionError, redis.TimeoutError):
+            with redis_errors():
+                pubsub.get_message(timeout=1.0)
+        except RedisUnavailable:
             self._drop()
             return
         self._pubsub = pubsub

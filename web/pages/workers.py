@@ -209,10 +209,13 @@ def _show(error: AtelierError | None = None) -> Response:
 def _values() -> dict[str, Any]:
     backend, now = get_backend(), utc_now()
     listed = read_workers(backend, caller=current_caller())
+    # That there is no worker is said where they would be, and with what to do.
+    says_more = bool(listed["workers"]) or listed["workers"] is None or bool(backend.live.control_fault())
     return {
         "cards": [worker_card(worker, now) for worker in listed["workers"] or ()],
         "is_known": listed["workers"] is not None,
         "message": listed["message"] or "",
         "room": room_line(listed["room"]),
+        "shows_message": bool(listed["message"]) and says_more,
         "figures": queue_figures(read_queue(backend)),
     }

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import event
 
-from shared.errors import ArtifactCorrupt
+from shared.errors import CheckpointInvalid
 from shared.settings import Settings
 from tests.support.app import stored_files
 from web.app import create_app
@@ -274,7 +274,7 @@ def test_paths_in_names_are_only_shown(client, submit, make_picture, settings):
 
 def test_storage_not_writable(client, parts, settings: Settings, services, problem_of):
     storage = settings.data_dir / "storage"
-    storage.parent.mkdir(parents=True, exist_ok=True)
+    storage.rename(settings.data_dir / "aside")
     storage.write_text("a file where the folder should be")
     response = client.post(JOBS, data=parts())
     problem = problem_of(response, 503, "storage_unavailable")
@@ -288,6 +288,7 @@ def test_storage_not_writable(client, parts, settings: Settings, services, probl
     with services.backend.database.read() as session:
         assert session.connection().exec_driver_sql("SELECT count(*) FROM assets").scalar() == 0
     storage.unlink()
+    (settings.data_dir / "aside").rename(storage)
     assert client.post(JOBS, data=parts()).status_code == 202
 
 
@@ -344,7 +345,7 @@ def test_database_gone(client, parts, services, settings, problem_of):
     assert stored_files(settings) == []
 
 
-@pytest.mark.parametrize("kind", [RuntimeError, ArtifactCorrupt])
+@pytest.mark.parametrize("kind", [RuntimeError, CheckpointInvalid])
 def test_unexpected_error_leaks_nothing(app, problem_of, kind):
     def broken() -> None:
         raise kind("secret /path/of/ours")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from shared.clock import utc_now
+from shared.protocol import PROTOCOL
 from shared.redis.workers import WorkerBeat, WorkerRegistry, WorkerState
 from shared.settings import Settings
 from tests.support.installation import names_of
@@ -22,7 +23,7 @@ QUEUE = f"{API}/queue"
 
 def beat(worker_id: str = "gpu-a", **changes: object) -> WorkerBeat:
     now = utc_now()
-    facts = {"device": "cuda:0", "weights": "untrained", "started_at": now, "at": now}
+    facts = {"device": "cuda:0", "weights": "untrained", "protocol": PROTOCOL, "started_at": now, "at": now}
     return WorkerBeat(worker_id=worker_id, **{**facts, **changes})
 
 
@@ -48,6 +49,13 @@ def test_workers_are_listed_by_id(client, registry):
     assert listed["workers"][0]["host"] == "machine"
     assert listed["workers"][0]["notice"] == "never trained"
     assert listed["message"] is None
+
+
+def test_the_age_of_a_heartbeat_does_not_depend_on_the_clock_of_its_worker(client, registry):
+    registry.beat(beat("ahead", at=utc_now() + timedelta(minutes=5)))
+    registry.beat(beat("behind", at=utc_now() - timedelta(minutes=5)))
+    ages = [one["heartbeat_age_seconds"] for one in client.get(f"{API}/workers").json["workers"]]
+    assert all(age < 60 for age in ages), ages
 
 
 def test_a_drain_may_be_repeated_and_is_heard_by_this_run_alone(client, registry, problem_of):

@@ -185,3 +185,46 @@ def test_an_extension_that_lost_its_beginning_begins_at_zero(client, bench, succ
     assert "retry it from zero" in problem["detail"]
     bench.post(succeeded["id"], "retry", {"from": "zero"})
     assert bench.work(succeeded["id"]).steps_made == 25
+
+
+@DAMAGES
+def test_an_uploaded_picture(client, find, make_picture, problem_of, damage):
+    def upload() -> dict[str, str]:
+        return client.post("/api/v1/assets", data={"file": (io.BytesIO(make_picture()), "a.png")}).json
+
+    asset = upload()
+    damage(find(asset["sha256"]))
+    problem = problem_of(client.get(asset["url"]), 500, "artifact_corrupt")
+    assert problem["detail"].endswith("upload the picture once more")
+    problem_of(client.get(f"/api/v1/assets/{asset['id']}/thumbnail"), 500, "artifact_corrupt")
+    assert upload() == asset
+    with client.get(asset["url"]) as response:
+        assert (response.status_code, response.data) == (200, make_picture())
+    assert client.get(f"/api/v1/assets/{asset['id']}/thumbnail").status_code == 200
+
+
+def test_a_job_whose_picture_is_damaged_can_be_mended(client, submit, bench, find, make_picture):
+    job = submit(options=FEW)
+    cut(find(bench.row(job["id"]).content.sha256))
+    bench.work(job["id"])
+    failed = bench.job(job["id"])
+    assert (failed["status"], failed["error"]["code"]) == ("failed", "artifact_corrupt")
+    client.post("/api/v1/assets", data={"file": (io.BytesIO(make_picture(seed=1)), "a.png")})
+    bench.post(job["id"], "retry")
+    bench.work(job["id"])
+    assert bench.job(job["id"])["status"] == "succeeded"
+
+
+def test_a_storage_that_is_not_there_is_no_damage(client, bench, succeeded, settings, problem_of):
+    """As when the mount of the web host is gone: nothing is lost, and nothing is begun."""
+    storage = settings.data_dir / "storage"
+    storage.rename(storage.with_name("aside"))
+    storage.mkdir()
+    url = f"{JOBS}/{succeeded['id']}"
+    problem_of(client.get(f"{url}/output"), 503, "identity_missing")
+    problem_of(client.get(f"{url}/checkpoints/10"), 503, "identity_missing")
+    for action, body in (("retry", {}), ("extend", {"steps": 5}), ("fork", {"step": 10})):
+        problem_of(client.post(f"{url}/{action}", json=body), 503, "identity_missing")
+    storage.rmdir()
+    storage.with_name("aside").rename(storage)
+    assert bench.job(succeeded["id"]) == succeeded

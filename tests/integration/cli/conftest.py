@@ -13,6 +13,7 @@ from werkzeug.serving import BaseWSGIServer, make_server
 
 from shared.settings import Settings
 from shared.status import JobStatus
+from tests.support.control import pretend_control
 from tests.support.engines import Gate, SteadyEngine
 from tests.support.installation import names_of
 from tests.support.waiting import wait_until
@@ -37,6 +38,7 @@ class Service:
         self.asked = threading.Event()
         self.app.before_request(self.asked.set)
         self.control = Control(settings)
+        pretend_control(self.control.backend.redis)
         self.stopping = threading.Event()
         self._server: BaseWSGIServer | None = None
         self._port = 0

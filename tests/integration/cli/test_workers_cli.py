@@ -7,6 +7,7 @@ import json
 import pytest
 
 from shared.clock import utc_now
+from shared.protocol import PROTOCOL
 from shared.redis.workers import WorkerBeat, WorkerJob, WorkerRegistry, WorkerState
 from tests.support.installation import names_of
 
@@ -18,7 +19,13 @@ def registry(redis_client, settings) -> WorkerRegistry:
 
 def beat(worker_id: str, **changes: object) -> WorkerBeat:
     now = utc_now()
-    facts = {"device": "cuda:0 [x]", "weights": "untrained", "started_at": now, "at": now}
+    facts = {
+        "device": "cuda:0 [x]",
+        "weights": "untrained",
+        "protocol": PROTOCOL,
+        "started_at": now,
+        "at": now,
+    }
     return WorkerBeat(worker_id=worker_id, **{**facts, **changes})
 
 

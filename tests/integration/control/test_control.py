@@ -9,13 +9,16 @@ from shared.clock import utc_now
 from shared.protocol import EventType, JobMessage
 from shared.redis.claims import Verdict
 from shared.redis.live import Flag
+from shared.settings import Settings
 from shared.status import JobStatus
 from shared.storage import layout
-from tests.support.bench import history, read, report, rounds, waiting, work
+from tests.support.bench import history, make_control, read, report, rounds, waiting, work
 from tests.support.clock import Clock
 from tests.support.engines import DivergingEngine, SteadyEngine
 from web.control.dispatcher import message_for
+from web.control.followers import Followers
 from web.control.process import Control
+from web.control.rescuer import Rescuer
 from web.db.models import Job
 from web.jobs.queries import get_job
 from web.jobs.states import Trigger
@@ -246,3 +249,27 @@ def test_the_message_is_what_the_row_says(job: Job):
     assert isinstance(message, JobMessage)
     assert message.options.steps == 20
     assert message.content.key == layout.asset_key(job.content.sha256)
+
+
+def test_a_part_that_fails_for_no_known_reason_stops_no_other(
+    settings: Settings, context: WorkerContext, clock: Clock, job: Job, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(*_: object) -> int:
+        raise LookupError("nobody thought of this")
+
+    monkeypatch.setattr(Followers, "follow", fail)
+    monkeypatch.setattr(Rescuer, "rescue", fail)
+    control = make_control(settings, clock)
+    rounds(control, clock)
+    assert waiting(context) == 1
+    assert control.faults.keys() == {"followers", "rescue"}
+    assert "LookupError" in control.faults["rescue"]
+    work(context, job)
+    control.round()
+    assert read(control, job).status == "succeeded"
+    control.beat()
+    told = control.backend.redis.control.read()
+    assert told is not None
+    assert told.faults == control.faults
+    monkeypatch.undo()
+    control.close()

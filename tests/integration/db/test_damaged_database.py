@@ -9,7 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine
 
+import web
 from shared.clock import utc_now
 from shared.errors import DatabaseUnavailable, DatabaseUnusable, InvalidSettings
 from shared.options import StyleOptions
@@ -140,11 +144,13 @@ def test_an_empty_file_becomes_a_database_for_the_service_only(database: Databas
 
 
 def test_an_older_database_is_for_the_service_to_upgrade(full: Path, database: Database):
-    other = sqlite3.connect(full)
-    other.execute("UPDATE alembic_version SET version_num = '0005'")
-    other.execute("DROP TABLE installation")
-    other.commit()
-    other.close()
+    engine = create_engine(f"sqlite:///{full}")
+    config = Config()
+    config.set_main_option("script_location", str(Path(web.__file__).parent / "db" / "migrations"))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0005")
+    engine.dispose()
     with pytest.raises(DatabaseUnusable, match="revision '0005'"):
         database.require_current()
     database.upgrade()

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import update
 
 from shared.clock import utc_now
+from shared.protocol import PROTOCOL
 from shared.redis.workers import WorkerBeat, WorkerJob, WorkerRegistry, WorkerState
 from shared.settings import Settings
 from tests.support.installation import names_of
@@ -70,7 +71,7 @@ class Seen(HTMLParser):
 
 def beat(worker_id: str = "gpu-a", **changes: object) -> WorkerBeat:
     now = utc_now()
-    facts = {"device": "cuda:0", "weights": "untrained", "started_at": now, "at": now}
+    facts = {"device": "cuda:0", "weights": "untrained", "protocol": PROTOCOL, "started_at": now, "at": now}
     return WorkerBeat(worker_id=worker_id, **{**facts, **changes})
 
 

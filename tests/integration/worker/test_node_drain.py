@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -15,12 +14,11 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from shared.errors import ServiceError
 from shared.settings import Settings
+from tests.support.control import running_control
 from tests.support.node import start_node
 from tests.support.waiting import wait_until
 from web.app import create_app
-from web.control.process import Control
 from web.services import services_of
 
 pytestmark = pytest.mark.process
@@ -34,21 +32,8 @@ Starter = Callable[..., subprocess.Popen[str]]
 def client(settings: Settings) -> Iterator[FlaskClient]:
     """The app, and control in a thread beside it."""
     app = create_app(settings)
-    control, stopping = Control(settings), threading.Event()
-
-    def run() -> None:
-        while not stopping.is_set():
-            try:
-                control.round()
-            except ServiceError:
-                stopping.wait(0.1)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    yield app.test_client()
-    stopping.set()
-    thread.join()
-    control.close()
+    with running_control(settings):
+        yield app.test_client()
     services_of(app).close()
 
 
@@ -162,6 +147,7 @@ def test_a_node_whose_fleet_was_killed_drains(client, settings, start):
 _FLEET = """
 import os, signal, sys
 from shared.settings import Settings
+from tests.support.control import running_control
 from tests.support.node import start_node
 node = start_node(Settings.model_validate_json(sys.argv[1]), "node", fleet_pid=os.getpid())
 print(node.pid, flush=True)
@@ -181,7 +167,7 @@ def is_alive(pid: int) -> bool:
 
 
 def test_a_node_that_fails_everything_fails_no_job_and_rests(client, start, make_picture):
-    start("broken", step_seconds=0.01, breaks=True)
+    start("broken", step_seconds=0.01, breaks="raise")
     wait_for(is_in(client, "broken", "idle"))
     jobs = [submit(client, make_picture, steps=3 + number)["urls"]["self"] for number in range(4)]
     resting = wait_for(is_in(client, "broken", "unhealthy"))
@@ -201,3 +187,24 @@ def test_a_node_that_fails_everything_fails_no_job_and_rests(client, start, make
         done = wait_for(lambda url=url: is_done(url))
         assert (done["status"], done["attempt"]["worker_id"]) == ("succeeded", "well")
     assert worker(client, "broken")["state"] == "unhealthy"
+
+
+def test_a_node_whose_process_crashes_over_every_job_rests(client, start, make_picture):
+    start("crashing", step_seconds=0.01, breaks="crash")
+    wait_for(is_in(client, "crashing", "idle"))
+    url = submit(client, make_picture, steps=20)["urls"]["self"]
+
+    def in_status(*statuses: str) -> Any:
+        job = client.get(url).json
+        return job if job["status"] in statuses else None
+
+    # No other node is there to try it.
+    failed = wait_for(lambda: in_status("failed"))
+    assert failed["error"]["code"] == "engine_failed"
+    assert "its process crashed at step 1 (SIGABRT); 3 times at crashing" in failed["error"]["detail"]
+    resting = wait_for(is_in(client, "crashing", "unhealthy"))
+    assert (resting["faults"], resting["job"]) == (3, None)
+    start("well", step_seconds=0.01)
+    assert client.post(f"{url}/retry").status_code == 200
+    done = wait_for(lambda: in_status("succeeded"))
+    assert done["attempt"]["worker_id"] == "well"

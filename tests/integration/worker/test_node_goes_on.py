@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from shared.redis import Coordination
 from shared.redis.names import Names
 from shared.redis.workers import WorkerBeat
 from shared.settings import Settings
+from shared.storage import open_store
+from shared.storage.layout import asset_key
 from tests.support.installation import names_of
 from tests.support.node import start_node
 from tests.support.waiting import wait_until
@@ -104,7 +108,7 @@ def child_of(node: subprocess.Popen[str]) -> int | None:
 def test_junk_is_set_aside_and_the_job_behind_it_is_taken(start, shown, names, redis_client):
     junk = ["junk", "{}", "[]", '{"headers": {}, "properties": {}}', "[" * 50_000]
     for number, entry in enumerate(junk):
-        redis_client.lpush(names.queue("any") + (":3" if number % 2 else ""), entry)
+        redis_client.lpush(names.queue_lists("any")[number % 2], entry)
     redis_client.execute_command("LPUSH", names.queue("any"), b"\xff\x00")
     push(redis_client, names, {"version": 1, "job_id": "no job"}, "no job")
     node = start()
@@ -113,7 +117,7 @@ def test_junk_is_set_aside_and_the_job_behind_it_is_taken(start, shown, names, r
     wait_for(is_claimed(redis_client, names, "behind"), "the job behind the junk")
     found = {entry.entry[:40]: entry for entry in shown.set_aside.entries()}
     assert {entry[:40] for entry in junk} | {r"\xff" + "\x00"} <= set(found)
-    assert found["{}"].source == f"{names.queue('any')}:3"
+    assert found["{}"].source == names.queue_lists("any")[1]
     assert found["junk"].reason.startswith("it is no JSON")
     unreadable = [entry for entry in found.values() if "job message cannot be read" in entry.reason]
     assert [json.loads(entry.entry)["headers"]["id"] for entry in unreadable] == ["no job"]
@@ -264,6 +268,18 @@ def test_a_signal_ends_a_node_with_0_only_if_it_asks_for_that(
     assert beat_of(shown) is None
 
 
+def test_a_hangup_that_is_ignored_stays_so(start, shown):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        node = start()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    when(shown, "idle")
+    node.send_signal(signal.SIGHUP)
+    node.terminate()
+    assert node.wait(_PATIENCE_SECONDS) == 0
+
+
 def test_of_two_nodes_with_one_name_the_second_is_refused(start, shown):
     first = start()
     found = when(shown, "idle")
@@ -274,6 +290,23 @@ def test_of_two_nodes_with_one_name_the_second_is_refused(start, shown):
     assert first.poll() is None
     shown.workers.drain("node")
     assert first.wait(_PATIENCE_SECONDS) == 0
+
+
+def test_the_second_of_one_name_is_told_in_words(start, shown, settings):
+    start()
+    when(shown, "idle")
+    command = [sys.executable, "-c", "from worker.cli.main import main; main()"]
+    second = subprocess.run(
+        [*command, "run", "--name", "node", "--gpus", "none"],
+        env={**os.environ, **settings.to_environ()},
+        capture_output=True,
+        text=True,
+        timeout=_PATIENCE_SECONDS,
+        check=False,
+    )
+    assert second.returncode == NAME_TAKEN
+    assert "A worker named 'node' is running already, on " in second.stderr
+    assert "give this one another with --name" in second.stderr
 
 
 def test_a_node_that_was_killed_can_be_started_again_at_once(start, shown):
@@ -330,3 +363,32 @@ def test_redis_may_not_be_there_when_a_node_starts(settings, names, shown):
         if node.poll() is None:
             os.killpg(node.pid, signal.SIGKILL)
         node.communicate()
+
+
+def test_a_lost_connection_ends_no_job_and_brings_no_second_one(
+    start, shown, settings, names, redis_client, make_picture
+):
+    first, second = (stored_message(settings, name, make_picture) for name in ("first", "second"))
+    node = start(step_seconds=0.2)
+    when(shown, "idle")
+    push(redis_client, names, first.to_json(), first.message_id)
+    when(shown, "busy")
+    redis_client.client_kill_filter(_type="normal", skipme=True)
+    push(redis_client, names, second.to_json(), second.message_id)
+    wait_for(lambda: beat_of(shown).job.step > 10, "steps after the loss")
+    assert beat_of(shown).job.job_id == "first"
+    assert not is_claimed(redis_client, names, "second")()
+    assert set(redis_client.hkeys(names.unacked)) <= {first.message_id}
+    assert waiting(redis_client, names) >= 1
+    wait_for(lambda: (beat := beat_of(shown)) and beat.job and beat.job.job_id == "second", "the second job")
+    assert node.poll() is None
+
+
+def stored_message(settings: Settings, job_id: str, make_picture: Callable[..., bytes]) -> JobMessage:
+    """A job of 25 steps, with its pictures in the storage."""
+    data = make_picture()
+    sha256 = hashlib.sha256(data).hexdigest()
+    picture = InputPicture(key=asset_key(sha256), sha256=sha256)
+    open_store(settings.resolved_storage_url).write(picture.key, data)
+    options = StyleOptions(steps=25)
+    return JobMessage(job_id=job_id, attempt=1, content=picture, style=picture, options=options)

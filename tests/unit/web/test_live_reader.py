@@ -35,7 +35,7 @@ class Away:
 
 def test_pause_after_a_failure():
     part, now = Away(), [100.0]
-    live = LiveReader(part, part, lobby=Nobody(), monotonic=lambda: now[0])
+    live = LiveReader(part, part, lobby=Nobody(), control=Nobody(), monotonic=lambda: now[0])
     assert live.progress(["a"]) == {}
     assert live.workers() is None
     assert part.asked == 1

@@ -103,6 +103,8 @@ class Expected:
             self.history.append("attempt")
         if kind == "succeeded":
             self.history.append("output")
+        if kind == "released":
+            self.is_dispatched = False  # it is sent anew, before all others
         self._move(kind, {"released": "worker_drained", "claimed": "pausing" if pausing else None}.get(kind))
         if kind == "succeeded":
             self.step, self.output_attempt = step, attempt

@@ -82,7 +82,6 @@ class JobMachine(RuleBasedStateMachine):
     )  # fmt: skip
     def report(self, job: str, kind: str, behind: int, worker: str, step: int, late: bool) -> WorkerEvent:
         attempt = max(1, self.world.jobs[job].attempt - behind)
-        step = STEPS if kind == "succeeded" else step
         event = self.world.report(job, kind, attempt=attempt, step=step, worker=worker)
         if not late:
             self.world.deliver(event)

@@ -91,6 +91,8 @@ class World:
 
     def report(self, job_id: str, kind: str, *, attempt: int, **details: Any) -> WorkerEvent:
         """Return a report as a worker would make it now."""
+        if kind == "succeeded":
+            details["step"] = self.jobs[job_id].steps
         return reports.report(job_id, kind, attempt=attempt, now=self.clock.now(), **details)
 
     def deliver(self, event: WorkerEvent) -> None:
@@ -98,6 +100,8 @@ class World:
         expected, before = self.jobs[event.job_id], self.snapshot(event.job_id)
         status = expected.status
         known = {"step": event.data.get("step", 0), "worker": event.data.get("worker_id")}
+        if event.type.value == "succeeded":
+            self._write_result(event.job_id, event.attempt, event.data["step"])
         may_change = expected.report(event.type.value, event.attempt, event.event_id, **known)
         self.stream.report(event)
         self.control.projector.drain()
@@ -125,9 +129,14 @@ class World:
         """Let the worker commit its result; its report is not made."""
         attempt = self.jobs[job_id].attempt
         if (job_id, attempt) not in self.committed:
-            self.committed.add((job_id, attempt))
-            marker = reports.marker(job_id, attempt, step=STEPS, now=self.clock.now())
-            self.store.create(marker_key(job_id, attempt), marker.model_dump_json().encode())
+            self._write_result(job_id, attempt, self.jobs[job_id].steps)
+
+    def _write_result(self, job_id: str, attempt: int, step: int) -> None:
+        """Write what lies in the storage before a worker reports success."""
+        self.committed.add((job_id, attempt))
+        marker = reports.marker(job_id, attempt, step=step, now=self.clock.now())
+        self.store.write(reports.output(job_id, attempt).key, reports.OUTPUT)
+        self.store.write(marker_key(job_id, attempt), marker.model_dump_json().encode())
 
     def rescue(self) -> None:
         lost = {
@@ -138,7 +147,7 @@ class World:
         for job_id, expected in lost.items():
             attempt, status = expected.attempt, expected.status
             if (job_id, attempt) in self.committed:
-                expected.report("succeeded", attempt, f"{job_id}:{attempt}:succeeded", step=STEPS)
+                expected.report("succeeded", attempt, f"{job_id}:{attempt}:succeeded", step=expected.steps)
                 self.moved.add((status, "repaired"))
             else:
                 expected.lose_worker()

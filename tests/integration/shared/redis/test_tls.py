@@ -65,7 +65,7 @@ def send(settings: Settings) -> None:
     coordination = Coordination.connect(settings, NAMES)
     dispatch = Dispatch(settings, coordination)
     try:
-        dispatch.send(MESSAGE)
+        dispatch.send([MESSAGE])
     finally:
         dispatch.close()
         coordination.close()

@@ -104,6 +104,14 @@ def test_what_is_no_beat_gives_way(registry, redis_client, junk):
     assert [one.run for one in registry.alive()] == ["one"]
 
 
+def test_a_key_of_another_type_gives_way(registry, redis_client):
+    redis_client.lpush(KEY, "a list")
+    registry.leave("a", run="one")
+    redis_client.lpush(KEY, "a list")
+    assert registry.beat(beat()) is None
+    assert [one.run for one in registry.alive()] == ["one"]
+
+
 def test_two_installations_may_use_one_name(registry, redis_client):
     other = WorkerRegistry(redis_client, Names("other"))
     assert registry.beat(beat()) is None

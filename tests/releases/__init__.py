@@ -1,0 +1,1 @@
+"""What earlier releases left: their code, and a data folder that they wrote; kept for all later ones."""
