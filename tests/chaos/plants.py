@@ -47,8 +47,11 @@ class _HeldStore:
 
 
 def ack_before_commit() -> None:
-    """Report success first, and store the result half a second later."""
+    """Report success first, and store the result half a second later; and control believes what it is told."""
+    from web.control import projector
     from worker.attempt import Attempt
+
+    projector.find_result = lambda *_, **__: object()  # type: ignore[assignment]
 
     commit = Attempt._commit
 
@@ -143,7 +146,7 @@ def keep_timeline() -> None:
 
 PLANTS: dict[str, Plant] = {
     "ack-before-commit": Plant(
-        "node", ack_before_commit, ("kill_node",), 4, "it had succeeded, but its output"
+        "all", ack_before_commit, ("kill_node",), 4, "it had succeeded, but its output"
     ),
     "no-fence": Plant(
         "node", no_fence, ("make_zombie", "repeat_messages"), 10, "held its lease|steps of attempt"

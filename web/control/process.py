@@ -16,7 +16,7 @@ from types import FrameType
 
 from shared.broker import Dispatch
 from shared.clock import utc_now
-from shared.errors import RedisUnavailable
+from shared.errors import DatabaseUnavailable, DatabaseUnusable, RedisUnavailable, StorageUnavailable
 from shared.logs import configure_logs, get_logger
 from shared.redis.control import BEAT_SECONDS, ControlBeat
 from shared.release import this_release
@@ -34,6 +34,7 @@ from web.control.stale import StaleAttempts
 from web.jobs.restored import settle_restore
 
 _log = get_logger(__name__)
+_RETRY_SECONDS = 1.0
 
 
 class Control:
@@ -200,7 +201,9 @@ def run_control(settings: Settings) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    control = Control(settings)
+    control = _open(settings, stopping)
+    if control is None:
+        return
     ended = Event()
     beating = Thread(target=_beat_until, args=(control, ended), name="heartbeat", daemon=True)
     beating.start()
@@ -215,6 +218,23 @@ def run_control(settings: Settings) -> None:
     beating.join()
     control.close()
     _log.info("control_stopped")
+
+
+def _open(settings: Settings, stopping: Event) -> Control | None:
+    """Return the control once database and storage can be used; None when told to stop before.
+
+    A disk that is full or read-only for a while is waited for, as in every round. What waiting does not mend
+    (a damaged database, another installation's storage) is raised.
+    """
+    while not stopping.is_set():
+        try:
+            return Control(settings)
+        except (DatabaseUnavailable, StorageUnavailable) as error:
+            if isinstance(error, DatabaseUnusable):
+                raise
+            _log.error("service_unavailable", code=error.code, detail=error.detail)
+            stopping.wait(_RETRY_SECONDS)
+    return None
 
 
 def _beat_until(control: Control, ended: Event) -> None:
