@@ -199,6 +199,13 @@ class Inbox:
         return True
 
 
+class _NamedRedis(type):
+    """The class of a class that is called as in a URL: so Celery tells what it is connected to."""
+
+    def __str__(cls) -> str:
+        return "redis"
+
+
 def _push(qos: kombu_redis.QoS, queue: str, text: str) -> None:
     with qos.channel.conn_or_acquire() as client:
         client.rpush(queue, text)
@@ -263,7 +270,7 @@ def make_transport(inbox: Inbox) -> type[kombu_redis.Transport]:
 
     Channel.QoS = QoS
 
-    class Transport(kombu_redis.Transport):  # type: ignore[misc]
+    class Transport(kombu_redis.Transport, metaclass=_NamedRedis):  # type: ignore[misc]
         """A transport of such channels."""
 
     Transport.Channel = Channel
