@@ -41,6 +41,7 @@ AtelierError
 │   ├── OutOfMemory            out_of_memory
 │   ├── EngineFailed           engine_failed
 │   ├── RunTimeout             timeout
+│   ├── JobUnreadable          job_unreadable
 │   ├── QueueDeadlinePassed    queue_deadline_passed
 │   ├── WorkerLost             worker_lost
 │   └── WorkerCrashLoop        worker_crash_loop

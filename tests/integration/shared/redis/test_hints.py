@@ -185,7 +185,8 @@ def test_junk_hides_no_message(settings: Settings, redis_client: redis.Redis, ju
     dispatch = Dispatch(settings, Coordination.connect(settings, NAMES))
     queue = NAMES.queue(DEFAULT_ROUTE)
     redis_client.lpush(queue, junk)
-    redis_client.lpush(f"{queue}:3", junk)
+    other = NAMES.queue_lists(DEFAULT_ROUTE)[1]
+    redis_client.lpush(other, junk)
     redis_client.hset(NAMES.unacked, "tag", junk)
     redis_client.zadd(NAMES.unacked_index, {"tag": 1, "gone": float("inf")})
     dispatch.send([message("one")])
@@ -198,7 +199,7 @@ def test_junk_hides_no_message(settings: Settings, redis_client: redis.Redis, ju
     dispatch.remove(bad)
     dispatch.remove_held(list(view.held_junk))
     assert redis_client.llen(queue) == 1
-    assert not redis_client.exists(f"{queue}:3", NAMES.unacked)
+    assert not redis_client.exists(other, NAMES.unacked)
     dispatch.close()
 
 
