@@ -1,11 +1,15 @@
 # The development workflow; .ci/run calls the same recipes. 'make help' lists them.
 .POSIX:
 .SUFFIXES:
-.PHONY: help setup demo up check test chaos system lint lock clean
+.PHONY: help setup demo up machine check test chaos system lint lock gpu-check clean
 
 VENV = .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.atelier-setup
+# Which requirements are in the environment, dev or dev-gpu; DEVICE=cpu keeps demo and up from installing the latter.
+KIND = $(VENV)/.atelier-requirements
+FAILED = $(VENV)/.atelier-gpu-failed
+DEVICE = auto
 PIP = $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 # A worker for each core, but not more than memory bears: each may hold TensorFlow and Chromium. In which one a
 # test runs is said in tests/conftest.py; the order is kept, so that what takes long does not come last.
@@ -15,11 +19,11 @@ EXPORT = $(BIN)/uv export --quiet --frozen --no-emit-project --no-header --no-an
 
 help:  ## Show this list
 	@echo "make setup PYTHON=/path/to/python chooses the interpreter; the recipes:"
-	@sed -n 's/^\([a-z]*\):.*  ## /  make \1	/p' Makefile | expand -t 15
+	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1	/p' Makefile | expand -t 19
 
 setup: $(STAMP)  ## Make the environment in .venv from the locked requirements
 
-$(STAMP): pyproject.toml requirements/dev.txt
+$(STAMP): pyproject.toml requirements/dev.txt requirements/dev-gpu.txt
 	@suits() { "$$1" -c 'import sys, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; }; \
 	if suits $(BIN)/python && $(BIN)/python -m pip --version >/dev/null 2>&1; then exit 0; fi; \
 	for python in $${PYTHON:-python3.13 python3.12 python3.11 python3}; do \
@@ -32,15 +36,36 @@ $(STAMP): pyproject.toml requirements/dev.txt
 	echo "Tried: $${PYTHON:-python3.13 python3.12 python3.11 python3}." >&2; \
 	echo "Name another: make setup PYTHON=/path/to/python3.12" >&2; \
 	exit 1
-	@echo "Installing the locked requirements (minutes, and about 2 GB, the first time) ..."
-	@$(PIP) --require-hashes -r requirements/dev.txt
+	@kind=$${REQUIREMENTS:-$$(cat $(KIND) 2>/dev/null || echo dev)}; \
+	case $$kind in dev) size="about 2 GB";; *) size="for NVIDIA GPUs, about 8 GB";; esac; \
+	echo "Installing the locked requirements (minutes, and $$size, the first time) ..."; \
+	$(PIP) --require-hashes -r requirements/$$kind.txt && echo $$kind > $(KIND)
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
 
-demo: $(STAMP)  ## Run one job from start to end; its pictures lie in build/demo
+# TensorFlow with CUDA lies in the same folder as that for the CPU, and one removes files of the other: where the
+# driver lists a GPU for the first time, the environment is made anew. (By the name of make: a line with its
+# variable is carried out by make -n, too.)
+machine:
+	@wanted=$$(sh requirements/choose.sh "$(DEVICE)") || exit 2; \
+	if [ "$$wanted" = dev-gpu ] && [ "$$(cat $(KIND) 2>/dev/null)" != dev-gpu ]; then \
+	    if [ -e $(FAILED) ] && [ "$(DEVICE)" != gpu ]; then \
+	        echo "The packages for the GPU could not be installed, so the CPU is used; to try again: make up DEVICE=gpu" >&2; \
+	    else \
+	        echo "There is an NVIDIA GPU: making $(VENV) for it (make up DEVICE=cpu does without) ..."; \
+	        rm -rf $(VENV); \
+	        if REQUIREMENTS=dev-gpu make --no-print-directory $(STAMP); then exit 0; fi; \
+	        rm -rf $(VENV); \
+	        echo "The packages for the GPU could not be installed, so the CPU is used; to try again: make up DEVICE=gpu" >&2; \
+	        REQUIREMENTS=dev make --no-print-directory $(STAMP) && touch $(FAILED); \
+	    fi; \
+	fi; \
+	make --no-print-directory $(STAMP)
+
+demo: machine  ## Run one job from start to end; its pictures lie in build/demo
 	@$(BIN)/atelier demo
 
-up: $(STAMP)  ## Keep the service running on http://127.0.0.1:8000 until Ctrl-C
+up: machine  ## Keep the service running on http://127.0.0.1:8000 until Ctrl-C
 	@$(BIN)/atelier up
 
 check: lint  ## Run all checks, and the tests that start no process: the inner loop
@@ -77,10 +102,22 @@ lint: $(STAMP)  ## Run the linters, the type checker and the checks of imports a
 lock: $(STAMP)  ## Lock the newest allowed versions anew into requirements/
 	@$(BIN)/uv lock --quiet --upgrade
 	@$(EXPORT) --extra web --extra worker --extra quickstart --group dev -o requirements/dev.txt
+	@$(EXPORT) --extra web --extra gpu --extra quickstart --group dev -o requirements/dev-gpu.txt
 	@$(EXPORT) --extra web --extra quickstart --no-dev -o requirements/web.txt
 	@$(EXPORT) --extra worker --no-dev -o requirements/worker.txt
 	@$(EXPORT) --extra gpu --no-dev -o requirements/gpu.txt
 	@$(EXPORT) --only-group build -o requirements/build.txt
+
+gpu-check: $(STAMP)  ## Prove that requirements/dev-gpu.txt installs, and loads on the CPU (8 GB; no part of test)
+	@rm -rf build/gpu-check
+	@$(BIN)/python -m venv build/gpu-check
+	@build/gpu-check/bin/python -m pip install --quiet --quiet --disable-pip-version-check --no-cache-dir \
+	    --require-hashes -r requirements/dev-gpu.txt
+	@build/gpu-check/bin/python -m pip check
+	@CUDA_VISIBLE_DEVICES=-1 TF_CPP_MIN_LOG_LEVEL=3 build/gpu-check/bin/python -c 'import tensorflow as tf; \
+	    assert tf.test.is_built_with_cuda(); assert tf.linalg.trace(tf.eye(3)).numpy() == 3; \
+	    print("TensorFlow", tf.__version__, "with CUDA", tf.sysconfig.get_build_info()["cuda_version"], "loads")'
+	@rm -rf build/gpu-check
 
 clean:  ## Remove the environment, the caches and build/; data/ stays
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -18,6 +18,7 @@ AtelierError
 │   ├── NotTerminal            not_terminal
 │   ├── NotReady               not_ready
 │   ├── WorkerTooOld           worker_too_old
+│   ├── BackupRefused          backup_refused
 │   ├── IdempotencyKeyInUse    idempotency_key_in_use
 │   ├── IdempotencyKeyReused   idempotency_key_reused
 │   ├── CrossSiteRequest       cross_site_request
@@ -27,15 +28,20 @@ AtelierError
 │   ├── StorageUnavailable     storage_unavailable
 │   ├── IdentityMissing        identity_missing
 │   ├── IdentityWrong          identity_wrong
+│   ├── FilesHeld              files_held
+│   ├── BackupDamaged          backup_damaged
 │   ├── RedisUnavailable       redis_unavailable
 │   ├── DatabaseUnavailable    database_unavailable
+│   │   └── DatabaseUnusable   database_unusable
+│   ├── StorageFull            storage_full
 │   └── InvalidSettings        invalid_settings
 ├── WeightsError
 │   ├── WeightsUnavailable     weights_unavailable
 │   └── WeightsInvalid         weights_invalid
 ├── JobError                   a job ends with it
 │   ├── ArtifactMissing        artifact_missing
-│   ├── ArtifactCorrupt        artifact_corrupt
+│   ├── ArtifactCorrupt
+│   │   └── FileDamaged        artifact_corrupt
 │   ├── CheckpointInvalid      checkpoint_invalid
 │   ├── LossNotFinite          loss_not_finite
 │   ├── OutOfMemory            out_of_memory
@@ -77,6 +83,8 @@ class AtelierError(Exception):
     code: ClassVar[str] = "internal_error"
     retryable: ClassVar[bool] = False
     suggestion: ClassVar[str | None] = None
+    #: Whether callers are told the detail; that of a service's own failure may hold addresses.
+    tells_detail: ClassVar[bool] = True
 
     def __init__(self, detail: str | None = None, *, faults: tuple[Fault, ...] = ()) -> None:
         self.detail = detail or self.title()
@@ -203,6 +211,12 @@ class WorkerTooOld(Refusal):
     suggestion = "Stop it on its machine with SIGTERM, which does the same, and start a newer release."
 
 
+class BackupRefused(Refusal):
+    """A backup cannot be made or put back like this."""
+
+    code = "backup_refused"
+
+
 class IdempotencyKeyInUse(Refusal):
     """The first request with this idempotency key is still being answered."""
 
@@ -226,7 +240,7 @@ class UnknownHost(Refusal):
     """The service is not asked for by its own name."""
 
     code = "unknown_host"
-    suggestion = "Set ATELIER_URL to the address that people use."
+    suggestion = "Add the name to ATELIER_ALLOWED_HOSTS if people are to use it."
 
 
 class TooManyStreams(Refusal):
@@ -241,6 +255,7 @@ class ServiceError(AtelierError):
 
     code = "service_unavailable"
     retryable = True
+    tells_detail = False
 
 
 class StorageUnavailable(ServiceError):
@@ -265,6 +280,21 @@ class IdentityWrong(ServiceError):
     suggestion = "Check ATELIER_STORAGE_URL and ATELIER_DATABASE_URL: both must be of one installation."
 
 
+class FilesHeld(ServiceError):
+    """A backup is being made: nothing is removed meanwhile."""
+
+    code = "files_held"
+    suggestion = "Try again when it is done; that of a killed one ends after five minutes."
+
+
+class BackupDamaged(ServiceError):
+    """The backup is not what was written."""
+
+    code = "backup_damaged"
+    retryable = False
+    suggestion = "Take another backup; 'atelier backup --check DIR' says whether one is whole."
+
+
 class RedisUnavailable(ServiceError):
     """Redis does not answer."""
 
@@ -277,6 +307,25 @@ class DatabaseUnavailable(ServiceError):
 
     code = "database_unavailable"
     suggestion = "Check ATELIER_DATABASE_URL."
+
+
+class DatabaseUnusable(DatabaseUnavailable):
+    """The database is damaged, or is none of this service and release."""
+
+    code = "database_unusable"
+    retryable = False
+    suggestion = (
+        "Check ATELIER_DATABASE_URL and ATELIER_DATA_DIR; if the file is damaged, put a backup back as "
+        "docs/operations.md says."
+    )
+
+
+class StorageFull(ServiceError):
+    """There is too little room left on the disk to take this in."""
+
+    code = "storage_full"
+    tells_detail = True
+    suggestion = "Make room, with 'atelier prune' for instance, or allow less: ATELIER_MIN_FREE_BYTES."
 
 
 class InvalidSettings(ServiceError):
@@ -322,6 +371,12 @@ class ArtifactMissing(JobError):
 
 class ArtifactCorrupt(JobError):
     """A stored file is not what was written."""
+
+    code = "artifact_corrupt"
+
+
+class FileDamaged(ArtifactCorrupt):
+    """A stored file is damaged or cut off."""
 
     code = "artifact_corrupt"
 

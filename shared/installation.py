@@ -85,9 +85,13 @@ def check_identity(store: ArtifactStore, names: Names) -> None:
         IdentityWrong: when it carries that of another installation.
         StorageUnavailable: when the storage fails.
     """
-    found = names_at(store)
+    installation = read_identity(store)
+    if installation is None and names.installation_id is not None:
+        raise IdentityMissing()  # whatever else lies there
+    found = installation.names if installation is not None else names_at(store)
     if found != names:
+        first = "one of the first release"
         raise IdentityWrong(
-            f"the storage belongs to the installation {found.installation_id}, "
-            f"this process to {names.installation_id or 'one of the first release'}"
+            f"the storage belongs to the installation {found.installation_id or first}, "
+            f"this process to {names.installation_id or first}"
         )

@@ -17,6 +17,8 @@ _FIRST_DELAY_SECONDS = 0.5
 _LONGEST_DELAY_SECONDS = 30.0
 _STEADY_SECONDS = 60.0
 _TAIL_BYTES = 8192
+_PROC = Path("/proc")
+_BOOT_ID = _PROC / "sys/kernel/random/boot_id"
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,38 @@ class ChildProcess:
             stderr=stderr,
             start_new_session=True,
         )
+
+
+def this_process() -> str:
+    """Return what tells this process from all others, on any machine; empty where nothing does."""
+    try:
+        boot = _BOOT_ID.read_text().strip()
+        namespace = (_PROC / "self/ns/pid").readlink()
+        return f"{boot} {namespace} {os.getpid()} {_started(os.getpid())}"
+    except (OSError, IndexError):
+        return ""
+
+
+def is_gone(process: str) -> bool:
+    """Whether a process that `this_process` told has ended for sure; False for one that cannot be seen."""
+    ours, theirs = this_process().split(" "), process.split(" ")
+    if len(ours) != 4 or len(theirs) != 4 or ours[:2] != theirs[:2] or not theirs[2].isdecimal():
+        return False
+    try:
+        return _started(int(theirs[2])) != theirs[3]
+    except FileNotFoundError:
+        return True
+    except (OSError, IndexError):
+        return False
+
+
+def _started(pid: int) -> str:
+    """Return when a process was started, in ticks since the boot; empty for a zombie.
+
+    The name of the program, in brackets, may hold anything.
+    """
+    state, *rest = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    return "" if state in "ZX" else rest[18]
 
 
 def log_tail(path: Path | None, lines: int) -> list[str]:

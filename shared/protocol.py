@@ -133,6 +133,12 @@ def message_id(job_id: str, attempt: int) -> str:
     return f"{job_id}:{attempt}"
 
 
+def asked_protocol(values: Mapping[str, Any]) -> int:
+    """Return the protocol that a job message asks for, whatever else it holds: 1 where it does not say."""
+    asked = values.get("least_protocol", 1)
+    return asked if isinstance(asked, int) else 1
+
+
 def read_message(values: dict[str, Any]) -> JobMessage:
     """Return the message in a JSON object.
 

@@ -27,6 +27,9 @@ class Settings(BaseModel):
     redis_url: str = Field(
         "redis://127.0.0.1:6379/0", description="Redis: broker, leases, live progress, events"
     )
+    redis_ca_file: str = Field(
+        "", description="File with the certificate that signed Redis' own, for rediss:// with a private CA"
+    )
     data_dir: Path = Field(Path("data"), description="Folder for all that has no place of its own below")
     database_url: str = Field("", description="SQLAlchemy URL; empty is atelier.db in the data folder")
     storage_url: str = Field(
@@ -38,6 +41,11 @@ class Settings(BaseModel):
     url: str = Field(
         "http://127.0.0.1:8000",
         description="Where people find the service: the command line, and browsers behind a proxy",
+    )
+    allowed_hosts: str = Field(
+        "",
+        description="Names that web answers to, commas between, beside this machine's own and that of "
+        "ATELIER_URL; *.lan is every name below one",
     )
     host: str = Field("127.0.0.1", description="Address the web process listens on")
     port: int = Field(8000, ge=1, le=65535, description="Port the web process listens on")
@@ -57,6 +65,12 @@ class Settings(BaseModel):
     )
     weights_auto_seconds: float = Field(
         10, gt=0, description="How long auto may try to get imagenet, in seconds"
+    )
+    min_free_bytes: int = Field(
+        1_073_741_824,
+        ge=0,
+        description="Bytes that stay free on the disks of storage and database: with less, no job is taken "
+        "in or begun; 0 is no limit",
     )
     max_upload_bytes: int = Field(25_000_000, ge=1, description="Largest picture file, in bytes")
     max_pixels: int = Field(40_000_000, ge=1, description="Largest picture, in pixels")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
+# Tests run on the CPU, whatever the machine has: read by TensorFlow when it is loaded, and by nodes.
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+
 import fcntl
 import io
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
 from shared.clock import utc_now
-from shared.errors import RedisUnavailable
+from shared.errors import DatabaseUnavailable, RedisUnavailable, StorageFull, StorageUnavailable
 from shared.installation import check_identity
 from shared.logs import get_logger
 from shared.redis import Coordination
@@ -17,9 +18,10 @@ from shared.redis.live import LiveProgress, ProgressStore
 from shared.redis.workers import WorkerBeat, WorkerRegistry
 from shared.settings import Settings
 from shared.storage import open_store
-from shared.storage.store import ArtifactStore
+from shared.storage.store import ArtifactStore, Room, is_too_full
 from web.db.database import Database
 from web.identity import Identity, establish_identity
+from web.protection import note_older_database
 
 _AWAY_SECONDS = 5.0
 _T = TypeVar("_T")
@@ -47,7 +49,7 @@ class Backend:
             upgrade: Whether to migrate the database to this version, and to make the identity.
 
         Raises:
-            DatabaseUnavailable: when the database cannot be opened.
+            DatabaseUnavailable: when the database cannot be opened, or needs an upgrade that is not allowed.
             IdentityMissing, IdentityWrong: when database and storage do not belong together.
             StorageUnavailable: when the storage cannot be read.
             InvalidSettings: when the scheme of the storage's URL is unknown.
@@ -56,7 +58,10 @@ class Backend:
         database = Database(settings.resolved_database_url)
         if upgrade:
             database.upgrade()
+        else:
+            database.require_current()
         identity = establish_identity(database, storage, now=utc_now(), may_make=upgrade)
+        note_older_database(database, storage, now=utc_now())
         redis = Coordination.connect(settings, identity.installation.names, reply_seconds=reply_seconds)
         return cls(
             settings,
@@ -76,10 +81,47 @@ class Backend:
         """
         check_identity(self.storage, self.identity.installation.names)
 
+    def rooms(self) -> dict[str, Room]:
+        """Return the room on the disks of `storage` and `database`, of those that can be measured."""
+        rooms: dict[str, Room | None] = {}
+        with suppress(StorageUnavailable):
+            rooms["storage"] = self.storage.room()
+        with suppress(DatabaseUnavailable):
+            rooms["database"] = self.database.room()
+        return {name: room for name, room in rooms.items() if room is not None}
+
+    def find_no_room(self) -> StorageFull | None:
+        """Return why nothing more is taken in, if the disk of the storage or of the database is too full.
+
+        What cannot be measured is not too full: whoever writes there hears what is wrong.
+        """
+        return decide_room(self.rooms(), self.settings)
+
+    def require_room(self) -> None:
+        """Refuse to take anything in while the disks are too full.
+
+        Raises:
+            StorageFull: with what was measured and what is allowed.
+        """
+        refusal = self.find_no_room()
+        if refusal is not None:
+            raise refusal
+
     def close(self) -> None:
         """Close all connections."""
         self.redis.close()
         self.database.close()
+
+
+def decide_room(rooms: Mapping[str, Room], settings: Settings) -> StorageFull | None:
+    """Return the refusal of new work, if it is due; `rooms` are those of the parts that keep it, by name."""
+    for name, room in rooms.items():
+        if is_too_full(room, settings):
+            return StorageFull(
+                f"the disk of the {name} has {room.free_bytes} of {room.total_bytes} bytes left; new work is "
+                f"taken in while at least {settings.min_free_bytes} are"
+            )
+    return None
 
 
 class LiveReader:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from shared.errors import ArtifactExists, ArtifactMissing, IdentityMissing, IdentityWrong
 from shared.installation import Installation, has_content, read_identity, write_identity
@@ -15,7 +15,7 @@ from shared.protocol import new_id
 from shared.storage.layout import asset_key
 from shared.storage.store import ArtifactStore
 from web.db.database import Database
-from web.db.models import Asset, InstallationRow, Job
+from web.db.models import Asset, InstallationRow, Job, JobCheckpoint
 
 _SAMPLE = 20
 _log = get_logger(__name__)
@@ -33,7 +33,8 @@ class Sighting:
     #: Whether the database knows pictures or jobs, and whether the storage holds some.
     has_rows: bool
     has_files: bool
-    #: Whether pictures that the database knows are in the storage.
+    #: Whether pictures that the database knows are in the storage, and work on jobs that is in either is in
+    #: both. Everybody may have the same pictures, such as those of the demo; no two have a job in common.
     share_pictures: bool
 
 
@@ -128,24 +129,32 @@ def establish_identity(
 
 
 def _look(database: Database, store: ArtifactStore) -> Sighting:
+    folders = store.folders("jobs", limit=_SAMPLE)
     with database.read() as session:
+        known = session.scalar(select(Job.id).where(Job.id.in_(folders)).limit(1))
         row = session.scalar(select(InstallationRow))
         has_jobs = session.scalar(select(Job.id).limit(1)) is not None
         pictures = session.scalars(select(Asset.sha256).order_by(Asset.id.desc()).limit(_SAMPLE)).all()
+        work = select(func.max(JobCheckpoint.key)).group_by(JobCheckpoint.job_id)
+        checkpoints = session.scalars(work.order_by(JobCheckpoint.job_id.desc()).limit(_SAMPLE)).all()
     found = read_identity(store)
+    if checkpoints:
+        share_work = any(_has(store, key) for key in checkpoints if key)
+    else:
+        share_work = known is not None or not folders
     return Sighting(
         row_id=row.id if row else None,
         is_confirmed=bool(row and row.is_confirmed),
         file_id=found.id if found else None,
         has_rows=has_jobs or bool(pictures),
         has_files=has_content(store),
-        share_pictures=any(_has(store, sha256) for sha256 in pictures),
+        share_pictures=any(_has(store, asset_key(sha256)) for sha256 in pictures) and share_work,
     )
 
 
-def _has(store: ArtifactStore, sha256: str) -> bool:
+def _has(store: ArtifactStore, key: str) -> bool:
     try:
-        store.stat(asset_key(sha256))
+        store.stat(key)
     except ArtifactMissing:
         return False
     return True

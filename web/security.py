@@ -5,19 +5,25 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Collection
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 import structlog
 from flask import Flask, Response, g, request
 
-from shared.errors import CrossSiteRequest, UnknownHost
+from shared.errors import CrossSiteRequest, InvalidSettings, UnknownHost
 from shared.logs import get_logger
 from shared.protocol import new_id
 from shared.settings import Settings
 
 LOCAL_CALLER = "local"
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+_HOST = re.compile(
+    r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?))"
+    r"(?::[0-9]*)?"
+)
+#: Addresses that mean all of a machine; no name of a service.
+_EVERYWHERE = frozenset({"0.0.0.0", "[::]"})  # noqa: S104 - compared only
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HEADERS = {
@@ -31,7 +37,7 @@ _PAGE_POLICY = (
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 )
 _FILE_POLICY = "default-src 'none'; sandbox; frame-ancestors 'none'"
-_QUIET = {"/healthz", "/readyz"}
+_HEALTH = {"/healthz", "/readyz"}
 _log = get_logger(__name__)
 
 
@@ -41,11 +47,17 @@ def current_caller() -> str:
 
 
 def guard_requests(app: Flask, settings: Settings) -> None:
-    """Make an app refuse requests from other sites, and on loopback those for other hosts."""
-    hosts = allowed_hosts(settings.host, settings.url)
+    """Make an app refuse requests from other sites, and those for names that are not its own.
+
+    Raises:
+        InvalidSettings: as `allowed_hosts`.
+    """
+    hosts = allowed_hosts(settings.host, settings.url, settings.allowed_hosts)
 
     def check() -> None:
-        check_host(request.host, hosts)
+        # Whoever looks after machines asks by an address that may be new every time; nothing is told there.
+        if request.path not in _HEALTH or request.method not in _SAFE_METHODS:
+            check_host(request.host, hosts)
         if request.method not in _SAFE_METHODS:
             check_origin(
                 request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin"), host=request.host
@@ -54,28 +66,101 @@ def guard_requests(app: Flask, settings: Settings) -> None:
     app.before_request(check)
 
 
-def allowed_hosts(listens_on: str, url: str) -> frozenset[str] | None:
-    """Return the host names that requests may use; None is any.
+def allowed_hosts(listens_on: str, url: str, names: str = "") -> frozenset[str]:
+    """Return the names that requests may use: this machine's own, that of the URL, and those that are set.
 
-    Requests to a service on loopback use the names of this machine, or behind a proxy the name in
-    ``ATELIER_URL``. Any other name is a case of DNS rebinding.
+    Any other name is a case of DNS rebinding: a page of another site that lets its own name lead here. Names
+    of the machine itself cannot be misused so, wherever the service listens.
+
+    Args:
+        listens_on: The address that the service listens on; it is a name of its own, unless it means all.
+        url: Where people find the service.
+        names: ``ATELIER_ALLOWED_HOSTS``: names or addresses with commas between; ``*.example.com`` is every
+            name below one, ``*`` every name at all.
+
+    Raises:
+        InvalidSettings: naming the entry of `names` that is none.
     """
-    if not _is_loopback(listens_on):
+    given = {_read_name(entry.strip()) for entry in names.split(",") if entry.strip()}
+    try:
+        public = urlsplit(url).hostname or ""
+    except ValueError as error:
+        raise InvalidSettings(f"ATELIER_URL is {url!r}, which is no address: {error}") from None
+    own = {name for host in (listens_on, public) if (name := host_name(_bracketed(host)))}
+    return frozenset(_LOOPBACK_NAMES | (own - _EVERYWHERE) | given)
+
+
+def exposure(settings: Settings) -> str | None:
+    """Return what has to be known of a service that others than this machine reach; None for no other."""
+    if _is_loopback(settings.host):
         return None
-    own = urlsplit(url).hostname
-    return _LOOPBACK_NAMES | ({own} if own else set())
+    names = ", ".join(sorted(allowed_hosts(settings.host, settings.url, settings.allowed_hosts)))
+    return (
+        f"It listens on {settings.host or 'every address'}, port {settings.port}, beyond this machine, and "
+        "has no login: whoever reaches that port may read, submit and delete. Let only a proxy with TLS and "
+        "a login reach it; in a container publish the port on 127.0.0.1; for this machine alone set "
+        f"ATELIER_HOST=127.0.0.1. It answers to the names {names}; ATELIER_ALLOWED_HOSTS adds others."
+    )
 
 
-def check_host(host: str, allowed: Collection[str] | None) -> None:
+def check_host(host: str, allowed: Collection[str]) -> None:
     """Refuse a request for a host that is not allowed; ports are ignored, since tunnels change them.
 
     Raises:
         UnknownHost: naming the host and those that are allowed.
     """
-    name = host if host.endswith("]") else host.rsplit(":", 1)[0]
-    if allowed is not None and name.lower() not in allowed:
+    name = host_name(host)
+    if name is None or not _is_among(name, allowed):
         known = ", ".join(sorted(allowed))
-        raise UnknownHost(f"the request asks for the host '{name[:100]}'; this service is {known}")
+        raise UnknownHost(f"the request asks for the host '{host[:100]}'; this service is {known}")
+
+
+def host_name(host: str) -> str | None:
+    """Return the name in a ``Host`` header as names are compared; None when there is none.
+
+    Without port and closing dot, in small letters; an address of version 6 in brackets, as short as it gets.
+    """
+    found = _HOST.fullmatch(host)
+    if found is None:
+        return None
+    if found["six"]:
+        try:
+            return f"[{IPv6Address(found['six'])}]"
+        except ValueError:
+            return None
+    return found["name"].lower().removesuffix(".") or None
+
+
+def _is_among(name: str, allowed: Collection[str]) -> bool:
+    above = name.partition(".")[2]
+    while above:
+        if f"*.{above}" in allowed:
+            return True
+        above = above.partition(".")[2]
+    return name in allowed or "*" in allowed
+
+
+def _read_name(entry: str) -> str:
+    """Return an entry of the setting as names are compared; a port says nothing, and is left out."""
+    if entry == "*":
+        return entry
+    wildcard, bare = ("*.", entry[2:]) if entry.startswith("*.") else ("", entry)
+    try:
+        bare = bare if bare.isascii() else bare.encode("idna").decode()
+    except UnicodeError:
+        bare = ""
+    name = host_name(_bracketed(bare))
+    if name is None or (wildcard and name.startswith("[")):
+        raise InvalidSettings(
+            f"ATELIER_ALLOWED_HOSTS: '{entry}' is no host name; write names or addresses with commas "
+            "between, such as atelier.example,192.168.1.5,*.lan"
+        )
+    return wildcard + name
+
+
+def _bracketed(host: str) -> str:
+    """Return an address of version 6 in the brackets that it has in a ``Host`` header."""
+    return f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host
 
 
 def check_origin(fetch_site: str | None, origin: str | None, *, host: str) -> None:
@@ -98,7 +183,7 @@ def _is_loopback(host: str) -> bool:
     try:
         return ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost"
+        return host.lower() == "localhost"
 
 
 def handle_traffic(app: Flask) -> None:
@@ -122,7 +207,7 @@ def _end(response: Response) -> Response:
     # Pages may run our own files and show chosen pictures (blob:); everything else is forbidden.
     policy = _PAGE_POLICY if response.mimetype == "text/html" else _FILE_POLICY
     response.headers.setdefault("Content-Security-Policy", policy)
-    say = _log.debug if request.path in _QUIET and response.status_code < 400 else _log.info
+    say = _log.debug if request.path in _HEALTH and response.status_code < 400 else _log.info
     say(
         "request",
         method=request.method,

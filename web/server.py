@@ -5,33 +5,45 @@ from __future__ import annotations
 import errno
 import signal
 import socket
+import sys
 from types import FrameType
 from typing import Any
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
+from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 from gunicorn.workers.base import Worker  # type: ignore[import-untyped]
 
-from shared.errors import InvalidSettings
-from shared.logs import configure_logs
+from shared.errors import AtelierError, InvalidSettings
+from shared.logs import configure_logs, get_logger
 from shared.settings import Settings
 from web.app import create_app
+from web.backend import Backend
+from web.security import exposure
 from web.services import services_of
 
 _GRACEFUL_SECONDS = 10
 _KEEPALIVE_SECONDS = 5
 _BACKLOG = 256
+_log = get_logger(__name__)
 
 
 def run_web(settings: Settings) -> None:
     """Serve until a signal ends the process: SIGTERM lets requests end for up to 10 s, SIGINT does not.
 
     Raises:
-        InvalidSettings: when the address cannot be listened on.
+        InvalidSettings: when the address cannot be listened on, or a name in a setting is none.
+        ServiceError: when database or storage cannot be used.
     """
     configure_logs(settings)
-    _Server(settings, _listen(settings)).run()
+    warning = exposure(settings)
+    # What is wrong with database or storage is said here: gunicorn's worker would bury it in a traceback.
+    Backend.open(settings).close()
+    listener = _listen(settings)
+    if warning is not None:
+        _log.warning("listens_beyond_this_machine", detail=warning)
+    _Server(settings, listener).run()
 
 
 class _Server(BaseApplication):  # type: ignore[misc]
@@ -64,7 +76,12 @@ class _Server(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Flask:
         """Make the app; gunicorn calls this in the worker, after the fork."""
-        return create_app(self._settings)
+        try:
+            return create_app(self._settings)
+        except AtelierError as error:
+            # It was well a moment ago; this code ends gunicorn, and whoever supervises it tries again.
+            _log.error("cannot_serve", code=error.code, detail=error.detail)
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
 
 
 class _RootLogger(Logger):  # type: ignore[misc]

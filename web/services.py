@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from flask import Flask, current_app
@@ -18,6 +20,8 @@ _KEY = "atelier"
 _DECODERS = 2
 #: Requests work without Redis: one that hangs must not delay an answer by 10 s.
 _REDIS_SECONDS = 2
+#: How long somebody who asks whether the service is well waits for an answer.
+_CHECK_SECONDS = 2.0
 
 
 class ConcurrencyLimit:
@@ -34,6 +38,53 @@ class ConcurrencyLimit:
     def give_back(self) -> None:
         """Return a place that was taken."""
         self._free.release()
+
+
+class _Check(threading.Thread):
+    """One check that is being carried out; `error` is what it raised."""
+
+    def __init__(self, name: str, act: Callable[[], None]) -> None:
+        super().__init__(name=f"check-{name}", daemon=True)
+        self._act = act
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        """Carry it out."""
+        try:
+            self._act()
+        except Exception as error:  # noqa: BLE001 - handed to whoever asked
+            self.error = error
+
+
+class Checkup:
+    """Checks of the parts of the service, which may hang: each runs in a thread of its own.
+
+    Who asks while a check runs waits for that one: threads do not pile up behind a disk that is gone.
+    """
+
+    def __init__(self, *, seconds: float = _CHECK_SECONDS) -> None:
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._running: dict[str, _Check] = {}
+
+    def run(self, checks: Mapping[str, Callable[[], None]]) -> dict[str, Exception | None]:
+        """Run all checks at once; return what each raised, a `TimeoutError` for one that takes too long."""
+        deadline = time.monotonic() + self._seconds
+        running = {name: self._join(name, act) for name, act in checks.items()}
+        found: dict[str, Exception | None] = {}
+        for name, check in running.items():
+            check.join(max(0.0, deadline - time.monotonic()))
+            is_late = check.is_alive()
+            found[name] = TimeoutError(f"no answer within {self._seconds:g} s") if is_late else check.error
+        return found
+
+    def _join(self, name: str, act: Callable[[], None]) -> _Check:
+        with self._lock:
+            check = self._running.get(name)
+            if check is None or not check.is_alive():
+                check = self._running[name] = _Check(name, act)
+                check.start()
+            return check
 
 
 @dataclass(frozen=True)
@@ -54,6 +105,7 @@ class Services:
     thumbnails: Thumbnails
     streams: ConcurrencyLimit
     waits: ConcurrencyLimit
+    checkup: Checkup = field(default_factory=Checkup)
     keys_in_flight: KeysInFlight = field(default_factory=KeysInFlight)
     #: Set when the process is about to end; streams and waits end then.
     stopping: threading.Event = field(default_factory=threading.Event)

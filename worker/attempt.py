@@ -203,6 +203,7 @@ class Attempt:
             self._previewed = now
             preview = encode_jpeg(step.image(), quality=_PREVIEW_QUALITY, max_side_px=_PREVIEW_SIDE_PX)
             key = layout.preview_key(self._message.job_id, self._message.attempt)
+            check_identity(self._store, self._context.redis.names)
             # The next one comes in a moment; sixty workers' syncs would hold up the database's.
             self._store.write_volatile(key, preview)
             self._preview_step = step.step

@@ -31,7 +31,7 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """The tools of one worker process; `worker_id` is the node's name and the token of its claims.
+    """The tools of one worker process; `worker_id` is the node's name, `run` the id of this start of it.
 
     `live` is a second connection to the same Redis, for what is said while the device computes: it gives up
     soon.
@@ -45,6 +45,12 @@ class WorkerContext:
     live: Coordination
     #: What the node's parent process reads; of a runner without one, nobody does.
     node_state: NodeState = field(default_factory=NodeState)
+    run: str = ""
+
+    @property
+    def token(self) -> str:
+        """The token of the node's claims: the same for each child of a run, another for any other node."""
+        return token_of(self.worker_id, self.run)
 
     @classmethod
     def open(
@@ -55,6 +61,7 @@ class WorkerContext:
         worker_id: str,
         device: str,
         node_state: NodeState | None = None,
+        run: str = "",
     ) -> WorkerContext:
         """Return the tools for the installation with these names; nothing is connected before it is used."""
         return cls(
@@ -65,6 +72,7 @@ class WorkerContext:
             redis=Coordination.connect(settings, names),
             live=Coordination.connect(settings, names, reply_seconds=REPLY_SECONDS, tries_again=False),
             node_state=node_state or NodeState(),
+            run=run,
         )
 
     def close(self) -> None:
@@ -86,6 +94,11 @@ class WorkerContext:
         return self.retrying_store(
             go_on=go_on, patience_seconds=min(_LOOK_SECONDS, self.settings.stall_seconds)
         )
+
+
+def token_of(worker_id: str, run: str) -> str:
+    """Return the token of the claims of a node's run; of a node that names no run it is its name."""
+    return f"{worker_id}:{run}" if run else worker_id
 
 
 class RetryingStore:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from time import monotonic
 
 from shared.clock import utc_now
 from shared.errors import RedisUnavailable
 from shared.logs import get_logger
+from shared.processes import is_gone
 from shared.redis.workers import WorkerBeat, WorkerRegistry, WorkerState
-from worker.devices import MemoryMeter
+from worker.devices import MemoryMeter, RoomMeter
 from worker.node_state import ChildNote, NodeState
 
 _log = get_logger(__name__)
 _BEAT_SECONDS = 5.0
+#: A node that lives has beaten twice in this time.
+_SILENT_SECONDS = 12.0
 
 
 def is_due(beat: WorkerBeat, said: WorkerBeat | None, *, seconds_since: float) -> bool:
@@ -25,11 +29,41 @@ def is_due(beat: WorkerBeat, said: WorkerBeat | None, *, seconds_since: float) -
     return beat.model_copy(update={"at": said.at}) != said
 
 
-def shown_state(note: ChildNote, *, is_draining: bool) -> WorkerState:
-    """Return the state that a node tells: one that ends is draining, one that takes nothing is unhealthy."""
+def shown_state(note: ChildNote, *, is_draining: bool, reason: str | None) -> WorkerState:
+    """Return the state that a node tells; `reason` is why it takes no jobs, if there is one.
+
+    One that ends is draining, one that takes nothing is unhealthy.
+    """
     if is_draining:
         return WorkerState.DRAINING
-    return WorkerState.UNHEALTHY if note.unhealthy and note.job is None else note.state
+    return WorkerState.UNHEALTHY if reason and note.job is None else note.state
+
+
+class NameDecision(StrEnum):
+    """What a node does about another run that has its name."""
+
+    #: See whether that one beats again.
+    WAIT = "wait"
+    #: It is dead.
+    TAKE = "take"
+    #: It lives: this run must not.
+    GIVE_UP = "give_up"
+
+
+def decide_name(
+    other: WorkerBeat, first: WorkerBeat, *, seconds: float, is_named: bool, is_gone: bool
+) -> NameDecision:
+    """Decide about another run; `first` is what it told when it was first seen, so many seconds ago.
+
+    A node that beats is alive; the beat of one that was killed stays for a while. `is_gone`: its process is
+    known to have ended. `is_named`: this run had the name before; then it was suspended for so long that
+    another one took it for dead, or a node of an older release was started, which knows no runs.
+    """
+    if is_gone or (is_named and not other.run):
+        return NameDecision.TAKE
+    if is_named or (other.run, other.mark) != (first.run, first.mark):
+        return NameDecision.GIVE_UP
+    return NameDecision.TAKE if seconds >= _SILENT_SECONDS else NameDecision.WAIT
 
 
 class Heartbeat:
@@ -42,57 +76,99 @@ class Heartbeat:
         meter: MemoryMeter,
         *,
         facts: WorkerBeat,
+        room: RoomMeter | None = None,
         health_file: str = "",
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._registry = registry
         self._node_state = node_state
         self._meter = meter
+        self._room = room
         self._facts = facts
         self._health_file = health_file
         self._clock = clock
         self._said: WorkerBeat | None = None
         self._said_at = self._away_until = float("-inf")
+        #: Whether the name was this run's the last time that Redis was asked.
+        self.is_named = False
+        #: Another run that has the name and lives: this one must end.
+        self.rival: WorkerBeat | None = None
+        self._first_seen: WorkerBeat | None = None
+        self._first_seen_at = 0.0
 
-    def look(self) -> bool:
+    @property
+    def is_away(self) -> bool:
+        """Whether Redis did not answer when it was last asked."""
+        return self._away_until > float("-inf")
+
+    def look(self, reason: str | None = None) -> bool:
         """Beat if it is due; return whether somebody asks the node to drain.
 
-        To be called about once a second. While Redis is away it is asked every 5 s only: a connection that
-        hangs costs seconds, in which Celery's own loop stands still.
+        `reason` is why the node takes no jobs. To be called about once a second. While Redis is away it is
+        asked every 5 s only: a connection that hangs costs seconds, in which Celery's own loop stands still.
         """
         if monotonic() < self._away_until:
             return False
-        beat = self._beat()
+        beat = self._beat(reason)
         try:
             if is_due(beat, self._said, seconds_since=monotonic() - self._said_at):
-                self._registry.beat(beat)
+                if not self._store(beat):
+                    return False
                 self._said, self._said_at = beat, monotonic()
                 if self._health_file:
                     Path(self._health_file).touch()
-            return self._registry.is_drain_asked(beat)
+            asked = self._registry.is_drain_asked(beat)
+            self._away_until = float("-inf")
         except RedisUnavailable as error:
             self._said, self._away_until = None, monotonic() + _BEAT_SECONDS
             _log.warning("beat_lost", reason=error.detail)
             return False
+        return asked
 
     def stop(self) -> None:
         """Say that the node is going."""
         try:
-            self._registry.leave(self._facts.worker_id)
+            self._registry.leave(self._facts.worker_id, run=self._facts.run)
         except RedisUnavailable as error:
             _log.warning("leave_lost", reason=error.detail)
 
-    def _beat(self) -> WorkerBeat:
+    def _store(self, beat: WorkerBeat) -> bool:
+        """Store a beat, and return whether the name is this run's."""
+        other = self._registry.beat(beat)
+        if other is not None:
+            now = monotonic()
+            if self._first_seen is None or other.run != self._first_seen.run:
+                self._first_seen, self._first_seen_at = other, now
+            decision = decide_name(
+                other,
+                self._first_seen,
+                seconds=now - self._first_seen_at,
+                is_named=self.is_named,
+                is_gone=is_gone(other.process),
+            )
+            if decision is NameDecision.GIVE_UP:
+                self.rival = other
+                return False
+            if decision is NameDecision.WAIT or self._registry.beat(beat, instead_of=other) is not None:
+                return False
+            _log.info("name_taken_over", worker_id=beat.worker_id, host=other.host)
+        self.is_named, self._first_seen = True, None
+        return True
+
+    def _beat(self, reason: str | None) -> WorkerBeat:
         note, memory = self._node_state.read(), self._meter.read()
+        room = self._room.read() if self._room is not None else None
         return self._facts.model_copy(
             update={
-                "state": shown_state(note, is_draining=self._node_state.is_draining),
-                "reason": note.unhealthy,
+                "state": shown_state(note, is_draining=self._node_state.is_draining, reason=reason),
+                "reason": reason,
                 "faults": self._node_state.faults,
                 "job": note.job,
                 "notice": note.notice,
                 "memory_total_bytes": memory.total_bytes,
                 "memory_used_bytes": memory.used_bytes,
+                "storage_total_bytes": room.total_bytes if room else None,
+                "storage_free_bytes": room.free_bytes if room else None,
                 "at": self._clock(),
             }
         )

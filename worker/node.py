@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -10,34 +11,47 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Thread
-from time import sleep
+from time import monotonic, sleep
 from typing import Any
 
-from celery import Celery, bootsteps, signals
+from celery import Celery, signals
 from celery.exceptions import Reject
+from celery.worker.state import reserved_requests
 
-from shared.broker import DEFAULT_ROUTE, TASK_NAME, broker_config
-from shared.clock import utc_now
-from shared.errors import RedisUnavailable, ServiceError
+from shared.broker import DEFAULT_ROUTE
+from shared.clock import to_rfc3339, utc_now
+from shared.errors import RedisUnavailable, ServiceError, UnreadableMessage
 from shared.installation import names_at
 from shared.logs import configure_logs, get_logger
-from shared.protocol import read_message
+from shared.processes import this_process
+from shared.protocol import PROTOCOL, asked_protocol, new_id, read_message
 from shared.redis import Coordination
 from shared.redis.names import FIRST_NAMES, Names
 from shared.redis.workers import WorkerBeat, WorkerState
 from shared.release import this_release
 from shared.settings import Settings
 from shared.storage import open_store
-from worker.context import WorkerContext
-from worker.devices import Device, MemoryMeter
+from worker.celery_app import make_app
+from worker.context import WorkerContext, token_of
+from worker.crash import Crashes, make_pool
+from worker.deliveries import Inbox, envelope, make_transport
+from worker.devices import Device, MemoryMeter, RoomMeter
+from worker.ending import FAILED, NAME_TAKEN, Ending
 from worker.heartbeat import Heartbeat
+from worker.intake import IntakeFacts, StorageWatch, decide_intake, decide_no_room
 from worker.node_state import NodeState
 from worker.runner import Engine, Outcome, Runner
+from worker.scratch import Scratch
 
 _OPEN_FILES = Path("/dev/fd")
 _LOOK_SECONDS = 1.0
+_DRAIN_LOOK_SECONDS = 0.2
 _STORAGE_SECONDS = 2.0
 _LEAVE_SECONDS = 0.5
+_LONGEST_REST_SECONDS = 30.0
+_LONGEST_LOAD_DELAY_SECONDS = 60.0
+#: More loads of the engine in a row are said aloud; a child that is replaced counts as one.
+_MOST_LOADS = 3
 #: The exit code by which a child tells its pool that nothing is wrong (`billiard.pool.EX_RECYCLE`).
 _RECYCLED = 0x9B
 
@@ -70,16 +84,58 @@ class Node:
         self._weights = weights
         self._load_engine = load_engine
         self._fleet_pid = fleet_pid
+        self._queue = names.queue(DEFAULT_ROUTE)
+        self._facts = first_beat(name, device, weights)
+        self._redis = Coordination.connect(settings, names)
         self._node_state = NodeState()
-        self._runner: Runner | None = None
-        self._heartbeat = self._make_heartbeat()
+        self._inbox = Inbox(
+            self._redis.set_aside,
+            queues=dict.fromkeys(names.queue_lists(DEFAULT_ROUTE), self._queue),
+            is_first=self._gives_back_first,
+        )
+        self._room = RoomMeter(open_store(settings.resolved_storage_url).room)
+        self._crashes = Crashes(
+            settings, names, self._node_state, worker_id=name, token=token_of(name, self._facts.run)
+        )
+        self._heartbeat = Heartbeat(
+            self._redis.workers,
+            self._node_state,
+            MemoryMeter(device),
+            facts=self._facts,
+            room=self._room,
+            health_file=settings.health_file,
+        )
+        self._reason: str | None = None
+        self._ending = Ending(self._node_state)
         self._gone = Event()
         self._last_looks: Thread | None = None
-        #: In a child: whether it ends in a moment.
+        self._scratch: Scratch | None = None
+        # What follows is of a child.
+        self._context: WorkerContext | None = None
+        self._runner: Runner | None = None
+        self._refusals = 0
+        #: Whether it ends in a moment.
         self.is_leaving = False
 
-    def run(self) -> None:
-        """Take jobs until SIGTERM; then check the running one in, and return."""
+    @property
+    def rival(self) -> WorkerBeat | None:
+        """The other node that has this one's name, when that is why this one has ended."""
+        return self._heartbeat.rival
+
+    def run(self) -> int:
+        """Take jobs until the node is asked to drain; then check the running one in.
+
+        Returns:
+            The exit code: 0 only if the node was asked to, by SIGTERM or SIGINT, by a drain, or by the end of
+            its fleet; `NAME_TAKEN`; or another one, with which it has to be started again.
+        """
+        self._ending.listen()
+        if not self._take_name():
+            self._heartbeat.stop()
+            return self._ending.code
+        self._scratch = Scratch.make()
+        self._scratch.remove_at_exit()
+        self._scratch.use("parent")
         app = self.make_app()
         handlers: list[tuple[Any, Any]] = [
             (signals.setup_logging, lambda **_: configure_logs(self.settings)),
@@ -90,51 +146,78 @@ class Node:
         for event, handler in handlers:
             event.connect(handler, weak=False)
         try:
-            queue = self._names.queue(DEFAULT_ROUTE)
-            names = [f"--hostname={self.name}", f"--queues={queue}", f"--loglevel={self.settings.log_level}"]
+            names = [
+                f"--hostname={self.name}",
+                f"--queues={self._queue}",
+                f"--loglevel={self.settings.log_level}",
+            ]
             options = ["--pool=prefork", "--concurrency=1", "--without-gossip", "--without-mingle"]
             app.worker_main(["--quiet", "worker", *names, *options])
         finally:
             for event, handler in handlers:
                 event.disconnect(handler)
             self._leave()
+        if self._ending.code:
+            _log.error("node_failed", worker_id=self.name, exit_code=self._ending.code)
+        return self._ending.code
 
     def make_app(self) -> Celery:
-        """Return the Celery app with its one task and the settings of a worker."""
-        app = Celery("atelier-worker")
-        app.conf.update(broker_config(self.settings, self._names))
-        app.conf.update(
-            worker_prefetch_multiplier=1,
-            task_acks_late=True,
-            task_reject_on_worker_lost=True,
-            task_acks_on_failure=True,
-            worker_cancel_long_running_tasks_on_connection_loss=False,
-            worker_proc_alive_timeout=600,
-            worker_hijack_root_logger=False,
-            worker_redirect_stdouts=False,
-            worker_send_task_events=False,
-            worker_enable_remote_control=False,
-            broker_connection_retry_on_startup=True,
-            broker_connection_max_retries=None,
+        """Return the Celery app of the node."""
+        return make_app(
+            self,
+            self.settings,
+            self._names,
+            queue=self._queue,
+            transport=make_transport(self._inbox),
+            pool=make_pool(self._crashes.note),
         )
-        app.steps["worker"].add(_heartbeat_step(self))
-        _register_task(app, self)
-        return app
 
     def runner(self) -> Runner:
         """Return the child's runner, loading the engine if the start of the child could not."""
         if self._runner is None:
             engine = self._load_engine()
-            context = WorkerContext.open(
-                self.settings,
-                self._names,
-                worker_id=self.name,
-                device=self.device.label,
-                node_state=self._node_state,
-            )
-            self._runner = Runner(context, engine, draining=lambda: self._node_state.is_draining)
+            self._runner = Runner(self._open_context(), engine, draining=lambda: self._node_state.is_draining)
             self._node_state.be_ready(engine.weights.notice)
         return self._runner
+
+    def carry_out(self, message_id: str, message: dict[str, Any]) -> None:
+        """Carry out what a message asks for, in the child.
+
+        Raises:
+            Reject: when the message has to go back into the queue.
+        """
+        if self.is_leaving:
+            sleep(_LEAVE_SECONDS)  # so that it does not go back and forth
+            raise Reject("this child is being replaced", requeue=True)
+        if asked_protocol(message) > PROTOCOL:
+            # Control sends it again, until a node of that release takes it.
+            _log.warning("message_for_younger_node", id=message_id, protocol=asked_protocol(message))
+            return
+        try:
+            try:
+                outcome = self.runner().run(read_message(message))
+            except UnreadableMessage as error:
+                self._put_aside(message_id, message, error)
+                return
+        except RedisUnavailable as error:
+            # It keeps nothing that it cannot claim.
+            seconds = min(_LONGEST_REST_SECONDS, 2.0**self._refusals)
+            self._refusals += 1
+            _log.warning("message_given_back", id=message_id, reason=error.detail, again_in_seconds=seconds)
+            self._node_state.rest(f"no job can be claimed: {error.detail}", seconds=seconds)
+            raise Reject("it cannot be claimed", requeue=True) from error
+        self._refusals = 0
+        if outcome is Outcome.FAULTED:
+            self.replace_child()
+        if outcome in (Outcome.RELEASED, Outcome.FAULTED):
+            raise Reject("this node does not go on with it", requeue=True)
+
+    def _put_aside(self, message_id: str, message: dict[str, Any], error: UnreadableMessage) -> None:
+        entry = envelope(message_id, message, queue=self._queue, tag=new_id())
+        _log.error("message_set_aside", id=message_id, reason=error.detail)
+        self._open_context().redis.set_aside.put(
+            json.dumps(entry), reason=error.detail, source=self._queue, now=utc_now()
+        )
 
     def replace_child(self) -> None:
         """Let this child end soon, once it has told what became of its task; the pool forks another one.
@@ -152,14 +235,56 @@ class Node:
         Thread(target=leave, name="leave", daemon=True).start()
 
     def look(self) -> None:
-        """Say what the node is doing; end as with SIGTERM if it is asked to, or if its fleet is gone."""
-        asked = self._heartbeat.look()
-        orphaned = self._fleet_pid is not None and os.getppid() != self._fleet_pid
-        if (asked or orphaned) and not self._node_state.is_draining:
-            _log.info("drain_asked" if asked else "fleet_gone", worker_id=self.name)
-            # Noted at once: a second SIGTERM would hit a node that is already leaving.
-            self._node_state.drain()
+        """Say what the node is doing; end as with SIGTERM if it has to."""
+        asked = self._heartbeat.look(self._reason)
+        if self._node_state.is_draining:
+            return
+        if self._fleet_pid is not None and os.getppid() != self._fleet_pid:
+            self._end("fleet_gone", 0)
+        elif asked:
+            self._end("drain_asked", 0)
+        elif self._heartbeat.rival is not None:
+            self._end("name_taken", NAME_TAKEN)
+        elif self._node_state.is_moved:
+            self._end("storage_of_another_installation", FAILED)
+
+    def tend(self, consumer: Any) -> None:  # noqa: ANN401 - Celery's consumer
+        """Take messages, or stop to."""
+        tasks = consumer.task_consumer
+        if tasks is None or consumer.connection is None:
+            return
+        note = self._node_state.read()
+        is_taking = bool(tasks.consuming_from(self._queue))
+        intake = decide_intake(
+            IntakeFacts(
+                is_ready=note.state is not WorkerState.STARTING,
+                is_draining=self._node_state.is_draining,
+                is_named=self._heartbeat.is_named,
+                is_holding=bool(reserved_requests),
+                is_taking=is_taking,
+                unhealthy=note.why_idle(monotonic()) or self._why_not_ready(),
+                refusal=self._inbox.refusal,
+                no_room=decide_no_room(self._room.read(), self.settings),
+                sight_age_seconds=self._node_state.sight_age_seconds,
+            )
+        )
+        self._reason = intake.reason
+        if intake.taking and not is_taking:
+            consumer.add_task_queue(self._queue)
+        elif is_taking and not intake.taking:
+            # What Redis hands out in this moment, kombu gives back: nobody takes it any more.
+            consumer.cancel_task_queue(self._queue)
+
+    def begin(self) -> None:
+        """Begin, now that Celery has installed its own handlers of signals."""
+        if self._ending.begin():
             os.kill(os.getpid(), signal.SIGTERM)
+        self.look()
+
+    def close(self) -> None:
+        """Go on beating, and let the child hand its job back, whatever it is that ends Celery."""
+        self._node_state.drain()
+        self.keep_looking()
 
     def keep_looking(self) -> None:
         """Go on beating from a thread: the timer has ended, and no child is forked any more."""
@@ -172,20 +297,99 @@ class Node:
 
     def _load(self, **_: object) -> None:
         close_inherited_sockets()
-        # Both are read by TensorFlow when it is loaded, so before the engine is.
+        # All are read by TensorFlow when it is loaded, so before the engine is.
         os.environ["CUDA_VISIBLE_DEVICES"] = self.device.visible or "-1"
+        # The driver's tool numbers GPUs by their place on the bus; CUDA by itself begins with the fastest.
+        os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        if self._scratch is not None:
+            self._scratch.use("child")
         self._node_state.begin()
-        self.runner()
+        try:
+            self._wait_to_load()
+            runner = self.runner()
+        except Exception as error:  # noqa: BLE001 - whatever it is, another process may be spared it
+            _log.exception("engine_not_loaded")
+            self._node_state.be_unhealthy(f"the engine cannot be loaded: {type(error).__name__}: {error}")
+            os._exit(_RECYCLED)
+        context = self._open_context()
+        watch = StorageWatch(context.store, self._names, self._node_state, on_lost=runner.health.lose_storage)
+        watch.start()
         _log.info("engine_ready", device=self.device.label, weights=self._weights)
 
+    def _wait_to_load(self) -> None:
+        """Wait ever longer before the engine is loaded, after the children before this one died of it."""
+        deadline = monotonic() + decide_load_delay_seconds(self._node_state.loads)
+        while monotonic() < deadline:
+            if self._node_state.is_draining:
+                os._exit(_RECYCLED)
+            sleep(_DRAIN_LOOK_SECONDS)
+
+    def _gives_back_first(self) -> bool:
+        """Whether a message that is given back is the next for whoever comes.
+
+        The one over which this node's child is replaced is not: this node would be the first to come.
+        """
+        note = self._node_state.read()
+        is_replaced = note.state is WorkerState.STARTING and note.unhealthy is None
+        return self._node_state.is_draining or not is_replaced
+
+    def _why_not_ready(self) -> str | None:
+        loads = self._node_state.loads
+        return (
+            f"its process ended {loads - 1} times while the engine was loaded"
+            if loads > _MOST_LOADS
+            else None
+        )
+
+    def _open_context(self) -> WorkerContext:
+        if self._context is None:
+            self._context = WorkerContext.open(
+                self.settings,
+                self._names,
+                worker_id=self.name,
+                device=self.device.label,
+                node_state=self._node_state,
+                run=self._facts.run,
+            )
+        return self._context
+
+    def _take_name(self) -> bool:
+        """Wait until the name is this node's; False if another has it, or if the node is told to end.
+
+        A node that died without a word has it for a while. While Redis is away nobody knows; the node asks
+        again when it is back, and takes no message before.
+        """
+        while not self._ending.is_asked:
+            self._heartbeat.look()
+            if self._heartbeat.rival is not None:
+                self._say_ending("name_taken", NAME_TAKEN)
+                return False
+            if self._heartbeat.is_named or self._heartbeat.is_away:
+                return True
+            self._ending.wait(_LOOK_SECONDS)
+        return False
+
     def _drain(self, **_: object) -> None:
+        self._ending.ask()
         self._node_state.drain()
 
+    def _end(self, why: str, code: int) -> None:
+        self._say_ending(why, code)
+        # Noted at once: a second SIGTERM would hit a node that is already leaving.
+        self._node_state.drain()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def _say_ending(self, why: str, code: int) -> None:
+        self._ending.fix(code)
+        rival = self._heartbeat.rival
+        facts = {} if rival is None else {"host": rival.host, "started_at": to_rfc3339(rival.started_at)}
+        (_log.error if code else _log.info)(why, worker_id=self.name, **facts)
+
     def _look_until_gone(self) -> None:
-        self._heartbeat.look()
+        self._heartbeat.look(self._reason)
         while not self._gone.wait(_LOOK_SECONDS):
-            self._heartbeat.look()
+            self._heartbeat.look(self._reason)
 
     def _leave(self) -> None:
         self._gone.set()
@@ -193,14 +397,10 @@ class Node:
             self._last_looks.join()  # a beat after this one's leaving would bring it back
         self._heartbeat.stop()
 
-    def _make_heartbeat(self) -> Heartbeat:
-        return Heartbeat(
-            Coordination.connect(self.settings, self._names).workers,
-            self._node_state,
-            MemoryMeter(self.device),
-            facts=first_beat(self.name, self.device, self._weights),
-            health_file=self.settings.health_file,
-        )
+
+def decide_load_delay_seconds(loads: int) -> float:
+    """Return how long to wait before the engine is loaded; `loads` counts this one and those that failed."""
+    return 0.0 if loads <= 1 else min(_LONGEST_LOAD_DELAY_SECONDS, 0.5 * 2.0 ** (min(loads, 16) - 2))
 
 
 def first_beat(name: str, device: Device, weights: str) -> WorkerBeat:
@@ -216,6 +416,8 @@ def first_beat(name: str, device: Device, weights: str) -> WorkerBeat:
         protocol=release.protocol,
         started_at=now,
         at=now,
+        run=new_id(),
+        process=this_process(),
     )
 
 
@@ -246,41 +448,7 @@ def wait_for_names(settings: Settings, beat: WorkerBeat, *, stopping: Event) -> 
     finally:
         if told:
             with contextlib.suppress(RedisUnavailable):
-                lobby.leave(beat.worker_id)
-
-
-def _heartbeat_step(node: Node) -> type[bootsteps.StartStopStep]:
-    """Return a bootstep that looks from the parent's own timer: a thread would not survive its forks well."""
-
-    class HeartbeatStep(bootsteps.StartStopStep):  # type: ignore[misc]
-        """Looks from the start of the worker on, until its end."""
-
-        requires = ("celery.worker.components:Timer",)
-
-        def start(self, parent: Any) -> None:  # noqa: ANN401 - Celery's worker
-            node.look()
-            parent.timer.call_repeatedly(_LOOK_SECONDS, node.look)
-
-        def close(self, _parent: Any) -> None:  # noqa: ANN401 - Celery's worker
-            """The first thing that Celery does when it stops; waiting for the child comes after it."""
-            node.keep_looking()
-
-    return HeartbeatStep
-
-
-def _register_task(app: Celery, node: Node) -> None:
-    """Give the app its task, which the child carries out."""
-
-    @app.task(name=TASK_NAME, acks_late=True)  # type: ignore[untyped-decorator]
-    def stylize(message: dict[str, Any]) -> None:
-        if node.is_leaving:
-            sleep(_LEAVE_SECONDS)  # so that it does not go back and forth
-            raise Reject("this child is being replaced", requeue=True)
-        outcome = node.runner().run(read_message(message))
-        if outcome is Outcome.FAULTED:
-            node.replace_child()
-        if outcome in (Outcome.RELEASED, Outcome.FAULTED):
-            raise Reject("this node does not go on with it", requeue=True)
+                lobby.leave(beat.worker_id, run=beat.run)
 
 
 def close_inherited_sockets() -> None:

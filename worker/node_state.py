@@ -12,13 +12,15 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from threading import Lock
+from time import monotonic
 
 from pydantic import BaseModel, ConfigDict
 
 from shared.protocol import JobMessage
 from shared.redis.workers import WorkerJob, WorkerState
 
-_SIZE_BYTES = 8192
+_SIZE_BYTES = 16_384
 _HEAD = struct.Struct("<II")
 #: A notice is a few sentences; the rest of a note is far smaller.
 _LONGEST_NOTICE = 1000
@@ -27,7 +29,8 @@ _LONGEST_NOTICE = 1000
 class ChildNote(BaseModel):
     """What the child tells: its state, the job it has, and the notice of the weights it has loaded.
 
-    `unhealthy` is why it takes no jobs for now; a child that is started anew keeps it.
+    `unhealthy` is why it takes no jobs for now; a child that is started anew keeps it. `refusal` is why it
+    rests until a moment of the monotonic clock.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -36,6 +39,12 @@ class ChildNote(BaseModel):
     job: WorkerJob | None = None
     notice: str | None = None
     unhealthy: str | None = None
+    refusal: str | None = None
+    rests_until: float = 0.0
+
+    def why_idle(self, now: float) -> str | None:
+        """Return why it takes no jobs at a moment of the monotonic clock; None when it does."""
+        return self.unhealthy or (self.refusal if now < self.rests_until else None)
 
 
 class NodeState:
@@ -47,6 +56,10 @@ class NodeState:
         self._text = context.RawArray("c", _SIZE_BYTES)
         self._faults = context.RawValue("I", 0)
         self._faults_in_a_row = context.RawValue("I", 0)
+        self._loads = context.RawValue("I", 0)
+        self._sight = context.RawValue("d", 0.0)
+        self._moved = context.RawValue("b", 0)
+        self._lock = Lock()
         self._note = ChildNote()
         self._tell(self._note)
 
@@ -61,20 +74,51 @@ class NodeState:
 
     def begin(self) -> None:
         """Note, in the child, that its engine is being loaded."""
+        self._loads.value += 1
+        self._sight.value = 0.0
+        self._lock = Lock()  # the parent's may have been held when this process was forked
         self._tell(ChildNote(unhealthy=self.read().unhealthy))
 
     def be_ready(self, notice: str | None) -> None:
         """Note, in the child, that its engine is loaded; `notice` is what people have to know of it."""
-        short = notice[:_LONGEST_NOTICE] if notice else None
-        self._tell(ChildNote(state=WorkerState.IDLE, notice=short, unhealthy=self._note.unhealthy))
+        self._change(state=WorkerState.IDLE, notice=notice[:_LONGEST_NOTICE] if notice else None)
+        self._loads.value = 0
+
+    @property
+    def loads(self) -> int:
+        """How many times the engine's loading was begun since it was last ready."""
+        return int(self._loads.value)
 
     def be_unhealthy(self, reason: str) -> None:
         """Note, in the child, why the node takes no jobs until further notice."""
-        self._tell(self._note.model_copy(update={"unhealthy": reason[:_LONGEST_NOTICE]}))
+        self._change(unhealthy=reason[:_LONGEST_NOTICE])
 
     def be_healthy(self) -> None:
         """Note, in the child, that the node takes jobs again."""
-        self._tell(self._note.model_copy(update={"unhealthy": None}))
+        self._change(unhealthy=None)
+
+    def rest(self, reason: str, *, seconds: float) -> None:
+        """Note, in the child, why the node takes no jobs for so long."""
+        self._change(refusal=reason[:_LONGEST_NOTICE], rests_until=monotonic() + seconds)
+
+    def see_storage(self) -> None:
+        """Note, in the child, that a look at the storage has come back."""
+        self._sight.value = monotonic()
+
+    @property
+    def sight_age_seconds(self) -> float | None:
+        """How long ago that was; None when this child has not looked yet."""
+        seen_at = self._sight.value
+        return monotonic() - seen_at if seen_at else None
+
+    def be_moved(self) -> None:
+        """Note, in the child, that the storage belongs to another installation than the node."""
+        self._moved.value = 1
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether the storage belongs to another installation than the node."""
+        return bool(self._moved.value)
 
     @property
     def faults(self) -> int:
@@ -101,17 +145,16 @@ class NodeState:
         job = WorkerJob(
             job_id=message.job_id, attempt=message.attempt, step=0, steps=message.options.steps, since=now
         )
-        self._tell(self._note.model_copy(update={"state": WorkerState.BUSY, "job": job}))
+        self._change(state=WorkerState.BUSY, job=job)
         try:
             yield
         finally:
-            self._tell(self._note.model_copy(update={"state": WorkerState.IDLE, "job": None}))
+            self._change(state=WorkerState.IDLE, job=None)
 
     def stepped(self, step: int) -> None:
         """Note, in the child, that `step` is made."""
         if self._note.job is not None:
-            job = self._note.job.model_copy(update={"step": step})
-            self._tell(self._note.model_copy(update={"job": job}))
+            self._change(job=self._note.job.model_copy(update={"step": step}))
 
     def read(self) -> ChildNote:
         """Return, in the parent, what the child told last."""
@@ -120,6 +163,11 @@ class NodeState:
         if zlib.crc32(data) == checksum:
             self._note = ChildNote.model_validate_json(data)
         return self._note
+
+    def _change(self, **changes: object) -> None:
+        """Tell what has changed; the step loop and the threads beside it do so."""
+        with self._lock:
+            self._tell(self._note.model_copy(update=changes))
 
     def _tell(self, note: ChildNote) -> None:
         self._note = note

@@ -56,7 +56,7 @@ class Runner:
             context = self._context
             if not self._may_claim():
                 return Outcome.RELEASED
-            verdict = context.redis.claims.claim(message.job_id, message.attempt, token=context.worker_id)
+            verdict = context.redis.claims.claim(message.job_id, message.attempt, token=context.token)
             breaker = Breaker()
             reporter = Reporter(context.live.stream, message, breaker)
             if verdict is Verdict.POISON:
@@ -85,7 +85,7 @@ class Runner:
         lease = LeaseKeeper(
             self._context.redis.claims,
             message,
-            token=self._context.worker_id,
+            token=self._context.token,
             renew_seconds=settings.renew_seconds,
             stall_seconds=settings.stall_seconds,
             on_renewed=reporter.on_renewed,

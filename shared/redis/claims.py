@@ -1,6 +1,7 @@
 """Claim, lease and fence: which node may work on which attempt of a job.
 
-A claim's token is the node's name: a node whose child process died can claim its own job again at once.
+A claim's token is a node's name and the id of its run: a node whose child process died can claim its own job
+again at once, and a second node that was given the same name cannot.
 """
 
 from __future__ import annotations

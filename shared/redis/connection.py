@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import redis
 from redis.backoff import NoBackoff
+from redis.connection import parse_url
 from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
-from shared.errors import RedisUnavailable
+from shared.errors import InvalidSettings, RedisUnavailable
 from shared.protocol import new_id
 from shared.redis.names import Names
 from shared.settings import Settings
 
+_VERIFICATIONS = ("required", "optional", "none")
 #: Replies to a command that is wrong in itself, or that meets a key which somebody else has filled. Every
 #: other error means that Redis refuses a command that is right: for want of memory, disk, replicas or
 #: permission, while a script runs, while it loads its data, or for what later releases think of.
@@ -35,10 +39,14 @@ def connect_redis(settings: Settings, *, reply_seconds: float = 10, tries_again:
 
     One that does not try again gives up after `reply_seconds`, or as long for a new connection; any other
     takes several times as long, which redis-py spends on further tries.
+
+    Raises:
+        InvalidSettings: as `tls_options`.
     """
     once: dict[str, Any] = {} if tries_again else {"retry": Retry(NoBackoff(), 0)}
     client: redis.Redis = redis.Redis.from_url(
-        settings.redis_url,
+        plain_url(settings),
+        **tls_options(settings),
         decode_responses=True,
         # What somebody else wrote need not be UTF-8. Written again, it is the same bytes.
         encoding_errors="surrogateescape",
@@ -49,6 +57,63 @@ def connect_redis(settings: Settings, *, reply_seconds: float = 10, tries_again:
         **once,
     )
     return client
+
+
+def tls_options(settings: Settings) -> dict[str, Any]:
+    """Return how a server is verified, in redis-py's words, which kombu passes on; nothing without TLS.
+
+    Its certificate must be valid for its name, and signed by an authority that the system or
+    ``ATELIER_REDIS_CA_FILE`` names. What the URL says of it (``ssl_…``) wins.
+
+    Raises:
+        InvalidSettings: when the file is none of certificates, or the URL is not one.
+    """
+    given = _tls_of_url(settings.redis_url)
+    file = settings.redis_ca_file
+    if given is None:
+        if file:
+            raise InvalidSettings(
+                "ATELIER_REDIS_CA_FILE is set, but ATELIER_REDIS_URL is without TLS: with it, it begins with "
+                "rediss://"
+            )
+        return {}
+    options: dict[str, Any] = {"ssl_cert_reqs": "required", "ssl_check_hostname": True}
+    if file:
+        try:
+            ssl.create_default_context(cafile=file)
+        except (OSError, ValueError) as error:
+            raise InvalidSettings(
+                f"ATELIER_REDIS_CA_FILE is {file!r}, which is no file of certificates (PEM): "
+                f"{getattr(error, 'strerror', None) or error}"
+            ) from error
+        options["ssl_ca_certs"] = file
+    return options | given
+
+
+def plain_url(settings: Settings) -> str:
+    """Return the URL of Redis without what it says of TLS, since kombu reads that otherwise than redis-py."""
+    parts = urlsplit(settings.redis_url)
+    kept = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if not pair[0].startswith("ssl_")]
+    return urlunsplit(parts._replace(query=urlencode(kept)))
+
+
+def _tls_of_url(url: str) -> dict[str, Any] | None:
+    """Return what a URL says of TLS; None for one without TLS."""
+    try:
+        told: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]
+    except ValueError as error:
+        raise InvalidSettings(f"ATELIER_REDIS_URL is no address of Redis: {error}") from None
+    if not url.startswith("rediss://"):
+        return None
+    options = {name: value for name, value in told.items() if name.startswith("ssl_")}
+    if "ssl_cert_reqs" in options:
+        word = str(options["ssl_cert_reqs"]).lower().removeprefix("cert_")
+        if word not in _VERIFICATIONS:
+            raise InvalidSettings(
+                f"ATELIER_REDIS_URL: ssl_cert_reqs is '{word}'; allowed are {', '.join(_VERIFICATIONS)}"
+            )
+        options["ssl_cert_reqs"] = word
+    return options
 
 
 @contextmanager
@@ -82,14 +147,25 @@ def is_wrong_type(error: redis.ResponseError) -> bool:
 class Epoch:
     """A mark in Redis that is missing when Redis has lost its data.
 
-    `is_new` raises `RedisUnavailable` when Redis does not answer.
+    Every method raises `RedisUnavailable` when Redis does not answer.
     """
 
     def __init__(self, client: redis.Redis, names: Names) -> None:
         self._client = client
         self._key = names.key("epoch")
+        self._restore_key = names.key("restored")
 
     def is_new(self) -> bool:
         """Whether the mark was missing; sets it, so that the next call returns False."""
         with redis_errors():
             return bool(self._client.set(self._key, new_id(), nx=True))
+
+    def knows_restore(self, name: str) -> bool:
+        """Whether this restore of the database was noted here: Redis holds nothing of the time before."""
+        with redis_errors():
+            return bool(self._client.get(self._restore_key) == name)
+
+    def note_restore(self, name: str) -> None:
+        """Note a restore of the database."""
+        with redis_errors():
+            self._client.set(self._restore_key, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from itertools import islice
 
 import redis
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -15,6 +16,7 @@ from shared.redis.connection import redis_errors
 from shared.redis.names import Names
 
 _KEEP_SECONDS = 24 * 3600
+_PAGE = 500
 _log = get_logger(__name__)
 
 
@@ -113,5 +115,16 @@ class Flags:
             value = self._client.mget([self._flag_key(job_id, attempt)])[0]
         return Flag(value) if value in list(Flag) else None
 
+    def clear(self) -> None:
+        """Remove the flags of all jobs; those that still matter are raised again by control."""
+        with redis_errors():
+            for keys in _pages(self._client.scan_iter(match=self._names.key("flag", "*"), count=_PAGE)):
+                self._client.delete(*keys)
+
     def _flag_key(self, job_id: str, attempt: int) -> str:
         return self._names.key("flag", job_id, attempt)
+
+
+def _pages(keys: Iterator[str]) -> Iterator[list[str]]:
+    while page := list(islice(keys, _PAGE)):
+        yield page

@@ -15,6 +15,34 @@ from shared.protocol import DRAIN_PROTOCOL, Count, Moment
 from shared.redis.connection import redis_errors
 from shared.redis.names import Names
 
+#: Stores a beat with the moment of Redis' own clock, unless another run of the name has its place. The beat
+#: of a run that is known to be dead gives way, and so does anything that is no beat.
+_BEAT = """
+local held = redis.pcall('GET', KEYS[1])
+if type(held) == 'string' and ARGV[2] ~= '' then
+  local is_beat, other = pcall(cjson.decode, held)
+  if is_beat and type(other) == 'table' and other.worker_id then
+    local run, stamp = tostring(other.run or ''), tostring(other.stamp or other.at or '')
+    if run ~= ARGV[2] and (run ~= ARGV[4] or stamp ~= ARGV[5]) then return held end
+  end
+end
+local time = redis.call('TIME')
+local stamp = time[1] .. string.format('%06d', time[2])
+redis.call('SET', KEYS[1], string.sub(ARGV[1], 1, -2) .. ',"stamp":"' .. stamp .. '"}', 'PX', ARGV[3])
+return false
+"""
+
+#: Removes what is of one run.
+_LEAVE = """
+local held = redis.pcall('GET', KEYS[1])
+local is_beat, other = pcall(cjson.decode, type(held) == 'string' and held or '')
+if is_beat and type(other) == 'table' and other.run and other.run ~= '' and other.run ~= ARGV[1] then
+  return 0
+end
+redis.call('DEL', KEYS[1], KEYS[2])
+return 1
+"""
+
 #: Long enough for a node that does not reach Redis for a while; the request names one run of a node.
 _DRAIN_SECONDS = 3600
 _log = get_logger(__name__)
@@ -58,6 +86,9 @@ class WorkerBeat(BaseModel):
     device: str
     memory_total_bytes: Count | None = None
     memory_used_bytes: Count | None = None
+    #: The room of the storage's file system as the node sees it; None where it is not measured.
+    storage_total_bytes: Count | None = None
+    storage_free_bytes: Count | None = None
     weights: str
     notice: str | None = None
     state: WorkerState = WorkerState.IDLE
@@ -73,6 +104,14 @@ class WorkerBeat(BaseModel):
     protocol: int = 0
     started_at: Moment
     at: Moment
+    #: Which run of the name this is; empty for a node that does not say.
+    run: str = ""
+    #: Which process this is, as `shared.processes.this_process` tells it.
+    process: str = ""
+    #: When Redis stored it, by Redis' clock, in microseconds since 1970; empty for an older node.
+    stamp: str = ""
+    #: How old it is by Redis' clock; None for a node of an older release, and for one not read from Redis.
+    age_seconds: float | None = Field(None, exclude=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -92,6 +131,11 @@ class WorkerBeat(BaseModel):
         """Whether this node's release does what `WorkerRegistry.drain` asks."""
         return self.protocol >= DRAIN_PROTOCOL
 
+    @property
+    def mark(self) -> str:
+        """What is another for each beat of a run."""
+        return self.stamp or self.at.isoformat()
+
 
 class WorkerRegistry:
     """All nodes that are alive. Every method raises `RedisUnavailable` when Redis does not answer."""
@@ -100,16 +144,29 @@ class WorkerRegistry:
         self._client = client
         self._names = names
         self._keep_ms = int(worker_seconds * 1000)
+        self._beat = client.register_script(_BEAT)
+        self._leave = client.register_script(_LEAVE)
 
-    def beat(self, beat: WorkerBeat) -> None:
-        """Store a node's heartbeat."""
-        with redis_errors():
-            self._client.set(self._key(beat.worker_id), beat.model_dump_json(), px=self._keep_ms)
+    def beat(self, beat: WorkerBeat, *, instead_of: WorkerBeat | None = None) -> WorkerBeat | None:
+        """Store a node's heartbeat.
 
-    def leave(self, worker_id: str) -> None:
-        """Remove a node that ends."""
+        Returns:
+            None; or, when another run has the name, that one's beat, and nothing is stored. The beat of a run
+            that is known to be dead is replaced when it is given as `instead_of`.
+        """
+        dead = ("", "") if instead_of is None else (instead_of.run, instead_of.mark)
+        text, keys = beat.model_dump_json(exclude={"stamp"}), [self._key(beat.worker_id)]
         with redis_errors():
-            self._client.delete(self._key(worker_id), self._drain_key(worker_id))
+            held = self._beat(keys=keys, args=[text, beat.run, self._keep_ms, *dead])
+            other = None if held is None else _read_beat(held)
+            if held is not None and other is None:
+                self._beat(keys=keys, args=[text, "", self._keep_ms, *dead])
+        return other
+
+    def leave(self, worker_id: str, *, run: str = "") -> None:
+        """Remove a node that ends; another run that has its name stays."""
+        with redis_errors():
+            self._leave(keys=[self._key(worker_id), self._drain_key(worker_id)], args=[run])
 
     def alive(self) -> list[WorkerBeat]:
         """Return the nodes that are alive, sorted by id."""
@@ -139,7 +196,9 @@ class WorkerRegistry:
     def is_drain_asked(self, beat: WorkerBeat) -> bool:
         """Whether this run of a node was asked to drain."""
         with redis_errors():
-            return self._client.mget([self._drain_key(beat.worker_id)])[0] == _run_of(beat)
+            asked = self._client.mget([self._drain_key(beat.worker_id)])[0]
+        # A control of an older release names the run by its start.
+        return asked in (_run_of(beat), beat.started_at.isoformat())
 
     def _read(self, worker_ids: list[str]) -> list[WorkerBeat]:
         """Return those of the nodes that are alive; one that was asked to drain is returned as draining."""
@@ -148,17 +207,19 @@ class WorkerRegistry:
         with redis_errors():
             texts = self._client.mget([self._key(worker_id) for worker_id in worker_ids])
             drains = self._client.mget([self._drain_key(worker_id) for worker_id in worker_ids])
+            seconds, microseconds = self._client.time()
+        now = seconds * 10**6 + microseconds
         beats = []
         for text, drain in zip(texts, drains, strict=True):
-            try:
-                beat = WorkerBeat.model_validate_json(text) if text is not None else None
-            except (ValidationError, UnicodeError) as error:
-                # A node of another version during an upgrade, or nobody of ours.
-                _log.warning("beat_unreadable", reason=str(error))
+            beat = _read_beat(text) if text is not None else None
+            if beat is None:
                 continue
-            if beat is not None:
-                asked = drain == _run_of(beat)
-                beats.append(beat.model_copy(update={"state": WorkerState.DRAINING}) if asked else beat)
+            changes: dict[str, Any] = {}
+            if beat.stamp.isdecimal():
+                changes["age_seconds"] = max(0.0, (now - int(beat.stamp)) / 10**6)
+            if drain in (_run_of(beat), beat.started_at.isoformat()):
+                changes["state"] = WorkerState.DRAINING
+            beats.append(beat.model_copy(update=changes))
         return beats
 
     def _key(self, worker_id: str) -> str:
@@ -169,4 +230,13 @@ class WorkerRegistry:
 
 
 def _run_of(beat: WorkerBeat) -> str:
-    return beat.started_at.isoformat()
+    return beat.run or beat.started_at.isoformat()
+
+
+def _read_beat(text: str | bytes) -> WorkerBeat | None:
+    """Return the beat in a text; None when it is none, or of another version during an upgrade."""
+    try:
+        return WorkerBeat.model_validate_json(text)
+    except (ValidationError, UnicodeError) as error:
+        _log.warning("beat_unreadable", reason=str(error))
+        return None

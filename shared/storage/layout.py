@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 
 _SET_ASIDE = re.compile(r".+\.set-aside-[0-9a-f-]+")
 
@@ -25,6 +26,11 @@ def job_folder(job_id: str) -> str:
 def attempt_folder(job_id: str, attempt: int) -> str:
     """Return the folder that only this attempt writes to."""
     return f"{job_folder(job_id)}/attempt-{attempt}"
+
+
+def replaced_attempt_folder(job_id: str, attempt: int, *, now: datetime) -> str:
+    """Return the folder to which a restore at this moment moves an attempt that the backup does not know."""
+    return f"{job_folder(job_id)}/replaced-{int(now.timestamp())}-attempt{attempt}"
 
 
 def checkpoint_key(job_id: str, attempt: int, step: int) -> str:

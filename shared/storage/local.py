@@ -8,23 +8,32 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from shared.errors import ArtifactExists, ArtifactMissing, StorageUnavailable
 from shared.protocol import new_id
 from shared.storage.layout import set_aside_key
-from shared.storage.store import StoredFile
+from shared.storage.store import Room, StoredFile, measure_room
 
 _PARTIAL = ".partial-"
+#: A file that `delete_older` decides about: this, an id of 36 characters, a dash, and the file's own name.
+_ASIDE = ".aside-"
+_ID_CHARS = 36
 _COPY_BYTES = 1 << 20
+_Found = TypeVar("_Found")
 
 
 class LocalStore:
-    """Files below one folder. A write goes to a hidden file first, which is synced and then renamed."""
+    """Files below one folder. A write goes to a hidden file first, which is synced and then renamed.
+
+    A file whose removal is being decided has a hidden name for that moment, which contains its own: readers
+    look for it there, too, and what a killed process left so is put back (`put_back`).
+    """
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
@@ -34,7 +43,7 @@ class LocalStore:
         with _storage_errors(str(self.root)):
             self.root.mkdir(parents=True, exist_ok=True)
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, data: bytes | BinaryIO) -> None:
         """See `ArtifactStore.write`."""
         path = self._path(key)
         with _storage_errors(key), self._partial(path, data) as partial:
@@ -60,12 +69,12 @@ class LocalStore:
     def read(self, key: str) -> bytes:
         """See `ArtifactStore.read`."""
         with _storage_errors(key):
-            return self._path(key).read_bytes()
+            return _find(self._path(key), Path.read_bytes)
 
     def open(self, key: str) -> BinaryIO:
         """See `ArtifactStore.open`."""
         with _storage_errors(key):
-            return self._path(key).open("rb")
+            return _find(self._path(key), lambda path: path.open("rb"))
 
     def copy(self, source: str, target: str) -> None:
         """See `ArtifactStore.copy`."""
@@ -77,8 +86,9 @@ class LocalStore:
     def list(self, prefix: str) -> Iterator[str]:
         """See `ArtifactStore.list`."""
         with _storage_errors(prefix):
-            files = sorted(path for path in self._path(prefix).rglob("*") if path.is_file())
-        for path in files:
+            found = [path for path in self._path(prefix).rglob("*") if path.is_file()]
+        # The same name may be there twice: set aside, and written again.
+        for path in sorted({_own_place(path) for path in found}):
             if not path.name.startswith(_PARTIAL):
                 yield path.relative_to(self.root).as_posix()
 
@@ -91,8 +101,21 @@ class LocalStore:
         """See `ArtifactStore.delete_tree`."""
         with _storage_errors(prefix):
             path = self._path(prefix)
-            if path.exists():
-                shutil.rmtree(path)
+            while path.exists():
+                with suppress(FileNotFoundError):  # others remove parts of it, too
+                    shutil.rmtree(path)
+
+    def move_tree(self, prefix: str, target: str) -> bool:
+        """See `ArtifactStore.move_tree`."""
+        source, place = self._path(prefix), self._path(target)
+        with _storage_errors(prefix):
+            if not source.is_dir():
+                return False
+            self._make_folders(place.parent)
+            source.rename(place)
+            _sync_folder(place.parent)
+            _sync_folder(source.parent)
+        return True
 
     def folders(self, prefix: str, *, after: str = "", limit: int) -> Sequence[str]:
         """See `ArtifactStore.folders`."""
@@ -118,10 +141,10 @@ class LocalStore:
     def stat(self, key: str) -> StoredFile:
         """See `ArtifactStore.stat`."""
         with _storage_errors(key):
-            file = self._stat(self._path(key))
+            file = _find(self._path(key), self._stat)
         if file is None:
             raise ArtifactMissing(f"{key} is not a file")
-        return file
+        return replace(file, key=key, is_aside=False)
 
     def touch(self, key: str) -> None:
         """See `ArtifactStore.touch`."""
@@ -131,50 +154,76 @@ class LocalStore:
     def delete_older(self, key: str, moment: datetime) -> bool:
         """See `ArtifactStore.delete_older`.
 
-        The file is moved aside before its time is read for the decision: then no `touch` can reach it.
+        The file is moved aside before its time is read for the decision: then no `touch` can reach it. Killed
+        at any point, this leaves the file at its own place or aside, or removed by a decision.
         """
         path = self._path(key)
-        aside = path.with_name(_PARTIAL + new_id())
+        aside = path.with_name(f"{_ASIDE}{new_id()}-{path.name}")
         with _storage_errors(key):
             try:
                 if self._is_younger(path, moment):
                     return False
                 path.rename(aside)
-            except FileNotFoundError:
+                if self._is_younger(aside, moment):
+                    _link_back(aside)
+                    return False
+                aside.unlink()
+            except FileNotFoundError:  # others removed it, or put it back
                 return False
-            if stays := self._is_younger(aside, moment):
-                with suppress(FileExistsError):  # written again in this very moment
-                    os.link(aside, path)
-            aside.unlink()
-            return not stays
+            return True
+
+    def put_back(self, prefix: str) -> Sequence[str]:
+        """See `ArtifactStore.put_back`."""
+        with _storage_errors(prefix):
+            found = [
+                Path(folder, name)
+                for folder, _, names in os.walk(self._path(prefix), onerror=_raise_unless_gone)
+                for name in names
+                if name.startswith(_ASIDE)
+            ]
+            for aside in found:
+                with suppress(FileNotFoundError):  # it was decided about just now
+                    _link_back(aside)
+        return sorted({_own_place(aside).relative_to(self.root).as_posix() for aside in found})
 
     def set_aside(self, key: str, *, sha256: str) -> bool:
-        """See `ArtifactStore.set_aside`. The file is judged once it is aside: nobody can replace it there."""
+        """See `ArtifactStore.set_aside`.
+
+        The file is judged once it is aside, where nobody can replace it, under a name that readers look for.
+        """
         path = self._path(key)
-        aside = self._path(set_aside_key(key, new_id()))
+        aside = path.with_name(f"{_ASIDE}{new_id()}-{path.name}")
         with _storage_errors(key):
             try:
                 path.rename(aside)
-            except FileNotFoundError:
+                with aside.open("rb") as file:
+                    is_it = hashlib.file_digest(file, "sha256").hexdigest() == sha256
+                if is_it:
+                    os.utime(aside)  # its age counts from now on
+                    aside.rename(self._path(set_aside_key(key, new_id())))
+                else:
+                    _link_back(aside)
+            except FileNotFoundError:  # it was put back
                 return False
-            with aside.open("rb") as file:
-                is_it = hashlib.file_digest(file, "sha256").hexdigest() == sha256
-            if is_it:
-                os.utime(aside)  # its age counts from now on
-            else:
-                with suppress(FileExistsError):
-                    os.link(aside, path)
-                aside.unlink()
             _sync_folder(path.parent)
             return is_it
+
+    def room(self) -> Room:
+        """See `ArtifactStore.room`."""
+        try:
+            return measure_room(self.root)
+        except OSError as error:
+            raise StorageUnavailable(f"the room of {self.root} cannot be measured: {error}") from error
 
     def check(self) -> None:
         """See `ArtifactStore.check`."""
         key = f"check/{new_id()}"
         self.write(key, b"check")
-        if self.read(key) != b"check":
-            raise StorageUnavailable(f"{self.root} does not give back what was written")
-        self.delete(key)
+        try:
+            if self.read(key) != b"check":
+                raise StorageUnavailable(f"{self.root} does not give back what was written")
+        finally:
+            self.delete(key)
 
     def _stat(self, path: Path) -> StoredFile | None:
         facts = path.lstat()
@@ -185,6 +234,7 @@ class LocalStore:
             size_bytes=facts.st_size,
             modified_at=datetime.fromtimestamp(facts.st_mtime, UTC),
             is_partial=path.name.startswith(_PARTIAL),
+            is_aside=path.name.startswith(_ASIDE),
         )
 
     def _is_younger(self, path: Path, moment: datetime) -> bool:
@@ -237,6 +287,52 @@ def _storage_errors(key: str) -> Iterator[None]:
         raise ArtifactMissing(f"{key} is not in the storage") from error
     except OSError as error:
         raise StorageUnavailable(f"storage failed at {key}: {error.strerror or error}") from error
+
+
+def _find(path: Path, look: Callable[[Path], _Found]) -> _Found:
+    """Look at a file, or where it is while its removal is decided; then once more at its own place.
+
+    Raises:
+        FileNotFoundError: when it is nowhere.
+    """
+    try:
+        return look(path)
+    except FileNotFoundError:
+        for place in (*_places_aside(path), path):
+            with suppress(FileNotFoundError):
+                return look(place)
+        raise
+
+
+def _places_aside(path: Path) -> list[Path]:
+    try:
+        names = os.listdir(path.parent)  # noqa: PTH208 - names only, and all of them at once
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [
+        place
+        for name in names
+        if name.startswith(_ASIDE) and _own_place(place := path.with_name(name)) == path
+    ]
+
+
+def _own_place(path: Path) -> Path:
+    """Return the place of a file that may have been set aside."""
+    if not path.name.startswith(_ASIDE):
+        return path
+    return path.with_name(path.name[len(_ASIDE) + _ID_CHARS + 1 :] or path.name)
+
+
+def _link_back(aside: Path) -> None:
+    """Give a file that was set aside its own name again, unless it was written anew; drop the hidden one.
+
+    A link, since a rename would replace what was written meanwhile. Others may do the same at the same time.
+    """
+    place = _own_place(aside)
+    with suppress(FileExistsError):
+        os.link(aside, place)
+        _sync_folder(place.parent)
+    aside.unlink(missing_ok=True)
 
 
 def _raise_unless_gone(error: OSError) -> None:

@@ -8,8 +8,10 @@ import signal
 import socket
 import sqlite3
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from threading import Event
 from time import sleep
 from typing import Any
 
@@ -26,6 +28,8 @@ from tests.support.installation import names_of
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 from web.cli.local.redis_server import RedisServer
+
+_TRIES = 20
 
 
 class Cluster:
@@ -47,7 +51,9 @@ class Cluster:
         self.client = connect_redis(self.settings)
         self.names = names_of(self.settings)
         self.registry = WorkerRegistry(self.client, self.names, worker_seconds=self.settings.worker_seconds)
-        words = ["--engine", engine, "--step-seconds", str(step_seconds), "--plant", plant]
+        self._words = words = ["--engine", engine, "--step-seconds", str(step_seconds), "--plant", plant]
+        self._thawed = Event()
+        self._thawed.set()
         self.web, self.control = self._part("web"), self._part("control", "", *words)
         self.nodes = [self._part("node", f"node-{number}", *words) for number in range(1, workers + 1)]
 
@@ -122,12 +128,19 @@ class Cluster:
             owner = self.client.get(key)
             attempt = self.client.hget(self.names.key("job", job_id), "attempt")
             if owner and attempt:
-                held.setdefault(owner, []).append((job_id, int(attempt)))
+                # The token is the node's name and its run.
+                held.setdefault(owner.partition(":")[0], []).append((job_id, int(attempt)))
         return held
 
-    def statuses(self) -> dict[str, str]:
-        """Return the status of every job, as the database has it now."""
-        return dict(self._select("SELECT id, status FROM jobs"))
+    def statuses(self, *, frozen: bool = False) -> dict[str, str]:
+        """Return the status of every job, as the database has it now; `frozen` is for who froze it."""
+        return dict(self._select("SELECT id, status FROM jobs", frozen=frozen))
+
+    def steps_done(self, job_id: str, *, frozen: bool = False) -> int | None:
+        """Return at which step a job has succeeded; None if it has not."""
+        query = f"SELECT step FROM jobs WHERE id = '{job_id}' AND status = 'succeeded'"
+        found = self._select(query, frozen=frozen)
+        return int(found[0][0]) if found else None
 
     def count(self, *, final: bool) -> int:
         """Return how many jobs have ended, or have not, as the database has it now."""
@@ -149,7 +162,36 @@ class Cluster:
         """The processes that ended although nobody killed them."""
         return [process for process in self.processes if process.wanted and not process.is_running()]
 
-    def _select(self, query: str) -> list[Any]:
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let nobody else of this process look into the database, which is going to be another one."""
+        self._thawed.clear()
+        try:
+            yield
+        finally:
+            self._thawed.set()
+
+    def command(self, kind: str, *words: object) -> None:
+        """Run a command of the web host, again while somebody has the database open.
+
+        Raises:
+            RuntimeError: when it fails.
+        """
+        part = self._part(kind, "", *self._words, "--target", *map(str, words))
+        for _ in range(_TRIES):
+            part.start()
+            code = part.wait()
+            # A backup of a storage with damaged files is made, and ends with 1.
+            if code == 0 or ((code, kind) == (1, "backup") and "Error:" not in part.tail(3)):
+                return
+            if "is in use" not in part.tail():
+                break
+            sleep(0.3)
+        raise RuntimeError(f"{kind} failed:\n{part.tail()}")
+
+    def _select(self, query: str, *, frozen: bool = False) -> list[Any]:
+        if not frozen:
+            self._thawed.wait()
         with closing(sqlite3.connect(self.settings.data_dir / "atelier.db", timeout=30)) as database:
             return database.execute(query).fetchall()
 

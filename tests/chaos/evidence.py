@@ -23,7 +23,7 @@ from web.db.models import Job, JobCheckpoint, JobEvent
 #: After these, Redis or control has to come to itself before it can see to lost leases and flags.
 DISTURBING = {
     "kill_control", "restart_redis", "wipe_redis", "flush_redis", "slow_redis", "full_redis",
-    "disturb_reports", "lose_success", "full_disk", "read_only_disk",
+    "disturb_reports", "lose_success", "full_disk", "read_only_disk", "restore", "restore_earlier_timeline",
 }  # fmt: skip
 _SETTLE_SECONDS = 2.0
 

@@ -23,10 +23,10 @@ def make_form(name: str, seed: int, *, plant: str = "") -> Plan:
 
 
 def _short(seed: int) -> Plan:
-    """Every kind of fault once, in about a minute and a half."""
+    """Every kind of fault once, in about two minutes."""
     return Plan(
         seed=seed, jobs=60, workers=4, faults=len(_EVERY), kinds=_EVERY, gap_seconds=(0.2, 1.2),
-        engine="sleeping", steps=20, step_seconds=0.08, backlog=12, pace=Pace(), minutes=4, wishes=1.3,
+        engine="sleeping", steps=20, step_seconds=0.08, backlog=12, pace=Pace(), minutes=6, wishes=1.3,
     )  # fmt: skip
 
 
@@ -62,7 +62,7 @@ def _planted(seed: int) -> Plan:
     """A few jobs, and the faults that bring out the planted bug."""
     return Plan(
         seed=seed, jobs=24, workers=3, faults=0, kinds=(), gap_seconds=(0.2, 0.8),
-        engine="sleeping", steps=30, step_seconds=0.05, backlog=8, pace=Pace(), minutes=1, wishes=2,
+        engine="sleeping", steps=30, step_seconds=0.05, backlog=8, pace=Pace(), minutes=2, wishes=2,
     )  # fmt: skip
 
 

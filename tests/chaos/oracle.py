@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.chaos import oracle_history, oracle_results, oracle_steps, oracle_storage, recovery
 from tests.chaos.evidence import Evidence
 from tests.chaos.lone_run import LoneRuns
+from tests.support.matching_rows import find_mismatches
 
 
 @dataclass
@@ -33,6 +34,10 @@ def judge(evidence: Evidence, folder: Path) -> Judgement:
     with LoneRuns(evidence, folder) as lone:
         breaches += oracle_results.find_breaches(evidence, lone)
         count = lone.count
+    checkpoints = [one for kept in evidence.checkpoints.values() for one in kept]
+    breaches += find_mismatches(
+        evidence.jobs.values(), checkpoints, evidence.storage, damaged=evidence.damaged
+    )
     compared = sum(job.status == "succeeded" for job in evidence.jobs.values())
     pruned: Counter[str] = Counter()
     breaches += oracle_storage.find_breaches(evidence, pruned)

@@ -39,7 +39,9 @@ def _of_output(evidence: Evidence, job: Job, lone: LoneRuns) -> list[str]:
     if sha256 != lone.result(job).output:
         faults.append("its output is not that of the lone run")
     if job.status_reason != "reused":
-        marker = evidence.storage / marker_key(job.id, job.attempt)
+        # Not that of the row's attempt: a restore may have counted that up.
+        attempt = int(output["key"].split("/attempt-")[1].split("/")[0])
+        marker = evidence.storage / marker_key(job.id, attempt)
         if not marker.exists():
             faults.append("its marker is not there")
         elif read_marker(marker.read_bytes()).outputs[0].model_dump() != output:

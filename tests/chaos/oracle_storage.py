@@ -11,6 +11,7 @@ from tests.chaos.evidence import Evidence
 from web.backend import Backend
 from web.control.pruner import Pruner
 from web.db.models import Job
+from web.protection import RESTORE_GRACE
 
 _ROUNDS = 3
 
@@ -24,7 +25,7 @@ def find_breaches(evidence: Evidence, pruned: Counter[str]) -> list[str]:
     settings = evidence.settings
     backend = Backend.open(settings.model_copy(update={"retention_days": 0}), upgrade=False)
     store = backend.storage
-    later = utc_now() + timedelta(hours=settings.garbage_hours, days=3)
+    later = utc_now() + timedelta(hours=settings.garbage_hours, days=3) + RESTORE_GRACE
     pruner = Pruner(backend, clock=lambda: later)
     breaches = []
     for _ in range(_ROUNDS):

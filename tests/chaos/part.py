@@ -1,10 +1,11 @@
-"""One process of a chaos run: ``python -m tests.chaos.part web|control|node …``; settings as always."""
+"""One process of a chaos run: ``python -m tests.chaos.part KIND …``; settings as always."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import signal
+import sys
 from pathlib import Path
 
 from tests.chaos.jumping_clock import install_clock
@@ -12,12 +13,13 @@ from tests.chaos.jumping_clock import install_clock
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("kind", choices=["web", "control", "node"])
+    parser.add_argument("kind", choices=["web", "control", "node", "backup", "restore"])
     parser.add_argument("--folder", type=Path, required=True, help="where the run's switches and logs are")
     parser.add_argument("--name", default="")
     parser.add_argument("--engine", choices=["real", "sleeping"], default="sleeping")
     parser.add_argument("--step-seconds", type=float, default=0.01)
     parser.add_argument("--plant", default="")
+    parser.add_argument("--target", default="", help="the folder of a backup")
     given = parser.parse_args()
     install_clock(given.folder / "clock")  # before anything that reads the clock is imported
     from shared.settings import load_settings
@@ -26,7 +28,7 @@ def main() -> None:
 
     settings = load_settings(os.environ)
     install_store_disk(given.folder / "disk")
-    if given.plant and PLANTS[given.plant].where == given.kind:
+    if given.plant and PLANTS[given.plant].where in (given.kind, "all"):
         PLANTS[given.plant].install()
     if given.kind == "web":
         from tests.chaos.deaths import install_deaths
@@ -44,12 +46,17 @@ def main() -> None:
         install_database_disk(given.folder / "disk")
         install_rescue_log(given.folder / "rescues")
         run_control(settings)
+    elif given.kind in ("backup", "restore"):
+        from web.cli.main import main as atelier
+
+        atelier([given.kind, given.target])
     else:
         from tests.chaos.node import make_node
 
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         folder = given.folder / "steps"
-        make_node(settings, given.name, given.engine, step_seconds=given.step_seconds, folder=folder).run()
+        node = make_node(settings, given.name, given.engine, step_seconds=given.step_seconds, folder=folder)
+        sys.exit(node.run())
 
 
 if __name__ == "__main__":

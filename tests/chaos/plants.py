@@ -18,7 +18,7 @@ _WINDOW_SECONDS = 0.5
 class Plant:
     """A bug, the kind of process that gets it, the faults that bring it out, and the breach to be seen."""
 
-    where: Literal["node", "control"]
+    where: Literal["node", "control", "restore", "all"]
     install: Callable[[], None]
     kinds: tuple[str, ...]
     faults: int
@@ -47,8 +47,11 @@ class _HeldStore:
 
 
 def ack_before_commit() -> None:
-    """Report success first, and store the result half a second later."""
+    """Report success first, and store the result half a second later; and control believes what it is told."""
+    from web.control import projector
     from worker.attempt import Attempt
+
+    projector.find_result = lambda *_, **__: object()  # type: ignore[assignment]
 
     commit = Attempt._commit
 
@@ -124,9 +127,26 @@ def no_rescue() -> None:
     Rescuer.rescue = lambda self, projector: 0  # type: ignore[method-assign]
 
 
+def forget_files() -> None:
+    """Put the database of a backup back, and none of its files."""
+    from web.backup import restoring
+
+    restoring._is_there = lambda *_: True  # type: ignore[assignment]
+
+
+def keep_timeline() -> None:
+    """After a restore leave later attempts in their places, and take whatever marker lies there."""
+    from shared.protocol import ResultMarker
+    from web.backup import restoring
+
+    ResultMarker.mismatch = lambda *_, **__: None  # type: ignore[method-assign, assignment]
+    restoring._begun = lambda *_: []  # type: ignore[assignment]
+    restoring.read_fences = lambda *_: {}  # type: ignore[assignment]
+
+
 PLANTS: dict[str, Plant] = {
     "ack-before-commit": Plant(
-        "node", ack_before_commit, ("kill_node",), 4, "it had succeeded, but its output"
+        "all", ack_before_commit, ("kill_node",), 4, "it had succeeded, but its output"
     ),
     "no-fence": Plant(
         "node", no_fence, ("make_zombie", "repeat_messages"), 10, "held its lease|steps of attempt"
@@ -136,4 +156,12 @@ PLANTS: dict[str, Plant] = {
     "ignore-flags": Plant("node", ignore_flags, (), 0, "steps were made after it was asked to"),
     "no-inbox": Plant("control", no_inbox, ("disturb_reports",), 8, "was reported twice"),
     "no-rescue": Plant("control", no_rescue, ("kill_node",), 2, "stuck"),
+    "forget-files": Plant("restore", forget_files, ("restore",), 2, "is needed, and not there"),
+    "keep-timeline": Plant(
+        "all",
+        keep_timeline,
+        ("restore_earlier_timeline",),
+        2,
+        "it succeeded at step|is not that of the lone run",
+    ),
 }

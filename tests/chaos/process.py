@@ -43,6 +43,12 @@ class Process:
         """Whether it has not ended."""
         return self._process is not None and self._process.poll() is None
 
+    def wait(self) -> int:
+        """Wait for the end of one that ends by itself; return its exit code."""
+        assert self._process is not None
+        self.wanted = False
+        return self._process.wait()
+
     def children(self) -> list[int]:
         """The ids of all other processes in its present session."""
         return [pid for pid, session in _sessions().items() if session == self.pid and pid != self.pid]

@@ -1,13 +1,21 @@
 """A worker's node in a process of its own, with a steady engine whose steps take their time.
 
-settings: of the service; name, step_seconds; load_seconds: how long its engine takes to load.
+settings: of the service; name, step_seconds, fleet_pid; breaks: whether its device fails at every second
+step.
+Of the load of its engine: load_seconds, how long it takes; load_gate, a file that it waits for;
+load_fails_until, a file without which it fails; load_leaves, how many temporary files it leaves. no_forks:
+the process cannot fork.
 """
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from threading import Event
 
 from shared.logs import configure_logs
@@ -19,12 +27,20 @@ from worker.node import Node
 
 
 def start_node(
-    settings: Settings, name: str, *, step_seconds: float = 0.02, fleet_pid: int | None = None
+    settings: Settings,
+    name: str,
+    *,
+    step_seconds: float = 0.02,
+    fleet_pid: int | None = None,
+    breaks: str = "",
+    **more: object,
 ) -> subprocess.Popen[str]:
     """Start a node; what it logs goes to its standard output."""
-    task = {"settings": settings.to_environ(), "name": name, "step_seconds": step_seconds}
+    task = {
+        "settings": settings.to_environ(), "name": name, "step_seconds": step_seconds, "breaks": breaks
+    }  # fmt: skip
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.support.node", json.dumps({**task, "fleet_pid": fleet_pid})],
+        [sys.executable, "-m", "tests.support.node", json.dumps({**task, "fleet_pid": fleet_pid, **more})],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -40,19 +56,39 @@ def main() -> None:
     configure_logs(settings)
     pause = Event()
 
-    def take_time(_step: int) -> None:
+    def take_time(step: int) -> None:
         pause.wait(task["step_seconds"])
+        if step == 2 and task["breaks"] == "raise":
+            raise RuntimeError("CUDA_ERROR_LAUNCH_FAILED")
+        if step == 2 and task["breaks"] == "crash":
+            os.abort()
 
+    def load() -> SteadyEngine:
+        for _ in range(task.get("load_leaves", 0)):
+            tempfile.mkstemp()
+        pause.wait(task.get("load_seconds", 0))
+        while not Path(task.get("load_gate", "/")).exists():
+            pause.wait(0.05)
+        if not Path(task.get("load_fails_until", "/")).exists():
+            raise RuntimeError("no device")
+        return SteadyEngine(take_time)
+
+    if task.get("no_forks"):
+        os.fork = _refuse
     node = Node(
         settings,
         names_of(settings),
         name=task["name"],
         device=CPU,
         weights="untrained",
-        load_engine=lambda: SteadyEngine(take_time),
+        load_engine=load,
         fleet_pid=task["fleet_pid"],
     )
-    node.run()
+    sys.exit(node.run())
+
+
+def _refuse() -> int:
+    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from shared.settings import PREFIX, Settings, load_settings
+from web.security import allowed_hosts
 
 _ROOT = Path(__file__).parents[2]
 _DOCKERFILE = (_ROOT / "Dockerfile").read_text()
@@ -46,6 +47,14 @@ def test_only_web_and_control_have_the_database_and_all_have_the_storage(service
 def test_only_web_publishes_a_port_and_only_on_loopback(services):
     assert {name for name, service in services.items() if "ports" in service} == {"web"}
     assert [port.partition(":")[0] for port in services["web"]["ports"]] == ["127.0.0.1"]
+
+
+def test_web_answers_to_the_names_of_the_published_port_only(services):
+    given = {key: _default(value) for key, value in services["web"]["environment"].items()}
+    settings = load_settings(given)
+    assert settings.host == "0.0.0.0"
+    allowed = allowed_hosts(settings.host, settings.url, settings.allowed_hosts)
+    assert allowed == {"localhost", "127.0.0.1", "[::1]"}
 
 
 def test_every_service_has_a_health_check_and_time_to_stop(services):

@@ -9,12 +9,14 @@ from shared.clock import utc_now
 from shared.errors import (
     ArtifactMissing,
     DatabaseUnavailable,
+    FileDamaged,
     MalformedRequest,
     MissingPart,
     NotFound,
     PictureRefused,
     PictureTooHeavy,
     PictureUnsupported,
+    StorageFull,
     StorageUnavailable,
 )
 from shared.storage.layout import asset_key
@@ -44,6 +46,7 @@ assets = Blueprint("assets", __name__, url_prefix=f"{API_PATH}/assets")
         PictureTooHeavy,
         PictureUnsupported,
         PictureRefused,
+        StorageFull,
         StorageUnavailable,
         DatabaseUnavailable,
     ),
@@ -82,14 +85,20 @@ def read_asset(asset_id: str) -> Response:
         206: PARTIAL,
         304: NOT_MODIFIED,
     },
-    refusals=(NotFound, ArtifactMissing, StorageUnavailable),
+    refusals=(NotFound, ArtifactMissing, FileDamaged, StorageUnavailable),
     parameters=(RANGE, IF_NONE_MATCH),
 )
 def read_content(asset_id: str) -> Response:
     """Give an uploaded picture back, byte by byte the same, under the type that its bytes have."""
     asset = _find(asset_id)
+    try:
+        file = get_services().thumbnails.files.open(
+            asset_key(asset.sha256), sha256=asset.sha256, size_bytes=asset.size_bytes
+        )
+    except FileDamaged as error:
+        raise FileDamaged(f"{error.detail}; upload the picture once more") from None
     return send_stored(
-        get_backend().storage.open(asset_key(asset.sha256)),
+        file,
         content_type=asset.content_type,
         etag=asset.sha256,
         download_name=asset.filename,

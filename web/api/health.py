@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from flask import Blueprint, Response
 
 from shared.errors import ArtifactMissing, RedisUnavailable, ServiceError
+from shared.installation import check_identity
 from shared.logs import get_logger
 from shared.redis.connection import redis_errors
 from shared.redis.control import control_fault
@@ -15,6 +14,8 @@ from web.api.openapi import Answer, Operation
 from web.api.schemas import CheckOut, HealthOut, ReadinessOut
 from web.services import Services, get_services
 
+#: Without these no job can be taken in; without the others jobs do not start.
+_NEEDED = ("database", "storage", "room")
 _log = get_logger(__name__)
 health = Blueprint("health", __name__)
 
@@ -36,19 +37,24 @@ def read_health() -> Response:
     },
 )
 def read_readiness() -> Response:
-    """Check database, storage, Redis and control.
+    """Check database, storage, the room on their disks, Redis and control, for two seconds at most.
 
     Without Redis or control jobs are taken and kept, but do not start: that is `degraded`, and still 200,
     since a proxy must not turn callers away for it.
     """
     services = get_services()
-    checks = {
-        "database": _check(services.backend.database.check),
-        "storage": _check(services.backend.storage.check),
-        "redis": _check(lambda: _ping(services)),
-        "control": _check_control(services),
-    }
-    ready = checks["database"].ok and checks["storage"].ok
+    backend = services.backend
+    found = services.checkup.run(
+        {
+            "database": backend.database.check,
+            "storage": lambda: _check_storage(services),
+            "room": backend.require_room,
+            "redis": lambda: _ping(services),
+        }
+    )
+    checks = {name: _tell(error) for name, error in found.items()}
+    ready = all(checks[name].ok for name in _NEEDED)
+    checks["control"] = _check_control(services, is_redis_ok=checks["redis"].ok)
     degraded = not (checks["redis"].ok and checks["control"].ok)
     answer = ReadinessOut(ready=ready, degraded=degraded, checks=checks)
     headers = {"Cache-Control": "no-store"}
@@ -60,9 +66,11 @@ def _ping(services: Services) -> None:
         services.backend.redis.client.ping()
 
 
-def _check_control(services: Services) -> CheckOut:
+def _check_control(services: Services, *, is_redis_ok: bool) -> CheckOut:
     """Return how control is, as its heartbeat in Redis says."""
     try:
+        if not is_redis_ok:
+            raise RedisUnavailable()
         fault = control_fault(services.backend.redis.control.read())
     except RedisUnavailable:
         return CheckOut(ok=False, detail="Nobody knows while Redis does not answer.")
@@ -71,11 +79,24 @@ def _check_control(services: Services) -> CheckOut:
     return CheckOut(ok=fault is None, detail=fault)
 
 
-def _check(part: Callable[[], None]) -> CheckOut:
+def _check_storage(services: Services) -> None:
+    check_identity(services.backend.storage, services.backend.redis.names)
+    services.backend.storage.check()
+
+
+def _tell(error: Exception | None) -> CheckOut:
     """Return how a part is; its own words go to the log, since they may hold addresses."""
-    try:
-        part()
-    except (ServiceError, ArtifactMissing) as error:
-        _log.warning("not_ready", code=error.code, detail=error.detail)
-        return CheckOut(ok=False, detail=" ".join(filter(None, (error.title(), error.suggestion))))
-    return CheckOut(ok=True)
+    if error is None:
+        return CheckOut(ok=True)
+    if isinstance(error, TimeoutError):
+        _log.warning("not_ready", detail=str(error))
+        return CheckOut(ok=False, detail=f"There is {error}.")
+    if not isinstance(error, ServiceError | ArtifactMissing):
+        raise error
+    _log.warning("not_ready", code=error.code, detail=error.detail)
+    said = (
+        f"{error.title()} {error.detail[:1].upper()}{error.detail[1:]}."
+        if error.tells_detail
+        else error.title()
+    )
+    return CheckOut(ok=False, detail=" ".join(filter(None, (said, error.suggestion))))

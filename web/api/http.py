@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import difflib
+import errno
 import hashlib
 import io
 import json
@@ -21,7 +22,7 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable, RequestEntityTooLa
 from werkzeug.http import dump_options_header
 from werkzeug.wsgi import FileWrapper
 
-from shared.errors import Fault, MalformedRequest, MissingPart
+from shared.errors import Fault, MalformedRequest, MissingPart, StorageFull
 from shared.picture import PictureLimits
 from shared.texts import field_schemas, read_texts
 from web.assets.uploads import max_body_bytes, too_heavy
@@ -159,10 +160,15 @@ def receive_upload(limits: PictureLimits, *, known: Iterable[str]) -> None:
     Raises:
         PictureTooHeavy: when the whole has more bytes than two pictures may have.
         MalformedRequest: for parts that mean nothing here.
+        StorageFull: when they do not fit on the disk of temporary files.
     """
     request.max_content_length = max_body_bytes(limits)
     try:
         refuse_unknown("part", [*request.files, *request.form], known=known)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise StorageFull("the disk that uploads are received on (TMPDIR) is full") from error
     except RequestEntityTooLarge:
         size = request.content_length
         if size is not None and size <= request.max_content_length:

@@ -17,6 +17,7 @@ from shared.errors import (
     NotReady,
     NotTerminal,
     StaleJob,
+    StorageFull,
     StorageUnavailable,
 )
 from web.api import API_PATH
@@ -78,10 +79,13 @@ def pause(job_id: str) -> Response:
     "Resume a job",
     "jobs",
     answers={200: Answer("The job, queued", (JobOut,))},
-    refusals=_REFUSALS,
+    refusals=(*_REFUSALS, NotReady, StorageUnavailable),
 )
 def resume(job_id: str) -> Response:
-    """Let a paused job go on, from its checkpoint, on any worker; it ends as if it had not been paused."""
+    """Let a paused job go on, from its checkpoint, on any worker; it ends as if it had not been paused.
+
+    It stays paused when the file that it began with is damaged, and it has no checkpoint of its own.
+    """
     refuse_body()
     actions.resume_job(get_backend(), job_id, caller=current_caller(), now=utc_now())
     return _answer(job_id)
@@ -92,12 +96,15 @@ def resume(job_id: str) -> Response:
     "Retry a job",
     "jobs",
     answers={200: Answer("The job, queued", (JobOut,))},
-    refusals=_REFUSALS,
+    refusals=(*_REFUSALS, NotReady, StorageFull, StorageUnavailable),
     bodies={JSON: RetryBody},
     needs_body=False,
 )
 def retry(job_id: str) -> Response:
-    """Try a job again that failed, expired or was canceled: from its last checkpoint, or from zero."""
+    """Try a job again that failed, expired or was canceled: from its last checkpoint, or from zero.
+
+    Also one that succeeded, if its result is damaged or gone: it makes the same once more.
+    """
     body = read_body(RetryBody)
     actions.retry_job(get_backend(), job_id, body, caller=current_caller(), now=utc_now())
     return _answer(job_id)
@@ -108,7 +115,15 @@ def retry(job_id: str) -> Response:
     "Extend a job",
     "jobs",
     answers={200: Answer("The job, queued", (JobOut,), headers=REPLAYED_HEADER)},
-    refusals=(*_REFUSALS, *_KEY_REFUSALS, InvalidOptions, MissingPart, NotReady, StorageUnavailable),
+    refusals=(
+        *_REFUSALS,
+        *_KEY_REFUSALS,
+        InvalidOptions,
+        MissingPart,
+        NotReady,
+        StorageFull,
+        StorageUnavailable,
+    ),
     parameters=(IDEMPOTENCY_KEY,),
     bodies={JSON: ExtendBody},
 )
@@ -150,6 +165,7 @@ def extend(job_id: str) -> Response:
         MissingPart,
         NotReady,
         *_KEY_REFUSALS,
+        StorageFull,
         StorageUnavailable,
         DatabaseUnavailable,
     ),

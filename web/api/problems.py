@@ -8,10 +8,10 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 
 from shared.errors import (
-    ArtifactCorrupt,
     ArtifactMissing,
     AtelierError,
     CrossSiteRequest,
+    FileDamaged,
     IdempotencyKeyInUse,
     IdempotencyKeyReused,
     InvalidOptions,
@@ -27,6 +27,7 @@ from shared.errors import (
     Refusal,
     ServiceError,
     StaleJob,
+    StorageFull,
     TooManyStreams,
     UnknownHost,
     WorkerTooOld,
@@ -48,7 +49,7 @@ STATUSES: dict[type[AtelierError], int] = {
     PictureUnsupported: 415,
     NotFound: 404,
     ArtifactMissing: 404,
-    ArtifactCorrupt: 500,
+    FileDamaged: 500,
     InvalidState: 409,
     NotReady: 409,
     WorkerTooOld: 409,
@@ -60,9 +61,10 @@ STATUSES: dict[type[AtelierError], int] = {
     UnknownHost: 421,
     TooManyStreams: 429,
     ServiceError: 503,
+    StorageFull: 507,
     AtelierError: 500,
 }
-_RETRY_SECONDS = {429: 10, 503: 5}
+_RETRY_SECONDS = {429: 10, 503: 5, 507: 60}
 #: Of codes whose status does not say so.
 _RETRY_SECONDS_OF = {IdempotencyKeyInUse.code: 1}
 _HTTP_CODES = {
@@ -129,12 +131,12 @@ def _answer_error(error: AtelierError) -> Response:
     status = status_of(type(error))
     if status >= 500:
         # A part that is away says all in its detail; only the unexpected needs its traceback.
-        is_unexpected = status == 500 and not isinstance(error, ArtifactCorrupt)
+        is_unexpected = status == 500 and not isinstance(error, FileDamaged)
         _log.error("request_failed", code=error.code, detail=error.detail, exc_info=is_unexpected)
         if is_unexpected:
             return _hidden()
     # A service's own words may hold addresses and passwords: they belong into the log.
-    detail = error.title() if isinstance(error, ServiceError) else error.detail
+    detail = error.detail if error.tells_detail else error.title()
     return problem(
         status,
         error.code,

@@ -308,6 +308,23 @@ class WorkerMemoryOut(BaseModel):
     used_bytes: int | None = Field(description="By whatever program; null where it cannot be measured")
 
 
+class RoomOut(BaseModel):
+    """The room of the file system that files lie on, in bytes."""
+
+    total_bytes: int | None = Field(description="null where it cannot be measured")
+    free_bytes: int | None = Field(description="null where it cannot be measured")
+
+
+class RoomsOut(BaseModel):
+    """The room left as the web host sees it."""
+
+    storage: RoomOut
+    database: RoomOut
+    min_free_bytes: int = Field(
+        description="With less than this left of one of them, no new work is taken in"
+    )
+
+
 class WorkerJobOut(BaseModel):
     """The job that a worker is busy with."""
 
@@ -335,6 +352,7 @@ class WorkerOut(BaseModel):
     host: str
     device: str
     memory: WorkerMemoryOut
+    storage: RoomOut = Field(description="As this worker sees the storage")
     weights: str
     notice: str | None = Field(description="Something one should know of the weights")
     state: WorkerState = Field(
@@ -342,6 +360,9 @@ class WorkerOut(BaseModel):
         "unhealthy: it takes no jobs for now"
     )
     reason: str | None = Field(description="Why an unhealthy worker takes no jobs")
+    faults: int = Field(
+        description="Jobs that it handed back since it was started because it may be at fault itself"
+    )
     job: WorkerJobOut | None
     version: str
     build: str = Field(description="Which code of that version: a digest; empty for an older release")
@@ -357,6 +378,7 @@ class WorkersOut(BaseModel):
     """The workers that are connected."""
 
     workers: list[WorkerOut] | None = Field(description="By id; null while Redis cannot be asked")
+    room: RoomsOut
     message: str | None = Field(description="Why no job can start, if there is a reason")
 
 

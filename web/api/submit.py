@@ -23,6 +23,7 @@ from shared.errors import (
     PictureRefused,
     PictureTooHeavy,
     PictureUnsupported,
+    StorageFull,
     StorageUnavailable,
 )
 from shared.options import parse_options
@@ -127,6 +128,7 @@ class _Asked:
         PictureRefused,
         IdempotencyKeyInUse,
         IdempotencyKeyReused,
+        StorageFull,
         StorageUnavailable,
         DatabaseUnavailable,
     ),

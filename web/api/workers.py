@@ -11,15 +11,33 @@ from urllib.parse import quote
 from flask import Blueprint, Response
 
 from shared.clock import utc_now
-from shared.errors import DatabaseUnavailable, MalformedRequest, NotFound, RedisUnavailable, WorkerTooOld
+from shared.errors import (
+    DatabaseUnavailable,
+    MalformedRequest,
+    NotFound,
+    RedisUnavailable,
+    StorageFull,
+    WorkerTooOld,
+)
 from shared.logs import get_logger
 from shared.redis.workers import WorkerBeat, WorkerState
+from shared.settings import Settings
+from shared.storage.store import Room
 from web.api import API_PATH
 from web.api.http import json_answer, refuse_body
 from web.api.job_view import job_url
 from web.api.openapi import Answer, Operation
-from web.api.schemas import QueueStateOut, WorkerJobOut, WorkerMemoryOut, WorkerOut, WorkersOut, WorkerUrlsOut
-from web.backend import Backend
+from web.api.schemas import (
+    QueueStateOut,
+    RoomOut,
+    RoomsOut,
+    WorkerJobOut,
+    WorkerMemoryOut,
+    WorkerOut,
+    WorkersOut,
+    WorkerUrlsOut,
+)
+from web.backend import Backend, decide_room
 from web.jobs.estimates import QueueState, backlog_seconds, no_start_reason
 from web.jobs.queries import QueueCounts, count_queue, names_of_jobs, recent_run_seconds
 from web.security import current_caller
@@ -27,6 +45,7 @@ from web.services import get_backend
 
 _log = get_logger(__name__)
 _NO_NAMES: Mapping[str, str] = MappingProxyType({})
+_NO_ROOMS: Mapping[str, Room] = MappingProxyType({})
 workers = Blueprint("workers", __name__, url_prefix=API_PATH)
 
 
@@ -58,11 +77,22 @@ def workers_to_json(
     now: datetime,
     names: Mapping[str, str] = _NO_NAMES,
     control_fault: str | None = None,
+    rooms: Mapping[str, Room] = _NO_ROOMS,
+    settings: Settings | None = None,
 ) -> dict[str, Any]:
-    """Return the workers as the API shows them; None while Redis cannot be asked."""
+    """Return the workers as the API shows them; None while Redis cannot be asked.
+
+    `rooms` are those of `storage` and `database` as seen here; `settings` say how much has to be free.
+    """
+    settings = settings or Settings()
     return WorkersOut(
         workers=None if beats is None else [_worker(beat, names, now) for beat in beats],
-        message=message_of(beats, control_fault=control_fault),
+        room=RoomsOut(
+            storage=_room(rooms.get("storage")),
+            database=_room(rooms.get("database")),
+            min_free_bytes=settings.min_free_bytes,
+        ),
+        message=message_of(beats, control_fault=control_fault, no_room=decide_room(rooms, settings)),
     ).model_dump(mode="json")
 
 
@@ -73,8 +103,12 @@ def queue_to_json(
     *,
     now: datetime,
     control_fault: str | None = None,
+    no_room: StorageFull | None = None,
 ) -> dict[str, Any]:
-    """Return the queue as the API shows it; `run_seconds` is how long the last jobs took."""
+    """Return the queue as the API shows it; `run_seconds` is how long the last jobs took.
+
+    `no_room` is why no new work is taken in, if the disks are too full.
+    """
     eligible = None if beats is None else sum(beat.takes_jobs for beat in beats)
     age = None if counts.oldest is None else max(0.0, (now - counts.oldest).total_seconds())
     return QueueStateOut(
@@ -85,12 +119,19 @@ def queue_to_json(
         oldest_age_seconds=None if age is None else round(age, 1),
         backlog_seconds=backlog_seconds(counts.depth, QueueState(counts.running, eligible, run_seconds)),
         workers=eligible,
-        message=message_of(beats, control_fault=control_fault),
+        message=message_of(beats, control_fault=control_fault, no_room=no_room),
     ).model_dump(mode="json")
 
 
-def message_of(beats: Sequence[WorkerBeat] | None, *, control_fault: str | None = None) -> str | None:
-    """Return why no job can start, in one sentence; None when one can."""
+def message_of(
+    beats: Sequence[WorkerBeat] | None,
+    *,
+    control_fault: str | None = None,
+    no_room: StorageFull | None = None,
+) -> str | None:
+    """Return why no job can start, or none is taken in, in one sentence; None when all is well."""
+    if no_room is not None:
+        return no_room.detail
     if beats is None:
         return "Redis does not answer; jobs are kept, and start when it is back"
     return no_start_reason(
@@ -119,21 +160,33 @@ def _worker(beat: WorkerBeat, names: Mapping[str, str], now: datetime) -> Worker
         host=beat.host,
         device=beat.device,
         memory=WorkerMemoryOut(total_bytes=beat.memory_total_bytes, used_bytes=beat.memory_used_bytes),
+        storage=RoomOut(total_bytes=beat.storage_total_bytes, free_bytes=beat.storage_free_bytes),
         weights=beat.weights,
         notice=beat.notice,
         state=beat.state,
         reason=beat.reason,
+        faults=beat.faults,
         job=job,
         version=beat.version,
         build=beat.build,
         protocol=beat.protocol,
         started_at=beat.started_at,
-        # Clocks of two machines may differ a little.
-        heartbeat_age_seconds=round(max(0.0, (now - beat.at).total_seconds()), 1),
+        heartbeat_age_seconds=_age_seconds(beat, now),
         urls=WorkerUrlsOut(
             drain=drain if beat.can_drain and beat.state is not WorkerState.DRAINING else None
         ),
     )
+
+
+def _room(room: Room | None) -> RoomOut:
+    return RoomOut(total_bytes=room and room.total_bytes, free_bytes=room and room.free_bytes)
+
+
+def _age_seconds(beat: WorkerBeat, now: datetime) -> float:
+    """Return the age of a beat by Redis' clock; of an older node's by that node's, which may be off."""
+    if beat.age_seconds is not None:
+        return round(beat.age_seconds, 1)
+    return round(max(0.0, (now - beat.at).total_seconds()), 1)
 
 
 def read_workers(backend: Backend, *, caller: str) -> dict[str, Any]:
@@ -144,7 +197,15 @@ def read_workers(backend: Backend, *, caller: str) -> dict[str, Any]:
     """
     beats = backend.live.workers()
     names = _names(backend, beats or (), caller=caller)
-    return workers_to_json(beats, names=names, now=utc_now(), control_fault=backend.live.control_fault())
+    rooms, settings = backend.rooms(), backend.settings
+    return workers_to_json(
+        beats,
+        names=names,
+        now=utc_now(),
+        control_fault=backend.live.control_fault(),
+        rooms=rooms,
+        settings=settings,
+    )
 
 
 def read_queue(backend: Backend) -> dict[str, Any]:
@@ -157,7 +218,12 @@ def read_queue(backend: Backend) -> dict[str, Any]:
         counts, run_seconds = count_queue(session), recent_run_seconds(session)
     beats = backend.live.workers()
     return queue_to_json(
-        counts, beats, run_seconds, now=utc_now(), control_fault=backend.live.control_fault()
+        counts,
+        beats,
+        run_seconds,
+        now=utc_now(),
+        control_fault=backend.live.control_fault(),
+        no_room=backend.find_no_room(),
     )
 
 
@@ -189,6 +255,8 @@ def _names(backend: Backend, beats: Iterable[WorkerBeat], *, caller: str) -> dic
 )
 def list_workers() -> Response:
     """List the workers that are connected: device, memory, state, and the job each of them has.
+
+    With them the room that is left on the disks, as the web host sees it and as each worker does.
 
     One not heard of for 30 s is no longer listed. `message` says in a sentence why no job can start, if that
     is so. While Redis does not answer nobody knows which workers there are: `workers` is null then.

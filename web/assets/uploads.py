@@ -31,6 +31,7 @@ from shared.logs import get_logger
 from shared.picture import PictureFacts, PictureLimits, inspect_picture
 from shared.protocol import new_id
 from shared.storage.layout import asset_key
+from shared.storage.verify import file_fault
 from web.backend import Backend
 from web.db.models import Asset
 
@@ -238,9 +239,10 @@ class Uploads:
     ) -> tuple[Asset, bool]:
         """Store one picture; return its asset, and whether it is new.
 
-        `name` is the name of its part, also in messages. Raises what `take` does, and DatabaseUnavailable
-        when the row cannot be written.
+        `name` is the name of its part, also in messages. Raises what `take` does, StorageFull when the disks
+        have too little room left, and DatabaseUnavailable when the row cannot be written.
         """
+        self._backend.require_room()
         with self.batch() as batch:
             picture = self.take({name: file}, batch=batch)[name]
             with self._backend.database.write() as session:
@@ -253,6 +255,8 @@ class Uploads:
 
     def store(self, sha256: str, data: bytes) -> None:
         """Store a file, or touch the existing one, so that garbage collection does not remove it.
+
+        One that is damaged is replaced: who uploads a picture once more mends it.
 
         Raises:
             StorageUnavailable: when the storage fails.
@@ -267,6 +271,10 @@ class Uploads:
                     storage.touch(key)
                 except ArtifactMissing:
                     continue  # garbage collection removed it just now
+                fault = file_fault(storage, key, sha256=sha256, size_bytes=len(data))
+                if fault is not None:
+                    _log.warning("asset_replaced", key=key, reason=fault)
+                    storage.write(key, data)
                 return
         with self._lock:
             self._unowned.add(sha256)

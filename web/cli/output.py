@@ -9,7 +9,7 @@ from typing import ClassVar
 import click
 from rich.console import Console
 
-from shared.errors import AtelierError, Fault, InvalidSettings, Refusal
+from shared.errors import AtelierError, Fault, Refusal, ServiceError
 from shared.status import JobStatus
 
 
@@ -95,7 +95,7 @@ class StartFailed(CliError):
 EXIT_HELP = """\
 0  all went well
 1  the job failed or expired, or the service or one of its parts failed
-2  wrong usage, or the service refused the input
+2  wrong usage or settings, or the service refused the input
 3  the job was canceled
 4  the service cannot be reached
 130  interrupted with Ctrl-C (a submitted job goes on)"""
@@ -120,7 +120,8 @@ def exit_code_of(error: AtelierError | CliError) -> ExitCode:
         # 429 asks to come back later: nothing is wrong with the input.
         refused = 400 <= error.status < 500 and error.status != 429
         return ExitCode.REFUSED if refused else ExitCode.FAILED
-    if isinstance(error, Refusal | InvalidSettings):
+    if isinstance(error, Refusal) or (isinstance(error, ServiceError) and not error.retryable):
+        # Starting again would change nothing: the settings, or what they name, are wrong.
         return ExitCode.REFUSED
     return ExitCode.FAILED
 

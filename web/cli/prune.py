@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from shared.clock import utc_now
 from shared.errors import InvalidSettings
@@ -34,7 +35,7 @@ def prune(ctx: click.Context, *, dry_run: bool, verbose: bool) -> None:
     output = ctx.ensure_object(Output)
     settings = load_settings(os.environ)
     configure_logs(settings.model_copy(update={"log_level": "warning", "log_format": "console"}))
-    _require_database(settings)
+    require_database(settings)
     backend = Backend.open(settings, upgrade=False)
     try:
         pruner = Pruner(backend, clock=utc_now)
@@ -52,10 +53,13 @@ def prune(ctx: click.Context, *, dry_run: bool, verbose: bool) -> None:
         ctx.exit(ExitCode.FAILED)
 
 
-def _require_database(settings: Settings) -> None:
+def require_database(settings: Settings) -> None:
     """Refuse a database file that is not there: beside a new one, every stored file would be an orphan."""
-    url = make_url(settings.resolved_database_url)
-    if url.get_backend_name() == "sqlite" and not (url.database and Path(url.database).is_file()):
+    try:
+        url = make_url(settings.resolved_database_url)
+    except ArgumentError:
+        return  # the database itself says what is wrong with it
+    if url.get_backend_name() == "sqlite" and not (url.database and Path(url.database).exists()):
         raise InvalidSettings(
             f"there is no database at {url.database}; set ATELIER_DATA_DIR or ATELIER_DATABASE_URL "
             "as the service has it"

@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 from time import sleep
+from urllib.parse import urlsplit
 
 import click
 
@@ -16,6 +17,7 @@ from shared.terminal import show_notice
 from web.cli.local.host import StopRequest
 from web.cli.local.stack import Stack
 from web.cli.output import Output
+from web.security import exposure
 
 _TICK_SECONDS = 0.2
 _UNTRAINED = (
@@ -82,7 +84,10 @@ def local_settings(environ: dict[str, str], given: dict[str, str]) -> Settings:
     settings = load_settings(environ)
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host  # noqa: S104 - compared only
     url = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
-    return settings.model_copy(update={"url": url})
+    # People may come by another address, through a proxy; this one is for the commands on this machine.
+    public = urlsplit(settings.url).hostname
+    names = ",".join(filter(None, (settings.allowed_hosts, public)))
+    return settings.model_copy(update={"url": url, "allowed_hosts": names})
 
 
 def _program() -> str:
@@ -105,4 +110,7 @@ def _greet(stack: Stack, output: Output, workers: int) -> None:
             output.say(f"{beat.worker_id} is ready ({beat.device}, weights {beat.weights}).")
             if beat.weights == "untrained" and stack.settings.vgg19_weights == "auto":
                 show_notice(output.err, _UNTRAINED)
+    warning = exposure(stack.settings)
+    if warning is not None:
+        show_notice(output.err, warning)
     output.say("Ctrl-C stops everything.")

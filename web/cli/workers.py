@@ -29,6 +29,8 @@ def workers(output: Output, *, url: str | None) -> None:
         return
     if document.get("workers"):
         output.out.print(_table(document["workers"]))
+    if document.get("room"):
+        output.say(f"Storage: {_room(document['room'].get('storage') or {})} as the web host sees it.")
     if document.get("message"):
         output.say(str(document["message"]), style="yellow")
 
@@ -56,6 +58,11 @@ def _memory(memory: dict[str, Any]) -> str:
     if total is None:
         return "–"
     return f"{'–' if used is None else f'{used / _GIGABYTE:.1f}'} of {total / _GIGABYTE:.1f} GB"
+
+
+def _room(room: dict[str, Any]) -> str:
+    free = room.get("free_bytes")
+    return "–" if free is None else f"{free / _GIGABYTE:.1f} GB free"
 
 
 def _job(job: dict[str, Any] | None) -> str:

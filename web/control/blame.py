@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from shared.errors import AtelierError, RedisUnavailable, ServiceError
@@ -43,7 +43,7 @@ def find_failures(backend: Backend, events: Iterable[WorkerEvent]) -> dict[str, 
     failures = {}
     for event, fault in faults:
         job = jobs.get(event.job_id)
-        if job is None or event.attempt != job.attempt or _is_to_stop(job):
+        if job is None or event.attempt != job.attempt:
             continue
         error = decide_fault(
             fault,
@@ -60,9 +60,12 @@ def find_failures(backend: Backend, events: Iterable[WorkerEvent]) -> dict[str, 
     return failures
 
 
-def _is_to_stop(job: Job) -> bool:
-    """Whether a job that is given back is not to be begun again: somebody asked for that."""
-    return job.job_status is not JobStatus.RUNNING or job.status_reason == PAUSING
+def as_failure(job: Job, event: WorkerEvent, failures: Mapping[str, dict[str, Any]]) -> WorkerEvent:
+    """Return a report that gives a job back as that of a failure, if it is one and nobody stops the job."""
+    error = failures.get(event.event_id)
+    if error is None or job.job_status is not JobStatus.RUNNING or job.status_reason == PAUSING:
+        return event
+    return event.model_copy(update={"type": EventType.FAILED, "data": {"error": error}})
 
 
 def _has_others(backend: Backend, worker: str) -> bool:

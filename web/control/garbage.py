@@ -6,19 +6,21 @@ Files and folders with unknown names or places are never removed.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from shared.clock import to_rfc3339
 from shared.errors import ArtifactMissing
+from shared.logs import get_logger
 from shared.storage.layout import asset_key, is_set_aside, job_folder, marker_key
 from shared.storage.store import StoredFile
 from web.backend import Backend
 from web.jobs import retention
 from web.jobs.idempotency import KEPT
 from web.jobs.retention import JobRow, UnusedAsset
+from web.protection import RESTORE_GRACE, moment_of, read_protection
 
 #: A report is not delivered again after this; a key is kept no longer than this.
 INBOX_KEPT = timedelta(days=7)
@@ -30,8 +32,11 @@ _ATTEMPT_FILE = re.compile(
     r"jobs/[^/]+/attempt-(\d+)/"
     r"(?:checkpoint-\d+\.(?:safetensors|png)|(preview)\.jpg|result-[0-9a-f]+\.png|result\.json)"
 )
+_CHECKPOINT_THUMBNAIL = re.compile(r"(.+/checkpoint-\d+\.png)(?:\.[0-9a-f]+)?\.thumbnail\.jpg")
+_REPLACED_FILE = re.compile(r"jobs/[^/]+/replaced-(\d+)-[^/]+/[^/]+")
 _JOB_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PAGE = 1000
+_log = get_logger(__name__)
 #: Inbox entries and idempotency keys are so small that this many of them count as one row.
 _ENTRIES_A_ROW = 50
 
@@ -82,6 +87,8 @@ class Cutoffs:
     garbage: datetime
     inbox: datetime
     idempotency: datetime
+    #: Attempts that a restore put aside before this go.
+    replaced: datetime
 
 
 def cutoffs_at(now: datetime, *, retention_days: float, garbage_hours: float) -> Cutoffs:
@@ -91,13 +98,23 @@ def cutoffs_at(now: datetime, *, retention_days: float, garbage_hours: float) ->
         garbage=now - timedelta(hours=garbage_hours),
         inbox=now - INBOX_KEPT,
         idempotency=now - IDEMPOTENCY_KEPT,
+        replaced=now - RESTORE_GRACE,
     )
 
 
 def decide_job_folder(
-    folder: str, files: Sequence[StoredFile], row: JobRow | None, *, before: datetime
+    folder: str,
+    files: Sequence[StoredFile],
+    row: JobRow | None,
+    *,
+    before: datetime,
+    kept_since: datetime | None = None,
+    replaced_before: datetime | None = None,
 ) -> list[Finding]:
     """Decide about a job's folder, given all of its files, and its row if there is one.
+
+    Without a row, all of it must be old, and nothing of it from `kept_since` or later. A folder that a
+    killed removal has emptied is told by the moment in its name.
 
     Of a job that is not final only partial files of killed writers, and files that were set aside, are
     removed. Of a final one at attempt n the files of attempts up to n that nothing refers to are removed,
@@ -107,17 +124,26 @@ def decide_job_folder(
     that lists checkpoints skips one that is gone.
     """
     if row is None:
-        if not files or any(file.modified_at >= before for file in files):
+        made_at = moment_of(folder.rpartition("/")[2])
+        written = [file.modified_at for file in files]
+        named = [made_at] if made_at else []
+        is_young = any(moment >= before for moment in written or named)
+        is_kept = kept_since is not None and any(moment >= kept_since for moment in written + named)
+        if is_young or is_kept or not (written or named):
             return _partials(files, before)
         size_bytes = sum(file.size_bytes for file in files)
         return [Finding(Kind.ORPHANED_JOB, folder, "no job has this id", size_bytes, len(files))]
-    findings = [*_partials(files, before), *_set_aside(files, before)]
+    findings = [
+        *_partials(files, before),
+        *_set_aside(files, before),
+        *_replaced(files, replaced_before),
+    ]
     if not row.status.is_final or row.completed_at is None or row.completed_at >= before:
         return findings
     needed = row.needed | _markers(row) | _newest_preview(files, row)
     for file in files:
-        attempt = _attempt_of(file.key)
-        is_dead = attempt is not None and attempt <= row.attempt and file.key not in needed
+        attempt = _attempt_of(_shown_by(file.key))
+        is_dead = attempt is not None and attempt <= row.attempt and _shown_by(file.key) not in needed
         if file.is_partial or not (is_dead or _is_outdated_thumbnail(file.key, row)):
             continue
         if file.modified_at < before:
@@ -127,7 +153,11 @@ def decide_job_folder(
 
 
 def decide_asset_folder(
-    files: Sequence[StoredFile], known: Collection[str], *, before: datetime
+    files: Sequence[StoredFile],
+    known: Collection[str],
+    *,
+    before: datetime,
+    kept_since: datetime | None = None,
 ) -> list[Finding]:
     """Decide about a folder of pictures and their thumbnails; `known` are the SHA-256 that assets have.
 
@@ -137,7 +167,8 @@ def decide_asset_folder(
     findings = _partials(files, before)
     for file in files:
         sha256 = picture_of(file.key)
-        if sha256 is not None and sha256 not in known and file.modified_at < before:
+        is_kept = kept_since is not None and file.modified_at >= kept_since
+        if sha256 is not None and sha256 not in known and file.modified_at < before and not is_kept:
             findings.append(Finding(Kind.ORPHANED_ASSET, file.key, "no asset has it", file.size_bytes))
     return sorted(findings, key=lambda finding: finding.name)
 
@@ -173,6 +204,22 @@ def _partials(files: Sequence[StoredFile], before: datetime) -> list[Finding]:
         for file in sorted(files, key=lambda file: file.key)
         if file.is_partial and file.modified_at < before
     ]
+
+
+def _replaced(files: Sequence[StoredFile], before: datetime | None) -> list[Finding]:
+    """Return what a restore put aside long ago: the attempts of another course of events."""
+    found = [(int(match[1]), file) for file in files if (match := _REPLACED_FILE.fullmatch(file.key))]
+    return [
+        Finding(Kind.DEAD_FILE, file.key, "a restore replaced it", file.size_bytes)
+        for seconds, file in found
+        if before is not None and seconds < before.timestamp() and not file.is_partial
+    ]
+
+
+def _shown_by(key: str) -> str:
+    """Return the key of the picture that a checkpoint's thumbnail shows; any other key as it is."""
+    match = _CHECKPOINT_THUMBNAIL.fullmatch(key)
+    return match[1] if match else key
 
 
 def _set_aside(files: Sequence[StoredFile], before: datetime) -> list[Finding]:
@@ -213,8 +260,9 @@ _ASSETS, _CHECK, _JOBS = "assets", "check", "jobs"
 class StorageScan:
     """Finds garbage in the database and in places of the storage; a place is a folder scanned as a whole."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, *, clock: Callable[[], datetime]) -> None:
         self._backend = backend
+        self._clock = clock
 
     def rows(self, cutoffs: Cutoffs, *, limit: int | None) -> list[Finding]:
         """Return the rows that may be removed, at most `limit` of each kind, oldest first.
@@ -272,26 +320,36 @@ class StorageScan:
             after = page[-1]
 
     def look(self, place: str, cutoffs: Cutoffs) -> list[Finding]:
-        """Return what may be removed at a place.
+        """Return what may be removed at a place; what a killed removal left set aside is put back first.
 
         Files are read before rows: rows that are added in between only make more files needed. With an empty
-        database no file counts as an orphan: it is probably the wrong database.
+        database no file counts as an orphan: it is probably the wrong database. While a backup holds the
+        files, nothing may be removed.
         """
         files = self._backend.storage.inventory(place)
+        if any(file.is_aside for file in files):
+            _log.warning("put_back", keys=self._backend.storage.put_back(place))
+            files = self._backend.storage.inventory(place)
         root, _, name = place.partition("/")
-        if root == _CHECK:
-            return decide_check_folder(files, before=cutoffs.garbage)
         with self._backend.database.read() as session:
+            protection = read_protection(session, now=self._clock())
+            if protection.is_held:
+                return []
+            if root == _CHECK:
+                return decide_check_folder(files, before=cutoffs.garbage)
             if retention.is_empty(session):
                 return []
             if root == _JOBS:
                 if not _JOB_ID.fullmatch(name):
                     return []
                 row = retention.job_rows(session, [name]).get(name)
-                return decide_job_folder(place, files, row, before=cutoffs.garbage)
+                return decide_job_folder(
+                    place, files, row, before=cutoffs.garbage, kept_since=protection.kept_since,
+                    replaced_before=cutoffs.replaced,
+                )  # fmt: skip
             pictures = {sha256 for file in files if (sha256 := picture_of(file.key))}
             known = retention.known_pictures(session, pictures)
-        return decide_asset_folder(files, known, before=cutoffs.garbage)
+        return decide_asset_folder(files, known, before=cutoffs.garbage, kept_since=protection.kept_since)
 
     def _file(self, sha256: str) -> StoredFile | None:
         try:

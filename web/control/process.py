@@ -16,7 +16,7 @@ from types import FrameType
 
 from shared.broker import Dispatch
 from shared.clock import utc_now
-from shared.errors import RedisUnavailable
+from shared.errors import DatabaseUnavailable, DatabaseUnusable, RedisUnavailable, StorageUnavailable
 from shared.logs import configure_logs, get_logger
 from shared.redis.control import BEAT_SECONDS, ControlBeat
 from shared.release import this_release
@@ -31,8 +31,10 @@ from web.control.projector import Projector
 from web.control.pruner import Pruner
 from web.control.rescuer import Rescuer
 from web.control.stale import StaleAttempts
+from web.jobs.restored import settle_restore
 
 _log = get_logger(__name__)
+_RETRY_SECONDS = 1.0
 
 
 class Control:
@@ -50,7 +52,7 @@ class Control:
         self.clock = clock
         self.backend = backend = Backend.open(settings)
         self._dispatch = Dispatch(settings, backend.redis)
-        self._knows_redis = False
+        self._knows_redis = self._is_settled = False
         stale = StaleAttempts(backend, clock=clock)
         self.projector = Projector(backend, clock=clock)
         self.dispatcher = Dispatcher(backend, self._dispatch, stale, clock=clock)
@@ -70,10 +72,11 @@ class Control:
         self._first = [] if self.first_release is None else [Part("first release", self.first_release.step)]
         self._parts = [
             *self._first,
+            Part("restore", self._settle),
             self._reports,
             Part("deadlines", self.deadlines.expire),
             Part("followers", self.followers.follow),
-            Part("dispatch", self.dispatcher.send_due),
+            Part("dispatch", self._send_due),
             Part("loss of Redis", self._look_for_loss),
             self._rescue,
             self._lost,
@@ -145,6 +148,16 @@ class Control:
     def _note(self, part: Part) -> None:
         self._at = part.name, self._clock_seconds()
 
+    def _settle(self) -> None:
+        """After a restore, let Redis forget the time before it, once."""
+        if not self._is_settled:
+            settle_restore(self.backend)
+            self._is_settled = True
+
+    def _send_due(self) -> None:
+        self._settle()  # what is left of that time would stop what is sent now
+        self.dispatcher.send_due()
+
     def _apply_reports(self) -> None:
         """Apply reports as they arrive, until it is time to look for due jobs."""
         looks_at = self._clock_seconds() + self._settings.dispatch_seconds
@@ -188,7 +201,9 @@ def run_control(settings: Settings) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    control = Control(settings)
+    control = _open(settings, stopping)
+    if control is None:
+        return
     ended = Event()
     beating = Thread(target=_beat_until, args=(control, ended), name="heartbeat", daemon=True)
     beating.start()
@@ -203,6 +218,23 @@ def run_control(settings: Settings) -> None:
     beating.join()
     control.close()
     _log.info("control_stopped")
+
+
+def _open(settings: Settings, stopping: Event) -> Control | None:
+    """Return the control once database and storage can be used; None when told to stop before.
+
+    A disk that is full or read-only for a while is waited for, as in every round. What waiting does not mend
+    (a damaged database, another installation's storage) is raised.
+    """
+    while not stopping.is_set():
+        try:
+            return Control(settings)
+        except (DatabaseUnavailable, StorageUnavailable) as error:
+            if isinstance(error, DatabaseUnusable):
+                raise
+            _log.error("service_unavailable", code=error.code, detail=error.detail)
+            stopping.wait(_RETRY_SECONDS)
+    return None
 
 
 def _beat_until(control: Control, ended: Event) -> None:

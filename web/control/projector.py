@@ -16,7 +16,7 @@ from shared.redis.live import Flag
 from shared.redis.stream import Delivery
 from shared.status import JobStatus
 from web.backend import Backend
-from web.control.blame import find_failures
+from web.control.blame import as_failure, find_failures
 from web.control.results import find_result, success_event
 from web.db.models import Job
 from web.jobs.faults import read_fault, with_fault
@@ -272,13 +272,12 @@ class Projector:
         missing = self._missing_results(events)
         failures = find_failures(self._backend, events)
         # What is missing is not entered into the inbox: the report is to be applied when its result appears.
-        there = [_as_failure(event, failures) for event in events if event not in missing]
         with self._backend.database.write() as session:
-            applied = self._write(session, there)
+            applied = self._write(session, [event for event in events if event not in missing], failures)
             self._note_missing(session, missing)
         for told in applied:
             self._log_applied(told)
-            if told.event.event_id in failures:
+            if told.event.type is EventType.FAILED and told.event.event_id in failures:
                 # Its message is on its way to another node.
                 self._backend.redis.claims.fence(told.event.job_id, told.event.attempt + 1)
         self._backend.redis.progress.notify(*{event.job_id for event in events})
@@ -307,7 +306,9 @@ class Projector:
             if (job := jobs.get(event.job_id)) is not None:
                 write_missing_result(session, job, event, now=self._clock())
 
-    def _write(self, session: Session, events: list[WorkerEvent]) -> list[_Applied]:
+    def _write(
+        self, session: Session, events: list[WorkerEvent], failures: Mapping[str, dict[str, Any]]
+    ) -> list[_Applied]:
         now = self._clock()
         fresh = enter_inbox(session, [event.event_id for event in events], now=now)
         jobs = get_jobs(session, {event.job_id for event in events})
@@ -317,7 +318,9 @@ class Projector:
                 _log.info("report_repeated", event_id=event.event_id)
                 continue
             fresh.remove(event.event_id)  # it may come twice in one group
-            applied.append(_write_one(session, jobs.get(event.job_id), event, now=now))
+            job = jobs.get(event.job_id)
+            told = event if job is None else as_failure(job, event, failures)
+            applied.append(_write_one(session, job, told, now=now))
         return applied
 
     def _log_applied(self, applied: _Applied) -> None:
@@ -345,14 +348,6 @@ class Projector:
         self._backend.redis.set_aside.put(
             text, reason=reason, source=self._backend.redis.stream.name, now=self._clock()
         )
-
-
-def _as_failure(event: WorkerEvent, failures: Mapping[str, dict[str, Any]]) -> WorkerEvent:
-    """Return a report that gives a job back as that of a failure, if it is one after all."""
-    error = failures.get(event.event_id)
-    if error is None:
-        return event
-    return event.model_copy(update={"type": EventType.FAILED, "data": {"error": error}})
 
 
 def _write_one(session: Session, job: Job | None, event: WorkerEvent, *, now: datetime) -> _Applied:

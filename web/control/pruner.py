@@ -10,6 +10,9 @@ Three rules keep it from removing what a live job needs:
   last moment.
 - What one round of control finds, only the next one removes: a clock that jumps for a moment, or rows that
   were just about to be committed, do no harm.
+
+A missing row proves nothing beside another installation's storage, beside an older database, or while a
+backup copies files: so the identity is proved before each removal, and `web/protection.py` says what is kept.
 """
 
 from __future__ import annotations
@@ -19,13 +22,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
 
-from shared.errors import ArtifactMissing, StorageUnavailable
+from shared.errors import ArtifactMissing, FilesHeld, IdentityMissing, IdentityWrong, StorageUnavailable
 from shared.logs import get_logger
 from shared.storage.layout import asset_key, asset_thumbnail_key, job_folder
 from web.backend import Backend
 from web.control.garbage import Cutoffs, Finding, Kind, StorageScan, cutoffs_at
 from web.db.models import Asset
 from web.jobs import retention
+from web.protection import check_hold
 
 _log = get_logger(__name__)
 _PLACES_A_ROUND = 100
@@ -48,30 +52,45 @@ class Pruner:
     def __init__(self, backend: Backend, *, clock: Callable[[], datetime]) -> None:
         self._backend = backend
         self._clock = clock
-        self._scan = StorageScan(backend)
+        self._scan = StorageScan(backend, clock=clock)
         self._found: list[Finding] = []
+        self._refused = ""
         self._after = ""
 
     def step(self) -> Removal:
         """Remove what the last step found, and scan the next places; a failing storage is logged.
 
+        Nothing is removed or looked for while a backup holds the files, or while the storage is not that of
+        the database: that is logged once.
+
         Raises:
             DatabaseUnavailable: the next step continues where this one stopped.
         """
         found, self._found = self._found, []
-        removal = self.remove(found)
+        removal = Removal()
         try:
+            self._remove_all(found, removal)
+            self._prove()
             self._found = self._scan_next()
+        except (IdentityMissing, IdentityWrong, FilesHeld) as error:
+            if self._refused != error.code:
+                _log.warning("nothing_is_pruned", code=error.code, detail=error.detail)
+            self._refused = error.code
+            return removal
         except StorageUnavailable as error:
             _log.warning("prune_survey_failed", detail=error.detail)
+        self._refused = ""
         return removal
 
     def plan(self) -> list[Finding]:
         """Return all that may be removed now, everywhere; an expired job is listed once, with all its files.
 
         Raises:
+            IdentityMissing, IdentityWrong: when the storage is not that of the database.
+            FilesHeld: when a backup is being made.
             DatabaseUnavailable, StorageUnavailable: when they fail.
         """
+        self._prove()
         cutoffs = self._cutoffs()
         findings = self._scan.rows(cutoffs, limit=None)
         expired = {job_folder(finding.name) for finding in findings if finding.kind is Kind.EXPIRED_JOB}
@@ -86,12 +105,20 @@ class Pruner:
         A failure of the storage is logged and leaves its findings for a later step.
 
         Raises:
+            IdentityMissing, IdentityWrong: when the storage is not, or no longer, that of the database.
+            FilesHeld: when a backup is being made.
             DatabaseUnavailable: when rows cannot be read or removed.
         """
         removal = Removal()
+        self._remove_all(findings, removal)
+        return removal
+
+    def _remove_all(self, findings: Sequence[Finding], removal: Removal) -> None:
+        """Remove findings, and note each; what was removed before an error is noted, too."""
         for (place, _), group in groupby(findings, key=_place_of):
-            together = list(group)
+            together, before = list(group), len(removal.removed)
             try:
+                self._prove()
                 if place:
                     self._remove_files(place, together, removal)
                 else:
@@ -101,9 +128,17 @@ class Pruner:
                 done = {finding.identity for finding in removal.removed + removal.kept}
                 removal.failed += [finding for finding in together if finding.identity not in done]
                 _log.warning("prune_failed", place=place or together[0].name, detail=error.detail)
-        for finding in removal.removed:
-            _log.info("pruned", kind=finding.kind, name=finding.name, size_bytes=finding.size_bytes)
-        return removal
+            for finding in removal.removed[before:]:
+                _log.info("pruned", kind=finding.kind, name=finding.name, size_bytes=finding.size_bytes)
+
+    def _prove(self) -> None:
+        """Prove that this is our storage as it is seen now, and that nobody holds its files.
+
+        Each time anew: it may be unmounted at any moment, and another one mounted in its place.
+        """
+        self._backend.check_storage()
+        with self._backend.database.read() as session:
+            check_hold(session, now=self._clock())
 
     def _scan_next(self) -> list[Finding]:
         cutoffs = self._cutoffs()
@@ -158,6 +193,7 @@ class Pruner:
         if cutoffs.completed is None:
             return False
         with self._backend.database.write() as session:
+            check_hold(session, now=self._clock())
             if not retention.delete_expired_job(session, job_id, before=cutoffs.completed):
                 return False
         self._backend.storage.delete_tree(job_folder(job_id))
@@ -175,6 +211,7 @@ class Pruner:
         except ArtifactMissing:
             pass
         with self._backend.database.write() as session:
+            check_hold(session, now=self._clock())
             if not retention.delete_unused_asset(session, asset_id, before=cutoffs.garbage):
                 return False
         with self._backend.database.read() as session:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
+from time import monotonic
 from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
 from sqlalchemy import Connection, create_engine, event, make_url, text
-from sqlalchemy.exc import DatabaseError, IntegrityError
+from sqlalchemy import exc as sql_errors
 from sqlalchemy.orm import Session, sessionmaker
 
-from shared.errors import DatabaseUnavailable
+from shared.errors import DatabaseUnavailable, DatabaseUnusable, InvalidSettings
+from shared.storage.store import Room, measure_room
+from web.db.fitness import examine, find_damage, is_file_there, open_file
 
 _BUSY_SECONDS = 10
 _PRAGMAS = (
@@ -24,21 +32,55 @@ _PRAGMAS = (
     f"busy_timeout={_BUSY_SECONDS * 1000}",
     "journal_size_limit=67108864",
 )
+#: How long a start may read to find damage, and how long a check of the running service.
+_START_BUDGET_SECONDS, _CHECK_BUDGET_SECONDS = 10.0, 0.5
+#: A changed file is read through again, for at most this share of the time; another one after so long.
+_READING_SHARE, _REREAD_SECONDS = 0.05, 60.0
+_CHECK_LOCK_MS = 1000
+#: Alembic's word for the newest revision.
+HEAD = "head"
+#: More than a cache of a few pages holds, so that SQLite has to write it into its log before the commit.
+_PROBE_BYTES, _PROBE_CACHE_PAGES = 65_536, 4
 
 
 class Database:
     """One database. Sessions are short; none stays open while a request is sent or an answer awaited."""
 
     def __init__(self, url: str) -> None:
-        parsed = make_url(url)
+        """Prepare a database; nothing is connected before it is used.
+
+        Raises:
+            InvalidSettings: when the URL is none, or of a database that is not installed.
+            DatabaseUnusable: when its folder cannot be made.
+        """
         arguments: dict[str, Any] = {}
-        self._is_sqlite = parsed.get_backend_name() == "sqlite"
+        self._path: Path | None = None
+        try:
+            parsed = make_url(url)
+            self._is_sqlite = parsed.get_backend_name() == "sqlite"
+            if self._is_sqlite:
+                arguments = {"timeout": _BUSY_SECONDS}
+                if parsed.database and parsed.database != ":memory:":
+                    self._path = Path(parsed.database)
+            self._engine = create_engine(url, connect_args=arguments)
+        except (sql_errors.ArgumentError, ImportError) as error:
+            # Its own words would tell the password.
+            raise InvalidSettings(
+                "ATELIER_DATABASE_URL is not the URL of a database that can be used here; "
+                "that of a file is sqlite:////path/of/the/file.db"
+            ) from error
+        if self._path is not None:
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise DatabaseUnusable(
+                    f"the folder {self._path.parent} for the database cannot be made: {error.strerror}"
+                ) from error
+        self._file_id: tuple[int, int] | None = None
+        self._last_reading: Reading | None = None
+        self._checking = Lock()
         if self._is_sqlite:
-            arguments = {"timeout": _BUSY_SECONDS}
-            if parsed.database:
-                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        self._engine = create_engine(url, connect_args=arguments)
-        if self._is_sqlite:
+            event.listen(self._engine, "connect", self._note_file)
             event.listen(self._engine, "connect", _prepare_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
         self._reading = sessionmaker(self._engine, expire_on_commit=False)
@@ -53,6 +95,7 @@ class Database:
         Raises:
             DatabaseUnavailable: when the database does not answer.
         """
+        self._require_same_file()
         with _database_errors(), self._reading() as session:
             yield session
 
@@ -64,30 +107,185 @@ class Database:
         into a write would fail.
 
         Raises:
-            DatabaseUnavailable: when the database does not answer, or stays locked for 10 s.
+            DatabaseUnavailable: when the database does not answer, stays locked for 10 s, or its file was
+                removed or replaced: what is written then would be lost.
         """
+        self._require_same_file()
         with _database_errors(), self._writing.begin() as session:
             yield session
 
+    def examine(self) -> str | None:
+        """Return the revision of the tables; None where there is nothing yet, but a database can be made.
+
+        Raises:
+            DatabaseUnusable: when it is damaged, none of this service, or of a later release.
+            DatabaseUnavailable: when it is locked, or fails in another way that may pass.
+        """
+        if self._path is None:
+            return HEAD
+        revisions = {revision.revision for revision in _scripts().walk_revisions()}
+        return examine(self._path, known=revisions, budget_seconds=_START_BUDGET_SECONDS)
+
+    def require_current(self) -> None:
+        """Prove that there are tables, of this release, for a command that makes none.
+
+        Raises:
+            DatabaseUnusable, DatabaseUnavailable: as `examine`, or when they are older or not there.
+        """
+        found = self.examine()
+        if found not in (HEAD, _scripts().get_current_head()):
+            what = f"is of the revision '{found}'" if found else "has no tables yet"
+            raise DatabaseUnusable(
+                f"the database {self._path} {what}: start the service of this release once"
+            )
+
     def upgrade(self) -> None:
-        """Bring the tables to this version; two processes may call it at once."""
-        config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        """Bring the tables to this version; two processes may call it at once.
+
+        Raises:
+            DatabaseUnusable, DatabaseUnavailable: as `examine`, or when the tables cannot be written.
+        """
+        self.examine()
+        config = _migrations()
         with (
             _database_errors(),
             self._engine.execution_options(sqlite_begin="IMMEDIATE").begin() as connection,
         ):
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            try:
+                command.upgrade(config, HEAD)
+            except CommandError as error:
+                raise DatabaseUnusable(f"the database was written by another release: {error}") from error
+
+    @staticmethod
+    def knows_revision(revision: str) -> bool:
+        """Whether a version of the tables is this release's or an older one."""
+        return any(known.revision == revision for known in _scripts().walk_revisions())
 
     def check(self) -> None:
-        """Prove that the database answers; raise `DatabaseUnavailable` otherwise."""
-        with self.read() as session:
-            session.execute(text("SELECT 1"))
+        """Prove that a write can begin and that there is room for it, in about a second; nothing is kept.
+
+        Raises:
+            DatabaseUnavailable: when it cannot, or the file was removed or replaced.
+            DatabaseUnusable: when the file is damaged.
+        """
+        self._require_same_file()
+        self._require_whole()
+        engine = self._engine.execution_options(sqlite_begin="IMMEDIATE")
+        with _database_errors(), engine.connect() as connection:
+            if self._is_sqlite:
+                with _patience(connection):
+                    _try_to_write(connection)
+            else:
+                connection.execute(text("SELECT 1"))
+
+    def room(self) -> Room | None:
+        """Return the room of the file system that the database lies on; None of a database elsewhere.
+
+        Raises:
+            DatabaseUnavailable: when it cannot be measured.
+        """
+        if self._path is None:
+            return None
+        try:
+            return measure_room(self._path.parent)
+        except OSError as error:
+            raise DatabaseUnavailable(f"the room of the database cannot be measured: {error}") from error
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; the next one opens whatever file is there then."""
         self._engine.dispose()
+        self._file_id = None
+
+    def _note_file(self, _connection: object, _record: object) -> None:
+        """Remember which file the first connection opened; all others must be to the same."""
+        if self._file_id is None:
+            self._file_id = self._seen_file()
+        self._require_same_file()
+
+    def _require_same_file(self) -> None:
+        if self._file_id is not None and self._seen_file() != self._file_id:
+            raise DatabaseUnavailable(
+                f"the file {self._path} was removed or replaced while this process had it open; start the "
+                "process again"
+            )
+
+    def _seen_file(self) -> tuple[int, int] | None:
+        if self._path is None:
+            return None
+        try:
+            facts = self._path.stat()
+        except OSError:
+            return (0, 0)  # no file: equal to none that was opened
+        return (facts.st_dev, facts.st_ino)
+
+    def _require_whole(self) -> None:
+        """Read the file through when it has changed, and now and then; a large one as far as time allows.
+
+        The connection is a new one: those of the pool may have the good pages of earlier in their memory.
+        """
+        if self._path is None or not self._checking.acquire(blocking=False):
+            return
+        try:
+            is_file_there(self._path)
+            changed_at, began = self._path.stat().st_mtime_ns, monotonic()
+            if self._last_reading is not None and not self._last_reading.is_due(changed_at, now=began):
+                return
+            with closing(open_file(self._path)) as connection:
+                damage = find_damage(connection, budget_seconds=_CHECK_BUDGET_SECONDS)
+            if damage is not None:
+                self._last_reading = None
+                raise DatabaseUnusable(f"the database {self._path} is damaged: {damage}")
+            self._last_reading = Reading(changed_at, began, monotonic() - began)
+        except (OSError, sqlite3.Error) as error:
+            raise DatabaseUnavailable(f"the database {self._path} cannot be read: {error}") from error
+        finally:
+            self._checking.release()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """When a file was read through, how long that took, in seconds, and when it had been changed, in ns."""
+
+    changed_at_ns: int
+    began: float
+    took_seconds: float
+
+    def is_due(self, changed_at_ns: int, *, now: float) -> bool:
+        """Whether the file has to be read again."""
+        rest = self.took_seconds / _READING_SHARE if changed_at_ns != self.changed_at_ns else _REREAD_SECONDS
+        return now - self.began >= rest
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_migrations())
+
+
+def _migrations() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+@contextmanager
+def _patience(connection: Connection) -> Iterator[None]:
+    """Let a connection wait for a lock for a second only, and hold few pages in its memory."""
+    own: Any = connection.connection.dbapi_connection
+    before = {name: own.execute(f"PRAGMA {name}").fetchone()[0] for name in ("busy_timeout", "cache_size")}
+    own.execute(f"PRAGMA busy_timeout={min(before['busy_timeout'], _CHECK_LOCK_MS)}")
+    own.execute(f"PRAGMA cache_size={_PROBE_CACHE_PAGES}")
+    try:
+        yield
+    finally:
+        connection.rollback()
+        for name, value in before.items():
+            own.execute(f"PRAGMA {name}={value}")
+
+
+def _try_to_write(connection: Connection) -> None:
+    """Write a table into the log; whoever rolls it back leaves nothing of it."""
+    connection.exec_driver_sql("CREATE TABLE write_probe (data)")
+    connection.exec_driver_sql("INSERT INTO write_probe VALUES (zeroblob(?))", (_PROBE_BYTES,))
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection
@@ -108,9 +306,15 @@ def _begin_sqlite(connection: Connection) -> None:
 
 @contextmanager
 def _database_errors() -> Iterator[None]:
+    """Turn what the database or its driver raises into `DatabaseUnavailable`.
+
+    Also a broken constraint that nobody expected: the rows are not what the code was told they are.
+    """
     try:
         yield
-    except IntegrityError:
-        raise
-    except DatabaseError as error:
+    except sql_errors.DBAPIError as error:
         raise DatabaseUnavailable(f"the database failed: {error.orig}") from error
+    except sql_errors.TimeoutError as error:
+        raise DatabaseUnavailable(f"the database is too slow: {error}") from error
+    except sqlite3.Error as error:
+        raise DatabaseUnavailable(f"the database failed: {error}") from error

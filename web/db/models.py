@@ -116,6 +116,11 @@ class InstallationRow(Base):
     #: Whether nodes of the first release may still be at work, under names without an id.
     from_first_release: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime]
+    #: Until then a backup holds all files.
+    held_until: Mapped[datetime | None]
+    #: When an older database was put back, and the moment after which it knows nothing.
+    restored_at: Mapped[datetime | None]
+    known_until: Mapped[datetime | None]
 
 
 class Asset(Base):

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
+from shared.clock import utc_now
 from shared.errors import (
     ArtifactMissing,
     Fault,
@@ -27,18 +28,18 @@ from shared.options import change_options
 from shared.redis.live import Flag
 from shared.status import JobStatus
 from shared.storage.layout import job_folder
-from shared.storage.verify import file_fault
 from web.backend import Backend
 from web.db.models import Job, JobCheckpoint
 from web.jobs.faults import without_faults
 from web.jobs.fields import ExtendBody, RetryBody
-from web.jobs.forking import fork_origin, verify_kept, verify_start
+from web.jobs.forking import damage_of, fork_origin, verify_kept, verify_start
 from web.jobs.idempotency import NoteKey, note_no_key
 from web.jobs.queries import get_job
 from web.jobs.retention import delete_final_job
 from web.jobs.routing import queue_rank
 from web.jobs.states import PAUSING, Trigger, allowed_requests, is_legal, next_status
 from web.jobs.transitions import apply_trigger, list_checkpoints, write_changes
+from web.protection import Protection, read_protection
 
 _TRIES = 5
 #: A queued job is included: a worker may be claiming it right now.
@@ -153,7 +154,7 @@ def is_output_damaged(backend: Backend, job: Job) -> bool:
         StorageUnavailable: when the storage cannot be asked.
     """
     return any(
-        file_fault(backend.storage, output["key"], sha256=output["sha256"], size_bytes=output["size_bytes"])
+        damage_of(backend, output["key"], sha256=output["sha256"], size_bytes=output["size_bytes"])
         for output in job.outputs
     )
 
@@ -245,6 +246,7 @@ def retry_job(backend: Backend, job_id: str, body: RetryBody, *, caller: str, no
 
     Raises:
         NotReady: when it has nothing to go on from.
+        StorageFull: when the disks have too little room left for what it would write.
         StorageUnavailable: when the storage cannot be asked for that.
     """
     with backend.database.read() as session:
@@ -253,7 +255,9 @@ def retry_job(backend: Backend, job_id: str, body: RetryBody, *, caller: str, no
     is_result_lost = job.job_status is JobStatus.SUCCEEDED and is_output_damaged(backend, job)
     if is_result_lost or is_legal(job.job_status, Trigger.RETRY):
         verify_start(backend, job, from_zero=from_zero)
-    write = partial(write_retry, now=now, from_zero=from_zero, is_result_lost=is_result_lost)
+    write = _with_room(
+        backend, partial(write_retry, now=now, from_zero=from_zero, is_result_lost=is_result_lost)
+    )
     _change_job(backend, job_id, write, caller=caller)
 
 
@@ -271,6 +275,7 @@ def extend_job(
     Raises:
         NotReady: when its last checkpoint is not kept, or damaged.
         InvalidOptions: when a job may not have so many steps.
+        StorageFull: when the disks have too little room left.
         StorageUnavailable: when the storage cannot be asked for the checkpoint.
     """
     with backend.database.read() as session:
@@ -283,18 +288,44 @@ def extend_job(
         write_extend(session, job, steps=body.steps, now=now)
         note_key(session, job.id)
 
-    _change_job(backend, job_id, write, caller=caller)
+    _change_job(backend, job_id, _with_room(backend, write), caller=caller)
+
+
+def _with_room(backend: Backend, write: Write) -> Write:
+    """Return a write that is refused, and undone, where there is no room for what follows it.
+
+    What is wrong with the request itself is told first. The room is measured here, before the transaction: a
+    storage that hangs must not hold the database.
+    """
+    refusal = backend.find_no_room()
+
+    def do(session: Session, job: Job) -> None:
+        write(session, job)
+        if refusal is not None:
+            raise refusal
+
+    return do
 
 
 def delete_job(backend: Backend, job_id: str, *, caller: str) -> None:
     """Remove a caller's job that has ended, and all of its files.
 
-    The row is removed first: a crash or a failing storage leaves a folder without a job, for the pruner.
+    The row is removed first: a crash or a failing storage leaves a folder without a job, for the pruner. So
+    does a backup that is being made: its copy of the database may still refer to the files.
 
     Raises:
         NotTerminal: when it has not ended.
     """
-    _change_job(backend, job_id, write_delete, caller=caller)
+    protections: list[Protection] = []
+
+    def write(session: Session, job: Job) -> None:
+        write_delete(session, job)
+        protections.append(read_protection(session, now=utc_now()))
+
+    _change_job(backend, job_id, write, caller=caller)
+    if protections[-1].is_held:
+        _log.info("files_held", job_id=job_id, detail="a backup is being made; the collector removes them")
+        return
     try:
         backend.storage.delete_tree(job_folder(job_id))
     except (StorageUnavailable, ArtifactMissing) as error:

@@ -47,8 +47,22 @@ def find_kept(backend: Backend, job: Job, step: int) -> JobCheckpoint:
     try:
         backend.storage.stat(found.key)
     except ArtifactMissing:
+        backend.check_storage()
         raise NotReady(f"the file of the checkpoint of step {step} is gone; {name_steps(listed)}") from None
     return found
+
+
+def damage_of(backend: Backend, key: str, *, sha256: str, size_bytes: int | None = None) -> str | None:
+    """Return in words what is wrong with a file that a row tells of; None when it is what was written.
+
+    Raises:
+        IdentityMissing, IdentityWrong: when it is not the file, but the whole storage that is not ours.
+        StorageUnavailable: when the storage cannot be asked.
+    """
+    fault = file_fault(backend.storage, key, sha256=sha256, size_bytes=size_bytes)
+    if fault is not None:
+        backend.check_storage()
+    return fault
 
 
 def verify_kept(backend: Backend, job: Job, step: int) -> JobCheckpoint:
@@ -59,8 +73,7 @@ def verify_kept(backend: Backend, job: Job, step: int) -> JobCheckpoint:
         StorageUnavailable: when the storage cannot be asked.
     """
     found = find_kept(backend, job, step)
-    fault = file_fault(backend.storage, found.key, sha256=found.sha256)
-    if fault is None:
+    if damage_of(backend, found.key, sha256=found.sha256) is None:
         return found
     with backend.database.read() as session:
         others = {checkpoint.step for checkpoint in list_checkpoints(session, job.id)} - {step}
@@ -88,7 +101,7 @@ def verify_start(backend: Backend, job: Job, *, from_zero: bool = False) -> None
     origin = fork_origin(job) if from_zero else job.origin
     if origin is None:
         return
-    fault = file_fault(backend.storage, origin["key"], sha256=origin["sha256"])
+    fault = damage_of(backend, origin["key"], sha256=origin["sha256"])
     if fault is None or (not from_zero and _has_usable(backend, job)):
         return
     whose = "its own" if origin["job_id"] == job.id else f"that of job {origin['job_id']}"
@@ -103,7 +116,7 @@ def _has_usable(backend: Backend, job: Job) -> bool:
     with backend.database.read() as session:
         kept = list_checkpoints(session, job.id)
     return any(
-        file_fault(backend.storage, checkpoint.key, sha256=checkpoint.sha256) is None
+        damage_of(backend, checkpoint.key, sha256=checkpoint.sha256) is None
         for checkpoint in reversed(kept)
         if checkpoint.attempt >= job.checkpoints_since
     )
@@ -138,12 +151,14 @@ def fork_job(
         NotFound: when there is no job with this id.
         NotReady: when it keeps no such checkpoint.
         InvalidOptions: when the options do not fit each other or the checkpoint.
+        StorageFull: when the disks have too little room left.
         StorageUnavailable: when the checkpoint cannot be copied.
     """
     with backend.database.read() as session:
         parent = get_job(session, job_id, caller=caller)
     options = fork_options(parent.options, body.options, step=body.step)
     checkpoint = find_kept(backend, parent, body.step)
+    backend.require_room()
     fork_id = new_id()
     try:
         _copy_checkpoint(backend, checkpoint, fork_id)

@@ -49,10 +49,12 @@ _PAUSED, _EXPIRED = JobStatus.PAUSED, JobStatus.EXPIRED
 PAUSING = "pausing"
 #: a succeeded one that was given the result of another,
 REUSED = "reused"
-#: a queued one whose worker was shut down, could not go on, or was lost.
+#: a queued one whose worker was shut down, could not go on, or was lost; or that ran when the backup was made
+#: that was put back.
 WORKER_DRAINED = "worker_drained"
 WORKER_UNFIT = "worker_unfit"
 WORKER_LOST = "worker_lost"
+RESTORED = "restored"
 #: a running one whose worker says that it is done, and whose result is not to be seen in the storage.
 RESULT_MISSING = "result_missing"
 

@@ -61,7 +61,11 @@ class JobRequest:
 
 
 def check(backend: Backend, uploads: Uploads, request: JobRequest, *, caller: str) -> Sizes:
-    """Return the working sizes of a request's inputs, without storing anything; raises what `submit` does."""
+    """Return the working sizes of a request's inputs; it stores nothing, and needs no room.
+
+    Raises:
+        NotFound, PictureRefused: as `submit` does.
+    """
     return _check_inputs(backend, uploads, request, caller=caller, batch=None).sizes
 
 
@@ -79,10 +83,12 @@ def submit(
     Raises:
         NotFound: naming the assets that do not exist.
         PictureRefused: naming the pictures that cannot be used, or not at the size asked for.
+        StorageFull: when the disks have too little room left.
         StorageUnavailable: when new pictures cannot be stored.
         DatabaseUnavailable: when the rows cannot be written.
     """
     options, fields = request.options, request.fields
+    backend.require_room()
     with uploads.batch() as batch:
         taken = _check_inputs(backend, uploads, request, caller=caller, batch=batch)
         work = work_sha256(

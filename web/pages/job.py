@@ -85,7 +85,7 @@ def refusal_of(action: str, error: AtelierError, typed: Mapping[str, str]) -> Re
     at = {fault.pointer: fault.detail for fault in error.faults if fault.pointer in places}
     elsewhere = [fault.detail for fault in error.faults if fault.pointer not in places]
     # A service's own words may hold addresses and passwords: they belong into the log.
-    detail = error.title() if isinstance(error, ServiceError) else error.detail
+    detail = error.detail if error.tells_detail else error.title()
     return RefusedForm(
         action=action,
         title=error.title(),

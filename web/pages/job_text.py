@@ -14,6 +14,7 @@ from web.words import span
 _REASONS = {
     "worker_lost": "Its worker was lost; it goes on from its last checkpoint.",
     "worker_drained": "Its worker was shut down; it goes on from its last checkpoint.",
+    "restored": "A backup was put back; it goes on from its last checkpoint.",
     "worker_unfit": "Its worker could not go on; another one goes on from its last checkpoint.",
 }
 _OUTCOMES = {
@@ -24,11 +25,13 @@ _OUTCOMES = {
     "released": "given back: the worker was shut down",
     "worker_unfit": "given back: the worker could not go on",
     "worker_lost": "the worker was lost",
+    "restored": "cut off by a restore of a backup",
 }
 _STATUS_REASONS = {
     "worker_lost": "its worker was lost",
     "worker_drained": "its worker was shut down",
     "worker_unfit": "its worker could not go on",
+    "restored": "a backup was put back",
     "result_missing": "its result is not to be seen in the storage",
 }
 

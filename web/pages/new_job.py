@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -27,6 +28,7 @@ from shared.picture import CONTENT_TYPES, PictureLimits
 from shared.texts import field_schemas, read_texts
 from web.api import API_PATH
 from web.api.http import check_values, receive_upload
+from web.api.problems import status_of
 from web.api.schemas import estimate_out
 from web.assets.uploads import get_asset
 from web.db.models import Asset, Job
@@ -145,6 +147,12 @@ def create() -> Response:
         # What was typed could not be read, so there is nothing to show again.
         return _page(services, NewForm(), fields, {}, faults=_faults_of(error))
     form, now = read_form(request.form, fields), utc_now()
+    full = services.backend.find_no_room()
+    if full is not None:
+        # Nothing is stored now; all that was typed or stored before is there for another try.
+        faults = [Fault("", full.code, full.detail)]
+        kept = _known_pictures(services, form)
+        return _page(services, form, fields, kept, faults=faults, status=status_of(type(full)))
     assets, faults = _take_pictures(services, form, now=now)
     try:
         options = _read_options(form, fields)
@@ -193,6 +201,16 @@ def _take_pictures(
     return assets, faults
 
 
+def _known_pictures(services: Services, form: NewForm) -> dict[str, Asset]:
+    """Return the pictures that were stored with an earlier try of the form."""
+    found = {}
+    with services.backend.database.read() as session:
+        for part, asset_id in form.asset_ids.items():
+            with suppress(NotFound):
+                found[part] = get_asset(session, asset_id, caller=current_caller())
+    return found
+
+
 def _page(
     services: Services,
     form: NewForm,
@@ -201,12 +219,13 @@ def _page(
     *,
     faults: Sequence[Fault] = (),
     source: Job | None = None,
+    status: int | None = None,
 ) -> Response:
     limits = services.backend.settings.picture_limits()
     sizes = {part: (asset.width, asset.height) for part, asset in assets.items()}
     return page(
         "new.html",
-        status=422 if faults else 200,
+        status=status or (422 if faults else 200),
         form=form,
         fields=fields,
         wells=picture_wells(assets),

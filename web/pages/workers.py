@@ -11,7 +11,7 @@ from flask import Blueprint, Response, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from shared.clock import from_rfc3339, utc_now
-from shared.errors import AtelierError, NotFound, RedisUnavailable, ServiceError, WorkerTooOld
+from shared.errors import AtelierError, NotFound, RedisUnavailable, WorkerTooOld
 from web.api.problems import status_of
 from web.api.workers import drain_worker, read_queue, read_workers
 from web.pages.layout import page, parts
@@ -87,11 +87,13 @@ class WorkerCard:
     version: str
     memory: str
     memory_share: float
+    storage: str
     started: str
     heard: str
     job: WorkerJobCard | None
     rest: str
     drain_url: str
+    faults: str = ""
 
 
 def worker_card(worker: Mapping[str, Any], now: datetime) -> WorkerCard:
@@ -109,13 +111,20 @@ def worker_card(worker: Mapping[str, Any], now: datetime) -> WorkerCard:
             filter(None, (worker["version"], f"({worker['build']})" if worker["build"] else ""))
         ),
         memory=memory_words(total, used),
+        storage=room_words(worker["storage"]),
         memory_share=used / total if total and used is not None else 0,
         started=ago(from_rfc3339(worker["started_at"]), now),
         heard=heard_words(worker["heartbeat_age_seconds"]),
         job=_job_card(worker["job"], now) if worker["job"] else None,
         rest=worker["reason"] or _RESTS[worker["state"]],
         drain_url=drain_url.removeprefix("/api/v1") if drain_url else "",
+        faults=fault_words(worker["faults"]),
     )
+
+
+def fault_words(count: int) -> str:
+    """Return how many jobs a worker handed back because it may be at fault: '2 jobs handed back'."""
+    return f"{count} {'job' if count == 1 else 'jobs'} handed back" if count else ""
 
 
 def version_words(version: str, build: str) -> str:
@@ -129,6 +138,24 @@ def memory_words(total_bytes: int | None, used_bytes: int | None) -> str:
         return "not known"
     whole = file_size(total_bytes)
     return f"{whole} in all" if used_bytes is None else f"{file_size(used_bytes)} of {whole}"
+
+
+def room_words(room: Mapping[str, int | None]) -> str:
+    """Return how much room is left on a disk: '63.4 GB free of 270 GB'; `room` is as the API shows it."""
+    free, total = room["free_bytes"], room["total_bytes"]
+    if free is None:
+        return "not known"
+    return f"{file_size(free)} free" + (f" of {file_size(total)}" if total is not None else "")
+
+
+def room_line(rooms: Mapping[str, Any]) -> str:
+    """Return the room that this host sees, in one line; `rooms` is as the API shows it."""
+    words = [f"Storage: {room_words(rooms['storage'])}"]
+    if rooms["database"]["free_bytes"] is not None and rooms["database"] != rooms["storage"]:
+        words.append(f"database: {room_words(rooms['database'])}")
+    if rooms["min_free_bytes"]:
+        words.append(f"new work is taken in while {file_size(rooms['min_free_bytes'])} are free")
+    return "; ".join(words)
 
 
 def heard_words(age_seconds: float) -> str:
@@ -174,7 +201,7 @@ def _show(error: AtelierError | None = None) -> Response:
     fault = ""
     if error is not None:
         # A service's own words may hold addresses.
-        fault = error.title() if isinstance(error, ServiceError) else error.detail
+        fault = error.detail if error.tells_detail else error.title()
     status = status_of(type(error)) if error else 200
     return page("workers.html", status=status, fault=fault, is_at_home=request.method == "GET", **_values())
 
@@ -188,6 +215,7 @@ def _values() -> dict[str, Any]:
         "cards": [worker_card(worker, now) for worker in listed["workers"] or ()],
         "is_known": listed["workers"] is not None,
         "message": listed["message"] or "",
+        "room": room_line(listed["room"]),
         "shows_message": bool(listed["message"]) and says_more,
         "figures": queue_figures(read_queue(backend)),
     }

@@ -9,6 +9,8 @@ from shared.terminal import LazyGroup
 #: Command: its module and function, and the one line that the list of commands shows without importing it.
 _COMMANDS = {
     "run": ("worker.cli.run:run", "Take jobs from the queue and carry them out."),
+    "check": ("worker.cli.check:check", "Tell what this machine would serve, and what is missing."),
+    "weights": ("worker.cli.weights:weights", "Check the ImageNet weights, or put them where they belong."),
     "stylize": ("worker.cli.stylize:stylize", "Carry out one job here and now, without a queue."),
 }
 

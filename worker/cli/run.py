@@ -7,13 +7,13 @@ import signal
 import socket
 import sys
 from threading import Event
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
 
+from shared.clock import to_rfc3339
 from shared.errors import InvalidSettings, WeightsError
-from shared.logs import configure_logs
+from shared.logs import configure_logs, get_logger
 from shared.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from shared.redis.workers import WorkerBeat
 
 WRONG_SETTINGS, NO_WEIGHTS = 2, 3
+_log = get_logger(__name__)
 
 
 @click.command(short_help="Take jobs from the queue and carry them out.")
@@ -38,7 +39,8 @@ def run(name: str | None, gpus: str, fleet_pid: int | None) -> None:
     A stopped worker saves a checkpoint and hands its job back; another one goes on from there.
 
     Settings are ATELIER_… variables; a worker needs ATELIER_REDIS_URL, ATELIER_STORAGE_URL and
-    ATELIER_VGG19_WEIGHTS. Exit codes: 0 stopped as asked, 2 wrong usage or settings, 3 no usable weights.
+    ATELIER_VGG19_WEIGHTS. Exit codes: 0 stopped as asked, 2 wrong usage or settings, 3 no usable weights, 4
+    another worker has this name; with any other it has failed, and is to be started again.
     """
     try:
         settings = load_settings(os.environ)
@@ -54,14 +56,17 @@ def run(name: str | None, gpus: str, fleet_pid: int | None) -> None:
 
 
 def _run(settings: Settings, name: str, gpus: str, fleet_pid: int | None) -> int:
-    from worker.devices import choose_devices, find_gpus  # here: --help needs none of this
+    from worker.devices import choose_devices, decide_gpus, has_cuda, list_gpus  # here: --help needs none
     from worker.engine.runtime import native_messages_held
     from worker.engine.weights.source import ImagenetSource, check_weights, resolve_weights
     from worker.fleet import run_fleet
     from worker.node import Node, first_beat
     from worker.runner import Engine
 
-    devices = choose_devices(gpus, find_gpus())
+    usable = decide_gpus(list_gpus(), visible=os.environ.get("CUDA_VISIBLE_DEVICES"), has_cuda=has_cuda())
+    if usable.why_not and gpus != "none":
+        _log.warning("gpu_not_used", detail=usable.why_not)
+    devices = choose_devices(gpus, usable.gpus, why_not=usable.why_not)
     if len(devices) > 1:
         return run_fleet(
             {
@@ -79,19 +84,12 @@ def _run(settings: Settings, name: str, gpus: str, fleet_pid: int | None) -> int
             },
             final_codes=frozenset({WRONG_SETTINGS, NO_WEIGHTS}),
         )
-    source = ImagenetSource(
-        url=settings.vgg19_weights_url,
-        hash=settings.vgg19_weights_hash,
-        cache_dir=settings.cache_dir,
-        auto_timeout_seconds=settings.weights_auto_seconds,
-    )
+    source = ImagenetSource.of(settings)
     choice = resolve_weights(settings.vgg19_weights, source)
     check_weights(choice)
     names = _wait_for_names(settings, first_beat(name, devices[0], choice.kind))
     if names is None:
         return 0
-    # Ctrl-C means the same as SIGTERM; Celery's own handling of it would not save a checkpoint.
-    signal.signal(signal.SIGINT, _as_sigterm)
 
     def load_engine() -> Engine:
         with native_messages_held():
@@ -100,7 +98,7 @@ def _run(settings: Settings, name: str, gpus: str, fleet_pid: int | None) -> int
 
         return StyleEngine(load_weights(choice, settings.cache_dir))
 
-    Node(
+    node = Node(
         settings,
         names,
         name=name,
@@ -108,8 +106,16 @@ def _run(settings: Settings, name: str, gpus: str, fleet_pid: int | None) -> int
         weights=choice.kind,
         load_engine=load_engine,
         fleet_pid=fleet_pid,
-    ).run()
-    return 0
+    )
+    code = node.run()
+    if node.rival is not None:
+        since = to_rfc3339(node.rival.started_at)
+        click.echo(
+            f"A worker named '{name}' is running already, on {node.rival.host or 'some host'} since {since}. "
+            "Names must be unique: give this one another with --name.",
+            err=True,
+        )
+    return code
 
 
 def _wait_for_names(settings: Settings, beat: WorkerBeat) -> Names | None:
@@ -124,7 +130,3 @@ def _wait_for_names(settings: Settings, beat: WorkerBeat) -> Names | None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _as_sigterm(_number: int, _frame: FrameType | None) -> None:
-    os.kill(os.getpid(), signal.SIGTERM)

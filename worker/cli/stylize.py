@@ -135,12 +135,7 @@ def _load_engine(setting: str, settings: Settings) -> StyleEngine:
     from worker.engine.weights.source import ImagenetSource, resolve_weights
     from worker.engine.weights.weights import load_weights
 
-    source = ImagenetSource(
-        url=settings.vgg19_weights_url,
-        hash=settings.vgg19_weights_hash,
-        cache_dir=settings.cache_dir,
-        auto_timeout_seconds=settings.weights_auto_seconds,
-    )
+    source = ImagenetSource.of(settings)
     weights = load_weights(resolve_weights(setting, source), settings.cache_dir)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with native_messages_held():

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import event
 
-from shared.errors import ArtifactCorrupt
+from shared.errors import CheckpointInvalid
 from shared.settings import Settings
 from tests.support.app import stored_files
 from web.app import create_app
@@ -345,7 +345,7 @@ def test_database_gone(client, parts, services, settings, problem_of):
     assert stored_files(settings) == []
 
 
-@pytest.mark.parametrize("kind", [RuntimeError, ArtifactCorrupt])
+@pytest.mark.parametrize("kind", [RuntimeError, CheckpointInvalid])
 def test_unexpected_error_leaks_nothing(app, problem_of, kind):
     def broken() -> None:
         raise kind("secret /path/of/ours")

@@ -34,6 +34,7 @@ def registry(redis_client, settings) -> WorkerRegistry:
 
 def test_workers_are_listed_by_id(client, registry):
     empty = client.get(f"{API}/workers").json
+    assert empty.pop("room").keys() == {"storage", "database", "min_free_bytes"}
     assert empty == {
         "workers": [],
         "message": "no worker is connected; start one with: atelier-worker run",
@@ -48,6 +49,13 @@ def test_workers_are_listed_by_id(client, registry):
     assert listed["workers"][0]["host"] == "machine"
     assert listed["workers"][0]["notice"] == "never trained"
     assert listed["message"] is None
+
+
+def test_the_age_of_a_heartbeat_does_not_depend_on_the_clock_of_its_worker(client, registry):
+    registry.beat(beat("ahead", at=utc_now() + timedelta(minutes=5)))
+    registry.beat(beat("behind", at=utc_now() - timedelta(minutes=5)))
+    ages = [one["heartbeat_age_seconds"] for one in client.get(f"{API}/workers").json["workers"]]
+    assert all(age < 60 for age in ages), ages
 
 
 def test_a_drain_may_be_repeated_and_is_heard_by_this_run_alone(client, registry, problem_of):
@@ -146,10 +154,9 @@ def test_a_job_that_came_back_has_waited_since_then(client, submit, services):
 def test_without_redis_the_counts_are_right_and_a_drain_is_refused(tmp_path, problem_of):
     app = create_app(Settings(redis_url="redis://127.0.0.1:1/0", data_dir=tmp_path / "data"))
     client = app.test_client()
-    assert client.get(f"{API}/workers").json == {
-        "workers": None,
-        "message": "Redis does not answer; jobs are kept, and start when it is back",
-    }
+    listed = client.get(f"{API}/workers").json
+    assert listed["workers"] is None
+    assert listed["message"] == "Redis does not answer; jobs are kept, and start when it is back"
     queue = client.get(QUEUE).json
     assert (queue["depth"], queue["workers"], queue["backlog_seconds"]) == (0, None, None)
     assert "Redis does not answer" in queue["message"]

@@ -154,7 +154,8 @@ def test_a_taken_port_is_refused_before_anything_is_started(tmp_path):
 
 
 def test_a_part_that_cannot_start_ends_up_with_its_last_words(tmp_path):
-    environ = {"ATELIER_DATABASE_URL": "nonsense://", "ATELIER_REDIS_URL": "redis://127.0.0.1:1/0"}
+    (tmp_path / "file").touch()
+    environ = {"ATELIER_STORAGE_URL": f"file://{tmp_path}/file", "ATELIER_REDIS_URL": "redis://127.0.0.1:1/0"}
     words = ["up", "--workers", "0", "--port", str(free_port()), "--data-dir", str(tmp_path / "data")]
     result = CliRunner(env=environ).invoke(main, words)
     assert result.exit_code == 1

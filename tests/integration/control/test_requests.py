@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.errors import InvalidState
+from shared.errors import InvalidState, LossNotFinite
 from shared.options import StyleOptions, parse_options
 from shared.protocol import EventType, JobMessage
 from shared.redis.live import Flag
@@ -161,7 +161,11 @@ def test_a_canceled_job_keeps_its_picture_and_is_retried_from_it(
 
 
 def test_a_retry_from_zero_uses_no_checkpoint(control: Control, context: WorkerContext, job: Job):
-    work(context, job, SteadyEngine(lambda number: 1 / (number - 12)))
+    def diverge(number: int) -> None:
+        if number == 12:
+            raise LossNotFinite("the style loss is nan at step 12")
+
+    work(context, job, SteadyEngine(diverge))
     control.round()
     assert read(control, job).status == "failed"
     again = ask(control, job, write_retry, from_zero=True)

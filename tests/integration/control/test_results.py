@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from shared.errors import IdentityWrong
+from shared.errors import IdentityMissing
 from shared.installation import IDENTITY_KEY
 from shared.protocol import EventType
 from shared.storage.layout import marker_key
@@ -108,7 +108,7 @@ def test_without_its_storage_control_believes_and_rescues_nothing(
     context.store.delete(IDENTITY_KEY)
     for _ in range(3):
         rounds(control, clock, seconds=90)
-    assert control.faults["reports"] == IdentityWrong.title()
+    assert control.faults["reports"] == IdentityMissing.title()
     assert (read(control, job).status, read(control, job).attempt) == ("running", 1)
     assert context.redis.stream.length() > 0
     context.store.write(IDENTITY_KEY, identity)

@@ -164,3 +164,47 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_a_node_that_fails_everything_fails_no_job_and_rests(client, start, make_picture):
+    start("broken", step_seconds=0.01, breaks="raise")
+    wait_for(is_in(client, "broken", "idle"))
+    jobs = [submit(client, make_picture, steps=3 + number)["urls"]["self"] for number in range(4)]
+    resting = wait_for(is_in(client, "broken", "unhealthy"))
+    # Its child was replaced each time, and it takes nothing now.
+    expected = "it failed 3 jobs in a row; the last: engine_failed: RuntimeError: CUDA"
+    assert resting["reason"].startswith(expected)
+    assert resting["faults"] == 3
+    failed = [url for url in jobs if client.get(url).json["status"] == "failed"]
+    assert len(failed) <= 1, "only one that it failed three times, while it was the only node there is"
+    start("well", step_seconds=0.01)
+
+    def is_done(url: str) -> Any:
+        job = client.get(url).json
+        return job if job["status"] in ("succeeded", "failed") else None
+
+    for url in set(jobs) - set(failed):
+        done = wait_for(lambda url=url: is_done(url))
+        assert (done["status"], done["attempt"]["worker_id"]) == ("succeeded", "well")
+    assert worker(client, "broken")["state"] == "unhealthy"
+
+
+def test_a_node_whose_process_crashes_over_every_job_rests(client, start, make_picture):
+    start("crashing", step_seconds=0.01, breaks="crash")
+    wait_for(is_in(client, "crashing", "idle"))
+    url = submit(client, make_picture, steps=20)["urls"]["self"]
+
+    def in_status(*statuses: str) -> Any:
+        job = client.get(url).json
+        return job if job["status"] in statuses else None
+
+    # No other node is there to try it.
+    failed = wait_for(lambda: in_status("failed"))
+    assert failed["error"]["code"] == "engine_failed"
+    assert "its process crashed at step 1 (SIGABRT); 3 times at crashing" in failed["error"]["detail"]
+    resting = wait_for(is_in(client, "crashing", "unhealthy"))
+    assert (resting["faults"], resting["job"]) == (3, None)
+    start("well", step_seconds=0.01)
+    assert client.post(f"{url}/retry").status_code == 200
+    done = wait_for(lambda: in_status("succeeded"))
+    assert done["attempt"]["worker_id"] == "well"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from shared.clock import utc_now
 from shared.options import StyleOptions
-from shared.protocol import EventType, InputPicture, JobMessage, read_event
+from shared.protocol import EventType, InputPicture, JobMessage
 from shared.redis.connection import connect_redis
 from shared.redis.names import Names
 from shared.redis.stream import EventStream
@@ -32,7 +33,11 @@ def test_reports_outlive_an_outage_of_redis(tmp_path: Path):
     assert not reporter.flush()
     server.start()
     reporter.finish()
-    events = [read_event(delivery.text) for delivery in EventStream(client, NAMES).fresh(count=10)]
+    events = [json.loads(delivery.text) for delivery in EventStream(client, NAMES).fresh(count=10)]
     client.close()
     server.stop()
-    assert [event.event_id for event in events] == ["j:2:claimed:node", "j:2:checkpointed:5", "j:2:succeeded"]
+    assert [event["event_id"] for event in events] == [
+        "j:2:claimed:node",
+        "j:2:checkpointed:5",
+        "j:2:succeeded",
+    ]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from shared.errors import ArtifactMissing, StorageUnavailable
+from shared.installation import IDENTITY_KEY
 from shared.options import StyleOptions
-from shared.protocol import InputPicture, JobMessage, read_event
+from shared.protocol import EventType, InputPicture, JobMessage, WorkerEvent, read_event
 from shared.settings import Settings
 from shared.storage import layout
 from shared.storage.local import LocalStore
@@ -81,10 +84,18 @@ def run(
     return Runner(replace(context, store=store), SteadyEngine(block), draining=draining).run(message)
 
 
-def reported(context: WorkerContext) -> list[str]:
+def run_well(context: WorkerContext, message: JobMessage) -> Outcome:
+    return Runner(context, SteadyEngine(), draining=lambda: False).run(message)
+
+
+def events(context: WorkerContext) -> list[WorkerEvent]:
     deliveries = context.redis.stream.fresh(count=1000)
     context.redis.stream.acknowledge(deliveries)
-    return [read_event(delivery.text).type.value for delivery in deliveries]
+    return [read_event(delivery.text) for delivery in deliveries]
+
+
+def reported(context: WorkerContext) -> list[str]:
+    return [event.type.value for event in events(context)]
 
 
 def test_an_attempt_goes_on_when_the_storage_is_back(context: WorkerContext, message: JobMessage):
@@ -102,7 +113,8 @@ def test_a_draining_node_does_not_wait(context: WorkerContext, message: JobMessa
     draining: list[int] = []
     store.at_failure = draining.append
     outcome = run(context, message, store, draining=lambda: bool(draining))
-    assert (outcome, store.failures) == (Outcome.ABANDONED, 1)
+    assert (outcome, store.failures) == (Outcome.RELEASED, 1)
+    assert reported(context) == ["claimed", "released"]
     assert context.redis.claims.without_lease([JOB_ID]) == [JOB_ID]
 
 
@@ -117,6 +129,83 @@ def test_who_lost_the_job_does_not_wait(context: WorkerContext, message: JobMess
     store.at_failure = lose
     assert run(quick, message, store, draining=lambda: False) is Outcome.ABANDONED
     assert reported(quick) == ["claimed"]
+
+
+def test_who_waits_in_vain_hands_the_job_back_and_takes_no_more(context: WorkerContext, message: JobMessage):
+    brief = replace(context, settings=context.settings.model_copy(update={"stall_seconds": 0.01}))
+    store = _Breaking(brief)
+    assert run(brief, message, store, draining=lambda: False) is Outcome.RELEASED
+    (claimed, released) = events(brief)
+    assert (claimed.type, released.type) == (EventType.CLAIMED, EventType.RELEASED)
+    assert released.data["reason"].startswith("storage_unavailable: storage failed at ")
+    assert context.redis.claims.without_lease([JOB_ID]) == [JOB_ID]
+    assert "storage failed at" in (context.node_state.read().unhealthy or "")
+
+
+def test_a_storage_that_does_not_answer_is_left_alone(context: WorkerContext, message: JobMessage):
+    """As a mount whose server is gone: who asks it cannot be woken."""
+    brief = replace(context, settings=context.settings.model_copy(update={"stall_seconds": 0.01}))
+    back = Event()
+
+    class Stalled(LocalStore):
+        """Takes no checkpoint, and says nothing."""
+
+        def create(self, key: str, data: bytes) -> None:
+            back.wait(60)
+            super().create(key, data)
+
+    storage = Path(context.settings.data_dir) / "storage"
+    runner = Runner(replace(brief, store=Stalled(storage)), SteadyEngine(), draining=lambda: False)
+    assert runner.run(message) is Outcome.RELEASED
+    assert [event.data.get("reason") for event in events(brief)][1].startswith(
+        "storage_unavailable: the storage has not answered for"
+    )
+    assert context.redis.claims.without_lease([JOB_ID]) == [JOB_ID]
+    back.set()
+    assert runner.health.wait(20), "a write succeeds: it takes jobs again"
+    assert run_well(brief, message) is Outcome.ENDED
+
+
+@pytest.mark.parametrize("moment", ["checkpoint", "commit"])
+@pytest.mark.parametrize("what", ["unmounted", "another storage"])
+def test_a_storage_that_is_not_ours_gets_nothing(
+    context: WorkerContext, message: JobMessage, what: str, moment: str
+):
+    storage = Path(context.settings.data_dir) / "storage"
+    ours = storage.with_name("ours")
+
+    def swap(step: int) -> None:
+        if step == (5 if moment == "checkpoint" else 10):
+            storage.rename(ours)
+            storage.mkdir()
+            if what == "another storage":
+                (storage / IDENTITY_KEY).write_text('{"id": "theirs"}')
+
+    runner = Runner(context, SteadyEngine(swap), draining=lambda: False)
+    assert runner.run(message) is Outcome.RELEASED
+    code = "identity_missing" if what == "unmounted" else "identity_wrong"
+    assert events(context)[-1].data["reason"].startswith(code)
+    found = {path.relative_to(storage).as_posix() for path in storage.rglob("*") if path.is_file()}
+    assert found <= {IDENTITY_KEY}
+    # Nor does it claim anything, until it sees its own storage again.
+    other = message.model_copy(update={"job_id": "other"})
+    draining = Runner(context, SteadyEngine(), draining=lambda: True)
+    assert draining.run(other) is Outcome.RELEASED
+    assert events(context) == []
+    shutil.rmtree(storage)
+    ours.rename(storage)
+    assert runner.health.wait(20)
+    assert run_well(context, message) is Outcome.ENDED
+
+
+def test_a_node_without_its_storage_claims_nothing(context: WorkerContext, message: JobMessage):
+    (Path(context.settings.data_dir) / "storage" / IDENTITY_KEY).unlink()
+    engine = SteadyEngine()
+    runner = Runner(context, engine, draining=lambda: False)
+    assert runner.run(message) is Outcome.RELEASED
+    assert (engine.steps_made, events(context)) == (0, [])
+    assert context.redis.client.exists(context.redis.names.key("job", JOB_ID)) == 0
+    assert "carries no identity" in (context.node_state.read().unhealthy or "")
 
 
 def test_patience_ends(tmp_path: Path):

@@ -90,3 +90,15 @@ def test_the_queue_without_redis_keeps_its_counts():
         "workers": None,
         "message": "Redis does not answer; jobs are kept, and start when it is back",
     }
+
+
+@pytest.mark.parametrize(
+    ("changes", "age"),
+    [
+        ({"age_seconds": 12.34, "at": NOW + timedelta(minutes=5)}, 12.3),
+        ({"at": NOW - timedelta(seconds=7)}, 7.0),
+        ({"at": NOW + timedelta(minutes=5)}, 0.0),
+    ],
+)
+def test_the_age_is_that_by_the_clock_of_redis_if_it_is_known(changes, age):
+    assert worker_to_json(beat(**changes), now=NOW)["heartbeat_age_seconds"] == age

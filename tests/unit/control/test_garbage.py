@@ -21,6 +21,7 @@ from web.control.garbage import (
     decide_unused_asset,
 )
 from web.jobs.retention import JobRow, UnusedAsset
+from web.protection import HOLD, RESTORE_GRACE, decide_protection, moment_of
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 BEFORE = NOW - timedelta(hours=24)
@@ -178,3 +179,80 @@ def test_an_asset_is_unused_when_nobody_uploaded_it_lately(
 def test_without_retention_jobs_are_kept_for_ever():
     assert cutoffs_at(NOW, retention_days=0, garbage_hours=24).completed is None
     assert cutoffs_at(NOW, retention_days=2, garbage_hours=24).completed == NOW - timedelta(days=2)
+
+
+AGED = "019aa0f0-0000-7000-8000-000000000000"  # made at 06:58 on 20 November 2026, long before `OLD`
+
+
+def test_what_is_younger_than_an_older_database_is_kept():
+    """By the moment in the name as well as by the files: a copy may have given them other times."""
+    folder = layout.job_folder(AGED)
+    made_at = moment_of(AGED)
+    assert made_at is not None
+    files = [StoredFile(layout.origin_key(AGED), 1, made_at)]
+
+    def kinds(kept_since: datetime | None) -> list[Kind]:
+        return [
+            finding.kind
+            for finding in decide_job_folder(folder, files, None, before=BEFORE, kept_since=kept_since)
+        ]
+
+    assert kinds(None) == [Kind.ORPHANED_JOB]
+    assert kinds(made_at + timedelta(seconds=1)) == [Kind.ORPHANED_JOB]
+    assert kinds(made_at) == []
+    files = [replace(files[0], modified_at=made_at - timedelta(days=9))]
+    assert kinds(made_at) == []
+    files = [replace(files[0], modified_at=made_at + timedelta(hours=2))]
+    assert kinds(made_at + timedelta(hours=1)) == []
+    picture = StoredFile(layout.asset_key("a" * 64), 1, made_at)
+    assert decide_asset_folder([picture], set(), before=BEFORE, kept_since=made_at) == []
+    assert decide_asset_folder([picture], set(), before=BEFORE, kept_since=OLD)
+
+
+def test_a_folder_that_a_killed_removal_emptied_goes_by_its_name():
+    folder = layout.job_folder(AGED)
+    assert [found.name for found in decide_job_folder(folder, [], None, before=BEFORE)] == [folder]
+    assert decide_job_folder(folder, [], None, before=moment_of(AGED)) == []
+    assert decide_job_folder("jobs/no-id-with-a-time", [], None, before=BEFORE) == []
+
+
+def test_thumbnails_of_checkpoints_go_with_what_they_show():
+    shown, dead = layout.checkpoint_picture_key("j", 1, 5), layout.checkpoint_picture_key("j", 1, 10)
+    files = [StoredFile(layout.checkpoint_thumbnail_key(key, "ab" * 32), 1, OLD) for key in (shown, dead)]
+    files += [StoredFile(f"{key}.thumbnail.jpg", 1, OLD) for key in (shown, dead)]  # of the first release
+    row = JobRow("j", JobStatus.SUCCEEDED, 1, OLD, frozenset(), frozenset({shown}))
+    findings = decide_job_folder(FOLDER, files, row, before=BEFORE)
+    assert {finding.name for finding in findings} == {
+        layout.checkpoint_thumbnail_key(dead, "ab" * 32), f"{dead}.thumbnail.jpg"
+    }  # fmt: skip
+
+
+def test_attempts_that_a_restore_put_aside_stay_for_a_month():
+    key = f"jobs/j/replaced-{int(OLD.timestamp())}-attempt2/result.json"
+    row = JobRow("j", JobStatus.RUNNING, 1, None)
+
+    def names(replaced_before: datetime) -> list[str]:
+        files = [StoredFile(key, 1, OLD)]
+        found = decide_job_folder(FOLDER, files, row, before=BEFORE, replaced_before=replaced_before)
+        return [finding.name for finding in found]
+
+    assert names(OLD) == []
+    assert names(OLD + timedelta(seconds=1)) == [key]
+    assert cutoffs_at(NOW, retention_days=0, garbage_hours=24).replaced == NOW - RESTORE_GRACE
+
+
+@pytest.mark.parametrize(
+    ("held_for", "is_held"), [(timedelta(0), False), (HOLD, True), (2 * HOLD, True), (3 * HOLD, False)]
+)
+def test_a_hold_ends_by_itself_also_one_made_under_a_wrong_clock(held_for: timedelta, is_held: bool):
+    found = decide_protection(held_until=NOW + held_for, restored_at=None, known_until=None, now=NOW)
+    assert found.is_held == is_held
+
+
+def test_a_restore_counts_for_a_month():
+    def kept_since(now: datetime) -> datetime | None:
+        return decide_protection(held_until=None, restored_at=NOW, known_until=OLD, now=now).kept_since
+
+    assert kept_since(NOW) == OLD
+    assert kept_since(NOW - timedelta(days=400)) == OLD  # a clock that was set back
+    assert kept_since(NOW + RESTORE_GRACE) is None

@@ -10,7 +10,17 @@ from shared.clock import utc_now
 from shared.redis.workers import WorkerBeat, WorkerJob, WorkerState
 from web.api.workers import queue_to_json, worker_to_json
 from web.jobs.queries import QueueCounts
-from web.pages.workers import backlog_words, heard_words, memory_words, queue_figures, wait_words, worker_card
+from web.pages.workers import (
+    backlog_words,
+    fault_words,
+    heard_words,
+    memory_words,
+    queue_figures,
+    room_line,
+    room_words,
+    wait_words,
+    worker_card,
+)
 
 NOW = utc_now()
 
@@ -73,3 +83,31 @@ def test_figures_name_fields_of_the_api():
     assert [figure.words for figure in figures] == ["3", "0", "1", "0", "0 s", "unknown"]
     assert (wait_words(None), wait_words(75)) == ("–", "1 min 15 s")
     assert [backlog_words(value) for value in (None, 0.0, 12.4)] == ["unknown", "at once", "in 12 s"]
+
+
+def test_faults_are_told_where_there_are_some():
+    assert [fault_words(count) for count in range(3)] == ["", "1 job handed back", "2 jobs handed back"]
+
+
+@pytest.mark.parametrize(
+    ("free", "total", "words"),
+    [
+        (None, None, "not known"),
+        (12_300_000_000, 80_000_000_000, "12.3 GB free of 80.0 GB"),
+        (0, 200, "0 bytes free of 200 bytes"),
+    ],
+)
+def test_the_room_of_the_storage(free, total, words):
+    assert room_words({"free_bytes": free, "total_bytes": total}) == words
+    assert card(storage_free_bytes=free, storage_total_bytes=total).storage == words
+
+
+def test_the_room_that_web_sees_in_one_line():
+    room = {"free_bytes": 7, "total_bytes": 10}
+    unknown = {"free_bytes": None, "total_bytes": None}
+    line = room_line({"storage": room, "database": room, "min_free_bytes": 0})
+    assert line == "Storage: 7 bytes free of 10 bytes"
+    line = room_line({"storage": unknown, "database": room, "min_free_bytes": 5})
+    assert line == (
+        "Storage: not known; database: 7 bytes free of 10 bytes; new work is taken in while 5 bytes are free"
+    )

@@ -108,7 +108,12 @@ def test_fields_of_a_later_release_are_ignored():
     sent = message(parse_options(BOLD))
     assert read_message(with_more(sent.to_json())) == sent
     event = WorkerEvent(
-        event_id="e", type="paused", job_id="j", attempt=1, at=datetime(2026, 1, 1, tzinfo=UTC), data={}
+        event_id="e",
+        type="paused",
+        job_id="j",
+        attempt=1,
+        at=datetime(2026, 1, 1, tzinfo=UTC),
+        data={"step": 0},
     )
     assert read_event(event.model_dump_json()[:-1] + ', "from_a_later_release": 1}') == event
     output = {

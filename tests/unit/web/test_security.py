@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from shared.errors import CrossSiteRequest, UnknownHost
-from web.security import allowed_hosts, check_host, check_origin
+from shared.errors import CrossSiteRequest, InvalidSettings, UnknownHost
+from shared.settings import Settings
+from web.security import allowed_hosts, check_host, check_origin, exposure
 
 HOST = "127.0.0.1:8000"
 
@@ -57,6 +58,71 @@ def test_a_name_that_people_use_is_allowed_by_the_url():
     check_host("atelier.example", allowed_hosts("localhost", "https://atelier.example"))
 
 
-def test_a_service_for_a_network_answers_to_any_name():
-    assert allowed_hosts("0.0.0.0", "http://127.0.0.1:8000") is None
-    check_host("gpu-host.lan:8000", None)
+@pytest.mark.parametrize("listens_on", ["0.0.0.0", "::", ""])
+def test_a_service_for_a_network_answers_to_its_names_only(listens_on: str):
+    allowed = allowed_hosts(listens_on, "https://atelier.example", "gpu-host.lan")
+    for host in ("gpu-host.lan:8000", "atelier.example", "127.0.0.1:8000", "localhost", "[::1]:8000"):
+        check_host(host, allowed)
+    for host in ("evil.example", "192.168.1.5:8000", "0.0.0.0:8000", "[::]:8000"):
+        with pytest.raises(UnknownHost):
+            check_host(host, allowed)
+
+
+@pytest.mark.parametrize(
+    ("setting", "passes", "fails"),
+    [
+        ("", [], ["a.example"]),
+        ("a.example, b.example ,", ["a.example", "b.example:8000"], ["c.example", "a.example.evil"]),
+        ("A.Example", ["a.example", "A.EXAMPLE:80"], ["xa.example"]),
+        ("a.example.", ["a.example", "a.example."], []),
+        ("a.example", ["a.example.", "a.example.:8000"], ["a.example.."]),
+        ("a.example:8443", ["a.example", "a.example:8000"], []),
+        ("192.168.1.5", ["192.168.1.5:8000"], ["192.168.1.50"]),
+        ("fd00::5", ["[fd00::5]:8000", "[FD00:0:0::5]"], ["[fd00::6]", "fd00::5"]),
+        ("[fd00::5]:8000", ["[fd00::5]"], ["[fd00::5]evil"]),
+        ("*.lan", ["a.lan", "b.a.lan:8000"], ["lan", "alan", "a.lan.evil", ".lan"]),
+        ("*", ["evil.example", "[fd00::5]"], ["", "a b", "a,b", "user@evil.example"]),
+        ("bücher.example", ["xn--bcher-kva.example"], []),
+    ],
+)
+def test_the_names_that_are_set(setting: str, passes: list[str], fails: list[str]):
+    allowed = allowed_hosts("0.0.0.0", "http://127.0.0.1:8000", setting)
+    for host in passes:
+        check_host(host, allowed)
+    for host in fails:
+        with pytest.raises(UnknownHost):
+            check_host(host, allowed)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["http://a.example", "a.example/path", "a b", "*.", "a.*", "*.[::1]", "[::1", "user@a.example", ".."],
+)
+def test_a_name_that_is_none_is_a_wrong_setting(setting: str):
+    with pytest.raises(InvalidSettings, match="ATELIER_ALLOWED_HOSTS"):
+        allowed_hosts("127.0.0.1", "http://127.0.0.1:8000", f"good.example,{setting}")
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost:evil", "localhost:1:2", "127.0.0.1,evil.example", "evil.example:127.0.0.1", "[::1]x", "[::1"],
+)
+def test_a_host_that_is_none_is_refused(host: str):
+    with pytest.raises(UnknownHost):
+        check_host(host, allowed_hosts("127.0.0.1", "http://127.0.0.1:8000"))
+
+
+def test_the_address_it_listens_on_is_a_name_of_its_own():
+    check_host("192.168.1.5:8000", allowed_hosts("192.168.1.5", "http://127.0.0.1:8000"))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.1.2.3"])
+def test_a_service_for_this_machine_has_nothing_to_warn_of(host: str):
+    assert exposure(Settings(host=host)) is None
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.168.1.5", "gpu-host"])
+def test_a_service_for_others_says_what_to_do(host: str):
+    said = exposure(Settings(host=host, allowed_hosts="a.example"))
+    for word in ("no login", "ATELIER_HOST=127.0.0.1", "ATELIER_ALLOWED_HOSTS", "a.example", "localhost"):
+        assert word in said

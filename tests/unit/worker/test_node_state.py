@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from time import monotonic
 
 import pytest
 
@@ -65,3 +66,43 @@ def test_a_long_notice_fits():
     node_state = NodeState()
     node_state.be_ready("ü" * 100_000)
     assert node_state.read().notice == "ü" * 1000
+
+
+def test_a_refusal_ends_by_itself_and_is_not_the_next_childs():
+    node_state = NodeState()
+    node_state.be_ready(None)
+    node_state.rest("Redis is full", seconds=3600)
+    assert node_state.read().why_idle(monotonic()) == "Redis is full"
+    assert node_state.read().why_idle(monotonic() + 3601) is None
+    node_state.be_unhealthy("no storage")
+    assert node_state.read().why_idle(monotonic()) == "no storage"
+    node_state.begin()
+    assert node_state.read().why_idle(monotonic()) == "no storage"
+    node_state.be_healthy()
+    assert node_state.read().why_idle(monotonic()) is None
+
+
+def test_loads_are_counted_until_the_engine_is_ready():
+    node_state = NodeState()
+    node_state.begin()
+    node_state.begin()
+    assert node_state.loads == 2
+    node_state.be_ready(None)
+    assert node_state.loads == 0
+
+
+def test_a_child_has_not_seen_its_storage_before_it_has_looked():
+    node_state = NodeState()
+    assert node_state.sight_age_seconds is None
+    node_state.see_storage()
+    assert node_state.sight_age_seconds >= 0
+    node_state.begin()
+    assert node_state.sight_age_seconds is None
+
+
+def test_the_longest_reason_and_notice_fit():
+    node_state = NodeState()
+    node_state.be_ready("😀" * 100_000)
+    node_state.be_unhealthy("😀" * 100_000)
+    node_state.rest("😀" * 100_000, seconds=1)
+    assert node_state.read().unhealthy == "😀" * 1000

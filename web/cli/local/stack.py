@@ -25,6 +25,7 @@ from web.cli.local.logs import LogView
 from web.cli.local.redis_server import RedisChild, RedisServer
 from web.cli.local.supervisor import Supervisor
 from web.cli.output import Output, StartFailed
+from web.db.database import Database
 
 #: Exit codes of a worker that is not restarted: it was drained, or a restart would fail again.
 _DRAINED, _WRONG_SETTINGS, _NO_WEIGHTS = 0, 2, 3
@@ -34,6 +35,19 @@ _READY_SECONDS = 60.0
 _WORKER_SECONDS = 180.0
 _GRACE_SECONDS = {"redis": 20.0, "web": 15.0, "control": 15.0, "worker": 60.0}
 _STAGES = {"redis": 0, "web": 1, "control": 2, "worker": 3}
+
+
+def require_usable_database(settings: Settings) -> None:
+    """Prove that there is a database of this service, or nothing yet.
+
+    Raises:
+        DatabaseUnusable, DatabaseUnavailable: with a sentence, before anything is started.
+    """
+    database = Database(settings.resolved_database_url)
+    try:
+        database.examine()
+    finally:
+        database.close()
 
 
 class Stack:
@@ -66,6 +80,7 @@ class Stack:
 
         Raises:
             UpRefused: before anything is started, when the folder or the port is in use.
+        DatabaseUnavailable: before anything is started, when there is a database that cannot be used.
             StartFailed, RedisUnavailable: when a part does not start; all others are stopped again.
         """
         try:
@@ -127,6 +142,7 @@ class Stack:
     def _start(self) -> None:
         lock = self._exits.enter_context(FolderLock(self.settings.data_dir, holder="another 'atelier'"))
         require_free_port(self.settings.host, self.settings.port)
+        require_usable_database(self.settings)
         guard = self._exits.enter_context(Guard(keep_open=(lock.fd,)))
         self._supervisor = Supervisor(guard, say=lambda text: self._output.say(text, style="yellow"))
         self._exits.callback(self._stop)

@@ -13,8 +13,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
-from shared.errors import WeightsUnavailable
+from shared.errors import WeightsInvalid, WeightsUnavailable
 
 _SILENCE_SECONDS = 30.0
 _CHUNK_BYTES = 1 << 20
@@ -23,10 +24,65 @@ _CHUNK_BYTES = 1 << 20
 def file_matches(path: Path, sha: str) -> bool:
     """Tell whether a file is there and has this digest (hex; MD5 if 32 digits long, else SHA-256)."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, _algorithm(sha)).hexdigest() == sha.lower()
+        return file_digest(path, sha) == sha.lower()
     except OSError:
         return False
+
+
+def file_digest(path: Path, sha: str) -> str:
+    """Return a file's digest of the kind that `sha` is; raise `OSError` when it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, _algorithm(sha)).hexdigest()
+
+
+def import_file(given: Path, sha: str, destination: Path) -> bool:
+    """Copy a file that somebody brought to where a download would lie; return whether that was needed.
+
+    It is checked as a download is, and put in place in one step; one that is there already is kept.
+
+    Raises:
+        WeightsInvalid: when it has another digest, with both; nothing is left behind.
+        WeightsUnavailable: when it cannot be read, or not be written there.
+    """
+    try:
+        with given.open("rb") as source:
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            with _locked(destination.with_name(f".{destination.name}.lock")):
+                if file_matches(destination, sha):
+                    return False
+                temporary = _temporary(destination, os.getpid())
+                try:
+                    _copy(source, sha, temporary, name=str(given))
+                    temporary.replace(destination)
+                finally:
+                    temporary.unlink(missing_ok=True)
+                return True
+    except OSError as error:
+        raise WeightsUnavailable(
+            f"{error.filename or given} cannot be read or written: {error.strerror}"
+        ) from error
+
+
+def _copy(source: BinaryIO, sha: str, temporary: Path, *, name: str) -> None:
+    digest, size = hashlib.new(_algorithm(sha), usedforsecurity=False), 0
+    with temporary.open("wb") as file:
+        while chunk := source.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            size += len(chunk)
+            file.write(chunk)
+        file.flush()
+        os.fsync(file.fileno())
+    if digest.hexdigest() != sha.lower():
+        raise WeightsInvalid(hash_fault(name, size, digest.hexdigest(), sha))
+
+
+def hash_fault(name: str, size_bytes: int, found: str, sha: str) -> str:
+    """Return what is wrong with a file of another digest, in words."""
+    kind = "MD5" if len(sha) == 32 else "SHA-256"
+    return (
+        f"{name} has {size_bytes} bytes and the {kind} {found}; the published file has {sha.lower()}: it is "
+        "another file, or was damaged on its way"
+    )
 
 
 def fetch_file(url: str, sha: str, destination: Path) -> None:

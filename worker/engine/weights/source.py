@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from shared.errors import WeightsUnavailable
 from worker.engine.weights.fetch import fetch_file, fetch_file_within, file_matches
+
+if TYPE_CHECKING:
+    from shared.settings import Settings
 
 _UNTRAINED_NOTICE = (
     "The network behind this picture was never trained: it is a stylisation of another, weaker kind than one "
@@ -40,6 +43,16 @@ class ImagenetSource:
     hash: str
     cache_dir: Path
     auto_timeout_seconds: float = 10
+
+    @classmethod
+    def of(cls, settings: Settings) -> ImagenetSource:
+        """Return the source that the settings name."""
+        return cls(
+            url=settings.vgg19_weights_url,
+            hash=settings.vgg19_weights_hash,
+            cache_dir=settings.cache_dir,
+            auto_timeout_seconds=settings.weights_auto_seconds,
+        )
 
     @property
     def path(self) -> Path:
@@ -89,12 +102,29 @@ def check_weights(choice: WeightsChoice) -> None:
         read_convolutions(choice.path)
 
 
-def _imagenet(source: ImagenetSource, *, timeout_seconds: float | None) -> Path:
+def find_weights(setting: str, source: ImagenetSource) -> WeightsChoice | None:
+    """Return the weights that are there without a download; None where one is still needed.
+
+    Raises:
+        WeightsUnavailable: when the setting names a file that is not there, or the hash is none.
+    """
+    if setting in ("imagenet", "auto"):
+        require_hash(source)
+        return WeightsChoice("imagenet", source.path) if file_matches(source.path, source.hash) else None
+    return resolve_weights(setting, source)
+
+
+def require_hash(source: ImagenetSource) -> None:
+    """Refuse a hash that is set and is none; raise `WeightsUnavailable`."""
     if len(source.hash) not in (32, 64) or not set(source.hash.lower()) <= set("0123456789abcdef"):
         raise WeightsUnavailable(
             f"the hash set for the ImageNet weights, '{source.hash}', is neither an MD5 (32 hex digits) nor "
             "a SHA-256 (64): set ATELIER_VGG19_WEIGHTS_HASH"
         )
+
+
+def _imagenet(source: ImagenetSource, *, timeout_seconds: float | None) -> Path:
+    require_hash(source)
     if file_matches(source.path, source.hash):
         return source.path
     try:
@@ -105,7 +135,7 @@ def _imagenet(source: ImagenetSource, *, timeout_seconds: float | None) -> Path:
     except WeightsUnavailable as error:
         raise WeightsUnavailable(
             f"{error.detail}. The file should lie at {source.path}: download it from {source.url} on any "
-            "machine and put it there"
+            "machine, and put it there with 'atelier-worker weights import FILE'"
         ) from error
     return source.path
 

@@ -11,10 +11,11 @@ from shared.storage.layout import checkpoint_key, checkpoint_picture_key
 
 WORKERS = ("node-a", "node-b")
 STEPS = 10
-#: What the outputs hold: nobody looks at it, but it is compared with what the reports say.
-PICTURE = b"1"
 _WEIGHTS = {"name": "untrained", "sha256": "0" * 64, "notice": None}
 _LOSSES = {"total": 1.0, "content": 0.5, "style": 0.5}
+
+#: The bytes of every result.
+OUTPUT = b"1"
 
 
 def report(
@@ -44,7 +45,7 @@ def output(job_id: str, attempt: int) -> Output:
     """Return what an attempt hands out."""
     return Output(
         name="result.png", key=f"jobs/{job_id}/attempt-{attempt}/result.png", content_type="image/png",
-        size_bytes=len(PICTURE), sha256=hashlib.sha256(PICTURE).hexdigest(), width=8, height=8,
+        size_bytes=len(OUTPUT), sha256=hashlib.sha256(OUTPUT).hexdigest(), width=8, height=8,
     )  # fmt: skip
 
 

@@ -135,7 +135,7 @@ class World:
         """Write what lies in the storage before a worker reports success."""
         self.committed.add((job_id, attempt))
         marker = reports.marker(job_id, attempt, step=step, now=self.clock.now())
-        self.store.write(reports.output(job_id, attempt).key, reports.PICTURE)
+        self.store.write(reports.output(job_id, attempt).key, reports.OUTPUT)
         self.store.write(marker_key(job_id, attempt), marker.model_dump_json().encode())
 
     def rescue(self) -> None:

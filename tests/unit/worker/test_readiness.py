@@ -1,0 +1,162 @@
+"""What `atelier-worker check` decides from what it sees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shared.errors import IdentityMissing, RedisUnavailable, StorageUnavailable, WeightsInvalid
+from shared.settings import Settings
+from shared.storage.store import Room
+from worker.devices import CPU, Device, Memory, UsableGpus
+from worker.engine.weights.source import ImagenetSource, WeightsChoice
+from worker.readiness import (
+    Level,
+    TensorFlowFacts,
+    could_work,
+    judge_clock,
+    judge_cuda,
+    judge_disk,
+    judge_driver,
+    judge_identity,
+    judge_memory,
+    judge_redis,
+    judge_storage,
+    judge_weights,
+    nearest_folder,
+    summary,
+)
+
+GPU = Device(0, "NVIDIA H100")
+SOURCE = ImagenetSource("https://h/vgg19.h5", "0" * 32, Path("/cache"))
+LOADED = TensorFlowFacts("2.21.0", "12.5", 1)
+
+
+@pytest.mark.parametrize(
+    ("usable", "wanted", "refusal", "level", "words"),
+    [
+        (UsableGpus(), "auto", None, Level.OK, "no NVIDIA GPU"),
+        (UsableGpus([GPU]), "auto", None, Level.OK, "cuda:0 (NVIDIA H100)"),
+        (UsableGpus([GPU]), "none", None, Level.OK, "--gpus none"),
+        (UsableGpus(why_not="mend it"), "auto", None, Level.NOTE, "on the CPU"),
+        (
+            UsableGpus(why_not="mend it"),
+            "all",
+            "--gpus is 'all', but mend it",
+            Level.MISSING,
+            "--gpus is 'all'",
+        ),
+    ],
+)
+def test_driver(usable, wanted, refusal, level, words):
+    found = judge_driver(usable, wanted, refusal)
+    assert found.level is level
+    assert words in found.said
+    assert ("mend it" in found.todo) == (level is not Level.OK)
+
+
+@pytest.mark.parametrize(
+    ("facts", "devices", "level", "words"),
+    [
+        (LOADED, [CPU], Level.OK, "CUDA is not needed"),
+        (LOADED, [GPU], Level.OK, "with CUDA 12.5 sees 1 of 1"),
+        (TensorFlowFacts("2.21.0", "12.5", 0, messages="no libcudnn.so.9"), [GPU], Level.MISSING, "libcudnn"),
+        (LOADED, [GPU, Device(1, "L4")], Level.MISSING, "1 of 2"),
+        (TensorFlowFacts(fault="No module named 'tensorflow'"), [CPU], Level.MISSING, "No module"),
+    ],
+)
+def test_cuda(facts, devices, level, words):
+    found = judge_cuda(facts, devices)
+    assert found.level is level
+    assert words in found.said
+
+
+@pytest.mark.parametrize(
+    ("setting", "seen", "level", "words"),
+    [
+        ("untrained", {"found": WeightsChoice("untrained")}, Level.OK, "untrained"),
+        (
+            "imagenet",
+            {"found": WeightsChoice("imagenet", Path("/cache/vgg19.h5"))},
+            Level.OK,
+            "/cache/vgg19.h5",
+        ),
+        ("imagenet", {"found": None}, Level.OK, "downloads it"),
+        ("imagenet", {"found": None, "download_fault": "no route"}, Level.MISSING, "no route"),
+        ("auto", {"found": None, "download_fault": "no route"}, Level.NOTE, "untrained"),
+        ("imagenet", {"found": None, "cache_room": Room(10, 9)}, Level.MISSING, "9 bytes of room"),
+        (
+            "/x.h5",
+            {"found": None, "error": WeightsInvalid("x.h5 holds nothing")},
+            Level.MISSING,
+            "holds nothing",
+        ),
+    ],
+)
+def test_weights(setting, seen, level, words):
+    found = judge_weights(setting, SOURCE, **seen)
+    assert found.level is level
+    assert words in found.said
+    if "download_fault" in seen:
+        assert "atelier-worker weights import" in found.todo
+
+
+@pytest.mark.parametrize(
+    ("ahead_seconds", "level", "words"),
+    [
+        (None, Level.NOTE, "cannot be compared"),
+        (0.01, Level.OK, "0.0 s ahead of"),
+        (-1.94, Level.OK, "1.9 s behind"),
+        (2.0, Level.NOTE, "2.0 s ahead of"),
+        (-300, Level.MISSING, "300.0 s behind"),
+    ],
+)
+def test_clock(ahead_seconds, level, words):
+    found = judge_clock(ahead_seconds)
+    assert found.level is level
+    assert words in found.said
+
+
+def test_services():
+    assert judge_redis(None, is_tls=True).level is Level.OK
+    assert judge_redis(RedisUnavailable("no answer"), is_tls=False).level is Level.MISSING
+    assert "was not written" in judge_storage("file:///s", None, was_written=False).said
+    assert judge_storage("file:///s", StorageUnavailable("gone"), was_written=False).level is Level.MISSING
+    assert judge_identity("abc", None).said.endswith("installation abc")
+    assert judge_identity(None, None).level is Level.OK
+    assert judge_identity(None, IdentityMissing()).level is Level.MISSING
+
+
+def test_disk():
+    settings = Settings(min_free_bytes=100)
+    assert judge_disk(None, settings).level is Level.NOTE
+    assert judge_disk(Room(1000, 100), settings).level is Level.OK
+    found = judge_disk(Room(1000, 99), settings)
+    assert found.level is Level.MISSING
+    assert "99 of 1000 bytes" in found.said
+    assert "100" in found.said
+
+
+def test_memory():
+    assert judge_memory([(CPU, Memory())]).said == "cpu: not known"
+    assert judge_memory([(CPU, Memory(16 * 10**9, 2 * 10**9))]).level is Level.OK
+    found = judge_memory([(GPU, Memory(80 * 10**9, 2 * 10**9)), (CPU, Memory(4 * 10**9, 3 * 10**9))])
+    assert found.level is Level.NOTE
+    assert "cpu: 1.0 of 4.0 GB" in found.said
+
+
+def test_it_could_work_while_nothing_is_missing():
+    fit = [judge_clock(3.0), judge_redis(None, is_tls=False)]
+    assert could_work(fit)
+    assert summary(fit, [GPU, CPU], "imagenet").endswith(
+        "cuda:0 (NVIDIA H100), cpu, with the weights 'imagenet'."
+    )
+    unfit = [*fit, judge_identity(None, IdentityMissing()), judge_clock(-99)]
+    assert not could_work(unfit)
+    assert summary(unfit, [], "imagenet") == "This machine cannot serve jobs; see to: identity, clock."
+
+
+def test_the_folder_that_a_file_would_lie_in(tmp_path: Path):
+    assert nearest_folder(tmp_path / "a" / "b") == tmp_path
+    assert nearest_folder(tmp_path) == tmp_path
