@@ -203,7 +203,8 @@ def read_event(text: str) -> WorkerEvent:
         data = _EVENT_DATA[event.type].model_validate(event.data)
     except (ValidationError, UnicodeError) as error:
         raise UnreadableMessage(f"worker event cannot be read: {error}") from error
-    return event.model_copy(update={"data": event.data | data.model_dump(mode="json")})
+    read = data.model_dump(mode="json", include=data.model_fields_set)
+    return event.model_copy(update={"data": event.data | read})
 
 
 class Output(BaseModel):

@@ -47,7 +47,7 @@ class _HeldStore:
 
 
 def ack_before_commit() -> None:
-    """Report success first, and store the result half a second later; and control believes what it is told."""
+    """Report success first, and store the result half a second later; control believes it."""
     from web.control import projector
     from worker.attempt import Attempt
 

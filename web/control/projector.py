@@ -109,7 +109,7 @@ def _write_checkpoint(session: Session, job: Job, data: dict[str, Any], *, now: 
 
 
 def _write_claim(session: Session, job: Job, data: dict[str, Any], *, now: datetime) -> None:
-    who = {key: data[key] for key in ("worker_id", "device", "resumed_from_step")}
+    who = {key: data.get(key) for key in ("worker_id", "device", "resumed_from_step")}
     known = {key: getattr(job, key) for key in who}
     values: dict[str, Any] = {
         **who,

@@ -76,9 +76,9 @@ def test_every_error_has_a_status():
         "artifact_missing": 404, "artifact_corrupt": 500, "checkpoint_invalid": 500,
         "loss_not_finite": 500, "out_of_memory": 500, "engine_failed": 500, "worker_lost": 500,
         "timeout": 500,
-        "queue_deadline_passed": 500,
+        "queue_deadline_passed": 500, "job_unreadable": 500,
         "worker_crash_loop": 500, "stale_job": 409, "lease_lost": 500, "artifact_exists": 500,
         "unreadable_message": 500,
         "storage_full": 507, "backup_refused": 400, "backup_damaged": 503, "files_held": 503,
-        "job_unreadable": 500, "database_unusable": 503,
+        "database_unusable": 503,
     }  # fmt: skip
