@@ -5,7 +5,6 @@ What they do is in `worker.node`; here is where Celery is told of it.
 
 from __future__ import annotations
 
-import ssl
 from typing import Any, Protocol
 
 from celery import Celery, bootsteps
@@ -72,9 +71,6 @@ def make_app(
         task_queues=[Queue(queue, no_declare=True)],
         worker_pool=pool,
     )
-    if settings.redis_url.startswith("rediss:") and not app.conf.broker_use_ssl:
-        # From a URL alone kombu does not know, with a transport of our own, that this means TLS.
-        app.conf.broker_use_ssl = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
     app.steps["worker"].add(_node_step(node))
     app.steps["consumer"].add(_closed_step(queue))
     _register_task(app, node)

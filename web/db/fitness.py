@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sqlite3
 import stat
 from collections.abc import Collection
@@ -17,7 +18,11 @@ from shared.errors import DatabaseUnavailable, DatabaseUnusable
 
 #: What every release has, beside alembic's own table.
 _OUR_TABLE, _VERSION_TABLE = "jobs", "alembic_version"
-_LOCK_SECONDS = 1.0
+#: At a start others may be writing the tables in this moment.
+_START_LOCK_SECONDS = 10.0
+_MOST_LINES = 100
+#: What is no damage of the file: rows that do not fit their table's rules, as another release may leave them.
+_OF_A_ROW = re.compile(r"(?:NULL|NUMERIC|TEXT|non-[A-Z]+) value in |CHECK constraint failed in ")
 #: SQLite's instructions between two looks at the clock: some milliseconds.
 _INSTRUCTIONS = 50_000
 #: What SQLite calls a file that stays as it is however often one tries.
@@ -114,7 +119,7 @@ def find_damage(connection: sqlite3.Connection, *, budget_seconds: float) -> str
     deadline = monotonic() + budget_seconds
     connection.set_progress_handler(lambda: monotonic() > deadline, _INSTRUCTIONS)
     try:
-        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        found = [str(line) for (line,) in connection.execute(f"PRAGMA quick_check({_MOST_LINES})")]
     except sqlite3.OperationalError as error:
         if error.sqlite_errorname == "SQLITE_INTERRUPT":
             return None
@@ -123,17 +128,18 @@ def find_damage(connection: sqlite3.Connection, *, budget_seconds: float) -> str
         return str(error)
     finally:
         connection.set_progress_handler(None, 0)
-    return None if found == "ok" else " ".join(str(found).split())
+    damage = (line for line in found if line != "ok" and not _OF_A_ROW.match(line))
+    return next((" ".join(line.split()) for line in damage), None)
 
 
-def open_file(path: Path) -> sqlite3.Connection:
+def open_file(path: Path, *, lock_seconds: float = 1.0) -> sqlite3.Connection:
     """Return a connection of its own, which reads what lies on the disk now; it never makes a file."""
     url = f"file:{quote(str(path))}?mode=rw"
-    return sqlite3.connect(url, uri=True, timeout=_LOCK_SECONDS, isolation_level=None)
+    return sqlite3.connect(url, uri=True, timeout=lock_seconds, isolation_level=None)
 
 
 def _read_facts(path: Path, budget_seconds: float) -> FileFacts:
-    with closing(open_file(path)) as connection:
+    with closing(open_file(path, lock_seconds=_START_LOCK_SECONDS)) as connection:
         try:
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
             revisions = set()

@@ -185,6 +185,21 @@ def test_what_is_decided_from_what_is_seen():
             decide_fitness(facts, known=known)
 
 
+def test_a_row_that_breaks_a_rule_is_no_damage_of_the_file(full: Path, database: Database):
+    other = sqlite3.connect(full, isolation_level=None)
+    other.execute("PRAGMA writable_schema=ON")
+    other.execute(
+        "UPDATE sqlite_master SET sql = replace(sql, 'worker_id VARCHAR', 'worker_id VARCHAR NOT NULL') "
+        "WHERE name = 'jobs'"
+    )
+    other.close()
+    other = sqlite3.connect(full)
+    assert "NULL value in" in other.execute("PRAGMA quick_check(1)").fetchone()[0]
+    other.close()
+    database.require_current()
+    database.check()
+
+
 @pytest.mark.parametrize("spoil", [damage_the_middle, truncate, damage_the_head])
 def test_damage_done_while_it_runs_is_found_by_the_check(full: Path, database: Database, spoil):
     database.check()

@@ -68,8 +68,9 @@ def test_a_node_below_the_margin_leaves_jobs_to_others(settings, shown, names, r
     assert str(MARGIN_BYTES) in beat.reason
     assert f"{beat.storage_free_bytes} of {beat.storage_total_bytes} bytes left" in beat.reason
     picture = InputPicture(key="assets/aa/aa", sha256="aa")
+    message = JobMessage(job_id="job", attempt=1, content=picture, style=picture, options=StyleOptions())
     dispatch = Dispatch(settings, shown)
-    dispatch.send(JobMessage(job_id="job", attempt=1, content=picture, style=picture, options=StyleOptions()))
+    dispatch.send([message])
     dispatch.close()
     # The next look of a node that would have taken it comes after the message.
     at = when(shown, WorkerState.UNHEALTHY, "full").at
