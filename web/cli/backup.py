@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -67,7 +69,8 @@ def restore(ctx: click.Context, *, folder: Path) -> None:
     """
     output = ctx.ensure_object(Output)
     settings = _settings()
-    with FolderLock(settings.data_dir, holder="'atelier restore'"):
+    sqlite_path(settings.resolved_database_url)
+    with _no_up_at(settings):
         restored = restore_backup(settings, folder, now=utc_now())
     output.answer(_restored_json(restored), _restored_text(restored))
     if not restored.knows_redis:
@@ -82,6 +85,17 @@ def _settings() -> Settings:
     settings = load_settings(os.environ)
     configure_logs(settings.model_copy(update={"log_level": "warning", "log_format": "console"}))
     return settings
+
+
+@contextmanager
+def _no_up_at(settings: Settings) -> Iterator[None]:
+    """See to it that no `atelier up` works on the data folder, unless it is not used at all."""
+    has_own_places = bool(settings.database_url and settings.storage_url)
+    if has_own_places and not settings.data_dir.exists():
+        yield
+        return
+    with FolderLock(settings.data_dir, holder="'atelier restore'"):
+        yield
 
 
 def _check(ctx: click.Context, output: Output, folder: BackupFolder) -> None:

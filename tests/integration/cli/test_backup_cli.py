@@ -170,3 +170,16 @@ def test_tables_of_another_release_are_told_in_words(
     refused = atelier(service, *(word.format(folder=tmp_path / "backup") for word in words))
     assert refused.returncode == 2
     assert "revision '0005'" in refused.stderr
+
+
+def test_a_data_folder_that_is_not_used_is_not_made(service: Settings, tmp_path: Path):
+    """As in containers, where database and storage have places of their own."""
+    atelier(service, "backup", tmp_path / "backup")
+    places = {
+        "ATELIER_DATABASE_URL": f"sqlite:///{tmp_path}/database/atelier.db",
+        "ATELIER_STORAGE_URL": (tmp_path / "elsewhere").as_uri(),
+    }
+    unused = Settings(data_dir=tmp_path / "unused")
+    assert atelier(unused, "restore", tmp_path / "backup", **places).returncode == 0
+    assert (tmp_path / "database" / "atelier.db").exists()
+    assert not unused.data_dir.exists()
