@@ -40,7 +40,8 @@ AtelierError
 │   └── WeightsInvalid         weights_invalid
 ├── JobError                   a job ends with it
 │   ├── ArtifactMissing        artifact_missing
-│   ├── ArtifactCorrupt        artifact_corrupt
+│   ├── ArtifactCorrupt
+│   │   └── FileDamaged        artifact_corrupt
 │   ├── CheckpointInvalid      checkpoint_invalid
 │   ├── LossNotFinite          loss_not_finite
 │   ├── OutOfMemory            out_of_memory
@@ -370,6 +371,12 @@ class ArtifactMissing(JobError):
 
 class ArtifactCorrupt(JobError):
     """A stored file is not what was written."""
+
+    code = "artifact_corrupt"
+
+
+class FileDamaged(ArtifactCorrupt):
+    """A stored file is damaged or cut off."""
 
     code = "artifact_corrupt"
 

@@ -78,7 +78,7 @@ def record_restore(session: Session, *, known_until: datetime, now: datetime) ->
     earlier = decide_protection(
         held_until=None, restored_at=row.restored_at, known_until=row.known_until, now=now
     ).kept_since
-    row.restored_at = now
+    row.restored_at = max(now, known_until)  # under a clock that is behind it would be over at once
     row.known_until = min(known_until, earlier) if earlier else known_until
 
 
@@ -98,13 +98,13 @@ def note_older_database(database: Database, store: ArtifactStore, *, now: dateti
         DatabaseUnavailable, StorageUnavailable: when they fail.
     """
     with database.read() as session:
-        last = _last_moment(session, now=now)
+        last = last_moment(session, now=now)
         if last is None or read_protection(session, now=now).kept_since:
             return None
         younger = store.folders("jobs", after=_first_id(last), limit=_LOOKED_AT)
         known = set(session.scalars(select(Job.id).where(Job.id.in_(younger))))
-    unknown = [name for name in younger if name not in known and _was_worked_on(store, name, since=last)]
-    if not unknown:
+    unknown = [name for name in younger if name not in known]
+    if not any(_was_worked_on(store, name, since=last) for name in unknown):
         return None
     _log.warning(
         "database_is_older",
@@ -116,7 +116,7 @@ def note_older_database(database: Database, store: ArtifactStore, *, now: dateti
     return last
 
 
-def _last_moment(session: Session, *, now: datetime) -> datetime | None:
+def last_moment(session: Session, *, now: datetime) -> datetime | None:
     """Return the last moment at which something was written that is still there; not one in the future."""
     bound = _first_id(now)
     ids = [session.scalar(select(func.max(table.id)).where(table.id < bound)) for table in (Job, Asset)]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from threading import Lock
 from typing import BinaryIO
 
-from shared.errors import ArtifactCorrupt, ArtifactMissing
+from shared.errors import ArtifactCorrupt, ArtifactMissing, FileDamaged
 from shared.storage.store import ArtifactStore
 
 #: Files up to this size are read and hashed before they are served; that takes about 20 ms.
@@ -45,7 +45,7 @@ def check_file(
 
     Raises:
         ArtifactMissing: when it is not there.
-        ArtifactCorrupt: when it has another size or other bytes.
+        FileDamaged: when it has another size or other bytes.
         StorageUnavailable: when the storage cannot be asked.
     """
     if size_bytes is not None:
@@ -70,7 +70,7 @@ class CheckedFiles:
 
         Raises:
             ArtifactMissing: when it is not there.
-            ArtifactCorrupt: when it is not what was written.
+            FileDamaged: when it is not what was written.
             StorageUnavailable: when the storage cannot be asked.
         """
         facts = self._store.stat(key)
@@ -110,9 +110,9 @@ def is_cut_off(jpeg: bytes) -> bool:
 
 def _compare_sizes(key: str, size: int, expected: int | None) -> None:
     if expected is not None and size != expected:
-        raise ArtifactCorrupt(f"{key} has {size} bytes; {expected} were written")
+        raise FileDamaged(f"{key} has {size} bytes; {expected} were written")
     if size == 0:
-        raise ArtifactCorrupt(f"{key} is empty")
+        raise FileDamaged(f"{key} is empty")
 
 
 def _compare_hashes(key: str, file: BinaryIO, expected: str) -> None:
@@ -120,7 +120,7 @@ def _compare_hashes(key: str, file: BinaryIO, expected: str) -> None:
     for piece in _pieces(file):
         digest.update(piece)
     if digest.hexdigest() != expected:
-        raise ArtifactCorrupt(f"{key} has the SHA-256 {digest.hexdigest()}; what was written has {expected}")
+        raise FileDamaged(f"{key} has the SHA-256 {digest.hexdigest()}; what was written has {expected}")
 
 
 def _check_png(key: str, file: BinaryIO) -> None:
@@ -134,7 +134,7 @@ def _check_png(key: str, file: BinaryIO) -> None:
             break
         if kind == b"IEND":
             return
-    raise ArtifactCorrupt(f"{key} is a PNG that is damaged or cut off")
+    raise FileDamaged(f"{key} is a PNG that is damaged or cut off")
 
 
 def _pieces(file: BinaryIO) -> Iterator[bytes]:

@@ -128,7 +128,8 @@ class Cluster:
             owner = self.client.get(key)
             attempt = self.client.hget(self.names.key("job", job_id), "attempt")
             if owner and attempt:
-                held.setdefault(owner, []).append((job_id, int(attempt)))
+                # The token is the node's name and its run.
+                held.setdefault(owner.partition(":")[0], []).append((job_id, int(attempt)))
         return held
 
     def statuses(self, *, frozen: bool = False) -> dict[str, str]:

@@ -7,9 +7,9 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from shared.clock import utc_now
 from shared.errors import (
-    ArtifactCorrupt,
     ArtifactMissing,
     DatabaseUnavailable,
+    FileDamaged,
     MalformedRequest,
     MissingPart,
     NotFound,
@@ -85,7 +85,7 @@ def read_asset(asset_id: str) -> Response:
         206: PARTIAL,
         304: NOT_MODIFIED,
     },
-    refusals=(NotFound, ArtifactMissing, ArtifactCorrupt, StorageUnavailable),
+    refusals=(NotFound, ArtifactMissing, FileDamaged, StorageUnavailable),
     parameters=(RANGE, IF_NONE_MATCH),
 )
 def read_content(asset_id: str) -> Response:
@@ -95,8 +95,8 @@ def read_content(asset_id: str) -> Response:
         file = get_services().thumbnails.files.open(
             asset_key(asset.sha256), sha256=asset.sha256, size_bytes=asset.size_bytes
         )
-    except ArtifactCorrupt as error:
-        raise ArtifactCorrupt(f"{error.detail}; upload the picture once more") from None
+    except FileDamaged as error:
+        raise FileDamaged(f"{error.detail}; upload the picture once more") from None
     return send_stored(
         file,
         content_type=asset.content_type,

@@ -9,8 +9,8 @@ from typing import BinaryIO
 from flask import Blueprint, Response, request
 
 from shared.errors import (
-    ArtifactCorrupt,
     ArtifactMissing,
+    FileDamaged,
     NotFound,
     NotReady,
     PictureInvalid,
@@ -39,7 +39,7 @@ _ANSWERS = {
 _REMEDY = "retry the job, which goes on from its last checkpoint"
 #: Of a SHA-256: enough that another checkpoint of the step has others.
 _VERSION_CHARS = 8
-_REFUSALS = (NotFound, ArtifactMissing, ArtifactCorrupt, PictureInvalid, StorageUnavailable)
+_REFUSALS = (NotFound, ArtifactMissing, FileDamaged, PictureInvalid, StorageUnavailable)
 thumbnails = Blueprint("thumbnails", __name__, url_prefix=API_PATH)
 
 
@@ -65,7 +65,7 @@ def read_preview(job_id: str) -> Response:
     "Download the result",
     "pictures",
     answers={200: Answer("The final picture", media_types=("image/png",)), 206: PARTIAL, 304: NOT_MODIFIED},
-    refusals=(NotFound, NotReady, ArtifactMissing, ArtifactCorrupt, StorageUnavailable),
+    refusals=(NotFound, NotReady, ArtifactMissing, FileDamaged, StorageUnavailable),
     parameters=(IF_NONE_MATCH, RANGE),
 )
 def read_output(job_id: str) -> Response:
@@ -77,8 +77,8 @@ def read_output(job_id: str) -> Response:
     suffix = PurePosixPath(output["name"]).suffix or ".png"
     try:
         file = _open(output["key"], sha256=output["sha256"], size_bytes=output["size_bytes"])
-    except ArtifactCorrupt as error:
-        raise ArtifactCorrupt(f"the result is damaged: {error.detail}; {_REMEDY}") from None
+    except FileDamaged as error:
+        raise FileDamaged(f"the result is damaged: {error.detail}; {_REMEDY}") from None
     return send_stored(
         file,
         content_type=output["content_type"],
@@ -119,7 +119,7 @@ def index_checkpoints(job_id: str) -> Response:
     "See a checkpoint",
     "pictures",
     answers={200: Answer("Its picture", media_types=("image/png",)), 206: PARTIAL, 304: NOT_MODIFIED},
-    refusals=(NotFound, ArtifactMissing, ArtifactCorrupt, StorageUnavailable),
+    refusals=(NotFound, ArtifactMissing, FileDamaged, StorageUnavailable),
     parameters=(IF_NONE_MATCH, RANGE),
 )
 def read_checkpoint(job_id: str, step: int) -> Response:

@@ -8,10 +8,10 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 
 from shared.errors import (
-    ArtifactCorrupt,
     ArtifactMissing,
     AtelierError,
     CrossSiteRequest,
+    FileDamaged,
     IdempotencyKeyInUse,
     IdempotencyKeyReused,
     InvalidOptions,
@@ -49,7 +49,7 @@ STATUSES: dict[type[AtelierError], int] = {
     PictureUnsupported: 415,
     NotFound: 404,
     ArtifactMissing: 404,
-    ArtifactCorrupt: 500,
+    FileDamaged: 500,
     InvalidState: 409,
     NotReady: 409,
     WorkerTooOld: 409,
@@ -131,7 +131,7 @@ def _answer_error(error: AtelierError) -> Response:
     status = status_of(type(error))
     if status >= 500:
         # A part that is away says all in its detail; only the unexpected needs its traceback.
-        is_unexpected = status == 500 and not isinstance(error, ArtifactCorrupt)
+        is_unexpected = status == 500 and not isinstance(error, FileDamaged)
         _log.error("request_failed", code=error.code, detail=error.detail, exc_info=is_unexpected)
         if is_unexpected:
             return _hidden()

@@ -95,7 +95,7 @@ class Thumbnails:
 
         Raises:
             ArtifactMissing: when not even the content exists.
-            ArtifactCorrupt: when a picture is not the one that was written.
+            FileDamaged: when a picture is not the one that was written.
             PictureInvalid: when a picture cannot be decoded.
             StorageUnavailable: when the storage fails.
         """

@@ -36,7 +36,7 @@ from web.backup.manifest import BackedUpFile, BackupFolder, Manifest, digest_of
 from web.db.database import Database
 from web.db.models import InstallationRow, Job
 from web.jobs.restored import read_fences, return_jobs
-from web.protection import record_restore
+from web.protection import last_moment, record_restore
 
 #: Where SQLite locks its files: whoever has one open in WAL mode holds a lock on these bytes.
 _SHARED_FIRST, _SHARED_BYTES = 0x40000002, 510
@@ -253,7 +253,10 @@ def _prepare(
         with database.write() as session:
             row = session.get_one(InstallationRow, manifest.installation_id)
             row.is_confirmed, row.held_until = True, None
-            record_restore(session, known_until=manifest.made_at, now=now)
+            # The clock may have been ahead when the backup was made, or be behind now.
+            made_at = manifest.made_at
+            last = last_moment(session, now=now) or last_moment(session, now=made_at) or made_at
+            record_restore(session, known_until=min(made_at, last), now=now)
             unfinished = return_jobs(session, fences or {}, highest, now=now)
     finally:
         database.close()

@@ -32,6 +32,7 @@ _STATUS_REASONS = {
     "worker_drained": "its worker was shut down",
     "worker_unfit": "its worker could not go on",
     "restored": "a backup was put back",
+    "result_missing": "its result is not to be seen in the storage",
 }
 
 

@@ -28,6 +28,13 @@ CREATE TABLE inbox (
 	received_at DATETIME NOT NULL, 
 	CONSTRAINT pk_inbox PRIMARY KEY (event_id)
 );
+CREATE TABLE installation (
+	id VARCHAR NOT NULL, 
+	is_confirmed BOOLEAN NOT NULL, 
+	from_first_release BOOLEAN NOT NULL, 
+	created_at DATETIME NOT NULL, held_until DATETIME, restored_at DATETIME, known_until DATETIME, 
+	CONSTRAINT pk_installation PRIMARY KEY (id)
+);
 CREATE TABLE job_attempts (
 	job_id VARCHAR NOT NULL, 
 	number INTEGER NOT NULL, 
@@ -96,7 +103,7 @@ CREATE TABLE jobs (
 	losses JSON, 
 	outputs JSON NOT NULL, 
 	error JSON, 
-	metrics JSON NOT NULL, lost_workers INTEGER DEFAULT '0' NOT NULL, checkpoints_since INTEGER DEFAULT '1' NOT NULL, origin JSON, work_sha256 VARCHAR, leader_id VARCHAR, queue_deadline DATETIME, run_timeout_seconds DOUBLE, 
+	metrics JSON NOT NULL, lost_workers INTEGER DEFAULT '0' NOT NULL, checkpoints_since INTEGER DEFAULT '1' NOT NULL, origin JSON, work_sha256 VARCHAR, leader_id VARCHAR, queue_deadline DATETIME, run_timeout_seconds DOUBLE, queue_rank INTEGER DEFAULT '0' NOT NULL, 
 	CONSTRAINT pk_jobs PRIMARY KEY (id), 
 	CONSTRAINT fk_jobs_content_asset_id_assets FOREIGN KEY(content_asset_id) REFERENCES assets (id), 
 	CONSTRAINT fk_jobs_style_asset_id_assets FOREIGN KEY(style_asset_id) REFERENCES assets (id)
@@ -110,8 +117,10 @@ CREATE INDEX ix_jobs_caller_id ON jobs (caller, id);
 CREATE INDEX ix_jobs_caller_status_id ON jobs (caller, status, id);
 CREATE INDEX ix_jobs_content_asset_id ON jobs (content_asset_id);
 CREATE INDEX ix_jobs_leader_id ON jobs (leader_id);
+CREATE INDEX ix_jobs_queue ON jobs (status, leader_id, dispatched_at, queue_rank, created_at, id);
 CREATE INDEX ix_jobs_started_at ON jobs (started_at);
 CREATE INDEX ix_jobs_status_completed_at ON jobs (status, completed_at);
 CREATE INDEX ix_jobs_status_created_at ON jobs (status, created_at);
+CREATE INDEX ix_jobs_status_queue_deadline ON jobs (status, queue_deadline);
 CREATE INDEX ix_jobs_style_asset_id ON jobs (style_asset_id);
 CREATE INDEX ix_jobs_work_sha256 ON jobs (work_sha256);

@@ -449,3 +449,19 @@ def test_the_moment_of_the_backup_and_of_the_restore_are_recorded(house, folder:
         assert row.known_until == made_at
         assert before <= row.restored_at <= utc_now() + timedelta(seconds=1)
         assert row.held_until is None
+
+
+def test_a_wrong_clock_at_the_backup_or_at_the_restore_protects_no_less(house, folder: Path):
+    """Ahead when the backup was made, and far behind when it is put back."""
+    house.submit(seed=1)
+    manifest = house.back_up(folder).manifest
+    ahead = manifest.model_copy(update={"made_at": utc_now() + timedelta(days=999)})
+    (folder / "manifest.json").write_text(ahead.model_dump_json())
+    young = house.submit(seed=2)
+    house.work(young)
+    house.close()
+    restore_backup(house.settings, folder, now=utc_now() - timedelta(days=999))
+    house.open()
+    house.clock.seconds += 29 * DAY_SECONDS
+    pruner = Pruner(house.control.backend, clock=house.clock.now)
+    assert layout.job_folder(young.id) not in {finding.name for finding in pruner.plan()}
