@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import make_url, select
+from sqlalchemy import select
 
 from shared.errors import ArtifactCorrupt, ArtifactMissing, BackupRefused, DatabaseUnavailable
 from shared.installation import IDENTITY_KEY
@@ -27,7 +27,7 @@ from shared.storage.layout import asset_key, job_folder
 from shared.storage.store import ArtifactStore
 from web.backend import Backend
 from web.backup.manifest import BackedUpFile, BackupFolder, Manifest
-from web.db.database import Database
+from web.db.database import Database, parse_url
 from web.db.models import Asset, Job, JobCheckpoint
 from web.protection import hold_files
 
@@ -62,8 +62,9 @@ def sqlite_path(url: str) -> Path:
 
     Raises:
         BackupRefused: when it is none of SQLite.
+        InvalidSettings: when the URL is none.
     """
-    parsed = make_url(url)
+    parsed = parse_url(url)
     if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
         raise BackupRefused(
             f"the database is {parsed.get_backend_name()}, and only files of SQLite are backed up here: use "

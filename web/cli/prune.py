@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
 
 from shared.clock import utc_now
 from shared.errors import InvalidSettings
@@ -19,6 +17,7 @@ from web.cli.options import json_option
 from web.cli.output import ExitCode, Output
 from web.control.garbage import Finding
 from web.control.pruner import Pruner, Removal
+from web.db.database import parse_url
 
 
 @click.command
@@ -55,10 +54,7 @@ def prune(ctx: click.Context, *, dry_run: bool, verbose: bool) -> None:
 
 def require_database(settings: Settings) -> None:
     """Refuse a database file that is not there: beside a new one, every stored file would be an orphan."""
-    try:
-        url = make_url(settings.resolved_database_url)
-    except ArgumentError:
-        return  # the database itself says what is wrong with it
+    url = parse_url(settings.resolved_database_url)
     if url.get_backend_name() == "sqlite" and not (url.database and Path(url.database).exists()):
         raise InvalidSettings(
             f"there is no database at {url.database}; set ATELIER_DATA_DIR or ATELIER_DATABASE_URL "

@@ -15,7 +15,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
-from sqlalchemy import Connection, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, create_engine, event, make_url, text
 from sqlalchemy import exc as sql_errors
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -37,10 +37,23 @@ _START_BUDGET_SECONDS, _CHECK_BUDGET_SECONDS = 10.0, 0.5
 #: A changed file is read through again, for at most this share of the time; another one after so long.
 _READING_SHARE, _REREAD_SECONDS = 0.05, 60.0
 _CHECK_LOCK_MS = 1000
+#: SQLAlchemy's own words would tell the password.
+_NO_URL = (
+    "ATELIER_DATABASE_URL is not the URL of a database that can be used here; that of a file is "
+    "sqlite:////path/of/the/file.db"
+)
 #: Alembic's word for the newest revision.
 HEAD = "head"
 #: More than a cache of a few pages holds, so that SQLite has to write it into its log before the commit.
 _PROBE_BYTES, _PROBE_CACHE_PAGES = 65_536, 4
+
+
+def parse_url(url: str) -> URL:
+    """Return the URL of a database, taken apart; raise `InvalidSettings` when it is none."""
+    try:
+        return make_url(url)
+    except sql_errors.ArgumentError as error:
+        raise InvalidSettings(_NO_URL) from error
 
 
 class Database:
@@ -53,22 +66,16 @@ class Database:
             InvalidSettings: when the URL is none, or of a database that is not installed.
             DatabaseUnusable: when its folder cannot be made.
         """
-        arguments: dict[str, Any] = {}
-        self._path: Path | None = None
+        parsed = parse_url(url)
+        self._is_sqlite = parsed.get_backend_name() == "sqlite"
+        arguments = {"timeout": _BUSY_SECONDS} if self._is_sqlite else {}
+        name = parsed.database if self._is_sqlite else None
+        has_file = name and name != ":memory:" and not name.startswith("file:")
+        self._path = Path(name) if name and has_file else None
         try:
-            parsed = make_url(url)
-            self._is_sqlite = parsed.get_backend_name() == "sqlite"
-            if self._is_sqlite:
-                arguments = {"timeout": _BUSY_SECONDS}
-                if parsed.database and parsed.database != ":memory:":
-                    self._path = Path(parsed.database)
-            self._engine = create_engine(url, connect_args=arguments)
+            self._engine = create_engine(parsed, connect_args=arguments)
         except (sql_errors.ArgumentError, ImportError) as error:
-            # Its own words would tell the password.
-            raise InvalidSettings(
-                "ATELIER_DATABASE_URL is not the URL of a database that can be used here; "
-                "that of a file is sqlite:////path/of/the/file.db"
-            ) from error
+            raise InvalidSettings(_NO_URL) from error
         if self._path is not None:
             try:
                 self._path.parent.mkdir(parents=True, exist_ok=True)

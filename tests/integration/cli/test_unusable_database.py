@@ -20,6 +20,8 @@ from web.identity import establish_identity
 
 pytestmark = pytest.mark.process
 
+ROOT = Path(__file__).parents[3]
+
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
@@ -35,7 +37,15 @@ def settings(tmp_path: Path) -> Settings:
 def call(settings: Settings, *words: str) -> subprocess.CompletedProcess[str]:
     environ = {**os.environ, **settings.to_environ()}
     command = [sys.executable, "-m", "web.cli.main", *words]
-    return subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(
+        command,
+        cwd=settings.data_dir,
+        env={**environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
 
 
 def damage(path: Path) -> None:
@@ -65,6 +75,7 @@ COMMANDS = {
     "web": ["web"],
     "control": ["control"],
     "prune": ["prune", "--dry-run"],
+    "backup": ["backup", "copies"],
     "up": ["up", "--workers", "0"],
 }
 

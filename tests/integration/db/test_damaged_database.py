@@ -163,6 +163,14 @@ def test_an_address_that_is_none_is_a_wrong_setting(url: str):
         Database(url)
 
 
+def test_an_address_in_sqlites_own_form_has_no_file_that_we_know(tmp_path: Path):
+    database = Database(f"sqlite:///file:{tmp_path}/atelier.db?uri=true")
+    database.upgrade()
+    database.check()
+    assert database.room() is None
+    database.close()
+
+
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(DatabaseUnusable, match=r"folder .*file/below"):
