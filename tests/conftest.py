@@ -38,6 +38,8 @@ _TOGETHER = {
     "tests/unit/worker/engine/test_classic.py": "engine",
     "tests/unit/worker/engine/test_engine.py": "engine",
 }
+#: Files whose tests share nothing but what every worker has: each may run anywhere.
+_APART = {"tests/browser/test_screens.py"}
 
 
 class Together(LoadFileScheduling):
@@ -48,7 +50,7 @@ class Together(LoadFileScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
-        return _TOGETHER.get(file, file)
+        return nodeid if file in _APART else _TOGETHER.get(file, file)
 
 
 @pytest.hookimpl(optionalhook=True)
