@@ -1,7 +1,7 @@
 # The development workflow; .ci/run calls the same recipes. 'make help' lists them.
 .POSIX:
 .SUFFIXES:
-.PHONY: help setup demo up machine check test chaos system lint lock gpu-check clean
+.PHONY: help setup demo up machine check test test-serial test-parallel chaos system lint lock gpu-check clean
 
 VENV = .venv
 BIN = $(VENV)/bin
@@ -11,9 +11,11 @@ KIND = $(VENV)/.atelier-requirements
 FAILED = $(VENV)/.atelier-gpu-failed
 DEVICE = auto
 PIP = $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
-# A worker for each core, but not more than memory bears: each may hold TensorFlow and Chromium. In which one a
-# test runs is said in tests/conftest.py; the order is kept, so that what takes long does not come last.
-PARALLEL = -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+# Three workers for two cores, since many tests wait; but not more than memory bears: each may hold TensorFlow.
+# In which one a test runs is said in tests/conftest.py; the order is kept, so that long tests do not come last.
+PARALLEL = -n $$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 )) --maxprocesses 8 --dist loadfile \
+    --no-loadscope-reorder
+DURATIONS = 25
 QUICK = not (acceptance or browser or chaos or process or serial or slow)
 EXPORT = $(BIN)/uv export --quiet --frozen --no-emit-project --no-header --no-annotate
 
@@ -72,8 +74,14 @@ check: lint  ## Run all checks, and the tests that start no process: the inner l
 	@$(BIN)/pytest --quiet $(PARALLEL) -m "$(QUICK)"
 
 test: lint system  ## Run all checks and all tests, in parallel; what CI runs
-	@$(BIN)/pytest $(PARALLEL) --durations=25 -m "not serial"
+	@$(MAKE) -k -j 2 test-serial test-parallel
+
+# What judges how soon something happens waits most of the time; the other tests leave the processor to it.
+test-serial: $(STAMP)
 	@$(BIN)/pytest --durations=25 -m serial
+
+test-parallel: $(STAMP)
+	@nice -n 15 $(BIN)/pytest $(PARALLEL) --durations=$(DURATIONS) -m "not serial"
 
 chaos: $(STAMP)  ## Prove that nothing is lost: planted bugs, 10 000 jobs, 200 faults on the real engine (an hour)
 	@mkdir -p build
@@ -82,13 +90,16 @@ chaos: $(STAMP)  ## Prove that nothing is lost: planted bugs, 10 000 jobs, 200 f
 	@$(BIN)/python -m tests.chaos real --report build/chaos-real.md
 
 system:  ## Install what the tests need beside Python: curl and Chromium, through apt where that can be done
-	@for tool in curl chromium; do \
-	    if command -v "$$tool" >/dev/null; then continue; fi; \
+	@have() { for program in $$1; do command -v "$$program" >/dev/null && return 0; done; return 1; }; \
+	for programs in curl "chromium-headless-shell chromium"; do \
+	    if have "$$programs"; then continue; fi; \
 	    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	        echo "Installing $$tool ..."; \
-	        { apt-get update -qq && apt-get install -y -qq "$$tool"; } >/dev/null && continue; \
+	        for program in $$programs; do \
+	            echo "Installing $$program ..."; \
+	            { apt-get update -qq && apt-get install -y -qq "$$program"; } >/dev/null && continue 2; \
+	        done; \
 	    fi; \
-	    echo "WARNING: there is no $$tool, so what needs it is NOT tested:" >&2; \
+	    echo "WARNING: there is no $${programs##* }, so what needs it is NOT tested:" >&2; \
 	    echo "         the README's commands need curl, the pages Chromium." >&2; \
 	done
 

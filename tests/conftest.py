@@ -42,6 +42,8 @@ _TOGETHER = {
     "tests/unit/worker/engine/test_classic.py": "engine",
     "tests/unit/worker/engine/test_engine.py": "engine",
 }
+#: Files whose tests share nothing but what every worker has: each may run anywhere.
+_APART = {"tests/browser/test_screens.py"}
 
 
 class Together(LoadFileScheduling):
@@ -52,7 +54,7 @@ class Together(LoadFileScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
-        return _TOGETHER.get(file, file)
+        return nodeid if file in _APART else _TOGETHER.get(file, file)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -80,6 +82,7 @@ def settings(tmp_path: Path, redis_server: RedisServer) -> Iterator[Settings]:
         data_dir=tmp_path / "data",
         cache_dir=tmp_path / "cache",
         vgg19_weights="untrained",
+        min_free_bytes=0,  # a test that fills a disk says how full it may be
     )
     client = connect_redis(settings)
     client.flushall()

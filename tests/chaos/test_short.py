@@ -10,7 +10,7 @@ import pytest
 from tests.chaos.planted import find_plant
 from tests.chaos.process import ROOT
 
-# Serial: the oracle judges how soon what was killed is seen to, while 30 processes run already.
+# Serial: the oracle judges how soon what was killed is seen to, so these tests go before all others.
 pytestmark = [pytest.mark.chaos, pytest.mark.serial]
 
 

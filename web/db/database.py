@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 from alembic import command
@@ -24,8 +24,8 @@ from shared.storage.store import Room, measure_room
 from web.db.fitness import examine, find_damage, is_file_there, open_file
 
 _BUSY_SECONDS = 10
+_RETRY_SECONDS = 0.01
 _PRAGMAS = (
-    "journal_mode=WAL",
     # FULL: a 202 promises that the row survives a power cut; NORMAL would sync at checkpoints only.
     "synchronous=FULL",
     "foreign_keys=ON",
@@ -299,8 +299,26 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 -
     connection.isolation_level = None  # we emit BEGIN ourselves
     # SQLite's own lower() knows the letters A to Z only, but names may have an Ü.
     connection.create_function("lower", 1, _lower, deterministic=True)
+    _write_ahead(connection)
     for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _write_ahead(connection: Any) -> None:  # noqa: ANN401 - a DBAPI connection
+    """Set the journal's mode; of several processes that open a new database at once, one does it.
+
+    SQLite does not wait for the lock here, whatever its timeout: two connections that each hold a read lock
+    and want the exclusive one would wait for each other.
+    """
+    deadline = monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or monotonic() > deadline:
+                raise
+            sleep(_RETRY_SECONDS)
 
 
 def _lower(value: object) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from alembic import command
@@ -73,10 +74,17 @@ def test_jobs_of_the_first_version_survive_the_migrations(url: str, tmp_path: Pa
     database.close()
 
 
-def test_two_processes_may_migrate_at_once(url: str):
+@pytest.mark.parametrize("number", range(12))  # it went wrong once in seven
+def test_processes_may_make_and_migrate_a_database_at_once(url: str, number: int):
     databases = [Database(url) for _ in range(4)]
+    together = Barrier(4)
+
+    def upgrade(database: Database) -> None:
+        together.wait()
+        database.upgrade()
+
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(Database.upgrade, databases))
+        list(pool.map(upgrade, databases))
     for database in databases:
         database.check()
         database.close()
