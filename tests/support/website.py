@@ -11,6 +11,7 @@ import httpx2
 
 from shared.errors import ArtifactMissing, StorageUnavailable
 from shared.settings import Settings
+from tests.support.control import say_control_runs
 from tests.support.web_process import WebProcess
 from tests.support.workshop import Workshop
 from web.db.models import Base
@@ -60,6 +61,7 @@ class Site:
             for table in reversed(Base.metadata.sorted_tables):
                 session.execute(table.delete())
         self.services.backend.redis.client.flushall()
+        say_control_runs(self.services.backend.redis)
         for folder in ("assets", "jobs"):
             self._empty_folder(folder)
         self.log.clear()

@@ -11,7 +11,7 @@ from PIL import Image
 
 from shared.clock import utc_now
 from shared.errors import AtelierError, OutOfMemory
-from shared.protocol import EventType, ResultMarker, WorkerEvent, new_id
+from shared.protocol import PROTOCOL, EventType, ResultMarker, WorkerEvent, new_id
 from shared.redis.live import LiveProgress
 from shared.redis.workers import WorkerBeat, WorkerRegistry
 from shared.storage.layout import (
@@ -48,7 +48,7 @@ class Workshop:
             WorkerBeat(
                 worker_id=worker_id,
                 device=device,
-                **{"weights": "untrained", "started_at": now, "at": now, **facts},
+                **{"weights": "untrained", "protocol": PROTOCOL, "started_at": now, "at": now, **facts},
             )
         )
 

@@ -154,9 +154,10 @@ class Stack:
         scripts = Path(sys.executable).parent
         self._start_child("web", "web", [str(scripts / "atelier"), "web"])
         self._start_child("control", "control", [str(scripts / "atelier"), "control"])
+        self._wait_until_ready()
+        # Not before: the identity that a worker looks for is made by the others, at the first start.
         for name in self._worker_names:
             self._start_child(name, "worker", [str(scripts / "atelier-worker"), "run", "--name", name])
-        self._wait_until_ready()
 
     def _start_child(self, name: str, kind: str, words: list[str]) -> None:
         log = self._log(name)
