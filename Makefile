@@ -11,9 +11,9 @@ KIND = $(VENV)/.atelier-requirements
 FAILED = $(VENV)/.atelier-gpu-failed
 DEVICE = auto
 PIP = $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
-# Three workers for two cores, since many tests wait; but not more than memory bears: each may hold TensorFlow.
+# Two workers for each core, since many tests wait; but not more than memory bears: each may hold TensorFlow.
 # In which one a test runs is said in tests/conftest.py; the order is kept, so that long tests do not come last.
-PARALLEL = -n $$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 )) --maxprocesses 8 --dist loadfile \
+PARALLEL = -n $$(( $$(getconf _NPROCESSORS_ONLN) * 2 )) --maxprocesses 8 --dist loadfile \
     --no-loadscope-reorder
 DURATIONS = 25
 QUICK = not (acceptance or browser or chaos or process or serial or slow)

@@ -16,6 +16,8 @@ _AXE = Axe()
 #: All of its rules, and the one of WCAG 2.2 that it leaves to be asked for; of what passes it describes one
 #: element each, which on a page as large as the documentation is most of its work.
 _AXE_OPTIONS = {"rules": {"target-size": {"enabled": True}}, "resultTypes": ["violations", "incomplete"]}
+#: What a theme can change: its colours. All other rules read the same document in the other theme.
+_AXE_COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
 #: It cannot tell the contrast of a text over a picture; whatever else it is in doubt of is a fault.
 _LEFT_IN_DOUBT = "color-contrast"
 _SCRIPT = (Path(__file__).parent / "accessibility.js").read_text()
@@ -69,9 +71,12 @@ _MISSED = """(reached) => [...window.keyboardCheck.before.keys()]
 """
 
 
-def find_faults(page: Page) -> list[str]:
-    """Return what is wrong with a page as it is now, in its theme and width."""
-    found = _AXE.run(page, options=_AXE_OPTIONS).response
+def find_faults(page: Page, *, colours_only: bool = False) -> list[str]:
+    """Return what is wrong with a page as it is now, in its theme and width.
+
+    With `colours_only` axe-core looks at the colours: for a page that was read in the other theme.
+    """
+    found = _AXE.run(page, options=_AXE_OPTIONS | (_AXE_COLOURS if colours_only else {})).response
     doubts = [rule for rule in found["incomplete"] if rule["id"] != _LEFT_IN_DOUBT]
     faults = [
         f"{rule['id']}: {rule['help']}: {node['html'][:120]}"

@@ -144,6 +144,30 @@ def keep_timeline() -> None:
     restoring.read_fences = lambda *_: {}  # type: ignore[assignment]
 
 
+def stop_at_junk() -> None:
+    """Take a report that cannot be read for a bug of one's own."""
+    from shared.errors import UnreadableMessage
+    from shared.protocol import read_event
+    from web.control import projector
+
+    def read(text: str) -> Any:
+        try:
+            return read_event(text)
+        except UnreadableMessage as error:
+            raise RuntimeError from error
+
+    projector.read_event = read
+
+
+def trust_the_mount() -> None:
+    """Never look whose storage it is."""
+    from web import backend
+    from worker import attempt, health, intake
+
+    for module in (attempt, backend, health, intake):
+        module.check_identity = lambda *_: None  # type: ignore[attr-defined]
+
+
 PLANTS: dict[str, Plant] = {
     "ack-before-commit": Plant(
         "all", ack_before_commit, ("kill_node",), 4, "it had succeeded, but its output"
@@ -156,6 +180,8 @@ PLANTS: dict[str, Plant] = {
     "ignore-flags": Plant("node", ignore_flags, (), 0, "steps were made after it was asked to"),
     "no-inbox": Plant("control", no_inbox, ("disturb_reports",), 8, "was reported twice"),
     "no-rescue": Plant("control", no_rescue, ("kill_node",), 2, "stuck"),
+    "stop-at-junk": Plant("control", stop_at_junk, ("junk_items",), 2, "stuck"),
+    "trust-the-mount": Plant("all", trust_the_mount, ("unmount_storage",), 4, "below the mount point"),
     "forget-files": Plant("restore", forget_files, ("restore",), 2, "is needed, and not there"),
     "keep-timeline": Plant(
         "all",
