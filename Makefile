@@ -56,13 +56,13 @@ machine:
 	    else \
 	        echo "There is an NVIDIA GPU: making $(VENV) for it (make up DEVICE=cpu does without) ..."; \
 	        rm -rf $(VENV); \
-	        if REQUIREMENTS=dev-gpu make --no-print-directory $(STAMP); then exit 0; fi; \
+	        if REQUIREMENTS=dev-gpu make -s --no-print-directory $(STAMP); then exit 0; fi; \
 	        rm -rf $(VENV); \
 	        echo "The packages for the GPU could not be installed, so the CPU is used; to try again: make up DEVICE=gpu" >&2; \
-	        REQUIREMENTS=dev make --no-print-directory $(STAMP) && touch $(FAILED); \
+	        REQUIREMENTS=dev make -s --no-print-directory $(STAMP) && touch $(FAILED); \
 	    fi; \
 	fi; \
-	make --no-print-directory $(STAMP)
+	make -s --no-print-directory $(STAMP)
 
 demo: machine  ## Run one job from start to end; its pictures lie in build/demo
 	@$(BIN)/atelier demo
