@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-from collections.abc import Callable, Iterator
-
 import pytest
 
 from shared.broker import Dispatch
 from shared.options import StyleOptions
 from shared.protocol import InputPicture, JobMessage
 from shared.redis import Coordination
-from shared.redis.names import Names
 from shared.redis.workers import WorkerBeat, WorkerState
-from shared.settings import Settings
-from tests.support.installation import names_of
-from tests.support.node import start_node
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.process
@@ -25,32 +16,6 @@ pytestmark = pytest.mark.process
 _PATIENCE_SECONDS = 30
 #: More than any disk has.
 MARGIN_BYTES = 2**62
-
-
-@pytest.fixture
-def names(settings: Settings) -> Names:
-    return names_of(settings)
-
-
-@pytest.fixture
-def shown(settings: Settings, names: Names) -> Iterator[Coordination]:
-    coordination = Coordination.connect(settings, names)
-    yield coordination
-    coordination.close()
-
-
-@pytest.fixture
-def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    nodes: list[subprocess.Popen[str]] = []
-
-    def start_one(settings: Settings, name: str) -> None:
-        nodes.append(start_node(settings, name))
-
-    yield start_one
-    for node in nodes:
-        if node.poll() is None:
-            os.killpg(node.pid, signal.SIGKILL)
-        node.communicate()
 
 
 def when(shown: Coordination, state: WorkerState, name: str) -> WorkerBeat:
@@ -63,7 +28,7 @@ def when(shown: Coordination, state: WorkerState, name: str) -> WorkerBeat:
 
 
 def test_a_node_below_the_margin_leaves_jobs_to_others(settings, shown, names, redis_client, start):
-    start(settings.model_copy(update={"min_free_bytes": MARGIN_BYTES}), "full")
+    start("full", changes={"min_free_bytes": MARGIN_BYTES})
     beat = when(shown, WorkerState.UNHEALTHY, "full")
     assert str(MARGIN_BYTES) in beat.reason
     assert f"{beat.storage_free_bytes} of {beat.storage_total_bytes} bytes left" in beat.reason
@@ -79,7 +44,7 @@ def test_a_node_below_the_margin_leaves_jobs_to_others(settings, shown, names, r
     )
     assert redis_client.llen(names.queue("any")) == 1
     assert not redis_client.exists(names.key("job", "job"))
-    start(settings, "roomy")
+    start("roomy")
     wait_until(
         lambda: bool(redis_client.exists(names.key("job", "job"))),
         seconds=_PATIENCE_SECONDS,

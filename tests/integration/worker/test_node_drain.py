@@ -16,7 +16,6 @@ from flask.testing import FlaskClient
 
 from shared.settings import Settings
 from tests.support.control import running_control
-from tests.support.node import start_node
 from tests.support.waiting import wait_until
 from web.app import create_app
 from web.services import services_of
@@ -35,22 +34,6 @@ def client(settings: Settings) -> Iterator[FlaskClient]:
     with running_control(settings):
         yield app.test_client()
     services_of(app).close()
-
-
-@pytest.fixture
-def start(settings: Settings) -> Iterator[Starter]:
-    """A starter of nodes; none is left at the end."""
-    nodes: list[subprocess.Popen[str]] = []
-
-    def start_one(name: str, **more: object) -> subprocess.Popen[str]:
-        nodes.append(start_node(settings, name, **more))
-        return nodes[-1]
-
-    yield start_one
-    for node in nodes:
-        if node.poll() is None:
-            os.killpg(node.pid, signal.SIGKILL)
-        node.communicate()
 
 
 def submit(client: FlaskClient, make_picture: Callable[..., bytes], *, steps: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ from shared.redis.workers import WorkerBeat
 from shared.settings import Settings
 from shared.storage import open_store
 from shared.storage.layout import asset_key
-from tests.support.installation import names_of
 from tests.support.node import start_node
 from tests.support.waiting import wait_until
 from worker.deliveries import envelope
@@ -34,35 +33,6 @@ pytestmark = pytest.mark.process
 
 _PATIENCE_SECONDS = 30
 Starter = Callable[..., subprocess.Popen[str]]
-
-
-@pytest.fixture
-def names(settings: Settings) -> Names:
-    return names_of(settings)
-
-
-@pytest.fixture
-def shown(settings: Settings, names: Names) -> Iterator[Coordination]:
-    """What web and control see."""
-    coordination = Coordination.connect(settings, names)
-    yield coordination
-    coordination.close()
-
-
-@pytest.fixture
-def start(settings: Settings) -> Iterator[Starter]:
-    """A starter of nodes; none is left at the end."""
-    nodes: list[subprocess.Popen[str]] = []
-
-    def start_one(name: str = "node", **more: object) -> subprocess.Popen[str]:
-        nodes.append(start_node(settings, name, **more))
-        return nodes[-1]
-
-    yield start_one
-    for node in nodes:
-        if node.poll() is None:
-            os.killpg(node.pid, signal.SIGKILL)
-        node.communicate()
 
 
 def wait_for(condition: Callable[[], Any], what: str = "") -> Any:
