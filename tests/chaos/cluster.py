@@ -43,6 +43,10 @@ class Cluster:
         self.steps_folder, self.logs = folder / "steps", folder / "logs"
         for path in (self.steps_folder, self.logs, folder / "data" / "storage"):
             path.mkdir(parents=True, exist_ok=True)
+        #: Where deaths are wanted; see `tests.chaos.commit_deaths`.
+        self.commit_deaths = folder / "commit-deaths"
+        #: Whether a killed child is back at work at once.
+        self.is_quick = engine == "sleeping"
         self.clock_file, self.disk_file = folder / "clock", folder / "disk"
         set_shift(self.clock_file, 0)
         set_disk(self.disk_file, Disk.WELL)

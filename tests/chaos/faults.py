@@ -5,9 +5,10 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 from threading import Thread
-from time import sleep
+from time import sleep, time
 
 from tests.chaos import broker_faults
+from tests.chaos.commit_deaths import CommitDeaths
 from tests.chaos.deaths import HEADER, POINTS
 from tests.chaos.disk import Disk, set_disk
 from tests.chaos.jumping_clock import set_shift
@@ -15,7 +16,11 @@ from tests.chaos.outside_faults import OUTSIDE
 from tests.chaos.process import Process, send
 from tests.chaos.restore_faults import RESTORES
 from tests.chaos.scene import Fault, Loss, Scene
+from tests.support.mortal_disk import LEAST_POINTS
 from tests.support.waiting import wait_until
+
+_SLOW_DEATHS = 4
+_PATIENCE_SECONDS = 120
 
 
 def kill_child(scene: Scene) -> list[Loss]:
@@ -24,6 +29,24 @@ def kill_child(scene: Scene) -> list[Loss]:
     for pid in node.children():
         send(pid, signal.SIGKILL)
     return losses
+
+
+def kill_at_commit(scene: Scene) -> list[Loss]:
+    """Kill a child at each change of the disk that the end of a job makes, a job for each; some at a time.
+
+    The real engine takes seconds to load again, so that a round of it has a few of them only.
+    """
+    most = LEAST_POINTS if scene.cluster.is_quick else _SLOW_DEATHS
+    points = [scene.next_commit_point() for _ in range(most)]
+    deaths = CommitDeaths(scene.cluster.commit_deaths / f"round-{time():.3f}")
+    deaths.want(points)
+    try:
+        wait_until(
+            lambda: len(deaths.taken()) == most, seconds=_PATIENCE_SECONDS, what=f"{most} commits are killed"
+        )
+    finally:
+        deaths.close()
+    return [Loss(one.at, one.node, one.job_id, one.attempt) for one in deaths.taken() if one.came]
 
 
 def kill_node(scene: Scene) -> list[Loss]:
@@ -149,7 +172,8 @@ def _restart(process: Process, after_seconds: float) -> None:
 
 
 _ALL: tuple[Fault, ...] = (
-    kill_child, kill_node, drain_node, make_zombie, kill_control, kill_web, *map(_kill_web_at, POINTS),
+    kill_child, kill_at_commit, kill_node, drain_node, make_zombie, kill_control, kill_web,
+    *map(_kill_web_at, POINTS),
     broker_faults.restart_redis, broker_faults.wipe_redis, broker_faults.flush_redis,
     broker_faults.slow_redis, broker_faults.full_redis, broker_faults.repeat_messages,
     broker_faults.lose_messages, broker_faults.disturb_reports, broker_faults.lose_success,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from shared.settings import Settings
+from tests.chaos.commit_deaths import MortalEngine
 from tests.chaos.step_log import CountingEngine
 from tests.support.installation import names_of
 from worker.devices import CPU
@@ -32,7 +33,8 @@ def make_node(settings: Settings, name: str, kind: str, *, step_seconds: float, 
 
     def load_engine() -> Engine:
         engine = make_engine(settings, kind, step_seconds=step_seconds)
-        return CountingEngine(engine, folder, node=name)
+        counting = CountingEngine(engine, folder / "steps", node=name)
+        return MortalEngine(counting, folder / "commit-deaths", node=name)
 
     return Node(
         settings, names_of(settings), name=name, device=CPU, weights="untrained", load_engine=load_engine

@@ -54,8 +54,9 @@ def main() -> None:
         from tests.chaos.node import make_node
 
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        folder = given.folder / "steps"
-        node = make_node(settings, given.name, given.engine, step_seconds=given.step_seconds, folder=folder)
+        node = make_node(
+            settings, given.name, given.engine, step_seconds=given.step_seconds, folder=given.folder
+        )
         sys.exit(node.run())
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from random import randrange
 from time import sleep
 from typing import Any, Literal
 
@@ -106,6 +108,32 @@ def forget_moments() -> None:
     attempt.find_checkpoint = forgetful  # type: ignore[assignment]
 
 
+def write_again() -> None:
+    """Write a state that was resumed from again, with other bytes, and report it as the same event."""
+    from worker import attempt, checkpoint
+    from worker.reporter import Reporter
+
+    pack, report = checkpoint.pack_checkpoint, Reporter.report
+
+    def rewrite(store: ArtifactStore, key: str, state: Any, *, fingerprint: str) -> str:
+        data = pack(state, fingerprint=fingerprint)
+        length = int.from_bytes(data[:8], "little")
+        header = data[8 : 8 + length] + b" " * 8 * randrange(1, 1000)
+        data = len(header).to_bytes(8, "little") + header + data[8 + length :]
+        store.write(key, data)
+        return sha256(data).hexdigest()
+
+    def find(*words: Any, **names: Any) -> Any:
+        found = checkpoint.find_checkpoint(*words, **names)
+        return found and replace(found, key=f"{found.key} of another attempt")
+
+    def report_once(self: Reporter, *words: Any, mark: str = "", **names: Any) -> None:
+        report(self, *words, mark=mark.partition(":")[0], **names)
+
+    attempt.keep_checkpoint, attempt.find_checkpoint = rewrite, find
+    Reporter.report = report_once  # type: ignore[method-assign]
+
+
 def ignore_flags() -> None:
     """Never look whether somebody wants the job to stop."""
     from worker.attempt import Attempt
@@ -177,6 +205,7 @@ PLANTS: dict[str, Plant] = {
     ),
     "forget-marker": Plant("node", forget_marker, ("lose_success",), 3, "its marker is not there"),
     "forget-moments": Plant("node", forget_moments, ("kill_child",), 6, "is not that of the lone run"),
+    "write-again": Plant("node", write_again, ("kill_at_commit",), 2, "has other bytes than its row says"),
     "ignore-flags": Plant("node", ignore_flags, (), 0, "steps were made after it was asked to"),
     "no-inbox": Plant("control", no_inbox, ("disturb_reports",), 8, "was reported twice"),
     "no-rescue": Plant("control", no_rescue, ("kill_node",), 2, "stuck"),

@@ -8,6 +8,7 @@ from random import Random
 from time import time
 
 from tests.chaos.cluster import Cluster
+from tests.chaos.commit_deaths import COMMIT_POINTS, CommitPoint
 from tests.chaos.load import Load
 from tests.chaos.process import Process
 
@@ -46,12 +47,20 @@ class Scene:
     chance: Random
     #: The keys of checkpoints that were damaged.
     damaged: set[str] = field(default_factory=set)
+    _commit_points: list[CommitPoint] = field(default_factory=list)
 
     def busy_node(self) -> Process:
         """A node that holds a lease, if there is one, else any."""
         busy = self.cluster.holders()
         nodes = [node for node in self.cluster.nodes if node.name in busy] or self.cluster.nodes
         return self.chance.choice(nodes)
+
+    def next_commit_point(self) -> CommitPoint:
+        """The next point at which a commit is to be killed; each comes once before any comes twice."""
+        if not self._commit_points:
+            self._commit_points = list(COMMIT_POINTS)
+            self.chance.shuffle(self._commit_points)
+        return self._commit_points.pop()
 
     def losses_of(self, nodes: Iterable[Process]) -> list[Loss]:
         """What these nodes hold now."""
