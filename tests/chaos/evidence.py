@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +25,8 @@ from web.db.models import Job, JobCheckpoint, JobEvent
 #: After these, Redis or control has to come to itself before it can see to lost leases and flags.
 DISTURBING = {
     "kill_control", "restart_redis", "wipe_redis", "flush_redis", "slow_redis", "full_redis",
-    "disturb_reports", "lose_success", "full_disk", "read_only_disk", "restore", "restore_earlier_timeline",
+    "refuse_commands", "disturb_reports", "lose_success", "full_disk", "read_only_disk", "restore",
+    "restore_earlier_timeline",
 }  # fmt: skip
 _SETTLE_SECONDS = 2.0
 
@@ -49,6 +52,8 @@ class Evidence:
     checkpoints: dict[str, list[JobCheckpoint]] = field(default_factory=dict)
     runs: dict[str, list[EngineRun]] = field(default_factory=dict)
     rescues: list[Rescued] = field(default_factory=list)
+    #: By node, in words, the errors of the engine for which it handed jobs back.
+    faulted: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def storage(self) -> Path:
@@ -72,6 +77,7 @@ class Evidence:
             runs[run.job_id].append(run)
         self.events, self.checkpoints, self.runs = events, checkpoints, runs
         self.rescues = read_rescues(folder / "rescues")
+        self.faulted = [(path.stem, text) for path in folder.glob("logs/*.log") for text in _faulted(path)]
 
     def accepted(self) -> dict[str, str]:
         """Return every id that somebody was told of, and what it is."""
@@ -106,3 +112,9 @@ class Evidence:
     def settled_at(self, fault: Injection) -> float:
         """Return when things should go their way again after a fault."""
         return fault.until + _SETTLE_SECONDS + 2 * self.pace.renew + self.pace.rescue
+
+
+def _faulted(log: Path) -> Iterator[str]:
+    for line in log.read_text(errors="replace").splitlines():
+        if '"attempt_faulted"' in line and '"engine_failed"' in line and line.endswith("}"):
+            yield str(json.loads(line)["detail"])

@@ -8,7 +8,7 @@ from threading import Thread
 from time import sleep, time
 
 from tests.chaos import broker_faults
-from tests.chaos.commit_deaths import CommitDeaths
+from tests.chaos.commit_deaths import COMMIT_POINTS, CommitDeaths
 from tests.chaos.deaths import HEADER, POINTS
 from tests.chaos.disk import Disk, set_disk
 from tests.chaos.jumping_clock import set_shift
@@ -37,7 +37,7 @@ def kill_at_commit(scene: Scene) -> list[Loss]:
     The real engine takes seconds to load again, so that a round of it has a few of them only.
     """
     most = LEAST_POINTS if scene.cluster.is_quick else _SLOW_DEATHS
-    points = [scene.next_commit_point() for _ in range(most)]
+    points = [scene.next_of(COMMIT_POINTS) for _ in range(most)]
     deaths = CommitDeaths(scene.cluster.commit_deaths / f"round-{time():.3f}")
     deaths.want(points)
     try:

@@ -29,6 +29,9 @@ def judge(evidence: Evidence, folder: Path) -> Judgement:
     steps = oracle_steps.count_steps(evidence)
     recovered = list(recovery.recoveries(evidence))
     breaches = [f"Redis still holds {what}" for what in evidence.left_in_redis]
+    breaches += [
+        f"{node} gave a job back as if its engine had failed: {text}" for node, text in evidence.faulted
+    ]
     breaches += oracle_history.find_breaches(evidence) + steps.breaches
     breaches += recovery.find_late(evidence, recovered)
     with LoneRuns(evidence, folder) as lone:

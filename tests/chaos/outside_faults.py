@@ -13,7 +13,7 @@ _JUNK: tuple[str | bytes, ...] = (
     b"\xff\xfe\x00", "[" * 5000,
 )  # fmt: skip
 #: Each is at the heart of something: taking messages, reporting, claiming, progress and flags.
-_COMMANDS = ("brpop", "xadd", "xreadgroup", "evalsha", "set", "mget", "publish")
+_COMMANDS = ("brpop", "xadd", "xreadgroup", "evalsha", "set", "mget", "publish", "hset")
 
 
 def junk_items(scene: Scene) -> list[Loss]:
@@ -34,9 +34,9 @@ def junk_items(scene: Scene) -> list[Loss]:
 
 
 def refuse_commands(scene: Scene) -> list[Loss]:
-    """Let Redis refuse a command or two for some seconds, as it does when permissions are changed."""
+    """Let Redis refuse two commands for some seconds, as it does when permissions are changed."""
     client, chance = scene.cluster.client, scene.chance
-    refused = chance.sample(_COMMANDS, chance.randint(1, 2))
+    refused = {scene.next_of(_COMMANDS) for _ in range(2)}
     try:
         client.execute_command("ACL", "SETUSER", "default", *(f"-{command}" for command in refused))
         sleep(chance.uniform(0.5, 3))

@@ -187,6 +187,13 @@ def stop_at_junk() -> None:
     projector.read_event = read
 
 
+def fail_at_refusal() -> None:
+    """Take whatever Redis refuses for a command that is wrong, so for a fault of the attempt."""
+    from shared.redis import connection
+
+    connection.is_wrong_command = lambda _error: True
+
+
 def trust_the_mount() -> None:
     """Never look whose storage it is."""
     from web import backend
@@ -210,6 +217,7 @@ PLANTS: dict[str, Plant] = {
     "no-inbox": Plant("control", no_inbox, ("disturb_reports",), 8, "was reported twice"),
     "no-rescue": Plant("control", no_rescue, ("kill_node",), 2, "stuck"),
     "stop-at-junk": Plant("control", stop_at_junk, ("junk_items",), 2, "stuck"),
+    "fail-at-refusal": Plant("node", fail_at_refusal, ("refuse_commands",), 4, "as if its engine had failed"),
     "trust-the-mount": Plant("all", trust_the_mount, ("unmount_storage",), 4, "below the mount point"),
     "forget-files": Plant("restore", forget_files, ("restore",), 2, "is needed, and not there"),
     "keep-timeline": Plant(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from time import time
+from typing import Any
 
 from tests.chaos.cluster import Cluster
-from tests.chaos.commit_deaths import COMMIT_POINTS, CommitPoint
 from tests.chaos.load import Load
 from tests.chaos.process import Process
 
@@ -47,7 +47,7 @@ class Scene:
     chance: Random
     #: The keys of checkpoints that were damaged.
     damaged: set[str] = field(default_factory=set)
-    _commit_points: list[CommitPoint] = field(default_factory=list)
+    _left: dict[tuple[Any, ...], list[Any]] = field(default_factory=dict)
 
     def busy_node(self) -> Process:
         """A node that holds a lease, if there is one, else any."""
@@ -55,12 +55,12 @@ class Scene:
         nodes = [node for node in self.cluster.nodes if node.name in busy] or self.cluster.nodes
         return self.chance.choice(nodes)
 
-    def next_commit_point(self) -> CommitPoint:
-        """The next point at which a commit is to be killed; each comes once before any comes twice."""
-        if not self._commit_points:
-            self._commit_points = list(COMMIT_POINTS)
-            self.chance.shuffle(self._commit_points)
-        return self._commit_points.pop()
+    def next_of(self, choices: Sequence[Any]) -> Any:
+        """Return one of these by chance; each comes once before any comes twice."""
+        left = self._left.setdefault(tuple(choices), [])
+        if not left:
+            left += self.chance.sample(choices, len(choices))
+        return left.pop()
 
     def losses_of(self, nodes: Iterable[Process]) -> list[Loss]:
         """What these nodes hold now."""
