@@ -5,10 +5,11 @@ Reads pictures with Pillow; decodes nothing before its pixel count is checked.
 
 from __future__ import annotations
 
-import io
+import math
 import re
-import struct
-import zlib
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from PIL import Image, UnidentifiedImageError
@@ -22,20 +23,17 @@ from shared.errors import (
     PictureTooSmall,
     PictureUnsupported,
 )
+from shared.picture_file import (
+    CONTENT_TYPES,
+    DECODING_ERRORS,
+    count_frames,
+    open_picture,
+    orientation,
+)
 
-CONTENT_TYPES = {
-    "JPEG": "image/jpeg",
-    "MPO": "image/jpeg",
-    "PNG": "image/png",
-    "WEBP": "image/webp",
-    "TIFF": "image/tiff",
-    "BMP": "image/bmp",
-    "GIF": "image/gif",
-}
 #: The network halves a picture four times before its deepest layer; below this a feature map would be empty.
 MIN_WORKING_SIDE_PX = 16
 
-_EXIF_ORIENTATION = 0x0112
 _KNOWN_OTHERS = {
     b"%PDF": "PDF",
     b"PK\x03\x04": "ZIP",
@@ -44,10 +42,6 @@ _KNOWN_OTHERS = {
     b"<?xm": "XML or SVG",
     b"\x1a\x45\xdf\xa3": "Matroska or WebM",
 }
-DECODING_ERRORS = (
-    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError,
-    struct.error, zlib.error,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -78,27 +72,25 @@ def inspect_picture(data: bytes, *, name: str, limits: PictureLimits) -> Picture
         raise PictureTooHeavy(
             f"{name} has {len(data) / 1e6:.1f} MB; at most {limits.max_bytes / 1e6:g} MB are allowed"
         )
-    picture = _open(data, name=name, limits=limits)
-    width, height = picture.size
-    if width * height > limits.max_pixels:
-        raise PictureTooLarge(
-            f"{name} is {width} × {height} px ({width * height / 1e6:.1f} megapixels); "
-            f"at most {limits.max_pixels / 1e6:g} megapixels are allowed"
-        )
-    if min(width, height) < limits.min_side_px:
-        raise PictureTooSmall(
-            f"{name} is {width} × {height} px; each side must have at least {limits.min_side_px} px"
-        )
-    try:
-        # A phone's MPO holds the photo first and by-products after it: not an animation.
-        frames = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
+    with _opened(data, name=name, limits=limits) as picture:
+        frames = count_frames(picture)
         if frames > 1:
             raise PictureAnimated(f"{name} has {frames} frames or pages; exactly 1 is allowed")
+        width, height = picture.size
+        if width * height > limits.max_pixels:
+            raise PictureTooLarge(
+                f"{name} is {width} × {height} px ({width * height / 1e6:.1f} megapixels); "
+                f"at most {limits.max_pixels / 1e6:g} megapixels are allowed"
+            )
+        if min(width, height) < limits.min_side_px:
+            raise PictureTooSmall(
+                f"{name} is {width} × {height} px; each side must have at least {limits.min_side_px} px"
+            )
         picture.load()
-        turned = picture.getexif().get(_EXIF_ORIENTATION) in (5, 6, 7, 8)
-    except DECODING_ERRORS as error:
-        raise PictureInvalid(f"{name} is damaged or cut off: {error}") from error
-    content_type = CONTENT_TYPES[picture.format or ""]
+        if picture.mode == "F" and not _is_finite(picture):
+            raise PictureInvalid(f"{name} has pixels that are no numbers (NaN or infinite)")
+        turned = orientation(picture) in (5, 6, 7, 8)
+        content_type = CONTENT_TYPES[picture.format or ""]
     return PictureFacts(content_type, *((height, width) if turned else (width, height)))
 
 
@@ -123,10 +115,12 @@ def working_size(width: int, height: int, *, size: int, name: str) -> tuple[int,
     return scaled
 
 
-def _open(data: bytes, *, name: str, limits: PictureLimits) -> Image.Image:
-    """Read the header only; no pixel is decoded here."""
+@contextmanager
+def _opened(data: bytes, *, name: str, limits: PictureLimits) -> Iterator[Image.Image]:
+    """Open a picture; whatever Pillow raises of it is a refusal."""
     try:
-        return Image.open(io.BytesIO(data), formats=[kind for kind in CONTENT_TYPES if kind != "MPO"])
+        with open_picture(data) as picture:
+            yield picture
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         counted = re.search(r"\d+", str(error))
         pixels = f"{int(counted[0]) / 1e6:.0f} megapixels" if counted else "too many pixels"
@@ -139,11 +133,18 @@ def _open(data: bytes, *, name: str, limits: PictureLimits) -> Image.Image:
             if head.startswith(magic):
                 raise PictureUnsupported(f"{name} is a {kind} file; {_allowed()}") from error
         if data[4:8] == b"ftyp":
-            raise PictureUnsupported(f"{name} is a HEIC, AVIF or video file; {_allowed()}") from error
+            raise PictureUnsupported(f"{name} is a HEIC or video file; {_allowed()}") from error
         raise PictureInvalid(f"{name} is not a picture that can be read; {_allowed()}") from error
     except DECODING_ERRORS as error:
         raise PictureInvalid(f"{name} is damaged or cut off: {error}") from error
 
 
+def _is_finite(picture: Image.Image) -> bool:
+    """Whether each pixel of a floating-point picture is a number; their sum says it, without numpy."""
+    values = array("f")
+    values.frombytes(picture.tobytes())
+    return math.isfinite(sum(values))
+
+
 def _allowed() -> str:
-    return "allowed are JPEG, PNG, WebP, TIFF, BMP and single-frame GIF"
+    return "allowed are JPEG, PNG, WebP, AVIF, TIFF, BMP and single-frame GIF"

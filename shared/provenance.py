@@ -11,7 +11,7 @@ from PIL import Image
 
 from shared.errors import PictureInvalid
 from shared.options import StyleOptions
-from shared.picture import DECODING_ERRORS
+from shared.picture_file import DECODING_ERRORS
 
 _PREFIX = "atelier:"
 _SOFTWARE = "Software"

@@ -6,10 +6,18 @@ import io
 import threading
 from contextlib import suppress
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from shared.errors import ArtifactMissing, PictureInvalid
-from shared.picture import CONTENT_TYPES
+from shared.picture_file import (
+    DECODING_ERRORS,
+    DEEP_MODES,
+    in_srgb,
+    open_picture,
+    orientation,
+    split_opacity,
+    upright,
+)
 from shared.redis.live import LiveProgress
 from shared.storage.layout import (
     asset_key,
@@ -25,7 +33,6 @@ from web.db.models import Asset, Job, JobCheckpoint
 #: The longer side in pixels; twice that of a card in the gallery on a phone.
 SIDE_PX = 384
 _QUALITY = 82
-_DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 def make_thumbnail(data: bytes) -> bytes:
@@ -37,19 +44,20 @@ def make_thumbnail(data: bytes) -> bytes:
         PictureInvalid: when it cannot be decoded.
     """
     try:
-        with Image.open(
-            io.BytesIO(data), formats=[kind for kind in CONTENT_TYPES if kind != "MPO"]
-        ) as opened:
+        with open_picture(data) as opened:
             opened.draft("RGB", (SIDE_PX, SIDE_PX))
-            picture = _to_rgb(opened)
-            picture.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS, reducing_gap=2.0)
-            # Rotated after it is scaled down: rotating 40 megapixels takes as long as decoding them.
-            picture.info["exif"] = opened.getexif().tobytes()
-            picture = ImageOps.exif_transpose(picture)
+            opened.load()
+            colours, opacity = split_opacity(opened)
+            colours = _small(_shallow(colours))
+            # Turned after it is scaled down: turning 40 megapixels takes as long as decoding them.
+            picture = in_srgb(colours, opened.info.get("icc_profile"))
+            if opacity is not None:
+                picture = Image.composite(picture, Image.new("RGB", picture.size, "white"), _small(opacity))
+            picture = upright(picture, orientation(opened))
             buffer = io.BytesIO()
-            profile = opened.info.get("icc_profile") if opened.mode == "RGB" else None
-            picture.save(buffer, format="JPEG", quality=_QUALITY, optimize=True, icc_profile=profile)
-    except (OSError, SyntaxError, ValueError) as error:
+            picture.info = {}  # nothing that the file said is written into its thumbnail
+            picture.save(buffer, format="JPEG", quality=_QUALITY, optimize=True)
+    except DECODING_ERRORS as error:
         raise PictureInvalid(f"the picture is damaged or cut off: {error}") from error
     return buffer.getvalue()
 
@@ -67,16 +75,19 @@ def thumbnail_version(job: Job, live: LiveProgress | None) -> str:
     return f"{job.attempt}-{step}"
 
 
-def _to_rgb(picture: Image.Image) -> Image.Image:
+def _shallow(picture: Image.Image) -> Image.Image:
+    """Return grey of more than 8 bits in 8 bits."""
     if picture.mode == "F":
-        return picture.point(lambda value: value * 255).convert("L").convert("RGB")
-    if picture.mode in _DEEP_MODES:
-        return picture.point(lambda value: value / 256, "L").convert("RGB")
-    if not picture.has_transparency_data:
-        return picture if picture.mode == "RGB" else picture.convert("RGB")
-    layered = picture.convert("RGBA")
-    paper = Image.new("RGBA", layered.size, "white")
-    return Image.alpha_composite(paper, layered).convert("RGB")
+        return picture.point(lambda value: value * 255).convert("L")
+    if picture.mode in DEEP_MODES:
+        return picture.point(lambda value: value / 256, "L")
+    return picture
+
+
+def _small(picture: Image.Image) -> Image.Image:
+    picture = picture.convert("RGB") if picture.mode in ("P", "1") else picture
+    picture.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return picture
 
 
 class Thumbnails:

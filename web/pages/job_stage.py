@@ -14,7 +14,7 @@ from web.api.job_view import job_url
 View = Literal["result", "compare", "content", "style"]
 VIEWS: tuple[View, ...] = ("result", "compare", "content", "style")
 #: What every browser can show; other pictures are shown in small, as a JPEG.
-_SHOWN_TYPES = {"image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp"}
+_SHOWN_TYPES = {"image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/avif"}
 #: The frame's long side is at most as long, and a small picture at most so many times as large as it is.
 _FRAME_PX = 1600
 _LARGEST_FACTOR = 5

@@ -24,7 +24,8 @@ from shared.errors import (
     Refusal,
 )
 from shared.options import PRESETS, StyleOptions, parse_options
-from shared.picture import CONTENT_TYPES, PictureLimits
+from shared.picture import PictureLimits
+from shared.picture_file import CONTENT_TYPES
 from shared.texts import field_schemas, read_texts
 from web.api import API_PATH
 from web.api.http import check_values, receive_upload

@@ -10,13 +10,20 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, PngImagePlugin
+from PIL import Image, ImageCms, PngImagePlugin
 
 from shared.errors import PictureInvalid
-from shared.picture import CONTENT_TYPES, DECODING_ERRORS, working_size
+from shared.picture import working_size
+from shared.picture_file import (
+    DECODING_ERRORS,
+    DEEP_MODES,
+    in_srgb,
+    open_picture,
+    orientation,
+    split_opacity,
+    upright,
+)
 
-_DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
-_MODE_OF_PROFILE = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}
 #: Where an ICC profile's header holds the time at which it was made.
 _PROFILE_DATE = slice(24, 36)
 
@@ -36,55 +43,46 @@ def decode_picture(data: bytes, *, size: int, name: Literal["content", "style"])
         PictureTooNarrow: when the short side would have fewer than 16 px.
     """
     try:
-        with Image.open(
-            io.BytesIO(data), formats=[kind for kind in CONTENT_TYPES if kind != "MPO"]
-        ) as opened:
-            picture = ImageOps.exif_transpose(opened)
+        with open_picture(data) as opened:
+            opened.load()
+            picture = upright(opened, orientation(opened))
             target = working_size(*picture.size, size=size, name=name)
-            planes = _planes(picture)
-            return np.stack([_resized(plane, target) for plane in planes], axis=-1)
+            picture.info, picture.format = opened.info, opened.format
+            return np.stack([_resized(plane, target) for plane in _planes(picture)], axis=-1)
     except DECODING_ERRORS as error:
         raise PictureInvalid(f"{name} is damaged or cut off: {error}") from error
 
 
 def _planes(picture: Image.Image) -> Iterator[_Plane]:
     """Yield red, green and blue in [0, 1] at full size, one at a time to spare memory, laid on white."""
-    if picture.mode in _DEEP_MODES or picture.mode == "F":
-        white = 1.0 if picture.mode == "F" else 65535.0
-        grey = np.clip(np.asarray(picture).astype(np.float32) / white, 0.0, 1.0)
-        yield from (grey, grey, grey)
-        return
-    opacity = None
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        opacity = _plane(picture, "A")
-    colours = _in_srgb(picture)
-    for channel in "RGB":
-        plane = _plane(colours, channel)
+    colours, alpha = split_opacity(picture)
+    opacity = None if alpha is None else _plane(alpha)
+    for plane in _colour_planes(colours, picture.info.get("icc_profile")):
         yield plane if opacity is None else plane * opacity + (1.0 - opacity)
 
 
-def _plane(picture: Image.Image, channel: str) -> _Plane:
-    return np.asarray(picture.getchannel(channel), dtype=np.float32) / np.float32(255.0)
+def _colour_planes(picture: Image.Image, profile: bytes | None) -> Iterator[_Plane]:
+    if picture.mode in DEEP_MODES or picture.mode == "F":
+        white = 1.0 if picture.mode == "F" else 65535.0
+        grey = np.clip(np.asarray(picture).astype(np.float32) / white, 0.0, 1.0)
+        if profile:
+            grey = _through_curve(grey, profile)
+        yield from (grey, grey, grey)
+        return
+    colours = in_srgb(picture, profile)
+    for channel in "RGB":
+        yield _plane(colours.getchannel(channel))
 
 
-def _in_srgb(picture: Image.Image) -> Image.Image:
-    """Return an 8-bit picture of any mode as RGB, converted from its ICC profile if it has one."""
-    data = picture.info.get("icc_profile")
-    if not data and picture.mode != "LAB":
-        return picture.convert("RGB")
-    try:
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(data) if data else ImageCms.createProfile("LAB"))
-        mode = _MODE_OF_PROFILE.get(profile.profile.xcolor_space.strip(), "")
-        if picture.mode not in ("CMYK", "LAB"):
-            picture = picture.convert("L" if mode == "L" else "RGB")
-        converted = ImageCms.profileToProfile(
-            picture, profile, ImageCms.createProfile("sRGB"), outputMode="RGB"
-        )
-    except (ImageCms.PyCMSError, OSError):
-        # A profile that is broken, or made for another kind of picture, is ignored, as browsers do.
-        return picture.convert("RGB")
-    assert converted is not None  # noqa: S101 (only in-place conversions return nothing)
+def _plane(channel: Image.Image) -> _Plane:
+    return np.asarray(channel, dtype=np.float32) / np.float32(255.0)
+
+
+def _through_curve(grey: _Plane, profile: bytes) -> _Plane:
+    """Return grey converted from its ICC profile, of which 256 points are asked and joined by lines."""
+    ramp = Image.frombytes("L", (256, 1), bytes(range(256)))
+    curve = _plane(in_srgb(ramp, profile).getchannel("G"))[0]
+    converted: _Plane = np.interp(grey, np.linspace(0, 1, 256), curve).astype(np.float32)
     return converted
 
 

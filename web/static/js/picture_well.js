@@ -1,7 +1,7 @@
 // One half of the page 'New job': the picture that was chosen for it, and what is known of that.
 import { fileSize } from "./words.js";
 
-const KINDS = "JPEG, PNG, WebP, TIFF, BMP and single-frame GIF";
+const KINDS = "JPEG, PNG, WebP, AVIF, TIFF, BMP and single-frame GIF";
 
 /** Tells "change" when another picture is there, or its size has become known. */
 export class PictureWell extends EventTarget {
