@@ -112,8 +112,8 @@ lint: $(STAMP)  ## Run the linters, the type checker and the checks of imports a
 
 lock: $(STAMP)  ## Lock the newest allowed versions anew into requirements/
 	@$(BIN)/uv lock --quiet --upgrade
-	@$(EXPORT) --extra web --extra worker --extra quickstart --group dev -o requirements/dev.txt
-	@$(EXPORT) --extra web --extra gpu --extra quickstart --group dev -o requirements/dev-gpu.txt
+	@$(EXPORT) --extra web --extra worker --extra heif --extra quickstart --group dev -o requirements/dev.txt
+	@$(EXPORT) --extra web --extra gpu --extra heif --extra quickstart --group dev -o requirements/dev-gpu.txt
 	@$(EXPORT) --extra web --extra quickstart --no-dev -o requirements/web.txt
 	@$(EXPORT) --extra worker --no-dev -o requirements/worker.txt
 	@$(EXPORT) --extra gpu --no-dev -o requirements/gpu.txt

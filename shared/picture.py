@@ -27,8 +27,10 @@ from shared.picture_file import (
     CONTENT_TYPES,
     DECODING_ERRORS,
     count_frames,
+    is_heic,
     open_picture,
     orientation,
+    reads_heic,
 )
 
 #: The network halves a picture four times before its deepest layer; below this a feature map would be empty.
@@ -132,8 +134,10 @@ def _opened(data: bytes, *, name: str, limits: PictureLimits) -> Iterator[Image.
         for magic, kind in _KNOWN_OTHERS.items():
             if head.startswith(magic):
                 raise PictureUnsupported(f"{name} is a {kind} file; {_allowed()}") from error
-        if data[4:8] == b"ftyp":
-            raise PictureUnsupported(f"{name} is a HEIC or video file; {_allowed()}") from error
+        if is_heic(data) and not reads_heic():
+            raise PictureUnsupported(f"{name} is a HEIC file; {_allowed()}") from error
+        if data[4:8] == b"ftyp" and not is_heic(data) and not data[8:].startswith(b"avi"):
+            raise PictureUnsupported(f"{name} is a video file; {_allowed()}") from error
         raise PictureInvalid(f"{name} is not a picture that can be read; {_allowed()}") from error
     except DECODING_ERRORS as error:
         raise PictureInvalid(f"{name} is damaged or cut off: {error}") from error
@@ -147,4 +151,5 @@ def _is_finite(picture: Image.Image) -> bool:
 
 
 def _allowed() -> str:
-    return "allowed are JPEG, PNG, WebP, AVIF, TIFF, BMP and single-frame GIF"
+    heic = "HEIC, " if reads_heic() else ""
+    return f"allowed are JPEG, PNG, WebP, AVIF, {heic}TIFF, BMP and single-frame GIF"

@@ -6,6 +6,7 @@ and the engine see the same frame, the same orientation, the same opacity and th
 
 from __future__ import annotations
 
+import functools
 import io
 import struct
 import zlib
@@ -23,6 +24,7 @@ CONTENT_TYPES = {
     "BMP": "image/bmp",
     "GIF": "image/gif",
     "AVIF": "image/avif",
+    "HEIF": "image/heic",
 }
 #: What Pillow raises for files that are damaged or odd, whatever else it may say.
 DECODING_ERRORS = (
@@ -44,6 +46,7 @@ _TURNS = {
 }
 _MODE_OF_PROFILE = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}
 
+_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 #: Chunks that are not critical, and concern the pixels of some frame.
 _PNG_PIXELS = (b"tRNS", b"acTL", b"fcTL", b"fdAT")
@@ -55,6 +58,22 @@ _MAX_PROFILE_BYTES = 32_000_000
 #: TIFF's NewSubfileType: a smaller version of another page, or its mask.
 _TIFF_SUBFILE_TYPE = 254
 _TIFF_BY_PRODUCT = 1 | 4
+
+
+def is_heic(data: bytes) -> bool:
+    """Whether a file says that it is a HEIC."""
+    return data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS
+
+
+@functools.cache
+def reads_heic() -> bool:
+    """Whether HEIC can be read here: with pillow-heif, the extra ``heif``."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener(thumbnails=False)
+    return True
 
 
 @contextmanager
@@ -71,7 +90,9 @@ def open_picture(data: bytes) -> Iterator[Image.Image]:
     profile = None
     if data.startswith(_PNG_SIGNATURE):
         data, profile = _without_others(data)
-    kinds = [kind for kind in CONTENT_TYPES if kind != "MPO"]
+    kinds = [kind for kind in CONTENT_TYPES if kind not in ("MPO", "HEIF")]
+    if reads_heic():
+        kinds.append("HEIF")
     with Image.open(io.BytesIO(data), formats=kinds) as picture:
         if profile:
             picture.info["icc_profile"] = profile
@@ -145,8 +166,8 @@ def _opacity_of_deep(picture: Image.Image) -> Image.Image | None:
 def _own_frames(picture: Image.Image) -> tuple[int, int]:
     """Return how many frames of its own an open picture has, and which is the first."""
     frames: int = getattr(picture, "n_frames", 1)
-    if picture.format == "MPO":
-        return 1, 0  # a phone's photo first, and by-products after it
+    if picture.format in ("MPO", "HEIF"):
+        return 1, picture.tell()  # it is opened at a phone's photo; the others are by-products
     if picture.format == "PNG" and frames > 1 and getattr(picture, "default_image", False):
         return frames - 1, 1
     if picture.format == "TIFF" and frames > 1:

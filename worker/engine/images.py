@@ -12,14 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, PngImagePlugin
 
-from shared.errors import PictureInvalid
+from shared.errors import EngineFailed, PictureInvalid
 from shared.picture import working_size
 from shared.picture_file import (
     DECODING_ERRORS,
     DEEP_MODES,
     in_srgb,
+    is_heic,
     open_picture,
     orientation,
+    reads_heic,
     split_opacity,
     upright,
 )
@@ -39,9 +41,12 @@ def decode_picture(data: bytes, *, size: int, name: Literal["content", "style"])
     keeps its size. The limits of `shared.picture.inspect_picture` are taken as checked.
 
     Raises:
+        EngineFailed: when it is a HEIC and this worker has not what reads it; another one may.
         PictureInvalid: when the file cannot be decoded.
         PictureTooNarrow: when the short side would have fewer than 16 px.
     """
+    if is_heic(data) and not reads_heic():
+        raise EngineFailed(f"{name} is a HEIC, and this worker cannot read it: install pillow-heif there")
     try:
         with open_picture(data) as opened:
             opened.load()

@@ -58,7 +58,7 @@ def test_orientation_counts(make_picture: Callable[..., bytes]):
         (b"hello, world", PictureInvalid, "not a picture"),
         (b"%PDF-1.7 and so on", PictureUnsupported, "PDF"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", PictureUnsupported, "SVG"),
-        (b"\x00\x00\x00\x18ftypheic", PictureUnsupported, "HEIC"),
+        (b"\x00\x00\x00\x18ftypisom", PictureUnsupported, "video"),
         (png_header(10_000, 5_000), PictureTooLarge, "10000 × 5000 px .50.0 megapixels.; at most 40"),
         (png_header(30_000, 30_000), PictureTooLarge, "900 megapixels; at most 40"),
         (png_header(12_000, 9_000), PictureTooLarge, "108 megapixels; at most 40"),

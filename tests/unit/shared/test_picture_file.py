@@ -14,9 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
-from shared.errors import PictureAnimated, PictureInvalid, PictureRefused
+from shared import picture, picture_file
+from shared.errors import (
+    EngineFailed,
+    PictureAnimated,
+    PictureInvalid,
+    PictureRefused,
+    PictureUnsupported,
+)
 from shared.picture import PictureFacts, PictureLimits, inspect_picture
+from shared.picture_file import reads_heic
 from web.assets.thumbnails import make_thumbnail
+from worker.engine import images
 from worker.engine.images import decode_picture
 
 LIMITS = PictureLimits()
@@ -243,6 +252,36 @@ def test_avif_is_taken():
     assert thumbnail(data).shape == (36, 48, 3)
 
 
+def heic() -> bytes:
+    assert reads_heic()  # in the environment of the tests, which registers it with Pillow
+    return encode(smooth(), "HEIF", quality=90)
+
+
+def test_heic_is_taken():
+    data = heic()
+    assert check(data).content_type == "image/heic"
+    assert np.abs(levels(data) - levels(encode(smooth()))).mean() < 4
+    assert thumbnail(data).shape == (36, 48, 3)
+
+
+def test_where_heic_cannot_be_read_it_is_said_and_another_worker_may_have_it(monkeypatch: pytest.MonkeyPatch):
+    data = heic()
+    for module in (picture_file, picture, images):
+        monkeypatch.setattr(module, "reads_heic", lambda: False)
+    with pytest.raises(PictureUnsupported, match=r"content is a HEIC file; allowed are JPEG, .*AVIF, TIFF"):
+        check(data)
+    with pytest.raises(EngineFailed, match="install pillow-heif"):
+        levels(data)
+
+
+@pytest.mark.parametrize(
+    ("brand", "kind"), [(b"isom", PictureUnsupported), (b"avif", PictureInvalid), (b"heic", PictureInvalid)]
+)
+def test_what_only_begins_like_one(brand: bytes, kind: type[PictureRefused]):
+    with pytest.raises(kind):
+        check(b"\0\0\0\x1cftyp" + brand + bytes(200))
+
+
 #: Of the tags that cameras write: what Pillow itself looks at, and some that it does not.
 TAGS = [0x010E, 0x010F, 0x0112, 0x011A, 0x011B, 0x0128, 0x0131, 0x0132, 0x0213, 0x8769, 0x8825, 0x9000,
         0xA001, 0xA005, 0x02BC, 0x0100, 0x0102, 0x0103, 0x0111, 0x0117, 0xFFFF]  # fmt: skip
@@ -319,6 +358,7 @@ SAVED: dict[str, list[str]] = {
     "BMP": ["RGB", "L", "P", "1", "RGBA"],
     "JPEG": ["RGB", "L", "CMYK", "YCbCr"],
     "AVIF": ["RGB", "RGBA", "L"],
+    "HEIF": ["RGB", "RGBA", "L"],
 }
 PROFILES: dict[str, Callable[[], bytes | None]] = {
     "none": lambda: None, "swapped": swapped_profile, "grey": grey_profile, "junk": lambda: b"no profile",
