@@ -1,7 +1,10 @@
 // A job as it is now: server-sent events where they come, polling where they do not, and no reload between.
+import { StreamSeats } from "./stream_seats.js";
 
 const POLL_MS = 2000;
 const REST_MS = 15000; // a job that has ended may be retried or extended from elsewhere
+const HIDDEN_MS = 15000; // for the notification of the end, and the title
+const FREE_MS = 500; // not all pages that wait for a stream ask in the same moment
 const RETRY_MS = [1000, 2000, 4000, 8000, 15000];
 const FINAL = new Set(["succeeded", "failed", "canceled", "expired"]);
 
@@ -20,6 +23,9 @@ export class LiveJob extends EventTarget {
   #failures = 0;
   #state = "";
   #job = null;
+  #seats = new StreamSeats();
+  #isSeatless = false; // other pages have all the streams
+  #notBefore = 0; // a stream that was refused is not asked for again at once
 
   /** @param {string} url Where the API has the job. */
   constructor(url) {
@@ -28,13 +34,12 @@ export class LiveJob extends EventTarget {
   }
 
   start() {
-    this.#connect();
+    this.#next();
     addEventListener("pagehide", () => this.#hangUp());
     // A page that comes back from the browser's cache has missed everything since.
     addEventListener("pageshow", (event) => event.persisted && this.refresh());
-    document.addEventListener("visibilitychange", () => {
-      if (!document.hidden && this.#state !== "live") this.refresh();
-    });
+    document.addEventListener("visibilitychange", () => (document.hidden ? this.#hide() : this.refresh()));
+    this.#seats.addEventListener("free", () => this.#isSeatless && this.#wait(Math.random() * FREE_MS));
   }
 
   /** Ask for the job now, and watch it again if it goes on. */
@@ -43,8 +48,29 @@ export class LiveJob extends EventTarget {
     await this.#poll();
   }
 
-  #connect() {
+  /** Nobody looks: connections are for the pages that are seen. */
+  #hide() {
+    if (this.#source === null) return;
     this.#hangUp();
+    this.#wait(HIDDEN_MS);
+  }
+
+  /** Watch the job, if it goes on and there is a connection for it; else ask for it. */
+  async #next() {
+    if (document.hidden && this.#job && isFinal(this.#job)) return this.#rest();
+    if (this.#isWatchable && performance.now() >= this.#notBefore) {
+      this.#isSeatless = !(await this.#seats.take());
+      if (this.#isWatchable && !this.#isSeatless) return this.#connect();
+      this.#seats.release();
+    }
+    await this.#poll();
+  }
+
+  get #isWatchable() {
+    return this.#source === null && !document.hidden && !(this.#job && isFinal(this.#job));
+  }
+
+  #connect() {
     const source = new EventSource(`${this.#url}/events`);
     this.#source = source;
     source.addEventListener("open", () => {
@@ -63,15 +89,19 @@ export class LiveJob extends EventTarget {
       if (this.#source !== source) return;
       // The browser itself goes on with Last-Event-ID after a lost connection, but never after an answer it
       // does not like (503 of a proxy, 429 when all streams are taken): then a fresh stream is tried.
-      if (source.readyState === EventSource.CLOSED) this.#source = null;
+      if (source.readyState === EventSource.CLOSED) this.#giveUp();
       this.#say("reconnecting");
-      clearTimeout(this.#timer);
-      this.#timer = setTimeout(() => this.#poll(), POLL_MS);
+      this.#wait(POLL_MS);
     });
   }
 
+  #giveUp() {
+    this.#hangUp();
+    this.#notBefore = performance.now() + RETRY_MS[Math.min(this.#failures, RETRY_MS.length - 1)];
+    this.#failures += 1;
+  }
+
   async #poll() {
-    let wait = POLL_MS;
     try {
       const headers = this.#etag ? { "If-None-Match": this.#etag } : {};
       const answer = await fetch(this.#url, { headers, cache: "no-store" });
@@ -80,42 +110,42 @@ export class LiveJob extends EventTarget {
         this.#etag = answer.headers.get("ETag");
         this.#take(await answer.json());
       }
-      if (answer.status === 304 && this.#job && isFinal(this.#job)) return this.#rest();
       if (answer.ok || answer.status === 304) {
-        if (this.#job && isFinal(this.#job)) return;
+        if (this.#job && isFinal(this.#job)) return this.#rest();
         if (this.#source?.readyState !== EventSource.OPEN) this.#say("polling");
       }
-      if (this.#source === null) wait = this.#tryAgain();
     } catch {
       this.#say("reconnecting"); // the service is away; it is asked again below
     }
-    if (this.#state !== "live") this.#timer = setTimeout(() => this.#poll(), wait);
+    if (this.#source?.readyState !== EventSource.OPEN) this.#wait(this.#pause);
   }
 
-  #tryAgain() {
-    const pause = RETRY_MS[Math.min(this.#failures, RETRY_MS.length - 1)];
-    this.#failures += 1;
-    setTimeout(() => this.#source === null && this.#job && !isFinal(this.#job) && this.#connect(), pause);
-    return Math.max(POLL_MS, pause);
+  get #pause() {
+    if (document.hidden) return HIDDEN_MS;
+    if (this.#source !== null || this.#isSeatless) return POLL_MS;
+    return Math.min(POLL_MS, Math.max(0, this.#notBefore - performance.now()));
+  }
+
+  #wait(milliseconds) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#next(), milliseconds);
   }
 
   #take(job) {
     const before = this.#job;
     this.#job = job;
     this.#tell("job", job);
-    clearTimeout(this.#timer);
     if (isFinal(job)) {
       this.#hangUp();
       this.#rest();
     } else if (before && isFinal(before)) {
-      this.#connect();
+      this.#next();
     }
   }
 
   #rest() {
     this.#say("resting");
-    // Nobody looks at a hidden page; it asks when it is shown again.
-    this.#timer = setTimeout(() => (document.hidden ? this.#rest() : this.#poll()), REST_MS);
+    this.#wait(REST_MS);
   }
 
   #end(state) {
@@ -127,6 +157,7 @@ export class LiveJob extends EventTarget {
   #hangUp() {
     this.#source?.close();
     this.#source = null;
+    this.#seats.release();
   }
 
   #say(state) {
