@@ -129,6 +129,19 @@ def test_a_fork_from_the_checkpoint_that_is_shown(
     expect(page.get_by_role("heading", level=1)).to_have_text("Harbour")
 
 
+def test_the_form_to_fork_comes_with_the_first_checkpoint(
+    visitor: Visitor, site: Site, job_id: str, workshop: Workshop
+):
+    page = see(visitor, site, job_id)
+    workshop.claim(job_id)
+    status(page, "running")
+    expect(page.locator("#fork")).to_be_hidden()
+    workshop.checkpoint(job_id, 10)
+    page.get_by_role("link", name="Fork", exact=True).click()
+    expect(page.locator("#fork").get_by_label("From the checkpoint of step")).to_be_visible()
+    assert page.evaluate("window.isTheSame")
+
+
 def test_the_checkpoint_that_is_shown_stays_the_one_to_fork(
     visitor: Visitor, site: Site, job_id: str, workshop: Workshop
 ):

@@ -45,14 +45,19 @@ class JobStream:
     def __iter__(self) -> Iterator[str]:
         timing, started = self._services.timing, time.monotonic()
         spoke_at = started
-        yield f"retry: {_RECONNECT_MS}\n\n"
+        opening = f"retry: {_RECONNECT_MS}\n"
         with JobWatch(
             self._services.backend.redis.progress, self._job_id, stopping=self._services.stopping
         ) as watch:
             while True:
                 texts, ended = self._news()
                 if texts:
-                    yield "".join(texts)
+                    # Within the first event: some clients drop a block that is none.
+                    yield opening + "".join(texts)
+                    opening = ""
+                    spoke_at = time.monotonic()
+                elif spoke_at == started:
+                    yield ": watching\n\n"  # with it the answer's head leaves
                     spoke_at = time.monotonic()
                 if ended or self._services.stopping.is_set():
                     return
@@ -99,7 +104,7 @@ class JobStream:
         return [*texts, *self._live(view)], False
 
     def _durable(self, after: int) -> tuple[list[str], JobView]:
-        """Return the events since, and the job as it is; the last status among them carries it whole."""
+        """Return the events since, and the job as it is; the last of them, and the last status, carry it whole."""
         with self._services.backend.database.read() as session:
             events = events_after(session, self._job_id, after)
         view = self._view()
@@ -107,7 +112,10 @@ class JobStream:
         texts = []
         for event in events:
             data = self._data(event)
-            if statuses and event.sequence == statuses[-1] and event.data["status"] == view.job.status:
+            is_last_status = event.sequence == max(statuses, default=0)
+            if event.sequence == view.job.version or (
+                is_last_status and event.data["status"] == view.job.status
+            ):
                 data["job"] = view.data
             texts.append(_event(event.type, data, number=event.sequence))
         if events:
@@ -189,9 +197,9 @@ def watch_job(job_id: str) -> Response:
     """Watch a job: `status`, `attempt`, `checkpoint` and `output` events are durable and have an `id`.
 
     `progress` (at most twice a second) and `preview` tell the latest only. A fresh stream begins with a
-    `status` event that holds the whole `job`, one with `Last-Event-ID` with the durable events since; a
-    `status` that tells how the job is now holds the whole `job` too. A comment comes every 15 s. The stream
-    ends after the final status, and after 5 min, when a client is expected to come back.
+    `status` event that holds the whole `job`, one with `Last-Event-ID` with the durable events since. The last
+    of those that are known holds the whole `job` too, as does a `status` that is still so. A comment comes
+    every 15 s. The stream ends after the final status, and after 5 min, when a client is expected to come back.
     """
     services, caller = get_services(), current_caller()
     with services.backend.database.read() as session:

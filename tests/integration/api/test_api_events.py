@@ -114,6 +114,25 @@ def test_after_the_end(client, submit, workshop):
         assert (stream.response.status_code, stream.response.data) == (204, b"")
 
 
+def test_the_pause_before_coming_back_stands_within_the_first_event(client, submit):
+    job = submit()
+    with Stream(client, job) as stream:
+        assert next(stream.texts()).startswith("retry: 2000\nid: 1\nevent: status\ndata: ")
+    with Stream(client, job, last_id=1) as stream:
+        assert next(stream.texts()) == ": watching"  # at once, though there is nothing new
+
+
+def test_the_last_event_of_all_holds_the_whole_job(client, submit, workshop):
+    job = submit()
+    workshop.claim(job["id"])
+    with Stream(client, job, last_id=3) as stream:
+        events = iter(stream)
+        workshop.checkpoint(job["id"], 10)
+        kind, _, data = next(events)
+        assert (kind, data["job"]["version"]) == ("checkpoint", 4)
+        assert data["job"]["urls"]["fork"]
+
+
 @pytest.mark.parametrize("last_id", [99, "x", "-1", "9" * 30])
 def test_id_that_was_never_sent_starts_afresh(client, submit, last_id):
     with Stream(client, submit(), last_id=last_id) as stream:

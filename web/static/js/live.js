@@ -4,6 +4,7 @@ import { StreamSeats } from "./stream_seats.js";
 const POLL_MS = 2000;
 const REST_MS = 15000; // a job that has ended may be retried or extended from elsewhere
 const HIDDEN_MS = 15000; // for the notification of the end, and the title
+const SEATLESS_MS = 5000; // many pages share the connections that streams leave
 const FREE_MS = 500; // not all pages that wait for a stream ask in the same moment
 const RETRY_MS = [1000, 2000, 4000, 8000, 15000];
 const FINAL = new Set(["succeeded", "failed", "canceled", "expired"]);
@@ -78,12 +79,12 @@ export class LiveJob extends EventTarget {
       clearTimeout(this.#timer);
       this.#say("live");
     });
-    source.addEventListener("status", (event) => {
-      const { job } = JSON.parse(event.data);
-      if (job) this.#take(job);
-    });
-    for (const kind of ["progress", "preview", "checkpoint", "attempt", "output"]) {
-      source.addEventListener(kind, (event) => this.#tell(kind, JSON.parse(event.data)));
+    for (const kind of ["status", "progress", "preview", "checkpoint", "attempt", "output"]) {
+      source.addEventListener(kind, (event) => {
+        const { job, ...detail } = JSON.parse(event.data);
+        if (kind !== "status") this.#tell(kind, detail);
+        if (job) this.#take(job);
+      });
     }
     source.addEventListener("error", () => {
       if (this.#source !== source) return;
@@ -122,7 +123,8 @@ export class LiveJob extends EventTarget {
 
   get #pause() {
     if (document.hidden) return HIDDEN_MS;
-    if (this.#source !== null || this.#isSeatless) return POLL_MS;
+    if (this.#isSeatless) return SEATLESS_MS;
+    if (this.#source !== null) return POLL_MS;
     return Math.min(POLL_MS, Math.max(0, this.#notBefore - performance.now()));
   }
 
