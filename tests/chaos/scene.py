@@ -46,6 +46,8 @@ class Scene:
     chance: Random
     #: The keys of checkpoints that were damaged.
     damaged: set[str] = field(default_factory=set)
+    #: What a fault itself found broken.
+    breaches: list[str] = field(default_factory=list)
 
     def busy_node(self) -> Process:
         """A node that holds a lease, if there is one, else any."""
