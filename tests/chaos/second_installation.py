@@ -26,7 +26,9 @@ from tests.support.waiting import wait_until
 _JOBS = 4
 _STEPS = 15
 _STEP_SECONDS = 0.08
-_PATIENCE_SECONDS = 45
+#: Beside some leases: what the kill takes away is rescued.
+_PATIENCE_SECONDS = 40
+_PATIENCE_LEASES = 4
 _STOP_SECONDS = 20
 _LOOK_SECONDS = 0.4
 _MOST_NAMED = 6
@@ -82,7 +84,8 @@ def _work(second: Cluster, kill: Fault, *, seed: int) -> Evidence:
         return not second.count(final=False) and is_quiet(second)
 
     try:
-        wait_until(is_over, seconds=_PATIENCE_SECONDS, what="its jobs are over")
+        patience_seconds = _PATIENCE_SECONDS + _PATIENCE_LEASES * second.pace.lease
+        wait_until(is_over, seconds=patience_seconds, what="its jobs are over")
     except TimeoutError as error:
         raise TimeoutError(f"{error}; {second.statuses()}") from error
     deliver_late(second)
