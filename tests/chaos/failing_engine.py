@@ -5,6 +5,7 @@ The switch is a file for each node, read at every run.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -60,10 +61,14 @@ class FailingEngine:
         """Yield the steps of the engine within, or only some of them."""
         how, most = _read(self._switch)
         steps = self._engine.stylize(content, style, options, resume=resume)
-        for count, step in enumerate(steps):
-            if how is Failing.ENGINE and (count >= most or step.step == step.steps):
-                raise RuntimeError("the device is lost")
+        if how is not Failing.ENGINE:
+            yield from steps
+            return
+        for step in itertools.islice(steps, most):
+            if step.step == step.steps:
+                break
             yield step
+        raise RuntimeError("the device is lost")
 
 
 def fail_from_now_on(switch: Path, how: Failing, *, steps: int) -> None:
