@@ -108,7 +108,8 @@ class Runner:
         with lease:
             try:
                 outcome = attempt.run()
-                self.health.succeed()
+                if not attempt.is_reading:  # one that was over before it was begun says nothing of the node
+                    self.health.succeed()
             except LeaseLost as error:
                 _log.warning("attempt_abandoned", reason=error.detail)
                 return Outcome.ABANDONED

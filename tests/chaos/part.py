@@ -28,7 +28,7 @@ def main() -> None:
 
     settings = load_settings(os.environ)
     install_store_disk(given.folder / "disk")
-    if given.plant and PLANTS[given.plant].where in (given.kind, "all"):
+    if given.plant and PLANTS[given.plant].where in (given.kind, "all", "harness and all"):
         PLANTS[given.plant].install()
     if given.kind == "web":
         from tests.chaos.deaths import install_deaths
@@ -54,9 +54,8 @@ def main() -> None:
         from tests.chaos.node import make_node
 
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        node = make_node(
-            settings, given.name, given.engine, step_seconds=given.step_seconds, folder=given.folder
-        )
+        how = {"step_seconds": given.step_seconds, "folder": given.folder}
+        node = make_node(settings, given.name, given.engine, **how)
         sys.exit(node.run())
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from shared.redis.claims import Claims, Verdict
 from shared.storage.local import LocalStore
 from shared.storage.store import ArtifactStore
+from tests.chaos import plants_nodes
 
 _WINDOW_SECONDS = 0.5
 
@@ -20,7 +21,7 @@ _WINDOW_SECONDS = 0.5
 class Plant:
     """A bug, the kind of process that gets it, the faults that bring it out, and the breach to be seen."""
 
-    where: Literal["node", "control", "restore", "all"]
+    where: Literal["node", "control", "restore", "all", "harness and all"]
     install: Callable[[], None]
     kinds: tuple[str, ...]
     faults: int
@@ -227,4 +228,16 @@ PLANTS: dict[str, Plant] = {
         2,
         "it succeeded at step|is not that of the lone run",
     ),
+    "blame-the-job": Plant(
+        "control", plants_nodes.blame_the_job, ("failing_node",), 2, "it ended failed: .*(?:missing|failed)"
+    ),
+    "never-rest": Plant(
+        "node", plants_nodes.never_rest, ("failing_node",), 1, r"failed \d+ jobs, and takes the next one"
+    ),
+    **{
+        f"shared-{what}": Plant(
+            "harness and all", install, ("second_installation",), 1, "second installation .*carry no identity"
+        )
+        for what, install in plants_nodes.SHARED.items()
+    },
 }

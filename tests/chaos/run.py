@@ -75,7 +75,8 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> tuple[Evidence,
             course.close()
             evidence.submitted = list(load.submitted.values())
     evidence.read(folder)
-    return evidence, course.breaches + [f"{name} did not end at SIGTERM" for name in cluster.disobedient]
+    breaches = course.breaches + scene.breaches
+    return evidence, breaches + [f"{name} did not end at SIGTERM" for name in cluster.disobedient]
 
 
 class _Course:

@@ -292,6 +292,19 @@ def test_an_origin_that_this_node_does_not_see(context: WorkerContext, message: 
     assert faults == ["artifact_missing", "checkpoint_invalid"]
 
 
+def test_a_job_that_was_not_even_begun_is_no_success_of_the_node(context: WorkerContext, message: JobMessage):
+    first, second, canceled = (
+        message.model_copy(update={"job_id": name}) for name in ("first", "second", "canceled")
+    )
+    for failing in (first, second):
+        assert run(context, failing, RaisingEngine(RuntimeError("the device is lost"))) is Outcome.FAULTED
+    context.redis.flags.raise_flag("canceled", 1, Flag.CANCEL)
+    assert run(context, canceled, SteadyEngine()) is Outcome.ENDED
+    assert context.node_state.faults_in_a_row == 2
+    assert run(context, message, SteadyEngine()) is Outcome.ENDED
+    assert context.node_state.faults_in_a_row == 0
+
+
 def test_a_storage_that_fails_hands_the_job_back(context: WorkerContext, message: JobMessage):
     outcome = run(context, message, RaisingEngine(StorageUnavailable("the disk is full")))
     assert outcome is Outcome.RELEASED
