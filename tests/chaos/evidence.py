@@ -53,7 +53,7 @@ class Evidence:
     checkpoints: dict[str, list[JobCheckpoint]] = field(default_factory=dict)
     runs: dict[str, list[EngineRun]] = field(default_factory=dict)
     rescues: list[Rescued] = field(default_factory=list)
-    #: By node, in words, the errors of the engine for which it handed jobs back, but for those made on purpose.
+    #: By node, the errors of the engine for which it gave jobs back; without those made on purpose.
     faulted: list[tuple[str, str]] = field(default_factory=list)
 
     @property
