@@ -23,10 +23,10 @@ def make_form(name: str, seed: int, *, plant: str = "") -> Plan:
 
 
 def _short(seed: int) -> Plan:
-    """Every kind of fault once, in about two minutes."""
+    """Every kind of fault once, in about three minutes."""
     return Plan(
         seed=seed, jobs=60, workers=4, faults=len(_EVERY), kinds=_EVERY, gap_seconds=(0.2, 1.2),
-        engine="sleeping", steps=20, step_seconds=0.08, backlog=12, pace=Pace(), minutes=6, wishes=1.3,
+        engine="sleeping", steps=20, step_seconds=0.08, backlog=12, pace=Pace(), minutes=8, wishes=1.3,
     )  # fmt: skip
 
 

@@ -63,7 +63,7 @@ def unmount_storage(scene: Scene) -> list[Loss]:
 
 
 def _wait_for_service(scene: Scene) -> None:
-    """Wait until web answers and control beats: one that is only starting refuses such a storage, and ends."""
+    """Wait until web answers and control beats: one that is starting refuses such a storage and ends."""
     cluster = scene.cluster
     key = cluster.names.key("control")
     seen = cluster.client.get(key)  # perhaps of one that was killed
