@@ -168,6 +168,10 @@ class Cluster:
         """Return the version of every job."""
         return dict(self._select("SELECT id, version FROM jobs"))
 
+    def lost_workers(self) -> dict[str, int]:
+        """Return how many lost workers each job counts."""
+        return dict(self._select("SELECT id, lost_workers FROM jobs"))
+
     def wipe_redis(self) -> None:
         """Kill Redis, and start it without its data."""
         self.redis.stop(signal.SIGKILL)

@@ -27,7 +27,7 @@ from web.db.models import Job, JobCheckpoint, JobEvent
 DISTURBING = {
     "kill_control", "restart_redis", "wipe_redis", "flush_redis", "slow_redis", "full_redis",
     "refuse_commands", "disturb_reports", "lose_success", "full_disk", "read_only_disk", "restore",
-    "restore_earlier_timeline",
+    "restore_earlier_timeline", "long_full_disk", "upgrade",
 }  # fmt: skip
 _SETTLE_SECONDS = 2.0
 

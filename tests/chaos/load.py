@@ -60,7 +60,7 @@ class Load:
         self._share = share
         self._numbers = itertools.count()
         self._lock = Lock()
-        self._pictures = [_picture(first_picture + index) for index in range(PICTURES)]
+        self._pictures = [make_picture(first_picture + index) for index in range(PICTURES)]
         self._assets = [self._upload(data) for data in self._pictures]
         self.submitted: dict[int, Submitted] = {}
         #: How many jobs were taken.
@@ -150,7 +150,8 @@ class Load:
         return str(answer.data["id"])
 
 
-def _picture(seed: int) -> bytes:
+def make_picture(seed: int) -> bytes:
+    """Return a PNG of 64 by 48 px; another one for each seed below 255."""
     picture = Image.linear_gradient("L").resize((64, 48)).point(lambda value: value * (seed + 2) % 256)
     buffer = io.BytesIO()
     picture.convert("RGB").save(buffer, "PNG")

@@ -22,6 +22,10 @@ def main() -> None:
     parser.add_argument("--target", default="", help="the folder of a backup")
     given = parser.parse_args()
     install_clock(given.folder / "clock")  # before anything that reads the clock is imported
+    from tests.chaos.next_release import install_next_release, is_next
+
+    if is_next(given.folder, given.name or ("control" if given.kind == "control" else "web")):
+        install_next_release(given.kind)
     from shared.settings import load_settings
     from tests.chaos.disk import install_store_disk
     from tests.chaos.plants import PLANTS

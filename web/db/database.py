@@ -149,10 +149,14 @@ class Database:
     def upgrade(self) -> None:
         """Bring the tables to this version; two processes may call it at once.
 
+        Tables that have it already are only read: on a disk that takes no write a service can start, and
+        serve what there is.
+
         Raises:
             DatabaseUnusable, DatabaseUnavailable: as `examine`, or when the tables cannot be written.
         """
-        self.examine()
+        if self.examine() == _scripts().get_current_head():
+            return
         config = _migrations()
         with (
             _database_errors(),
