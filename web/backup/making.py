@@ -256,9 +256,12 @@ def read_wanted(database: Path) -> Wanted:
                 wanted.files |= {key: sha256, picture_key: None}
             for job_id, origin, outputs in session.execute(select(Job.id, Job.origin, Job.outputs)):
                 wanted.job_ids.append(job_id)
-                wanted.files |= {output["key"]: output["sha256"] for output in outputs}
-                if origin:
-                    wanted.files[origin["key"]] = origin["sha256"]
+                try:
+                    wanted.files |= {output["key"]: output["sha256"] for output in outputs}
+                    if origin:
+                        wanted.files[origin["key"]] = origin["sha256"]
+                except (TypeError, KeyError) as error:  # no list of outputs, or no output in it
+                    _log.warning("row_unreadable", job_id=job_id, reason=repr(error))
     finally:
         copy.close()
     with closing(sqlite3.connect(database)) as connection:

@@ -246,7 +246,8 @@ def _prepare(
     try:
         database.upgrade()
         with database.read() as session:
-            attempts = {row.id: row.attempt for row in session.execute(select(Job.id, Job.attempt))}
+            found = session.execute(select(Job.id, Job.attempt))
+            attempts = {row.id: row.attempt for row in found if isinstance(row.attempt, int)}
         fences = _ask_redis(settings, manifest, lambda redis: read_fences(redis, list(attempts)))
         begun = {job_id: _begun(store, job_id) for job_id in attempts}
         highest = {job_id: max(numbers) for job_id, numbers in begun.items() if numbers}
