@@ -11,28 +11,39 @@ import re
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
+from threading import Event, Thread
+from typing import BinaryIO
 
 from sqlalchemy import select
 
-from shared.errors import ArtifactCorrupt, ArtifactMissing, BackupRefused, DatabaseUnavailable
+from shared.errors import (
+    ArtifactCorrupt,
+    ArtifactMissing,
+    BackupRefused,
+    DatabaseUnavailable,
+    StorageUnavailable,
+)
 from shared.installation import IDENTITY_KEY
 from shared.logs import get_logger
 from shared.protocol import read_marker
 from shared.release import this_release
+from shared.storage import open_store
 from shared.storage.layout import asset_key, job_folder
+from shared.storage.local import LocalStore
 from shared.storage.store import ArtifactStore
 from web.backend import Backend
 from web.backup.manifest import BackedUpFile, BackupFolder, Manifest
 from web.db.database import Database, parse_url
+from web.db.fitness import open_file
 from web.db.models import Asset, Job, JobCheckpoint
 from web.protection import hold_files
 
 _COPY = ".partial-database"
-_HOLD_RENEWED = timedelta(seconds=30)
+_HOLD_RENEWED_SECONDS = 30.0
 #: What is made anew at need, or was put aside: not worth a copy.
 _LEFT_OUT = re.compile(r".*/thumbnail-[^/]+\.jpg|.*\.thumbnail\.jpg|jobs/[^/]+/replaced-.*")
 _MARKER = re.compile(r"jobs/[^/]+/attempt-\d+/result\.json")
@@ -111,11 +122,14 @@ class _Maker:
             {file.key: file for file in earlier.files} if earlier else {}
         )
         self._clock = clock
-        self._held_at: datetime | None = None
+        self._unreadable: set[str] = set()
         self._copied_files = self._copied_bytes = 0
 
     def make(self, database: Path) -> Made:
-        self._hold()
+        with self._holding():
+            return self._make(database)
+
+    def _make(self, database: Path) -> Made:
         made_at = self._clock()
         copy = self._folder.path / _COPY
         try:
@@ -136,8 +150,10 @@ class _Maker:
             except ArtifactMissing:
                 if key in wanted.files:
                     missing.append(key)
+            except StorageUnavailable as error:
+                self._note_unreadable(key, error)
         files |= self._outputs_of_late_markers(files)
-        damaged = [key for key, file in files.items() if wanted.files.get(key) not in (None, file.sha256)]
+        damaged = {key for key, file in files.items() if wanted.files.get(key) not in (None, file.sha256)}
         # The storage that was copied is still ours.
         self._backend.check_storage()
         release = this_release()
@@ -150,26 +166,46 @@ class _Maker:
             database=content,
             files=tuple(files[key] for key in sorted(files)),
             missing=tuple(sorted(missing)),
-            damaged=tuple(sorted(damaged)),
+            damaged=tuple(sorted(damaged | self._unreadable)),
         )
         self._folder.write(manifest)
         return Made(manifest, self._copied_files, self._copied_bytes)
 
+    @contextmanager
+    def _holding(self) -> Iterator[None]:
+        """Hold the files, and renew that beside the work: a step of it may take longer than a hold lasts."""
+        self._hold()
+        is_done = Event()
+
+        def renew() -> None:
+            while not is_done.wait(_HOLD_RENEWED_SECONDS):
+                try:
+                    self._hold()
+                except DatabaseUnavailable as error:  # it lasts for several of these
+                    _log.warning("hold_not_renewed", detail=error.detail)
+
+        thread = Thread(target=renew, name="hold", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            is_done.set()
+            thread.join()
+
     def _hold(self) -> None:
-        """Hold the files, or go on holding them."""
-        now = self._clock()
-        if self._held_at is not None and timedelta(0) <= now - self._held_at < _HOLD_RENEWED:
-            return
         with self._backend.database.write() as session:
-            hold_files(session, now=now)
-        self._held_at = now
+            hold_files(session, now=self._clock())
 
     def _keys(self, wanted: Wanted) -> list[str]:
         """Return what rows name, and what else lies in the folders of their jobs: work that is under way."""
         keys = {IDENTITY_KEY, *wanted.files}
         for job_id in wanted.job_ids:
-            self._hold()
-            for file in self._store.inventory(job_folder(job_id)):
+            try:
+                found = self._store.inventory(job_folder(job_id))
+            except StorageUnavailable as error:
+                self._note_unreadable(job_folder(job_id), error)
+                continue
+            for file in found:
                 if not (file.is_partial or file.is_aside or _LEFT_OUT.fullmatch(file.key)):
                     keys.add(file.key)
         return sorted(keys)
@@ -177,7 +213,7 @@ class _Maker:
     def _size_to_copy(self, keys: list[str]) -> int:
         sizes = 0
         for key in keys:
-            with suppress(ArtifactMissing):
+            with suppress(ArtifactMissing, StorageUnavailable):
                 sizes += 0 if self._known(key) else self._store.stat(key).size_bytes
         return sizes
 
@@ -191,17 +227,22 @@ class _Maker:
         return known if is_same and self._folder.has(known) else None
 
     def _copy(self, key: str) -> BackedUpFile:
-        self._hold()
         known = self._known(key)
         if known is not None:
             return known
         modified_at = self._store.stat(key).modified_at
         with self._store.open(key) as source:
-            copied = self._folder.put(source)
+            copied = self._folder.put(_Source(source, key))
         if copied.is_new:
             self._copied_files += 1
             self._copied_bytes += copied.content.size_bytes
         return BackedUpFile(key=key, modified_at=modified_at, **copied.content.model_dump())
+
+    def _note_unreadable(self, key: str, error: StorageUnavailable) -> None:
+        """Go on after a failure at one place, unless it is all of the storage that fails."""
+        self._backend.check_storage()
+        _log.warning("file_unreadable", key=key, reason=error.detail)
+        self._unreadable.add(key)
 
     def _outputs_of_late_markers(self, files: Mapping[str, BackedUpFile]) -> dict[str, BackedUpFile]:
         """Copy the outputs of markers that were written while their folders were being listed."""
@@ -214,9 +255,22 @@ class _Maker:
                 continue
             for output in marker.outputs:
                 if output.key not in files:
-                    with suppress(ArtifactMissing):
+                    with suppress(ArtifactMissing, StorageUnavailable):
                         late[output.key] = self._copy(output.key)
         return late
+
+
+class _Source:
+    """A reader of a file of the storage; its failures are not those of the backup's folder."""
+
+    def __init__(self, file: BinaryIO, key: str) -> None:
+        self._file, self._key = file, key
+
+    def read(self, size: int) -> bytes:
+        try:
+            return self._file.read(size)
+        except OSError as error:
+            raise StorageUnavailable(f"storage failed at {self._key}: {error.strerror or error}") from error
 
 
 def copy_database(source: Path, target: Path) -> str:
@@ -230,7 +284,7 @@ def copy_database(source: Path, target: Path) -> str:
     target.unlink(missing_ok=True)
     try:
         with (
-            closing(sqlite3.connect(source, timeout=10)) as reader,
+            closing(open_file(source, lock_seconds=10)) as reader,
             closing(sqlite3.connect(target)) as writer,
         ):
             reader.backup(writer)
@@ -270,8 +324,8 @@ def read_wanted(database: Path) -> Wanted:
 
 
 def _require_apart(path: Path, backend: Backend) -> None:
-    store = backend.settings.resolved_storage_url.removeprefix("file://")
-    if path == Path(store) or Path(store) in path.parents:
+    store = open_store(backend.settings.resolved_storage_url)
+    if isinstance(store, LocalStore) and path.resolve().is_relative_to(store.root.resolve()):
         raise BackupRefused(
             f"{path} lies in the storage itself; choose a folder elsewhere, best on another disk"
         )

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -47,7 +47,8 @@ class Manifest(BaseModel):
     """What a backup holds; a reader ignores fields that it does not know.
 
     `made_at` is right before the database was copied: it knows of everything up to then. `missing` and
-    `damaged` are files that rows refer to and that were not there, or not what the rows say, at that time.
+    `damaged` are files that rows refer to and that were not there, or not what the rows say, at that time;
+    among the damaged are files and folders of jobs that could not be read.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -67,6 +68,13 @@ class Manifest(BaseModel):
     def size_bytes(self) -> int:
         """The size of all files, with the database."""
         return self.database.size_bytes + sum(file.size_bytes for file in self.files)
+
+
+class Reader(Protocol):
+    """What a content is read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes; none at the end."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +151,7 @@ class BackupFolder:
         except OSError:
             return False
 
-    def put(self, source: BinaryIO) -> Copied:
+    def put(self, source: Reader) -> Copied:
         """Store what a reader gives.
 
         Raises:

@@ -217,13 +217,13 @@ def _unused(place: Path) -> Iterator[None]:
 
 
 def _is_there(store: ArtifactStore, file: BackedUpFile) -> bool:
-    """Whether the storage has a file of the backup with these bytes."""
+    """Whether the storage has a file of the backup with these bytes; one that cannot be read is put back."""
     try:
         if store.stat(file.key).size_bytes != file.size_bytes:
             return False
         with store.open(file.key) as data:
             return digest_of(data).sha256 == file.sha256
-    except ArtifactMissing:
+    except (ArtifactMissing, StorageUnavailable, OSError):
         return False
 
 

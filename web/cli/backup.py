@@ -118,7 +118,10 @@ def _check(ctx: click.Context, output: Output, folder: BackupFolder) -> None:
 
 def _name_faults(output: Output, manifest: Manifest) -> None:
     """Say what was not right with the installation itself when the backup was made."""
-    for keys, what in ((manifest.missing, "not there"), (manifest.damaged, "not what their rows say")):
+    for keys, what in (
+        (manifest.missing, "not there"),
+        (manifest.damaged, "damaged, or not what their rows say"),
+    ):
         if keys:
             output.say(
                 f"When the backup was made, {_files(len(keys))} that the database refers to: {what}:",

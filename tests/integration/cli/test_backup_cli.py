@@ -66,7 +66,7 @@ def test_back_up_check_lose_everything_restore(service: Settings, tmp_path: Path
     made = atelier(service, "backup", folder, "--json")
     # The picture's bytes are not what the row says, which is told, and what is there is kept.
     assert made.returncode == 1
-    assert "1 file that the database refers to: not what their rows say:" in made.stderr
+    assert "1 file that the database refers to: damaged, or not what their rows say:" in made.stderr
     document = json.loads(made.stdout)
     assert (document["files"], document["missing"], len(document["damaged"])) == (2, [], 1)
     checked = atelier(service, "backup", "--check", folder)
