@@ -41,7 +41,8 @@ def backup(ctx: click.Context, *, folder: Path, check: bool) -> None:
     output = ctx.ensure_object(Output)
     settings = _settings()
     if check:
-        _check(ctx, output, BackupFolder(folder))
+        with _nobody_writes(folder, holder="'atelier backup --check'"):
+            _check(ctx, output, BackupFolder(folder))
         return
     sqlite_path(settings.resolved_database_url)  # refused before anything is looked for
     require_database(settings)
@@ -70,7 +71,7 @@ def restore(ctx: click.Context, *, folder: Path) -> None:
     output = ctx.ensure_object(Output)
     settings = _settings()
     sqlite_path(settings.resolved_database_url)
-    with _no_up_at(settings):
+    with _no_up_at(settings), _nobody_writes(folder, holder="'atelier restore'"):
         restored = restore_backup(settings, folder, now=utc_now())
     output.answer(_restored_json(restored), _restored_text(restored))
     if not restored.knows_redis:
@@ -95,6 +96,16 @@ def _no_up_at(settings: Settings) -> Iterator[None]:
         yield
         return
     with FolderLock(settings.data_dir, holder="'atelier restore'"):
+        yield
+
+
+@contextmanager
+def _nobody_writes(folder: Path, *, holder: str) -> Iterator[None]:
+    """See to it that no backup is made into a folder that is read; it would remove what it replaces."""
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        yield  # on a medium that is read only nobody can
+        return
+    with FolderLock(folder, holder=holder):
         yield
 
 

@@ -5,18 +5,24 @@ from __future__ import annotations
 import errno
 import io
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 
 import pytest
 from sqlalchemy import text
 
-from shared.errors import BackupRefused, StorageUnavailable
+from shared.clock import utc_now
+from shared.errors import BackupRefused, IdentityWrong, StorageUnavailable
+from shared.installation import read_identity
 from shared.settings import Settings
 from shared.storage import layout
 from shared.storage.local import LocalStore
+from tests.support.mounts import lose_identity, mount_nothing, spoil_identity, unmount
 from web.backup import making
 from web.backup.manifest import BackupFolder
+from web.backup.restoring import restore_backup
 from web.protection import read_protection
 
 NO_JSON = ("{", "7", "[1]", '"x"', '[{"key": 1}]')
@@ -142,3 +148,77 @@ def test_a_folder_that_leads_into_the_storage_takes_no_backup(house, settings: S
     aside.symlink_to(house.store.root)
     with pytest.raises(BackupRefused, match="in the storage itself"):
         house.back_up(aside / "backup")
+
+
+@pytest.mark.parametrize("spoil", [lose_identity, spoil_identity])
+def test_an_identity_that_was_lost_or_spoilt_is_put_back(house, folder: Path, spoil: Callable[[Path], None]):
+    job = house.submit()
+    house.work(job)
+    house.back_up(folder)
+    identity = house.control.backend.identity.installation
+    house.close()
+    spoil(house.store.root)
+    restore_backup(house.settings, folder, now=utc_now())
+    assert read_identity(house.store) == identity
+    house.open()
+    assert house.output(job)
+
+
+def test_a_spoilt_identity_of_nobody_knows_whose_storage_is_told_in_a_line(
+    house, folder: Path, settings: Settings, tmp_path: Path
+):
+    house.work(house.submit())
+    house.back_up(folder)
+    other = settings.model_copy(update={"data_dir": tmp_path / "other"})
+    store = LocalStore(other.data_dir / "storage")
+    store.make_root()
+    store.write(layout.asset_key("d" * 64), b"another's")
+    spoil_identity(store.root)
+    with pytest.raises(BackupRefused, match="does not say of which installation"):
+        restore_backup(other, folder, now=utc_now())
+    with pytest.raises(IdentityWrong, match=r"of 40 bytes, cannot be read: [^\n]*$"):
+        read_identity(store)
+
+
+@pytest.mark.parametrize("away", [unmount, mount_nothing])
+def test_below_a_mount_point_nothing_is_restored(house, folder: Path, away: Callable[[Path], None]):
+    job = house.submit()
+    house.work(job)
+    house.back_up(folder)
+    house.close()
+    root = house.store.root
+    away(root)
+    with pytest.raises(BackupRefused, match="mount it; if its files are lost, put the database file into"):
+        restore_backup(house.settings, folder, now=utc_now())
+    assert not root.exists() or list(root.iterdir()) == []
+    house.database.rename(house.database.with_name("kept.db"))  # as it says
+    restore_backup(house.settings, folder, now=utc_now())
+    house.open()
+    assert house.output(job)
+
+
+def test_what_is_kept_of_the_database_before_is_all_of_it(
+    house, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The disk is full, or the restore killed, while the database is copied that was there."""
+    house.submit()
+    house.back_up(folder)
+    house.close()
+
+    def copy_half(source: Path, target: Path) -> None:
+        if Path(source) == house.database:
+            Path(target).write_bytes(Path(source).read_bytes()[:5000])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+        copy(source, target)
+
+    copy = shutil.copyfile
+    before = house.database.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfile", copy_half)
+        with pytest.raises(StorageUnavailable, match="No space left"):
+            restore_backup(house.settings, folder, now=utc_now())
+    assert list(house.database.parent.glob("*before-restore*")) == []
+    assert len(house.database.read_bytes()) == len(before)
+    previous = restore_backup(house.settings, folder, now=utc_now()).previous_database
+    assert len(previous.read_bytes()) == len(before)
+    house.open()

@@ -123,8 +123,9 @@ def test_a_running_up_is_in_the_way_of_a_restore_and_not_of_a_backup(service: Se
         assert refused.returncode == 1
         assert "is in use by another 'atelier up'" in refused.stderr
     with FolderLock(tmp_path / "backup", holder="another 'atelier backup'"):
-        refused = atelier(service, "backup", tmp_path / "backup")
-        assert "is in use by another 'atelier backup'" in refused.stderr
+        for words in (("backup",), ("backup", "--check"), ("restore",)):
+            refused = atelier(service, *words, tmp_path / "backup")
+            assert "is in use by another 'atelier backup'" in refused.stderr
 
 
 def test_nothing_is_backed_up_where_there_is_no_database(tmp_path: Path):
