@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shared.errors import BackupDamaged, BackupRefused
 from shared.protocol import new_id
+from shared.storage.local import make_folders
 
 _MANIFEST = "manifest.json"
 _FILES = "files"
@@ -99,7 +100,7 @@ class BackupFolder:
             BackupDamaged: when the manifest in it cannot be read.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folders(self.path)
             others = {name for name in os.listdir(self.path) if not name.startswith(".")}  # noqa: PTH208
             if others - {_MANIFEST, _FILES}:
                 raise BackupRefused(f"{self.path} is neither empty nor a backup; choose another folder")

@@ -35,7 +35,7 @@ from shared.redis.names import Names
 from shared.settings import Settings
 from shared.storage import open_store
 from shared.storage.layout import attempt_folder, job_folder, replaced_attempt_folder
-from shared.storage.local import LocalStore
+from shared.storage.local import LocalStore, make_folders
 from shared.storage.store import ArtifactStore
 from web.backup.making import require_room, sqlite_path
 from web.backup.manifest import BackedUpFile, BackupFolder, Manifest, digest_of
@@ -139,7 +139,7 @@ def _restore(
     store = open_store(settings.resolved_storage_url)
     target = _look_at(place, store, manifest)
     decide_target(target, manifest.installation_id)
-    place.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(place.parent)
     with _unused(place):
         pass
     store.make_root()

@@ -20,6 +20,7 @@ from sqlalchemy import exc as sql_errors
 from sqlalchemy.orm import Session, sessionmaker
 
 from shared.errors import DatabaseUnavailable, DatabaseUnusable, InvalidSettings
+from shared.storage.local import make_folders
 from shared.storage.store import Room, measure_room
 from web.db.fitness import examine, find_damage, is_file_there, open_file
 
@@ -78,7 +79,7 @@ class Database:
             raise InvalidSettings(_NO_URL) from error
         if self._path is not None:
             try:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
+                make_folders(self._path.absolute().parent)
             except OSError as error:
                 raise DatabaseUnusable(
                     f"the folder {self._path.parent} for the database cannot be made: {error.strerror}"
