@@ -190,7 +190,8 @@ class BackupFolder:
             if found != content:
                 yield (
                     f"{name}: it has {found.size_bytes} bytes with SHA-256 {found.sha256[:12]}…; "
-                    f"{content.size_bytes} bytes with {content.sha256[:12]}… were written"
+                    f"{content.size_bytes} bytes with {content.sha256[:12]}… were written "
+                    f"({self.place(content)})"
                 )
 
     def require_whole(self) -> Manifest:

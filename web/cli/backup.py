@@ -46,12 +46,12 @@ def backup(ctx: click.Context, *, folder: Path, check: bool) -> None:
         return
     sqlite_path(settings.resolved_database_url)  # refused before anything is looked for
     require_database(settings)
-    with FolderLock(folder, holder="another 'atelier backup'"):
-        backend = Backend.open(settings, upgrade=False)
-        try:
+    backend = Backend.open(settings, upgrade=False)
+    try:
+        with FolderLock(folder, holder="another 'atelier backup'"):
             made = make_backup(backend, folder, clock=utc_now)
-        finally:
-            backend.close()
+    finally:
+        backend.close()
     output.answer(_made_json(made), _made_text(made, folder))
     if made.manifest.missing or made.manifest.damaged:
         _name_faults(output, made.manifest)
@@ -102,7 +102,8 @@ def _no_up_at(settings: Settings) -> Iterator[None]:
 @contextmanager
 def _nobody_writes(folder: Path, *, holder: str) -> Iterator[None]:
     """See to it that no backup is made into a folder that is read; it would remove what it replaces."""
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
+    BackupFolder(folder).read()  # refused if it is none: nothing is written there then
+    if not os.access(folder, os.W_OK):
         yield  # on a medium that is read only nobody can
         return
     with FolderLock(folder, holder=holder):

@@ -142,10 +142,13 @@ class Database:
         """
         found = self.examine()
         if found not in (HEAD, _scripts().get_current_head()):
-            what = f"is of the revision '{found}'" if found else "has no tables yet"
-            raise DatabaseUnusable(
-                f"the database {self._path} {what}: start the service of this release once"
+            what = (
+                f"is as an earlier release left it (revision '{found}'): start the service of this release "
+                "once; a backup from before that is made with the earlier release, as docs/operations.md says"
+                if found
+                else "has no tables yet: start the service of this release once"
             )
+            raise DatabaseUnusable(f"the database {self._path} {what}")
 
     def upgrade(self) -> None:
         """Bring the tables to this version; two processes may call it at once.

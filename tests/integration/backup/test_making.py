@@ -220,6 +220,19 @@ def test_what_is_wrong_with_a_backup_is_found(house, folder: Path):
         house.back_up(folder)
 
 
+def test_what_is_damaged_in_a_backup_is_copied_anew_once_it_is_removed(house, folder: Path):
+    house.work(house.submit())
+    manifest = house.back_up(folder).manifest
+    backup = BackupFolder(folder)
+    damaged = backup.place(manifest.files[-1])
+    damaged.write_bytes(b"x" * damaged.stat().st_size)
+    (fault,) = backup.faults(manifest)
+    assert fault.endswith(f"({damaged})")
+    damaged.unlink()
+    assert house.back_up(folder).copied_files == 1
+    backup.require_whole()
+
+
 def test_where_it_may_not_go(house, folder: Path, tmp_path: Path, settings: Settings):
     house.submit()
     with pytest.raises(BackupRefused, match="in the storage itself"):

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from shared.clock import utc_now
 from shared.settings import Settings
@@ -133,6 +134,18 @@ def test_nothing_is_backed_up_where_there_is_no_database(tmp_path: Path):
     assert refused.returncode == 2
     assert "there is no database" in refused.stderr
     assert not (tmp_path / "none").exists()
+    assert not (tmp_path / "backup").exists()
+
+
+def test_before_an_upgrade_the_earlier_release_makes_the_backup(service: Settings, tmp_path: Path):
+    """A database that was not migrated yet: what to do is said, and no folder is left."""
+    database = Database(service.resolved_database_url)
+    with database.write() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '0005'"))
+    database.close()
+    refused = atelier(service, "backup", tmp_path / "backup")
+    assert refused.returncode == 2
+    assert "a backup from before that is made with the earlier release" in refused.stderr
     assert not (tmp_path / "backup").exists()
 
 
