@@ -123,9 +123,12 @@ class _Maker:
         )
         self._clock = clock
         self._unreadable: set[str] = set()
+        self._disks: set[int] = set()
         self._copied_files = self._copied_bytes = 0
 
     def make(self, database: Path) -> Made:
+        places = [database.parent, *([self._store.root] if isinstance(self._store, LocalStore) else [])]
+        self._disks = {place.stat().st_dev for place in places}
         with self._holding():
             return self._make(database)
 
@@ -133,11 +136,11 @@ class _Maker:
         made_at = self._clock()
         copy = self._folder.path / _COPY
         try:
-            _require_room(self._folder.path, _size_of(database))
+            self._require_room(_size_of(database))
             revision = copy_database(database, copy)
             wanted = read_wanted(copy)
             keys = self._keys(wanted)
-            _require_room(self._folder.path, self._size_to_copy(keys))
+            self._require_room(self._size_to_copy(keys))
             with copy.open("rb") as file:
                 content = self._folder.put(file).content
         finally:
@@ -216,6 +219,13 @@ class _Maker:
             with suppress(ArtifactMissing, StorageUnavailable):
                 sizes += 0 if self._known(key) else self._store.stat(key).size_bytes
         return sizes
+
+    def _require_room(self, needed_bytes: int) -> None:
+        """Prove that there is room; on a disk of the service so much stays that it goes on taking jobs."""
+        left = _ROOM_LEFT_BYTES
+        if self._folder.path.stat().st_dev in self._disks:
+            left = max(left, self._backend.settings.min_free_bytes)
+        require_room(self._folder.path, needed_bytes, what="the backup", left_bytes=left)
 
     def _known(self, key: str) -> BackedUpFile | None:
         """Return the file as an earlier backup has it, if it has not changed since."""
@@ -341,16 +351,15 @@ def _with_log(database: Path) -> Iterator[Path]:
     yield database.with_name(database.name + "-wal")
 
 
-def _require_room(path: Path, needed_bytes: int) -> None:
-    require_room(path, needed_bytes, what="the backup")
-
-
-def require_room(path: Path, needed_bytes: int, *, what: str) -> None:
-    """Prove that a disk has room.
+def require_room(path: Path, needed_bytes: int, *, what: str, left_bytes: int = _ROOM_LEFT_BYTES) -> None:
+    """Prove that a disk has room, and that `left_bytes` are left then.
 
     Raises:
         BackupRefused: saying what is needed, and what is free.
     """
-    free, needed = shutil.disk_usage(path).free, needed_bytes + _ROOM_LEFT_BYTES
-    if free < needed:
-        raise BackupRefused(f"{what} needs {needed / 1e6:.1f} MB in {path}; {free / 1e6:.1f} MB are free")
+    free = shutil.disk_usage(path).free
+    if free < needed_bytes + left_bytes:
+        raise BackupRefused(
+            f"{what} needs {needed_bytes / 1e6:.1f} MB in {path}, where {left_bytes / 1e6:.1f} MB have to be "
+            f"left; {free / 1e6:.1f} MB are free"
+        )

@@ -266,6 +266,18 @@ def test_too_little_room_is_told_with_what_was_measured(house, folder: Path, mon
     assert list((folder / "files").iterdir()) == []
 
 
+def test_on_the_disk_of_the_service_it_leaves_the_room_that_the_service_needs(
+    house, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Else nothing is taken in any more once the backup is made."""
+    house.submit()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=500_000_000))
+    careful = house.settings.model_copy(update={"min_free_bytes": 600_000_000})
+    with pytest.raises(BackupRefused, match=r"where 600\.0 MB have to be left; 500\.0 MB are free"):
+        making.make_backup(replace(house.control.backend, settings=careful), folder, clock=utc_now)
+    house.back_up(folder)
+
+
 def test_a_storage_that_is_not_ours_any_more_gives_no_backup(
     house, folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
