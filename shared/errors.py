@@ -281,10 +281,10 @@ class IdentityWrong(ServiceError):
 
 
 class FilesHeld(ServiceError):
-    """A backup is being made: nothing is removed meanwhile."""
+    """A backup is being made, or was a moment ago: nothing is removed meanwhile."""
 
     code = "files_held"
-    suggestion = "Try again when it is done; that of a killed one ends after five minutes."
+    suggestion = "Try again five minutes after it has ended."
 
 
 class BackupDamaged(ServiceError):
@@ -292,7 +292,10 @@ class BackupDamaged(ServiceError):
 
     code = "backup_damaged"
     retryable = False
-    suggestion = "Take another backup; 'atelier backup --check DIR' says whether one is whole."
+    suggestion = (
+        "Take another backup; 'atelier backup --check DIR' says whether one is whole. To mend this one, "
+        "remove the files that are named as damaged, and make a backup into the same folder."
+    )
 
 
 class RedisUnavailable(ServiceError):

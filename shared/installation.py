@@ -46,7 +46,10 @@ def read_identity(store: ArtifactStore) -> Installation | None:
     try:
         return Installation.model_validate_json(data)
     except ValidationError as error:
-        raise IdentityWrong(f"{IDENTITY_KEY} in the storage cannot be read: {error}") from error
+        reason = "; ".join(str(fault["msg"]) for fault in error.errors())
+        raise IdentityWrong(
+            f"{IDENTITY_KEY} in the storage, of {len(data)} bytes, cannot be read: {reason}"
+        ) from error
 
 
 def write_identity(store: ArtifactStore, installation: Installation) -> None:

@@ -17,6 +17,7 @@ from shared.storage import layout
 from shared.storage.local import LocalStore
 from tests.support.bench import make_control, read, rounds, work
 from tests.support.clock import Clock
+from tests.support.killing import killed_at_each
 from tests.support.mounts import lose_identity, mount_another, mount_nothing, spoil_identity, unmount
 from tests.support.rows import add_picture
 from web.control.garbage import Kind
@@ -226,37 +227,15 @@ def test_a_removal_of_a_job_that_is_killed_half_way_is_finished_later(
     monkeypatch: pytest.MonkeyPatch,
 ):  # fmt: skip
     """At any of its system calls, up to folders without a file."""
-
-    class Killed(BaseException):
-        pass
-
-    number = 0
-    while True:
-        number += 1
+    folder = ""
+    removals = killed_at_each(
+        monkeypatch, lambda: context.store.delete_tree(folder), calls=((os, "unlink"), (os, "rmdir"))
+    )
+    for number, remove in removals:
         folder = f"jobs/{new_id()}"
         for name in ("attempt-1/result.json", "attempt-2/result.json", "origin.safetensors"):
             write_old(context.store, clock, f"{folder}/{name}")
-        calls = 0
-
-        def count(call: Callable[..., object], number: int = number) -> Callable[..., object]:
-            def counted(*words: object, **how: object) -> object:
-                nonlocal calls
-                calls += 1
-                if calls == number:
-                    raise Killed
-                return call(*words, **how)
-
-            return counted
-
-        with monkeypatch.context() as patch:
-            for name in ("unlink", "rmdir"):
-                patch.setattr(os, name, count(getattr(os, name)))
-            try:
-                context.store.delete_tree(folder)
-            except Killed:
-                pass
-            else:
-                break
+        remove()
         clock.seconds += 2 * DAY_SECONDS
         pruner.remove(pruner.plan())
         clock.seconds -= 2 * DAY_SECONDS
