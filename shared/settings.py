@@ -82,7 +82,9 @@ class Settings(BaseModel):
     )
     max_attempts: int = Field(3, ge=1, le=100, description="Attempts of a job before it fails as worker_lost")
     max_deliveries: int = Field(
-        3, ge=1, description="Deliveries of one attempt before it is a worker_crash_loop"
+        3,
+        ge=1,
+        description="Deliveries of one attempt to one worker before it is handed back as a worker_crash_loop",
     )
     queue_window: int = Field(
         4,

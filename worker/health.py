@@ -20,7 +20,6 @@ from shared.errors import (
     PictureRefused,
     RunTimeout,
     ServiceError,
-    WorkerCrashLoop,
 )
 from shared.installation import check_identity
 from shared.logs import get_logger
@@ -41,7 +40,6 @@ _VERDICTS = (
     OutOfMemory,
     CheckpointInvalid,
     RunTimeout,
-    WorkerCrashLoop,
 )
 
 _log = get_logger(__name__)
@@ -58,7 +56,7 @@ def decide_blame(error: Exception, *, is_reading: bool) -> Blame:
     """Decide about an error that ended an attempt; `is_reading`: it came while its files were read.
 
     A file that is missing or damaged may be so for this node alone, and so may whatever the engine, its
-    driver or its device raise.
+    driver or its device raise, and whatever ends its process (the kernel does so when memory is short).
     """
     return Blame.JOB if isinstance(error, _VERDICTS) and not is_reading else Blame.NODE
 

@@ -97,6 +97,10 @@ class NodeState:
         """Note, in the child, that the node takes jobs again."""
         self._change(unhealthy=None)
 
+    def forget_job(self) -> None:
+        """Note, in the parent, that the child which had a job is dead."""
+        self._change(job=None)
+
     def rest(self, reason: str, *, seconds: float) -> None:
         """Note, in the child, why the node takes no jobs for so long."""
         self._change(refusal=reason[:_LONGEST_NOTICE], rests_until=monotonic() + seconds)

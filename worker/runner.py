@@ -59,14 +59,16 @@ class Runner:
             verdict = context.redis.claims.claim(message.job_id, message.attempt, token=context.token)
             breaker = Breaker()
             reporter = Reporter(context.live.stream, message, breaker)
-            if verdict is Verdict.POISON:
-                _fail(reporter, WorkerCrashLoop(f"attempt {message.attempt} was begun too often"))
-                return Outcome.ENDED
-            if verdict is not Verdict.OK:
+            if verdict not in (Verdict.OK, Verdict.POISON):
                 _log.info("message_dropped", verdict=verdict)
                 return Outcome.DROPPED
             with context.node_state.busy_with(message, now=utc_now()):
-                return self._run_claimed(message, reporter, Talk(context.live, message, breaker))
+                return self._run_claimed(
+                    message,
+                    reporter,
+                    Talk(context.live, message, breaker),
+                    is_poison=verdict is Verdict.POISON,
+                )
 
     def _may_claim(self) -> bool:
         """Whether the node may take a job: it is healthy, and sees the storage of its installation."""
@@ -79,8 +81,13 @@ class Runner:
             return False
         return True
 
-    def _run_claimed(self, message: JobMessage, reporter: Reporter, talk: Talk) -> Outcome:
-        """Hold the lease while the attempt runs, and turn whatever ends it into an outcome."""
+    def _run_claimed(
+        self, message: JobMessage, reporter: Reporter, talk: Talk, *, is_poison: bool
+    ) -> Outcome:
+        """Hold the lease while the attempt runs, and turn whatever ends it into an outcome.
+
+        One that `is_poison` has ended this node's process again and again: it is not even begun.
+        """
         settings = self._context.settings
         lease = LeaseKeeper(
             self._context.redis.claims,
@@ -107,6 +114,11 @@ class Runner:
         )
         with lease:
             try:
+                if is_poison:
+                    raise WorkerCrashLoop(
+                        f"its process was ended {settings.max_deliveries} times at this job without a word; "
+                        "the machine's memory may be too small"
+                    )
                 outcome = attempt.run()
                 self.health.succeed()
             except LeaseLost as error:

@@ -48,8 +48,8 @@ local counter = 'deliveries:' .. ARGV[1]
 local counted = redis.call('HGET', KEYS[1], counter) or '0'
 if #counted > 9 or not counted:match('^%d+$') then redis.call('HDEL', KEYS[1], counter) end
 local deliveries = redis.call('HINCRBY', KEYS[1], counter, 1)
-if deliveries > tonumber(ARGV[4]) then return 'poison' end
 redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+if deliveries > tonumber(ARGV[4]) then return 'poison' end
 return 'ok'
 """
 
@@ -92,7 +92,8 @@ class Verdict(StrEnum):
     STALE = "stale"
     #: Another node holds the lease.
     HELD = "held"
-    #: This attempt was delivered too often; its worker keeps dying.
+    #: This attempt was delivered too often; its worker keeps dying. The caller holds the lease, so as to say
+    #: so before anybody else begins; its release counts anew.
     POISON = "poison"
 
 

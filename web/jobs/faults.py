@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared.errors import ArtifactCorrupt, ArtifactMissing, CheckpointInvalid, EngineFailed
+from shared.errors import ArtifactCorrupt, ArtifactMissing, CheckpointInvalid, EngineFailed, WorkerCrashLoop
 
 #: As often one node alone may hand a job back, while no other could take it.
 MOST_ALONE = 3
@@ -49,7 +49,11 @@ def earlier_faults(metrics: object) -> list[dict[str, str]]:
     found = metrics.get(_KEY) if isinstance(metrics, Mapping) else None
     if not isinstance(found, list):
         return []
-    return [one for one in found if isinstance(one, dict) and {"worker", "code"} <= one.keys()]
+    return [one for one in found if isinstance(one, dict) and _is_told(one)]
+
+
+def _is_told(fault: Mapping[str, Any]) -> bool:
+    return isinstance(fault.get("worker"), str) and isinstance(fault.get("code"), str)
 
 
 def with_fault(metrics: object, fault: NodeFault) -> dict[str, Any]:
@@ -85,7 +89,10 @@ def decide_fault(
             "detail": f"{fault.detail}; the same at {' and '.join([*others, fault.worker])}",
         }
     times = 1 + len(same)
-    if times >= MOST_ALONE and not has_others:
-        detail = f"{fault.detail}; {times} times at {fault.worker}, and no other worker takes jobs"
+    # One such fault is told only after several processes were lost.
+    most_alone = 1 if fault.code == WorkerCrashLoop.code else MOST_ALONE
+    if times >= most_alone and not has_others:
+        often = "" if times == 1 else f"{times} times "
+        detail = f"{fault.detail}; {often}at {fault.worker}, and no other worker takes jobs"
         return {**fault.error, "detail": detail}
     return None

@@ -11,11 +11,11 @@ import pytest
 
 from shared.clock import utc_now
 from shared.errors import ArtifactMissing
-from shared.protocol import Origin
+from shared.protocol import EventType, Origin
 from shared.redis.live import Flag
 from shared.redis.workers import WorkerBeat, WorkerState
 from shared.storage.layout import asset_key
-from tests.support.bench import read, work
+from tests.support.bench import read, report, work
 from tests.support.engines import RaisingEngine, SteadyEngine
 from web.control.dispatcher import message_for
 from web.control.process import Control
@@ -161,6 +161,38 @@ def test_a_canceled_job_whose_origin_is_gone_is_no_fault_of_the_node(
     message = message_for(job).model_copy(update={"origin": origin})
     assert Runner(context, SteadyEngine(), draining=lambda: False).run(message) is Outcome.ENDED
     assert context.node_state.faults == 0
+
+
+def kill(context: WorkerContext, job: Job) -> Outcome:
+    """Let a node's process be killed over a job until the node gives up, as when memory is short."""
+    report(context, job, EventType.CLAIMED)
+    for _ in range(context.settings.max_deliveries):
+        context.redis.claims.claim(job.id, job.attempt, token=context.token)
+    return Runner(context, SteadyEngine(), draining=lambda: False).run(message_for(job))
+
+
+def test_a_node_whose_process_is_killed_over_it_leaves_it_to_another(
+    control: Control, context: WorkerContext, other: WorkerContext, job: Job
+):
+    live(context, "node-b")
+    assert kill(context, job) is Outcome.FAULTED
+    control.projector.drain()
+    after = read(control, job)
+    assert (after.status, after.status_reason, after.error) == ("queued", "worker_unfit", None)
+    work(other, after)
+    control.projector.drain()
+    assert read(control, job).status == "succeeded"
+
+
+def test_what_kills_two_nodes_is_the_jobs_fault(
+    control: Control, context: WorkerContext, other: WorkerContext, job: Job
+):
+    live(context, "node-c")
+    for node in (context, other):
+        kill(node, job)
+        control.projector.drain()
+    after = read(control, job)
+    assert (after.status, after.error["code"]) == ("failed", "worker_crash_loop")
 
 
 class _Blind:
