@@ -213,7 +213,8 @@ class Node:
             raise Reject("this node does not go on with it", requeue=True)
 
     def _put_aside(self, message_id: str, message: dict[str, Any], error: UnreadableMessage) -> None:
-        entry = envelope(message_id, message, queue=self._queue, tag=new_id())
+        # Control sends it again, under another tag; it is to be known as the same.
+        entry = envelope(message_id, message, queue=self._queue, tag=message_id)
         _log.error("message_set_aside", id=message_id, reason=error.detail)
         self._open_context().redis.set_aside.put(
             json.dumps(entry), reason=error.detail, source=self._queue, now=utc_now()
