@@ -6,18 +6,18 @@ again at once, and a second node that was given the same name cannot.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 import redis
 
+from shared.protocol import MAX_ATTEMPT
 from shared.redis.connection import is_wrong_type, redis_errors
 from shared.redis.names import Names
 
 _FENCE_SECONDS = 30 * 24 * 3600
-
-#: No job gets this far: a higher fence was not written by us.
-MAX_ATTEMPT = 10_000_000
+_DIGITS = re.compile(r"[0-9]{1,9}")
 
 #: Goes before every script. What somebody else put under our names is no fence and no lease: it goes. All of
 #: our leases run out.
@@ -150,7 +150,7 @@ class Claims:
             if isinstance(answer, redis.ResponseError) and not is_wrong_type(answer):
                 with redis_errors():
                     raise answer
-            if isinstance(answer, str) and answer.isdecimal() and int(answer) <= MAX_ATTEMPT:
+            if isinstance(answer, str) and _DIGITS.fullmatch(answer) and int(answer) <= MAX_ATTEMPT:
                 found[job_id] = int(answer)
         return found
 

@@ -109,17 +109,21 @@ class WorkerBeat(BaseModel):
     #: Which process this is, as `shared.processes.this_process` tells it.
     process: str = ""
     #: When Redis stored it, by Redis' clock, in microseconds since 1970; empty for an older node.
-    stamp: str = ""
+    stamp: Annotated[str, Field(max_length=20)] = ""
     #: How old it is by Redis' clock; None for a node of an older release, and for one not read from Redis.
     age_seconds: float | None = Field(None, exclude=True)
 
     @model_validator(mode="before")
     @classmethod
     def _guess_protocol(cls, values: Any) -> Any:  # noqa: ANN401 - whatever stands in Redis
-        """Fill in the protocol of a node that is older than this field: those that tell a state can drain."""
-        if isinstance(values, Mapping) and "protocol" not in values and "state" in values:
-            return {**values, "protocol": DRAIN_PROTOCOL}
-        return values
+        """Fill in the protocol of a node that is older than this field: those that tell a state can drain.
+
+        Its age no node tells itself.
+        """
+        if not isinstance(values, Mapping):
+            return values
+        known = {name: value for name, value in values.items() if name != "age_seconds"}
+        return {"protocol": DRAIN_PROTOCOL, **known} if "state" in known else known
 
     @property
     def takes_jobs(self) -> bool:

@@ -123,8 +123,8 @@ def test_the_broker_shows_what_waits_and_what_was_just_taken(settings: Settings,
     redis_client.zadd(NAMES.unacked_index, {"tag": now.timestamp()})
     view = dispatch.look()
     assert view.waiting == {"two:1"}
-    assert view.held_since(now - timedelta(seconds=30)) == {"one:1"}
-    assert view.held_since(now + timedelta(seconds=1)) == set()
+    assert view.held_about(now, timedelta(seconds=30)) == {"one:1"}
+    assert view.held_about(now + timedelta(seconds=31), timedelta(seconds=30)) == set()
     dispatch.close()
 
 
