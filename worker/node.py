@@ -29,7 +29,7 @@ from shared.redis import Coordination
 from shared.redis.names import FIRST_NAMES, Names
 from shared.redis.workers import WorkerBeat, WorkerState
 from shared.release import this_release
-from shared.settings import Settings
+from shared.settings import Settings, touch_health_file
 from shared.storage import open_store
 from worker.celery_app import make_app
 from worker.context import WorkerContext, token_of
@@ -103,7 +103,7 @@ class Node:
             MemoryMeter(device),
             facts=self._facts,
             room=self._room,
-            health_file=settings.health_file,
+            note_well=lambda: touch_health_file(settings),
         )
         self._reason: str | None = None
         self._ending = Ending(self._node_state)

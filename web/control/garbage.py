@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from shared.clock import to_rfc3339
@@ -35,6 +35,7 @@ _ATTEMPT_FILE = re.compile(
 _CHECKPOINT_THUMBNAIL = re.compile(r"(.+/checkpoint-\d+\.png)(?:\.[0-9a-f]+)?\.thumbnail\.jpg")
 _REPLACED_FILE = re.compile(r"jobs/[^/]+/replaced-(\d+)-[^/]+/[^/]+")
 _JOB_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 _PAGE = 1000
 _log = get_logger(__name__)
 #: Inbox entries and idempotency keys are so small that this many of them count as one row.
@@ -94,12 +95,20 @@ class Cutoffs:
 def cutoffs_at(now: datetime, *, retention_days: float, garbage_hours: float) -> Cutoffs:
     """Return the cutoffs now; 0 `retention_days` keep jobs for ever."""
     return Cutoffs(
-        completed=now - timedelta(days=retention_days) if retention_days else None,
-        garbage=now - timedelta(hours=garbage_hours),
+        completed=_before(now, retention_days * 24) if retention_days else None,
+        garbage=_before(now, garbage_hours),
         inbox=now - INBOX_KEPT,
         idempotency=now - IDEMPOTENCY_KEPT,
         replaced=now - RESTORE_GRACE,
     )
+
+
+def _before(now: datetime, hours: float) -> datetime:
+    """Return the moment so many hours ago; the beginning of all time where that is further away."""
+    try:
+        return now - timedelta(hours=hours)
+    except OverflowError:
+        return _BEGINNING
 
 
 def decide_job_folder(
