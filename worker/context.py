@@ -116,7 +116,7 @@ class RetryingStore:
         self._store = store
         self._patience_seconds = patience_seconds
         self._go_on = go_on
-        self._hand = _Hand()
+        self._aside = Aside()
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._store, name)
@@ -144,17 +144,17 @@ class RetryingStore:
                 return result
 
     def _ask(self, act: Callable[[], _Result], deadline: float) -> _Result:
-        call = self._hand.do(act)
+        call = self._aside.do(act)
         began = monotonic()
         while not call.done.wait(_PAUSE_SECONDS):
             go_on, waited = self._go_on(), monotonic() - began
             if monotonic() > deadline or not (go_on or waited < _ANSWER_SECONDS):
-                self._hand = _Hand()  # the one before waits for an answer that may never come
+                self._aside = Aside()  # the one before waits for an answer that may never come
                 raise StorageUnavailable(f"the storage has not answered for {waited:.0f} s")
         return call.result()
 
 
-class _Call(Generic[_Result]):
+class Call(Generic[_Result]):
     """One thing that is done in another thread, and what came of it."""
 
     def __init__(self, act: Callable[[], _Result]) -> None:
@@ -164,6 +164,7 @@ class _Call(Generic[_Result]):
         self.done = Event()
 
     def run(self) -> None:
+        """Do it."""
         try:
             self._results.append(self._act())
         except BaseException as error:  # noqa: BLE001 - raised again where it was asked for
@@ -171,23 +172,25 @@ class _Call(Generic[_Result]):
         self.done.set()
 
     def result(self) -> _Result:
+        """Return what came of it once it is done, or raise that."""
         if self._error is not None:
             raise self._error
         return self._results[0]
 
 
-class _Hand:
+class Aside:
     """A thread that does one thing after the other, begun with the first; it ends with whoever holds this."""
 
     def __init__(self) -> None:
-        self._calls: SimpleQueue[_Call[Any] | None] = SimpleQueue()
+        self._calls: SimpleQueue[Call[Any] | None] = SimpleQueue()
         self._is_begun = False
 
-    def do(self, act: Callable[[], _Result]) -> _Call[_Result]:
+    def do(self, act: Callable[[], _Result]) -> Call[_Result]:
+        """Begin to do something once all before it is done."""
         if not self._is_begun:
             self._is_begun = True
             Thread(target=_work, args=(self._calls,), name="storage", daemon=True).start()
-        call = _Call(act)
+        call = Call(act)
         self._calls.put(call)
         return call
 
@@ -195,6 +198,6 @@ class _Hand:
         self._calls.put(None)
 
 
-def _work(calls: SimpleQueue[_Call[Any] | None]) -> None:
+def _work(calls: SimpleQueue[Call[Any] | None]) -> None:
     while (call := calls.get()) is not None:
         call.run()

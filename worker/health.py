@@ -159,6 +159,9 @@ class Health:
                 self._watch.start()
 
     def _keep_looking(self) -> None:
-        while True:
-            if self._well.wait(self._look_seconds) or self.look():
-                return
+        while not self._well.wait(self._look_seconds):
+            try:
+                if self.look():
+                    return
+            except Exception:  # noqa: BLE001 - whatever it is, the next look may tell
+                _log.exception("health_not_looked_at")

@@ -40,7 +40,16 @@ _log = get_logger(__name__)
 class Runner:
     """Carries out messages one after the other with one warm engine."""
 
-    def __init__(self, context: WorkerContext, engine: Engine, *, draining: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        context: WorkerContext,
+        engine: Engine,
+        *,
+        draining: Callable[[], bool],
+        on_hung: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Prepare to carry out messages; `on_hung` is called when the device does not come back to one."""
+        self._on_hung = on_hung
         self._context = context
         self._engine = engine
         self._draining = draining
@@ -96,6 +105,8 @@ class Runner:
             renew_seconds=settings.renew_seconds,
             stall_seconds=settings.stall_seconds,
             on_renewed=reporter.on_renewed,
+            on_hung=self._on_hung,
+            hung_seconds=settings.lease_seconds,
         )
 
         def is_ours() -> bool:
@@ -134,6 +145,7 @@ class Runner:
             except Exception as error:  # noqa: BLE001 - whatever it is, the job must not stay running
                 _log.exception("engine_failed")
                 outcome = self._end_with(attempt, reporter, EngineFailed(f"{type(error).__name__}: {error}"))
+            lease.leave_device()
             reporter.finish()
             if outcome is Outcome.ENDED:
                 lease.end()

@@ -56,11 +56,12 @@ def run(name: str | None, gpus: str, fleet_pid: int | None) -> None:
 
 
 def _run(settings: Settings, name: str, gpus: str, fleet_pid: int | None) -> int:
-    from worker.devices import choose_devices, decide_gpus, has_cuda, list_gpus  # here: --help needs none
+    from worker.arrival import first_beat  # here: --help needs none
+    from worker.devices import choose_devices, decide_gpus, has_cuda, list_gpus
     from worker.engine.runtime import native_messages_held
     from worker.engine.weights.source import ImagenetSource, check_weights, resolve_weights
     from worker.fleet import run_fleet
-    from worker.node import Node, first_beat
+    from worker.node import Node
     from worker.runner import Engine
 
     usable = decide_gpus(list_gpus(), visible=os.environ.get("CUDA_VISIBLE_DEVICES"), has_cuda=has_cuda())
@@ -120,7 +121,7 @@ def _run(settings: Settings, name: str, gpus: str, fleet_pid: int | None) -> int
 
 def _wait_for_names(settings: Settings, beat: WorkerBeat) -> Names | None:
     """Return the names of the installation; None when SIGTERM or Ctrl-C comes before its storage is seen."""
-    from worker.node import wait_for_names
+    from worker.arrival import wait_for_names
 
     stopping = Event()
     numbers = (signal.SIGTERM, signal.SIGINT)

@@ -31,7 +31,7 @@ from worker.ending import NAME_TAKEN
 
 pytestmark = pytest.mark.process
 
-_PATIENCE_SECONDS = 30
+_PATIENCE_SECONDS = 40
 Starter = Callable[..., subprocess.Popen[str]]
 
 
@@ -121,6 +121,37 @@ def test_a_redis_that_refuses_is_waited_for(start, shown, names, redis_client, r
     assert node.poll() is None
 
 
+@pytest.mark.parametrize(
+    ("refuse", "mend"),
+    [
+        (["CONFIG SET requirepass secret", "CLIENT KILL TYPE normal"], "CONFIG SET requirepass ''"),
+        (["CONFIG SET maxclients 1", "CLIENT KILL TYPE normal"], "CONFIG SET maxclients 10000"),
+        (["CONFIG SET maxmemory 1"], "CONFIG SET maxmemory 0"),
+        (["REPLICAOF 127.0.0.1 1"], "REPLICAOF NO ONE"),
+        (["CONFIG SET replica-serve-stale-data no", "REPLICAOF 127.0.0.1 1"], "REPLICAOF NO ONE"),
+        (["CONFIG SET min-replicas-to-write 3"], "CONFIG SET min-replicas-to-write 0"),
+        (["CLIENT PAUSE 600000 WRITE"], "CLIENT UNPAUSE"),
+    ],
+    ids=lambda said: said if isinstance(said, str) else said[0].replace(" ", "-"),
+)
+def test_whatever_redis_says_is_waited_for(start, shown, names, redis_client, refuse, mend):
+    node = start()
+    when(shown, "idle")
+    send(redis_client, names, "job")
+    wait_for(is_claimed(redis_client, names, "job"))
+    try:
+        for command in refuse:
+            redis_client.execute_command(*command.split())
+        with pytest.raises(subprocess.TimeoutExpired):
+            node.wait(3)
+    finally:
+        redis_client.execute_command(*mend.replace("''", "").split(" "))
+    redis_client.execute_command("CONFIG", "SET", "replica-serve-stale-data", "yes")
+    send(redis_client, names, "another")
+    wait_for(is_claimed(redis_client, names, "another"), "the job after it")
+    assert node.poll() is None
+
+
 def is_claimed_as_admin(client: redis.Redis, names: Names, job_id: str) -> bool:
     client.execute_command("ACL", "SETUSER", "default", "+exists")
     return is_claimed(client, names, job_id)()
@@ -202,6 +233,36 @@ def test_an_engine_that_cannot_be_loaded_is_told_and_tried_again(start, shown, n
     assert waiting(redis_client, names) == 1
     gate.touch()
     wait_for(is_claimed(redis_client, names, "job"))
+    assert node.poll() is None
+
+
+def test_a_child_that_cannot_be_made_ready_is_told_and_tried_again(start, shown, tmp_path, monkeypatch):
+    """As on a disk that has become full: it has no place for temporary files any more."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    node = start()
+    when(shown, "idle")
+    (scratch,) = tmp_path.glob("atelier-node-*")
+    scratch.rename(tmp_path / "away")
+    os.kill(child_of(node), signal.SIGKILL)
+    told = when(shown, "unhealthy")
+    assert told.reason.startswith("the engine cannot be loaded: FileNotFoundError")
+    (tmp_path / "away").rename(scratch)
+    when(shown, "idle")
+    assert node.poll() is None
+
+
+def test_a_device_that_hangs_costs_its_child(
+    start, shown, settings, names, redis_client, make_picture, tmp_path
+):
+    first, second = (stored_message(settings, name, make_picture) for name in ("first", "second"))
+    changes = {"stall_seconds": 0.5, "lease_seconds": 1.0, "renew_seconds": 0.2}
+    node = start(changes=changes, breaks="hang", hung=str(tmp_path / "hung"))
+    when(shown, "idle")
+    push(redis_client, names, first.to_json(), first.message_id)
+    wait_for((tmp_path / "hung").exists, "the device hangs")
+    push(redis_client, names, second.to_json(), second.message_id)
+    wait_for(is_claimed(redis_client, names, "second"), "the job behind it")
+    assert beat_of(shown).faults == 1
     assert node.poll() is None
 
 
