@@ -37,7 +37,6 @@ _VERDICTS = (
     PictureRefused,
     InvalidOptions,
     LossNotFinite,
-    OutOfMemory,
     CheckpointInvalid,
     RunTimeout,
 )
@@ -50,6 +49,8 @@ class Blame(StrEnum):
 
     JOB = "job"
     NODE = "node"
+    #: The job asks for much, or this device has little: another one may have more, and the node works.
+    EITHER = "either"
 
 
 def decide_blame(error: Exception, *, is_reading: bool) -> Blame:
@@ -58,6 +59,8 @@ def decide_blame(error: Exception, *, is_reading: bool) -> Blame:
     A file that is missing or damaged may be so for this node alone, and so may whatever the engine, its
     driver or its device raise, and whatever ends its process (the kernel does so when memory is short).
     """
+    if isinstance(error, OutOfMemory):
+        return Blame.EITHER
     return Blame.JOB if isinstance(error, _VERDICTS) and not is_reading else Blame.NODE
 
 

@@ -159,7 +159,8 @@ class Runner:
 
     def _end_with(self, attempt: Attempt, reporter: Reporter, error: AtelierError) -> Outcome:
         """End an attempt that failed: the job fails, or is handed back when it may be the node that does."""
-        if decide_blame(error, is_reading=attempt.is_reading) is Blame.JOB:
+        blame = decide_blame(error, is_reading=attempt.is_reading)
+        if blame is Blame.JOB:
             _fail(reporter, error)
             self.health.succeed()  # the engine has judged
             return Outcome.ENDED
@@ -169,7 +170,8 @@ class Runner:
         except _STORAGE_ERRORS as lost:
             return self._give_up_storage(attempt, lost)
         _log.error("attempt_faulted", code=error.code, detail=error.detail)
-        self.health.fail(error)
+        if blame is Blame.NODE:
+            self.health.fail(error)
         attempt.release(fault={**error.to_json(), "worker": self._context.worker_id})
         return Outcome.FAULTED
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shared.clock import utc_now
-from shared.errors import ArtifactMissing
+from shared.errors import ArtifactMissing, OutOfMemory
 from shared.protocol import EventType, Origin
 from shared.redis.live import Flag
 from shared.redis.workers import WorkerBeat, WorkerState
@@ -161,6 +161,25 @@ def test_a_canceled_job_whose_origin_is_gone_is_no_fault_of_the_node(
     message = message_for(job).model_copy(update={"origin": origin})
     assert Runner(context, SteadyEngine(), draining=lambda: False).run(message) is Outcome.ENDED
     assert context.node_state.faults == 0
+
+
+def test_too_little_memory_on_one_device_may_be_enough_on_another(
+    control: Control, context: WorkerContext, other: WorkerContext, job: Job
+):
+    live(context, "node-b")
+    error = OutOfMemory("not enough device memory at size 512 px")
+    after = fault(control, context, job, error)
+    assert (after.status, after.error) == ("queued", None)
+    after = fault(control, other, job, error)
+    assert (after.status, after.error["code"]) == ("failed", "out_of_memory")
+
+
+def test_too_little_memory_on_the_only_device_is_too_little(
+    control: Control, context: WorkerContext, job: Job
+):
+    live(context, "node-a")
+    after = fault(control, context, job, OutOfMemory("not enough device memory at size 512 px"))
+    assert (after.status, after.error["code"]) == ("failed", "out_of_memory")
 
 
 def kill(context: WorkerContext, job: Job) -> Outcome:

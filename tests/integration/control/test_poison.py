@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from shared.broker import DEFAULT_ROUTE
 from shared.clock import utc_now
+from shared.errors import RedisUnavailable
 from shared.options import StyleOptions
 from shared.protocol import EventType
 from shared.storage.layout import marker_key
@@ -157,6 +158,23 @@ def test_an_entry_without_an_event_is_set_aside(
     assert control.round()
     assert read(control, job).status == "succeeded"
     assert control.backend.redis.set_aside.count() == 1
+
+
+def test_an_entry_with_the_last_of_all_ids_ends_no_reports(
+    control: Control, context: WorkerContext, job: Job
+):
+    stream, client = control.backend.redis.stream, control.backend.redis.client
+    control.round()
+    last = f"{2**64 - 1}-{2**64 - 1}"
+    client.xadd(stream.name, {"event": "junk"}, id=last)
+    with pytest.raises(RedisUnavailable):
+        report(context, job, EventType.CLAIMED)
+    control.round()
+    report(context, job, EventType.CLAIMED)
+    control.round()
+    assert read(control, job).status == "running"
+    assert control.backend.redis.set_aside.count() == 1
+    assert stream.length() == 0
 
 
 def test_reports_about_nothing_are_passed_over(control: Control, context: WorkerContext, job: Job):

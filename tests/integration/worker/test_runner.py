@@ -228,7 +228,6 @@ def test_a_zombie_stops_and_reports_no_end(settings: Settings, context: WorkerCo
     ("error", "code"),
     [
         (LossNotFinite("the style loss is nan"), "loss_not_finite"),
-        (OutOfMemory("not enough device memory at size 512 px"), "out_of_memory"),
         (PictureInvalid("content is cut off"), "image_invalid"),
         (CheckpointInvalid("the checkpoint lacks the arrays: m"), "checkpoint_invalid"),
     ],
@@ -262,6 +261,17 @@ def test_what_may_be_the_nodes_fault_is_handed_back(
     assert {"title", "detail", "retryable", "suggestion"} <= last.data["fault"].keys()
     assert context.redis.claims.without_lease(["job"]) == ["job"]
     # The message comes back, to whatever node: it is no duplicate.
+    assert run(replace(context, worker_id="node-b"), message, SteadyEngine()) is Outcome.ENDED
+
+
+def test_a_device_with_too_little_memory_is_no_fault_and_another_may_have_more(
+    context: WorkerContext, message: JobMessage
+):
+    error = OutOfMemory("not enough device memory at size 512 px")
+    assert run(context, message, RaisingEngine(error)) is Outcome.FAULTED
+    last = reported(context)[-1]
+    assert (last.type, last.data["fault"]["code"]) == (EventType.RELEASED, "out_of_memory")
+    assert context.node_state.faults == 0
     assert run(replace(context, worker_id="node-b"), message, SteadyEngine()) is Outcome.ENDED
 
 

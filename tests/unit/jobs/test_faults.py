@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.errors import ArtifactMissing, EngineFailed, WorkerCrashLoop
+from shared.errors import ArtifactMissing, EngineFailed, OutOfMemory, WorkerCrashLoop
 from web.jobs.faults import (
     NodeFault,
     decide_fault,
@@ -14,7 +14,8 @@ from web.jobs.faults import (
 
 
 def fault(worker: str = "node-a", code: str = "engine_failed") -> NodeFault:
-    kinds = {"artifact_missing": ArtifactMissing, "worker_crash_loop": WorkerCrashLoop}
+    kinds = {"artifact_missing": ArtifactMissing, "out_of_memory": OutOfMemory}
+    kinds["worker_crash_loop"] = WorkerCrashLoop
     error = kinds.get(code, EngineFailed)("it broke").to_json()
     found = read_fault({"step": 3, "fault": {**error, "worker": worker, "later": "field"}})
     assert found is not None
@@ -59,6 +60,14 @@ def test_a_process_that_was_lost_again_and_again_is_told_once():
     error = decide_fault(crash, [], has_others=False)
     assert error is not None
     assert error["detail"] == "it broke; at node-a, and no other worker takes jobs"
+
+
+def test_too_little_memory_is_not_tried_for_ever_while_the_others_are_busy():
+    full = fault(code="out_of_memory")
+    assert decide_fault(full, told(full), has_others=True) is None
+    error = decide_fault(full, told(full, full), has_others=True)
+    assert error is not None
+    assert error["detail"] == "it broke; 3 times at node-a"
 
 
 def test_what_control_sees_itself_decides_at_once():

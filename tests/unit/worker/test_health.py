@@ -64,7 +64,7 @@ def health(store: LocalStore, clock: Clock) -> Callable[[NodeState], Health]:
     [
         (PictureInvalid("x"), Blame.JOB),
         (LossNotFinite("x"), Blame.JOB),
-        (OutOfMemory("x"), Blame.JOB),
+        (OutOfMemory("x"), Blame.EITHER),
         (RunTimeout("x"), Blame.JOB),
         (CheckpointInvalid("x"), Blame.JOB),
         (EngineFailed("x"), Blame.NODE),
