@@ -148,7 +148,8 @@ class Node:
             event.connect(handler, weak=False)
         try:
             names = [
-                f"--hostname={self.name}",
+                # Celery would fill in what follows a percent sign.
+                f"--hostname={self.name.replace('%', '_')}",
                 f"--queues={self._queue}",
                 f"--loglevel={self.settings.log_level}",
             ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import sys
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from shared.redis.workers import WorkerBeat
 
 WRONG_SETTINGS, NO_WEIGHTS = 2, 3
+#: It stands in addresses of the API and in reports.
+_NAME = re.compile(r"[^/]{1,100}")
 _log = get_logger(__name__)
 
 
@@ -42,6 +45,8 @@ def run(name: str | None, gpus: str, fleet_pid: int | None) -> None:
     ATELIER_VGG19_WEIGHTS. Exit codes: 0 stopped as asked, 2 wrong usage or settings, 3 no usable weights, 4
     another worker has this name; with any other it has failed, and is to be started again.
     """
+    if name and not (_NAME.fullmatch(name) and name.isprintable()):
+        raise click.UsageError("--name has at most 100 characters that can be printed, and no '/'")
     try:
         settings = load_settings(os.environ)
         configure_logs(settings)

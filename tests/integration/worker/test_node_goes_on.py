@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import redis
+from click.testing import CliRunner
 
 from shared.installation import IDENTITY_KEY
 from shared.options import StyleOptions
@@ -26,6 +27,7 @@ from shared.storage import open_store
 from shared.storage.layout import asset_key
 from tests.support.node import start_node
 from tests.support.waiting import wait_until
+from worker.cli.main import main
 from worker.deliveries import envelope
 from worker.ending import NAME_TAKEN
 
@@ -302,6 +304,20 @@ def test_a_signal_ends_a_node_with_0_only_if_it_asks_for_that(
     node.send_signal(number)
     assert node.wait(_PATIENCE_SECONDS) == code
     assert beat_of(shown) is None
+
+
+def test_a_name_may_be_any_words(start, shown, names, redis_client):
+    start("50%d of a box")
+    when(shown, "idle", "50%d of a box")
+    send(redis_client, names, "job")
+    wait_for(is_claimed(redis_client, names, "job"))
+
+
+@pytest.mark.parametrize("name", ["a/b", "a\nb", "n" * 101])
+def test_a_name_that_no_address_can_have_is_refused(settings, name):
+    answer = CliRunner(env=settings.to_environ()).invoke(main, ["run", "--name", name])
+    assert answer.exit_code == 2
+    assert "--name has at most 100 characters" in answer.stderr
 
 
 def test_a_hangup_that_is_ignored_stays_so(start, shown):
