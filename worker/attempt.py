@@ -118,7 +118,7 @@ class Attempt:
         flag = self._flag()
         try:
             self._found = found = find_checkpoint(self._store, message, fingerprint=self._fingerprint)
-        except (ArtifactMissing, CheckpointInvalid):
+        except (ArtifactMissing, ArtifactCorrupt, CheckpointInvalid):
             if flag is None:
                 raise
             found = None  # canceled, and perhaps deleted: then it may well be gone

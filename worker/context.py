@@ -9,7 +9,8 @@ from threading import Event, Thread
 from time import monotonic, sleep
 from typing import Any, Generic, TypeVar, cast
 
-from shared.errors import StorageUnavailable
+from shared.errors import AtelierError, FileDamaged, StorageUnavailable
+from shared.installation import IDENTITY_KEY
 from shared.logs import get_logger
 from shared.redis import Coordination
 from shared.redis.names import Names
@@ -24,6 +25,8 @@ _PAUSE_SECONDS = 0.5
 _ANSWER_SECONDS = 10.0
 #: How long the store may take to say whose it is, before a job is claimed.
 _LOOK_SECONDS = 15.0
+#: What fails for so long while all else is well is wrong with the file.
+_FILE_SECONDS = 10.0
 
 _log = get_logger(__name__)
 _Result = TypeVar("_Result")
@@ -126,14 +129,34 @@ class RetryingStore:
         """See `ArtifactStore.list`; it fails while it is read, so it is read at once."""
         return iter(self._try(lambda: [*self._store.list(prefix)]))
 
-    def _try(self, act: Callable[[], _Result]) -> _Result:
-        deadline, is_waiting = monotonic() + self._patience_seconds, False
+    def read(self, key: str) -> bytes:
+        """See `ArtifactStore.read`; raise `FileDamaged` for a file that fails while the storage is well.
+
+        As one with a bad sector, or whose rights somebody has changed: no waiting mends that.
+        """
+        return self._try(lambda: self._store.read(key), key=key)
+
+    def _is_well(self, deadline: float) -> bool:
+        """Whether the storage is ours, and can be written and read."""
+        try:
+            self._ask(lambda: self._store.read(IDENTITY_KEY), deadline)
+            self._ask(self._store.check, deadline)
+        except AtelierError:
+            return False
+        return True
+
+    def _try(self, act: Callable[[], _Result], *, key: str | None = None) -> _Result:
+        """Do something until it succeeds; what concerns one file is read, and may fail for that alone."""
+        began = monotonic()
+        deadline, is_waiting = began + self._patience_seconds, False
         while True:
             try:
                 result = self._ask(act, deadline)
             except StorageUnavailable as error:
                 if monotonic() > deadline or not self._go_on():
                     raise
+                if key is not None and monotonic() - began > _FILE_SECONDS and self._is_well(deadline):
+                    raise FileDamaged(f"{key} cannot be read, while others can: {error.detail}") from error
                 if not is_waiting:
                     _log.warning("storage_awaited", reason=error.detail)
                 is_waiting = True

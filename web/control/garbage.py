@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from shared.clock import to_rfc3339
-from shared.errors import ArtifactMissing
+from shared.errors import ArtifactMissing, StorageUnavailable
 from shared.logs import get_logger
 from shared.storage.layout import asset_key, is_set_aside, job_folder, marker_key
 from shared.storage.store import StoredFile
@@ -140,8 +141,7 @@ def decide_job_folder(
         is_kept = kept_since is not None and any(moment >= kept_since for moment in written + named)
         if is_young or is_kept or not (written or named):
             return _partials(files, before)
-        size_bytes = sum(file.size_bytes for file in files)
-        return [Finding(Kind.ORPHANED_JOB, folder, "no job has this id", size_bytes, len(files))]
+        return [Finding(Kind.ORPHANED_JOB, folder, "no job has this id", _size(files), len(files))]
     findings = [
         *_partials(files, before),
         *_set_aside(files, before),
@@ -263,6 +263,10 @@ def _newest_preview(files: Sequence[StoredFile], row: JobRow) -> set[str]:
     return {max(shown)[1]} if shown else set()
 
 
+def _size(files: Sequence[StoredFile]) -> int:
+    return sum(file.size_bytes for file in files)
+
+
 _ASSETS, _CHECK, _JOBS = "assets", "check", "jobs"
 
 
@@ -290,12 +294,15 @@ class StorageScan:
             }
         findings = []
         for job_id, completed_at in jobs:
-            size_bytes = sum(file.size_bytes for file in self._backend.storage.inventory(job_folder(job_id)))
-            reason = f"it ended at {to_rfc3339(completed_at)}"
-            findings.append(Finding(Kind.EXPIRED_JOB, job_id, reason, size_bytes))
+            # One folder that cannot be read must not keep all others.
+            with self.passed_over(job_id):
+                files = self._backend.storage.inventory(job_folder(job_id))
+                reason, size_bytes = f"it ended at {to_rfc3339(completed_at)}", _size(files)
+                findings.append(Finding(Kind.EXPIRED_JOB, job_id, reason, size_bytes))
         for asset in assets:
-            finding = decide_unused_asset(asset, self._file(asset.sha256), before=cutoffs.garbage)
-            findings += [finding] if finding else []
+            with self.passed_over(asset.id):
+                finding = decide_unused_asset(asset, self._file(asset.sha256), before=cutoffs.garbage)
+                findings += [finding] if finding else []
         findings += [
             Finding(
                 kind,
@@ -307,6 +314,15 @@ class StorageScan:
             if count
         ]
         return findings
+
+    @contextmanager
+    def passed_over(self, name: str) -> Iterator[None]:
+        """Leave what cannot be looked at to a later time, unless it is the whole storage that fails."""
+        try:
+            yield
+        except StorageUnavailable as error:
+            self._backend.check_storage()
+            _log.warning("prune_passed_over", name=name, detail=error.detail)
 
     def places(self, *, after: str = "", limit: int) -> list[str]:
         """Return, sorted, up to `limit` places that come after the place `after`."""
