@@ -116,14 +116,10 @@ class WorkerBeat(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _guess_protocol(cls, values: Any) -> Any:  # noqa: ANN401 - whatever stands in Redis
-        """Fill in the protocol of a node that is older than this field: those that tell a state can drain.
-
-        Its age no node tells itself.
-        """
-        if not isinstance(values, Mapping):
-            return values
-        known = {name: value for name, value in values.items() if name != "age_seconds"}
-        return {"protocol": DRAIN_PROTOCOL, **known} if "state" in known else known
+        """Fill in the protocol of a node that is older than this field: those that tell a state can drain."""
+        if isinstance(values, Mapping) and "protocol" not in values and "state" in values:
+            return {**values, "protocol": DRAIN_PROTOCOL}
+        return values
 
     @property
     def takes_jobs(self) -> bool:
@@ -240,7 +236,8 @@ def _run_of(beat: WorkerBeat) -> str:
 def _read_beat(text: str | bytes) -> WorkerBeat | None:
     """Return the beat in a text; None when it is none, or of another version during an upgrade."""
     try:
-        return WorkerBeat.model_validate_json(text)
+        # Its age no node tells itself.
+        return WorkerBeat.model_validate_json(text).model_copy(update={"age_seconds": None})
     except (ValidationError, UnicodeError) as error:
         _log.warning("beat_unreadable", reason=str(error))
         return None
