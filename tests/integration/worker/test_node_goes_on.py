@@ -96,6 +96,14 @@ def test_junk_is_set_aside_and_the_job_behind_it_is_taken(start, shown, names, r
     assert node.poll() is None
 
 
+def test_a_message_that_is_sent_again_and_again_is_set_aside_once(start, shown, names, redis_client):
+    start()
+    for tag in ("first", "second", "third"):
+        entry = envelope("no job", {"version": 1, "job_id": "no job"}, queue=names.queue("any"), tag=tag)
+        redis_client.lpush(names.queue("any"), json.dumps(entry))
+    wait_for(lambda: [one.times for one in shown.set_aside.entries()] == [3])
+
+
 def test_a_message_for_younger_nodes_is_left_to_them(start, shown, names, redis_client):
     send(redis_client, names, "young", least_protocol=PROTOCOL + 1, options={"of": "another shape"})
     send(redis_client, names, "behind")
