@@ -87,7 +87,8 @@ class AtelierError(Exception):
     tells_detail: ClassVar[bool] = True
 
     def __init__(self, detail: str | None = None, *, faults: tuple[Fault, ...] = ()) -> None:
-        self.detail = detail or self.title()
+        # A path or a reply may hold bytes that are no text, and no report could be made of them.
+        self.detail = (detail or self.title()).encode(errors="backslashreplace").decode()
         self.faults = faults
         super().__init__(self.detail)
 

@@ -12,7 +12,14 @@ from time import time
 
 import click
 
-from shared.errors import AtelierError, InvalidSettings, RedisUnavailable, ServiceError, WeightsError
+from shared.errors import (
+    AtelierError,
+    InvalidSettings,
+    RedisUnavailable,
+    ServiceError,
+    StorageUnavailable,
+    WeightsError,
+)
 from shared.installation import names_at
 from shared.protocol import new_id
 from shared.redis.connection import connect_redis, redis_errors
@@ -20,6 +27,7 @@ from shared.redis.names import Names
 from shared.settings import Settings, load_settings
 from shared.storage import open_store
 from shared.storage.store import ArtifactStore, Room, measure_room
+from worker.context import Aside
 from worker.devices import Device, choose_devices, decide_gpus, has_cuda, list_gpus, read_memory
 from worker.engine.weights.source import ImagenetSource, check_weights, find_weights
 from worker.readiness import (
@@ -43,6 +51,7 @@ _WIDTH = 9
 _TENSORFLOW_SECONDS = 180
 _DOWNLOAD_SECONDS = 10
 _REDIS_SECONDS = 5
+_STORAGE_SECONDS = 10
 _LOAD_TENSORFLOW = """
 import json
 import tensorflow as tf
@@ -166,6 +175,15 @@ class _StorageSeen:
 
 
 def _look_at_storage(store: ArtifactStore) -> _StorageSeen:
+    """Look at the storage, for some seconds: a mount whose server is gone does not answer."""
+    look = Aside().do(lambda: _look_at_files(store))
+    if look.done.wait(_STORAGE_SECONDS):
+        return look.result()
+    error = StorageUnavailable(f"the storage does not answer within {_STORAGE_SECONDS} s")
+    return _StorageSeen(identity_error=error, error=error)
+
+
+def _look_at_files(store: ArtifactStore) -> _StorageSeen:
     """Look at the storage; write to it only when it is known to be the right one."""
     seen = _StorageSeen()
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import ArtifactMissing, FilesHeld, IdentityMissing, IdentityWrong
+from shared.errors import ArtifactMissing, FilesHeld, IdentityMissing, IdentityWrong, StorageUnavailable
 from shared.options import StyleOptions
 from shared.protocol import new_id
 from shared.storage import layout
@@ -119,6 +119,28 @@ def test_it_goes_on_when_the_storage_is_back(
     root.with_name("unmounted").rename(root)
     pruner.step()
     assert [finding.name for finding in pruner.step().removed] == [ORPHAN]
+
+
+def test_one_folder_that_cannot_be_read_keeps_no_other(
+    control: Control, context: WorkerContext, clock: Clock, job: Job, pruner: Pruner,
+    monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    work(context, job)
+    control.round()
+    write_old(context.store, clock, ORPHAN)
+    clock.seconds += 31 * DAY_SECONDS
+
+    look = LocalStore.inventory
+
+    def fail(store: LocalStore, place: str) -> object:
+        if place == f"jobs/{job.id}":
+            raise StorageUnavailable(f"storage failed at {place}: Input/output error")
+        return look(store, place)
+
+    monkeypatch.setattr(LocalStore, "inventory", fail)
+    pruner.step()
+    assert ORPHAN in [finding.name for finding in pruner.step().removed]
+    assert read(control, job).status == "succeeded"
 
 
 def hold(control: Control) -> None:
