@@ -27,6 +27,7 @@ from tests.chaos.process import Process
 from tests.support.installation import names_of
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
+from web.backend import Backend
 from web.cli.local.redis_server import RedisServer
 
 _TRIES = 20
@@ -63,6 +64,7 @@ class Cluster:
         self.redis, self._is_guest = redis or RedisServer(folder / "redis"), redis is not None
         self.settings = self._make_settings()
         self.client = connect_redis(self.settings)
+        Backend.open(self.settings).close()  # the identity is made with the database
         self.names = names_of(self.settings)
         self.registry = WorkerRegistry(self.client, self.names, worker_seconds=self.settings.worker_seconds)
         self._words = words = ["--engine", engine, "--step-seconds", str(step_seconds), "--plant", plant]
