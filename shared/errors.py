@@ -339,6 +339,13 @@ class InvalidSettings(ServiceError):
     retryable = False
 
 
+class GpuNotSeen(ServiceError):
+    """TensorFlow does not see the GPU that this node is to use."""
+
+    code = "gpu_not_seen"
+    suggestion = "Type 'atelier-worker check' on this machine: it names the library that is missing."
+
+
 class WeightsError(AtelierError):
     """The VGG19 weights cannot be used."""
 

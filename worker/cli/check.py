@@ -44,6 +44,7 @@ from worker.readiness import (
     judge_storage,
     judge_weights,
     nearest_folder,
+    read_messages,
     summary,
 )
 
@@ -54,6 +55,8 @@ _REDIS_SECONDS = 5
 _STORAGE_SECONDS = 10
 _LOAD_TENSORFLOW = """
 import json
+from worker.engine.runtime import load_overlooked_libraries
+load_overlooked_libraries()
 import tensorflow as tf
 cuda = tf.sysconfig.get_build_info().get("cuda_version")
 gpus = len(tf.config.list_physical_devices("GPU"))
@@ -118,7 +121,7 @@ class _Look:
         self.devices: list[Device] = []
         refusal = None
         try:
-            self.devices = choose_devices(wanted, usable.gpus, why_not=usable.why_not)
+            self.devices = choose_devices(wanted, usable.gpus, why_not=usable.why_not or usable.hidden)
         except InvalidSettings as error:
             refusal = error.detail
         self.findings: list[Finding] = [judge_driver(usable, wanted, refusal)]
@@ -225,7 +228,9 @@ def _load_tensorflow(devices: Sequence[Device]) -> TensorFlowFacts:
         **os.environ,
         "CUDA_VISIBLE_DEVICES": visible,
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        "TF_CPP_MIN_LOG_LEVEL": "1",
+        # Which library cannot be loaded is told at this level alone.
+        "TF_CPP_MIN_LOG_LEVEL": "0",
+        "TF_CPP_VMODULE": "dso_loader=1",
     }
     try:
         done = subprocess.run(  # noqa: S603 - our own interpreter
@@ -239,7 +244,7 @@ def _load_tensorflow(devices: Sequence[Device]) -> TensorFlowFacts:
         if done.returncode != 0:
             return TensorFlowFacts(fault=_last_line(done.stderr) or f"exit code {done.returncode}")
         told = json.loads(_last_line(done.stdout))
-        return TensorFlowFacts(**told, messages=_last_line(done.stderr))
+        return TensorFlowFacts(**told, messages=read_messages(done.stderr))
     except subprocess.TimeoutExpired:
         return TensorFlowFacts(fault=f"it takes longer than {_TENSORFLOW_SECONDS} s")
     except (OSError, ValueError) as error:

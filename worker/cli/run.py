@@ -63,7 +63,7 @@ def run(name: str | None, gpus: str, fleet_pid: int | None) -> None:
 def _run(settings: Settings, name: str, gpus: str, fleet_pid: int | None) -> int:
     from worker.arrival import first_beat  # here: --help needs none
     from worker.devices import choose_devices, decide_gpus, has_cuda, list_gpus
-    from worker.engine.runtime import native_messages_held
+    from worker.engine.runtime import load_overlooked_libraries, native_messages_held, require_gpu
     from worker.engine.weights.source import ImagenetSource, check_weights, resolve_weights
     from worker.fleet import run_fleet
     from worker.node import Node
@@ -72,7 +72,7 @@ def _run(settings: Settings, name: str, gpus: str, fleet_pid: int | None) -> int
     usable = decide_gpus(list_gpus(), visible=os.environ.get("CUDA_VISIBLE_DEVICES"), has_cuda=has_cuda())
     if usable.why_not and gpus != "none":
         _log.warning("gpu_not_used", detail=usable.why_not)
-    devices = choose_devices(gpus, usable.gpus, why_not=usable.why_not)
+    devices = choose_devices(gpus, usable.gpus, why_not=usable.why_not or usable.hidden)
     if len(devices) > 1:
         return run_fleet(
             {
@@ -98,10 +98,15 @@ def _run(settings: Settings, name: str, gpus: str, fleet_pid: int | None) -> int
         return 0
 
     def load_engine() -> Engine:
+        has_gpu = devices[0].number is not None
+        if has_gpu:
+            load_overlooked_libraries()
         with native_messages_held():
             from worker.engine.engine import StyleEngine  # here: TensorFlow is for the child alone
             from worker.engine.weights.weights import load_weights
 
+        if has_gpu:
+            require_gpu(devices[0].label)
         return StyleEngine(load_weights(choice, settings.cache_dir))
 
     node = Node(
