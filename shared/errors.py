@@ -34,6 +34,7 @@ AtelierError
 │   ├── DatabaseUnavailable    database_unavailable
 │   │   └── DatabaseUnusable   database_unusable
 │   ├── StorageFull            storage_full
+│   ├── GpuNotSeen             gpu_not_seen
 │   └── InvalidSettings        invalid_settings
 ├── WeightsError
 │   ├── WeightsUnavailable     weights_unavailable
