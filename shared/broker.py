@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import redis
@@ -15,7 +15,7 @@ from kombu import Queue
 from kombu.serialization import dumps
 
 from shared.logs import get_logger
-from shared.protocol import JobMessage, new_id
+from shared.protocol import JobMessage, is_message_id, new_id
 from shared.redis import Coordination
 from shared.redis.connection import is_wrong_type, plain_url, redis_errors, tls_options
 from shared.redis.names import PRIORITY_STEPS, Names
@@ -91,12 +91,13 @@ class BrokerView:
         """The ids of the messages that wait."""
         return {entry.message_id for entry in self.entries if entry.message_id is not None}
 
-    def held_since(self, moment: datetime) -> set[str]:
-        """Return the ids of messages that a node took since a moment.
+    def held_about(self, now: datetime, span: timedelta) -> set[str]:
+        """Return the ids of messages that a node took about now, by its own clock: at most a span away.
 
-        The job of one that was taken earlier has a lease, or its node is dead.
+        The job of one that was taken earlier has a lease, or its node is dead. One that was taken in the
+        future was taken by a node whose clock is wrong, nobody knows when.
         """
-        return {message_id for message_id, taken_at in self.held.items() if taken_at >= moment}
+        return {message_id for message_id, taken_at in self.held.items() if abs(taken_at - now) <= span}
 
 
 class Dispatch:
@@ -241,8 +242,8 @@ def _read_entry(key: str, text: str) -> Entry:
         found = json.loads(text)["headers"]["id"]
     except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
         return Entry(key, text, None, f"it is no message: {type(error).__name__}: {error}")
-    if not isinstance(found, str):
-        return Entry(key, text, None, "its id is no text")
+    if not is_message_id(found):
+        return Entry(key, text, None, "its id is none of ours")
     return Entry(key, text, found)
 
 
@@ -253,7 +254,7 @@ def _held_id(text: str) -> str | None:
         found = envelope["headers"]["id"]
     except (ValueError, TypeError, KeyError, IndexError, RecursionError):
         return None
-    return found if isinstance(found, str) else None
+    return found if is_message_id(found) else None
 
 
 def _moment(score: float) -> datetime:

@@ -34,6 +34,7 @@ AtelierError
 │   ├── DatabaseUnavailable    database_unavailable
 │   │   └── DatabaseUnusable   database_unusable
 │   ├── StorageFull            storage_full
+│   ├── GpuNotSeen             gpu_not_seen
 │   └── InvalidSettings        invalid_settings
 ├── WeightsError
 │   ├── WeightsUnavailable     weights_unavailable
@@ -87,7 +88,8 @@ class AtelierError(Exception):
     tells_detail: ClassVar[bool] = True
 
     def __init__(self, detail: str | None = None, *, faults: tuple[Fault, ...] = ()) -> None:
-        self.detail = detail or self.title()
+        # A path or a reply may hold bytes that are no text, and no report could be made of them.
+        self.detail = (detail or self.title()).encode(errors="backslashreplace").decode()
         self.faults = faults
         super().__init__(self.detail)
 
@@ -281,10 +283,10 @@ class IdentityWrong(ServiceError):
 
 
 class FilesHeld(ServiceError):
-    """A backup is being made: nothing is removed meanwhile."""
+    """A backup is being made, or was a moment ago: nothing is removed meanwhile."""
 
     code = "files_held"
-    suggestion = "Try again when it is done; that of a killed one ends after five minutes."
+    suggestion = "Try again five minutes after it has ended."
 
 
 class BackupDamaged(ServiceError):
@@ -292,7 +294,10 @@ class BackupDamaged(ServiceError):
 
     code = "backup_damaged"
     retryable = False
-    suggestion = "Take another backup; 'atelier backup --check DIR' says whether one is whole."
+    suggestion = (
+        "Take another backup; 'atelier backup --check DIR' says whether one is whole. To mend this one, "
+        "remove the files that are named as damaged, and make a backup into the same folder."
+    )
 
 
 class RedisUnavailable(ServiceError):
@@ -333,6 +338,13 @@ class InvalidSettings(ServiceError):
 
     code = "invalid_settings"
     retryable = False
+
+
+class GpuNotSeen(ServiceError):
+    """TensorFlow does not see the GPU that this node is to use."""
+
+    code = "gpu_not_seen"
+    suggestion = "Type 'atelier-worker check' on this machine: it names the library that is missing."
 
 
 class WeightsError(AtelierError):

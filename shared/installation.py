@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shared.errors import ArtifactMissing, IdentityMissing, IdentityWrong
 from shared.redis.names import FIRST_NAMES, Names
@@ -24,7 +24,8 @@ class Installation(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     version: Literal[1] = 1
-    id: str
+    #: It is a part of every name in Redis.
+    id: str = Field(pattern=r"^[0-9A-Za-z_-]{1,100}$")
 
     @property
     def names(self) -> Names:
@@ -46,7 +47,10 @@ def read_identity(store: ArtifactStore) -> Installation | None:
     try:
         return Installation.model_validate_json(data)
     except ValidationError as error:
-        raise IdentityWrong(f"{IDENTITY_KEY} in the storage cannot be read: {error}") from error
+        reason = "; ".join(str(fault["msg"]) for fault in error.errors())
+        raise IdentityWrong(
+            f"{IDENTITY_KEY} in the storage, of {len(data)} bytes, cannot be read: {reason}"
+        ) from error
 
 
 def write_identity(store: ArtifactStore, installation: Installation) -> None:

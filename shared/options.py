@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType
-from typing import Any, Literal, get_origin
+from typing import Annotated, Any, Literal, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
@@ -45,6 +45,9 @@ PRESETS: Mapping[PresetName, Preset] = {
 FIRST_OPTIONS = frozenset(
     {"preset", "steps", "size", "content_weight", "style_weight", "learning_rate", "checkpoint_every"}
 )
+#: What no release ever accepted is no count: an engine would do nothing with it, or never end.
+_COUNTED = Annotated[int, Field(ge=1, le=1_000_000)]
+_COUNTS = frozenset({"steps", "size", "checkpoint_every"})
 #: Of a later option the value that means what was done before it existed, where its default does not.
 _HISTORICAL_DEFAULTS: Mapping[str, Any] = MappingProxyType({})
 
@@ -137,7 +140,7 @@ def read_stored_options(values: object) -> StyleOptions:
     again: what was accepted stays readable.
 
     Raises:
-        InvalidOptions: when a value is of the wrong type.
+        InvalidOptions: when a value is of the wrong type, or a count below 1 or beyond all measure.
     """
     try:
         stored = _stored_model().model_validate(values)
@@ -193,10 +196,14 @@ def option_help() -> str:
 
 @cache
 def _stored_model() -> type[BaseModel]:
-    """Return the model of stored options: the same types, without ranges and choices."""
+    """Return the model of stored options: the same types, without choices and nearly without ranges."""
     fields: dict[str, Any] = {
         name: (
-            str if get_origin(field.annotation) is Literal else field.annotation,
+            _COUNTED
+            if name in _COUNTS
+            else str
+            if get_origin(field.annotation) is Literal
+            else field.annotation,
             _HISTORICAL_DEFAULTS.get(name, field.default),
         )
         for name, field in StyleOptions.model_fields.items()

@@ -188,7 +188,7 @@ def is_gone(process: str) -> bool:
         return _started(int(theirs[2])) != theirs[3]
     except FileNotFoundError:
         return True
-    except (OSError, IndexError):
+    except (OSError, IndexError, ValueError):
         return False
 
 

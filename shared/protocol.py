@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeGuard
 
 import uuid6
 from pydantic import (
@@ -35,7 +36,13 @@ PROTOCOL = 2
 DRAIN_PROTOCOL = 1
 
 
-_FIRST_MOMENT, _LAST_MOMENT = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+#: No job gets this far: a higher attempt was not counted by us.
+MAX_ATTEMPT = 10_000_000
+#: A report has some kilobytes: most of it is the losses of at most a thousand steps.
+_MOST_CHARACTERS = 4_000_000
+_MOST_TEXT = 10_000
+#: A machine without a battery begins in 1970, and is set right some seconds later.
+_FIRST_MOMENT, _LAST_MOMENT = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
 
 def _check_moment(moment: datetime) -> datetime:
@@ -44,11 +51,49 @@ def _check_moment(moment: datetime) -> datetime:
     return moment
 
 
+def is_message_id(found: object) -> TypeGuard[str]:
+    """Whether something is fit to be the id of a message: anything else no database could be asked for."""
+    return isinstance(found, str) and found.isascii() and found.isprintable() and len(found) <= _LONGEST_ID
+
+
+def _check_id(text: str) -> str:
+    if not is_message_id(text) or not text or "/" in text or text in (".", ".."):
+        raise ValueError("it is no id")
+    return text
+
+
+def _check_key(key: str) -> str:
+    parts = key.split("/")
+    if not key.isprintable() or len(key) > _LONGEST_KEY or not all(parts) or {".", ".."} & set(parts):
+        raise ValueError("it is no key of a file")
+    return key
+
+
+def _keep_plain(facts: dict[str, Any]) -> dict[str, Any]:
+    """Leave out of some facts what is neither a short text nor a number: it is of no release that we know."""
+    return {
+        name[:_LONGEST_ID]: value
+        for name, value in list(facts.items())[:_MOST_FACTS]
+        if value is None
+        or (isinstance(value, str) and len(value) <= _MOST_TEXT)
+        or (isinstance(value, int) and abs(value) <= 2**53)
+        or (isinstance(value, float) and math.isfinite(value))
+    }
+
+
+_LONGEST_ID, _LONGEST_KEY, _MOST_FACTS = 200, 500, 50
 #: What others may write into numbers, words and times: nothing that a database, a page or a sum chokes on.
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Word = Annotated[str, Field(max_length=1000)]
 Moment = Annotated[AwareDatetime, AfterValidator(_check_moment)]
+#: The words of an error may be many; the first of them tell.
+Text = Annotated[str, AfterValidator(lambda text: text[:_MOST_TEXT])]
+Facts = Annotated[dict[str, Any], AfterValidator(_keep_plain)]
+JobId = Annotated[str, AfterValidator(_check_id)]
+#: The key of a file in the storage.
+Key = Annotated[str, AfterValidator(_check_key)]
+AttemptNumber = Annotated[int, Field(ge=1, le=MAX_ATTEMPT)]
 
 
 def new_id() -> str:
@@ -70,8 +115,8 @@ class InputPicture(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    key: str
-    sha256: str
+    key: Key
+    sha256: Word
 
 
 class Origin(BaseModel):
@@ -79,9 +124,9 @@ class Origin(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    key: str
-    sha256: str
-    step: int
+    key: Key
+    sha256: Word
+    step: Count
 
 
 class JobMessage(BaseModel):
@@ -94,14 +139,14 @@ class JobMessage(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     version: Literal[1] = 1
-    job_id: str
-    attempt: int
+    job_id: JobId
+    attempt: AttemptNumber
     content: InputPicture
     style: InputPicture
     options: Annotated[StyleOptions, BeforeValidator(_read_options)]
-    checkpoints_since: int = 1
+    checkpoints_since: Count = 1
     origin: Origin | None = None
-    run_timeout_seconds: float | None = None
+    run_timeout_seconds: Number | None = None
     least_protocol: int = 1
 
     @property
@@ -198,6 +243,8 @@ def read_event(text: str) -> WorkerEvent:
     Raises:
         UnreadableMessage: when it is of another version or damaged.
     """
+    if len(text) > _MOST_CHARACTERS:
+        raise UnreadableMessage(f"worker event cannot be read: it has {len(text)} characters")
     try:
         event = WorkerEvent.model_validate_json(text)
         data = _EVENT_DATA[event.type].model_validate(event.data)
@@ -213,7 +260,7 @@ class Output(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     name: Word
-    key: Word
+    key: Key
     content_type: Word
     size_bytes: Count
     sha256: Word
@@ -238,7 +285,7 @@ class ResultMarker(BaseModel):
     step: Count
     losses: dict[str, Number]
     outputs: list[Output]
-    weights: dict[str, Any]
+    weights: Facts
     engine_version: Word
     run_seconds: Number
     gpu_peak_bytes: Count | None = None
@@ -278,7 +325,7 @@ def read_marker(data: bytes) -> ResultMarker:
 class _Claimed(BaseModel):
     worker_id: Word
     device: Word
-    weights: dict[str, Any]
+    weights: Facts
     engine_version: Word
     resumed_from_step: Count | None = None
 
@@ -286,19 +333,19 @@ class _Claimed(BaseModel):
 class _Checkpointed(BaseModel):
     step: Count
     steps: Count
-    key: Word
-    picture_key: Word
+    key: Key
+    picture_key: Key
     sha256: Word
     losses: dict[str, Number]
     #: A worker of the first versions sends none.
-    curve: list[list[Number]] = []
+    curve: list[Annotated[list[Number], Field(min_length=4)]] = []
 
 
 class _Succeeded(BaseModel):
     step: Count
     losses: dict[str, Number]
     outputs: list[Output]
-    weights: dict[str, Any]
+    weights: Facts
     engine_version: Word
     run_seconds: Number
     gpu_peak_bytes: Count | None = None
@@ -306,10 +353,10 @@ class _Succeeded(BaseModel):
 
 class _Error(BaseModel):
     code: Word
-    title: str = ""
-    detail: str = ""
+    title: Text = ""
+    detail: Text = ""
     retryable: bool = False
-    suggestion: str | None = None
+    suggestion: Text | None = None
 
 
 class _Failed(BaseModel):
@@ -320,6 +367,15 @@ class _Stopped(BaseModel):
     step: Count = 0
 
 
+class _Fault(_Error):
+    worker: Word
+
+
+class _Released(_Stopped):
+    fault: _Fault | None = None
+    reason: Text | None = None
+
+
 _EVENT_DATA: Mapping[EventType, type[BaseModel]] = MappingProxyType(
     {
         EventType.CLAIMED: _Claimed,
@@ -328,6 +384,6 @@ _EVENT_DATA: Mapping[EventType, type[BaseModel]] = MappingProxyType(
         EventType.FAILED: _Failed,
         EventType.CANCELED: _Stopped,
         EventType.PAUSED: _Stopped,
-        EventType.RELEASED: _Stopped,
+        EventType.RELEASED: _Released,
     }
 )

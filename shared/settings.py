@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from shared.errors import InvalidSettings
 from shared.picture import PictureLimits
 
 PREFIX = "ATELIER_"
+#: A week; Redis knows no time without end.
+_LONGEST_SECONDS = 604_800
 _KERAS_FILES = "https://storage.googleapis.com/tensorflow/keras-applications/vgg19/"
 
 
@@ -75,14 +78,20 @@ class Settings(BaseModel):
     max_upload_bytes: int = Field(25_000_000, ge=1, description="Largest picture file, in bytes")
     max_pixels: int = Field(40_000_000, ge=1, description="Largest picture, in pixels")
     min_side_px: int = Field(32, ge=16, description="Shortest side of a picture, in pixels")
-    lease_seconds: float = Field(30, gt=0, description="A lease not renewed for this long is lost")
-    renew_seconds: float = Field(5, gt=0, description="Seconds between renewals of a lease")
+    lease_seconds: float = Field(
+        30, ge=0.1, le=_LONGEST_SECONDS, description="A lease not renewed for this long is lost"
+    )
+    renew_seconds: float = Field(
+        5, gt=0, le=_LONGEST_SECONDS, description="Seconds between renewals of a lease"
+    )
     stall_seconds: float = Field(
         120, gt=0, description="A job with no new step for this long is no longer renewed"
     )
     max_attempts: int = Field(3, ge=1, le=100, description="Attempts of a job before it fails as worker_lost")
     max_deliveries: int = Field(
-        3, ge=1, description="Deliveries of one attempt before it is a worker_crash_loop"
+        3,
+        ge=1,
+        description="Deliveries of one attempt to one worker before it is handed back as a worker_crash_loop",
     )
     queue_window: int = Field(
         4,
@@ -100,7 +109,9 @@ class Settings(BaseModel):
         24, ge=1, description="Files and assets that nothing refers to are removed when they are this old"
     )
     preview_seconds: float = Field(0.5, gt=0, description="Least seconds between two previews of a job")
-    worker_seconds: float = Field(30, gt=0, description="A worker not heard of for this long counts as gone")
+    worker_seconds: float = Field(
+        30, ge=1, le=_LONGEST_SECONDS, description="A worker not heard of for this long counts as gone"
+    )
     health_file: str = Field(
         "", description="File that control and workers touch every few seconds while all is well"
     )
@@ -115,6 +126,15 @@ class Settings(BaseModel):
     @classmethod
     def _expand(cls, path: Path) -> Path:
         return path.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _renews_in_time(self) -> Settings:
+        if self.renew_seconds >= self.lease_seconds:
+            raise ValueError(
+                f"ATELIER_RENEW_SECONDS is {self.renew_seconds:g}: it must be less than "
+                f"ATELIER_LEASE_SECONDS, {self.lease_seconds:g}, or every lease is lost before it is renewed"
+            )
+        return self
 
     @property
     def resolved_database_url(self) -> str:
@@ -152,9 +172,21 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         raise InvalidSettings("; ".join(_explain(dict(item)) for item in error.errors())) from None
 
 
+def touch_health_file(settings: Settings) -> None:
+    """Note that all is well, for whoever looks at the time of the file; a disk that refuses is no fault.
+
+    A process that ended for want of room for it would be of no use to the jobs that wait for that room.
+    """
+    if settings.health_file:
+        with suppress(OSError):
+            Path(settings.health_file).touch()
+
+
 def _explain(item: dict[str, object]) -> str:
     location = item["loc"]
     name = str(location[0]) if isinstance(location, tuple) and location else ""
+    if not name:
+        return str(item["msg"]).removeprefix("Value error, ")
     variable = PREFIX + name.upper()
     if item["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, Settings.model_fields, n=1)

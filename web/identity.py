@@ -9,7 +9,7 @@ from enum import StrEnum
 from sqlalchemy import func, select
 
 from shared.errors import ArtifactExists, ArtifactMissing, IdentityMissing, IdentityWrong
-from shared.installation import Installation, has_content, read_identity, write_identity
+from shared.installation import IDENTITY_KEY, Installation, has_content, read_identity, write_identity
 from shared.logs import get_logger
 from shared.protocol import new_id
 from shared.storage.layout import asset_key
@@ -68,11 +68,14 @@ def decide_identity(seen: Sighting) -> Step:
             raise IdentityMissing()
         return Step.FINISH
     if seen.file_id is not None:
-        if seen.share_pictures or not (seen.has_rows or seen.has_files):
+        if seen.share_pictures:
             return Step.ADOPT
+        # Also where neither holds anything yet: the other service may be at work, and two databases beside
+        # one storage take each other's files for garbage.
+        hint = "" if seen.has_files else f"; if no service uses it, remove {IDENTITY_KEY} from it"
         raise IdentityWrong(
             f"the storage is of the installation {seen.file_id}, and the database of none: put the database "
-            "that belongs to it back, or choose another folder for the storage"
+            f"that belongs to it back, or choose another folder for the storage{hint}"
         )
     if seen.has_files and not seen.has_rows:
         raise IdentityWrong(

@@ -174,9 +174,16 @@ def check_origin(fetch_site: str | None, origin: str | None, *, host: str) -> No
     if fetch_site is not None:
         is_ours = fetch_site in ("same-origin", "none")
     else:
-        is_ours = origin is None or urlsplit(origin).netloc == host
+        is_ours = origin is None or _netloc(origin) == host
     if not is_ours:
         raise CrossSiteRequest(f"the request comes from a page of {(origin or 'another site')[:200]}")
+
+
+def _netloc(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # no address
+        return None
 
 
 def _is_loopback(host: str) -> bool:

@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any, Protocol
 
 from shared.clock import to_rfc3339, utc_now
-from shared.errors import ArtifactCorrupt, RunTimeout
+from shared.errors import ArtifactCorrupt, ArtifactMissing, CheckpointInvalid, RunTimeout
 from shared.installation import check_identity
 from shared.logs import get_logger
 from shared.options import StyleOptions
@@ -115,9 +115,14 @@ class Attempt:
         )
         if self._repair():
             return Outcome.ENDED
-        self._found = found = find_checkpoint(self._store, message, fingerprint=self._fingerprint)
-        self._step = done = found.state.step if found else 0
         flag = self._flag()
+        try:
+            self._found = found = find_checkpoint(self._store, message, fingerprint=self._fingerprint)
+        except (ArtifactMissing, ArtifactCorrupt, CheckpointInvalid):
+            if flag is None:
+                raise
+            found = None  # canceled, and perhaps deleted: then it may well be gone
+        self._step = done = found.state.step if found else 0
         if flag:
             # Asked while it was still queued: not even begun.
             self._stop(flag, done)

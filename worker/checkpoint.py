@@ -14,7 +14,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from shared.errors import ArtifactExists, ArtifactMissing, CheckpointInvalid
+from shared.errors import ArtifactCorrupt, ArtifactExists, ArtifactMissing, CheckpointInvalid
 from shared.logs import get_logger
 from shared.protocol import JobMessage, Origin
 from shared.storage.layout import job_folder
@@ -102,7 +102,8 @@ def find_checkpoint(store: ArtifactStore, message: JobMessage, *, fingerprint: s
     Unusable ones are passed over, and logged.
 
     Raises:
-        CheckpointInvalid, ArtifactMissing: when there is nothing but an origin, and that is damaged or gone.
+        CheckpointInvalid, ArtifactCorrupt, ArtifactMissing: when there is nothing but an origin, and that is
+            damaged or gone.
     """
     found = [
         (int(match[2]), int(match[1]), key)
@@ -113,7 +114,7 @@ def find_checkpoint(store: ArtifactStore, message: JobMessage, *, fingerprint: s
         try:
             data = store.read(key)
             return Checkpoint(key, unpack_checkpoint(data, fingerprint=fingerprint), _sha256(data))
-        except (CheckpointInvalid, ArtifactMissing) as error:
+        except (CheckpointInvalid, ArtifactCorrupt, ArtifactMissing) as error:
             _log.warning("checkpoint_passed_over", key=key, reason=error.detail)
     return _read_origin(store, message.origin) if message.origin else None
 

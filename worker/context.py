@@ -9,7 +9,8 @@ from threading import Event, Thread
 from time import monotonic, sleep
 from typing import Any, Generic, TypeVar, cast
 
-from shared.errors import StorageUnavailable
+from shared.errors import AtelierError, FileDamaged, StorageUnavailable
+from shared.installation import IDENTITY_KEY
 from shared.logs import get_logger
 from shared.redis import Coordination
 from shared.redis.names import Names
@@ -24,6 +25,8 @@ _PAUSE_SECONDS = 0.5
 _ANSWER_SECONDS = 10.0
 #: How long the store may take to say whose it is, before a job is claimed.
 _LOOK_SECONDS = 15.0
+#: What fails for so long while all else is well is wrong with the file.
+_FILE_SECONDS = 10.0
 
 _log = get_logger(__name__)
 _Result = TypeVar("_Result")
@@ -116,7 +119,7 @@ class RetryingStore:
         self._store = store
         self._patience_seconds = patience_seconds
         self._go_on = go_on
-        self._hand = _Hand()
+        self._aside = Aside()
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._store, name)
@@ -126,14 +129,34 @@ class RetryingStore:
         """See `ArtifactStore.list`; it fails while it is read, so it is read at once."""
         return iter(self._try(lambda: [*self._store.list(prefix)]))
 
-    def _try(self, act: Callable[[], _Result]) -> _Result:
-        deadline, is_waiting = monotonic() + self._patience_seconds, False
+    def read(self, key: str) -> bytes:
+        """See `ArtifactStore.read`; raise `FileDamaged` for a file that fails while the storage is well.
+
+        As one with a bad sector, or whose rights somebody has changed: no waiting mends that.
+        """
+        return self._try(lambda: self._store.read(key), key=key)
+
+    def _is_well(self, deadline: float) -> bool:
+        """Whether the storage is ours, and can be written and read."""
+        try:
+            self._ask(lambda: self._store.read(IDENTITY_KEY), deadline)
+            self._ask(self._store.check, deadline)
+        except AtelierError:
+            return False
+        return True
+
+    def _try(self, act: Callable[[], _Result], *, key: str | None = None) -> _Result:
+        """Do something until it succeeds; what concerns one file is read, and may fail for that alone."""
+        began = monotonic()
+        deadline, is_waiting = began + self._patience_seconds, False
         while True:
             try:
                 result = self._ask(act, deadline)
             except StorageUnavailable as error:
                 if monotonic() > deadline or not self._go_on():
                     raise
+                if key is not None and monotonic() - began > _FILE_SECONDS and self._is_well(deadline):
+                    raise FileDamaged(f"{key} cannot be read, while others can: {error.detail}") from error
                 if not is_waiting:
                     _log.warning("storage_awaited", reason=error.detail)
                 is_waiting = True
@@ -144,17 +167,17 @@ class RetryingStore:
                 return result
 
     def _ask(self, act: Callable[[], _Result], deadline: float) -> _Result:
-        call = self._hand.do(act)
+        call = self._aside.do(act)
         began = monotonic()
         while not call.done.wait(_PAUSE_SECONDS):
             go_on, waited = self._go_on(), monotonic() - began
             if monotonic() > deadline or not (go_on or waited < _ANSWER_SECONDS):
-                self._hand = _Hand()  # the one before waits for an answer that may never come
+                self._aside = Aside()  # the one before waits for an answer that may never come
                 raise StorageUnavailable(f"the storage has not answered for {waited:.0f} s")
         return call.result()
 
 
-class _Call(Generic[_Result]):
+class Call(Generic[_Result]):
     """One thing that is done in another thread, and what came of it."""
 
     def __init__(self, act: Callable[[], _Result]) -> None:
@@ -164,6 +187,7 @@ class _Call(Generic[_Result]):
         self.done = Event()
 
     def run(self) -> None:
+        """Do it."""
         try:
             self._results.append(self._act())
         except BaseException as error:  # noqa: BLE001 - raised again where it was asked for
@@ -171,23 +195,25 @@ class _Call(Generic[_Result]):
         self.done.set()
 
     def result(self) -> _Result:
+        """Return what came of it once it is done, or raise that."""
         if self._error is not None:
             raise self._error
         return self._results[0]
 
 
-class _Hand:
+class Aside:
     """A thread that does one thing after the other, begun with the first; it ends with whoever holds this."""
 
     def __init__(self) -> None:
-        self._calls: SimpleQueue[_Call[Any] | None] = SimpleQueue()
+        self._calls: SimpleQueue[Call[Any] | None] = SimpleQueue()
         self._is_begun = False
 
-    def do(self, act: Callable[[], _Result]) -> _Call[_Result]:
+    def do(self, act: Callable[[], _Result]) -> Call[_Result]:
+        """Begin to do something once all before it is done."""
         if not self._is_begun:
             self._is_begun = True
             Thread(target=_work, args=(self._calls,), name="storage", daemon=True).start()
-        call = _Call(act)
+        call = Call(act)
         self._calls.put(call)
         return call
 
@@ -195,6 +221,6 @@ class _Hand:
         self._calls.put(None)
 
 
-def _work(calls: SimpleQueue[_Call[Any] | None]) -> None:
+def _work(calls: SimpleQueue[Call[Any] | None]) -> None:
     while (call := calls.get()) is not None:
         call.run()

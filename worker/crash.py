@@ -49,7 +49,7 @@ class Crashes:
         self._token = token
 
     def note(self, exit_code: int | None) -> None:
-        """Note how a child has ended; if it crashed over a job, hand that back."""
+        """Note how a child has ended; if it crashed over a job, hand that back. Never raises."""
         name, job = crash_of(exit_code), self._node_state.read().job
         if name is None or job is None:
             return
@@ -76,6 +76,10 @@ class Crashes:
             self._redis.claims.release(job.job_id, job.attempt, token=self._token, ended=False)
         except RedisUnavailable as lost:
             _log.warning("crash_not_reported", job_id=job.job_id, reason=lost.detail)
+        except Exception:  # noqa: BLE001 - whatever it is, the pool must replace the child
+            _log.exception("crash_not_reported", job_id=job.job_id)
+        # The next child may crash before it has anything to tell.
+        self._node_state.forget_job()
 
 
 def make_pool(on_ended: Callable[[int | None], None]) -> type[TaskPool]:

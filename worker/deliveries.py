@@ -22,6 +22,7 @@ from shared.broker import TASK_NAME
 from shared.clock import utc_now
 from shared.errors import RedisUnavailable, UnreadableMessage
 from shared.logs import get_logger
+from shared.protocol import is_message_id
 from shared.redis.set_aside import SetAside
 
 #: After a refusal Redis is asked again so much later.
@@ -50,8 +51,8 @@ def read_entry(entry: bytes, *, queue: str) -> dict[str, Any]:
     if headers.get("task") != TASK_NAME:
         raise UnreadableMessage(f"its task is {headers.get('task')!r}, not {TASK_NAME}")
     message_id, tag = headers.get("id"), properties.get("delivery_tag")
-    if not isinstance(message_id, str) or not isinstance(tag, str):
-        raise UnreadableMessage("its id or its delivery tag is no text")
+    if not is_message_id(message_id) or not is_message_id(tag):
+        raise UnreadableMessage("its id or its delivery tag is none of ours")
     if outer.get("content-type") != "application/json":
         raise UnreadableMessage(f"its content type is {outer.get('content-type')!r}, not application/json")
     priority = properties.get("priority")

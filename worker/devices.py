@@ -64,10 +64,14 @@ class GpuListing:
 
 @dataclass(frozen=True)
 class UsableGpus:
-    """The GPUs that nodes may use; `why_not` is why others that are here cannot be used, and what to do."""
+    """The GPUs that nodes may use; `why_not` is why others that are here cannot be used, and what to do.
+
+    `hidden` says that there are others which a setting hides, as somebody may have wished.
+    """
 
     gpus: Sequence[Device] = ()
     why_not: str | None = None
+    hidden: str | None = None
 
 
 def list_gpus() -> GpuListing:
@@ -109,7 +113,8 @@ def decide_gpus(listing: GpuListing, *, visible: str | None, has_cuda: bool) -> 
             why_not="TensorFlow is installed without CUDA (tensorflow-cpu): make a fresh environment from "
             "requirements/gpu.txt; in a checkout 'make up' does so"
         )
-    return UsableGpus(gpus)
+    names = ", ".join(gpu.label for gpu in listing.gpus if gpu not in gpus)
+    return UsableGpus(gpus, hidden=f"CUDA_VISIBLE_DEVICES ({visible!r}) hides {names}" if names else None)
 
 
 def visible_gpus(gpus: Sequence[Device], visible: str | None) -> Sequence[Device]:

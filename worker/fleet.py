@@ -32,7 +32,7 @@ def run_fleet(commands: Mapping[str, Sequence[str]], *, final_codes: frozenset[i
         for number, handler in previous.items():
             signal.signal(number, handler)
     _log.info("fleet_ended", exit_codes=fleet.codes)
-    return max(abs(code) for code in fleet.codes.values())
+    return max((abs(code) for code in fleet.codes.values()), default=0)
 
 
 class _NodeProcess(ChildProcess):

@@ -20,7 +20,6 @@ from shared.errors import (
     PictureRefused,
     RunTimeout,
     ServiceError,
-    WorkerCrashLoop,
 )
 from shared.installation import check_identity
 from shared.logs import get_logger
@@ -38,10 +37,8 @@ _VERDICTS = (
     PictureRefused,
     InvalidOptions,
     LossNotFinite,
-    OutOfMemory,
     CheckpointInvalid,
     RunTimeout,
-    WorkerCrashLoop,
 )
 
 _log = get_logger(__name__)
@@ -52,14 +49,18 @@ class Blame(StrEnum):
 
     JOB = "job"
     NODE = "node"
+    #: The job asks for much, or this device has little: another one may have more, and the node works.
+    EITHER = "either"
 
 
 def decide_blame(error: Exception, *, is_reading: bool) -> Blame:
     """Decide about an error that ended an attempt; `is_reading`: it came while its files were read.
 
     A file that is missing or damaged may be so for this node alone, and so may whatever the engine, its
-    driver or its device raise.
+    driver or its device raise, and whatever ends its process (the kernel does so when memory is short).
     """
+    if isinstance(error, OutOfMemory):
+        return Blame.EITHER
     return Blame.JOB if isinstance(error, _VERDICTS) and not is_reading else Blame.NODE
 
 
@@ -161,6 +162,9 @@ class Health:
                 self._watch.start()
 
     def _keep_looking(self) -> None:
-        while True:
-            if self._well.wait(self._look_seconds) or self.look():
-                return
+        while not self._well.wait(self._look_seconds):
+            try:
+                if self.look():
+                    return
+            except Exception:  # noqa: BLE001 - whatever it is, the next look may tell
+                _log.exception("health_not_looked_at")

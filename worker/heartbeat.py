@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
-from pathlib import Path
 from time import monotonic
 
 from shared.clock import utc_now
@@ -67,7 +66,10 @@ def decide_name(
 
 
 class Heartbeat:
-    """Runs in a node's parent process. `facts` is what does not change while the node runs."""
+    """Runs in a node's parent process. `facts` is what does not change while the node runs.
+
+    `note_well` is called whenever a beat was stored.
+    """
 
     def __init__(
         self,
@@ -77,7 +79,7 @@ class Heartbeat:
         *,
         facts: WorkerBeat,
         room: RoomMeter | None = None,
-        health_file: str = "",
+        note_well: Callable[[], None] | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._registry = registry
@@ -85,7 +87,7 @@ class Heartbeat:
         self._meter = meter
         self._room = room
         self._facts = facts
-        self._health_file = health_file
+        self._note_well = note_well
         self._clock = clock
         self._said: WorkerBeat | None = None
         self._said_at = self._away_until = float("-inf")
@@ -115,8 +117,8 @@ class Heartbeat:
                 if not self._store(beat):
                     return False
                 self._said, self._said_at = beat, monotonic()
-                if self._health_file:
-                    Path(self._health_file).touch()
+                if self._note_well is not None:
+                    self._note_well()
             asked = self._registry.is_drain_asked(beat)
             self._away_until = float("-inf")
         except RedisUnavailable as error:

@@ -8,6 +8,7 @@ from threading import Event, Thread
 
 from shared.errors import IdentityWrong, ServiceError
 from shared.installation import check_identity
+from shared.logs import get_logger
 from shared.redis.names import Names
 from shared.settings import Settings
 from shared.storage.store import ArtifactStore, Room, is_too_full
@@ -17,13 +18,16 @@ _LOOK_SECONDS = 2.0
 #: A look that has not come back for so long hangs.
 _HANGS_SECONDS = 15.0
 
+_log = get_logger(__name__)
+
 
 @dataclass(frozen=True)
 class IntakeFacts:
     """What a node's parent process knows.
 
     `unhealthy` is why its child takes no jobs, `refusal` why Redis hands out none. `sight_age_seconds` is how
-    long ago the child saw its storage, None before the first look. `is_holding`: it has a message that is not
+    long ago the child saw its storage, None before the first look has come back; `unseen_seconds` is how long
+    that look takes. `is_holding`: it has a message that is not
     acknowledged; `is_taking`: it takes messages now.
     """
 
@@ -37,6 +41,7 @@ class IntakeFacts:
     #: Why no job is begun: the storage is too full.
     no_room: str | None = None
     sight_age_seconds: float | None = None
+    unseen_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,8 @@ def decide_intake(facts: IntakeFacts) -> Intake:
         return Intake(False, facts.unhealthy)
     if facts.no_room is not None:
         return Intake(False, facts.no_room)
+    if facts.sight_age_seconds is None and facts.unseen_seconds > _HANGS_SECONDS:
+        return Intake(False, "the storage does not answer")
     if not facts.is_ready or not facts.is_named or facts.sight_age_seconds is None:
         return Intake(False)
     if facts.sight_age_seconds > _HANGS_SECONDS and not facts.is_holding:
@@ -99,6 +106,7 @@ class StorageWatch:
 
     def start(self) -> None:
         """Begin to look."""
+        self._node_state.await_storage()
         self._thread.start()
 
     def stop(self) -> None:
@@ -119,6 +127,10 @@ class StorageWatch:
         self._node_state.see_storage()
 
     def _keep_looking(self) -> None:
-        self.look()
-        while not self._stopping.wait(self._look_seconds):
-            self.look()
+        while True:
+            try:
+                self.look()
+            except Exception:  # noqa: BLE001 - whatever it is, the next look may tell
+                _log.exception("storage_not_looked_at")
+            if self._stopping.wait(self._look_seconds):
+                return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -20,17 +19,15 @@ from celery.worker.state import reserved_requests
 
 from shared.broker import DEFAULT_ROUTE
 from shared.clock import to_rfc3339, utc_now
-from shared.errors import RedisUnavailable, ServiceError, UnreadableMessage
-from shared.installation import names_at
+from shared.errors import RedisUnavailable, UnreadableMessage
 from shared.logs import configure_logs, get_logger
-from shared.processes import this_process
-from shared.protocol import PROTOCOL, asked_protocol, new_id, read_message
+from shared.protocol import PROTOCOL, asked_protocol, read_message
 from shared.redis import Coordination
-from shared.redis.names import FIRST_NAMES, Names
+from shared.redis.names import Names
 from shared.redis.workers import WorkerBeat, WorkerState
-from shared.release import this_release
-from shared.settings import Settings
+from shared.settings import Settings, touch_health_file
 from shared.storage import open_store
+from worker.arrival import first_beat
 from worker.celery_app import make_app
 from worker.context import WorkerContext, token_of
 from worker.crash import Crashes, make_pool
@@ -103,7 +100,7 @@ class Node:
             MemoryMeter(device),
             facts=self._facts,
             room=self._room,
-            health_file=settings.health_file,
+            note_well=lambda: touch_health_file(settings),
         )
         self._reason: str | None = None
         self._ending = Ending(self._node_state)
@@ -133,9 +130,13 @@ class Node:
         if not self._take_name():
             self._heartbeat.stop()
             return self._ending.code
-        self._scratch = Scratch.make()
-        self._scratch.remove_at_exit()
-        self._scratch.use("parent")
+        try:
+            self._scratch = Scratch.make()
+            self._scratch.remove_at_exit()
+            self._scratch.use("parent")
+        except OSError as error:
+            # A disk that is full: what the engine needs of it, its load will tell.
+            _log.error("no_scratch", reason=str(error))
         app = self.make_app()
         handlers: list[tuple[Any, Any]] = [
             (signals.setup_logging, lambda **_: configure_logs(self.settings)),
@@ -147,7 +148,8 @@ class Node:
             event.connect(handler, weak=False)
         try:
             names = [
-                f"--hostname={self.name}",
+                # Celery would fill in what follows a percent sign.
+                f"--hostname={self.name.replace('%', '_')}",
                 f"--queues={self._queue}",
                 f"--loglevel={self.settings.log_level}",
             ]
@@ -176,7 +178,13 @@ class Node:
         """Return the child's runner, loading the engine if the start of the child could not."""
         if self._runner is None:
             engine = self._load_engine()
-            self._runner = Runner(self._open_context(), engine, draining=lambda: self._node_state.is_draining)
+            self._runner = Runner(
+                self._open_context(),
+                engine,
+                draining=lambda: self._node_state.is_draining,
+                # Nothing else ends a call that does not come back; the parent sees a crash.
+                on_hung=os.abort,
+            )
             self._node_state.be_ready(engine.weights.notice)
         return self._runner
 
@@ -213,7 +221,8 @@ class Node:
             raise Reject("this node does not go on with it", requeue=True)
 
     def _put_aside(self, message_id: str, message: dict[str, Any], error: UnreadableMessage) -> None:
-        entry = envelope(message_id, message, queue=self._queue, tag=new_id())
+        # Control sends it again, under another tag; it is to be known as the same.
+        entry = envelope(message_id, message, queue=self._queue, tag=message_id)
         _log.error("message_set_aside", id=message_id, reason=error.detail)
         self._open_context().redis.set_aside.put(
             json.dumps(entry), reason=error.detail, source=self._queue, now=utc_now()
@@ -266,6 +275,7 @@ class Node:
                 refusal=self._inbox.refusal,
                 no_room=decide_no_room(self._room.read(), self.settings),
                 sight_age_seconds=self._node_state.sight_age_seconds,
+                unseen_seconds=self._node_state.unseen_seconds,
             )
         )
         self._reason = intake.reason
@@ -296,25 +306,27 @@ class Node:
             raise RuntimeError("TensorFlow is loaded in the parent of a pool: its children would hang")
 
     def _load(self, **_: object) -> None:
-        close_inherited_sockets()
-        # All are read by TensorFlow when it is loaded, so before the engine is.
-        os.environ["CUDA_VISIBLE_DEVICES"] = self.device.visible or "-1"
-        # The driver's tool numbers GPUs by their place on the bus; CUDA by itself begins with the fastest.
-        os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        if self._scratch is not None:
-            self._scratch.use("child")
         self._node_state.begin()
         try:
+            close_inherited_sockets()
+            # All are read by TensorFlow when it is loaded, so before the engine is.
+            os.environ["CUDA_VISIBLE_DEVICES"] = self.device.visible or "-1"
+            # The driver's tool numbers GPUs by their place on the bus; CUDA begins with the fastest.
+            os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+            if self._scratch is not None:
+                self._scratch.use("child")
             self._wait_to_load()
             runner = self.runner()
+            context = self._open_context()
+            watch = StorageWatch(
+                context.store, self._names, self._node_state, on_lost=runner.health.lose_storage
+            )
+            watch.start()
         except Exception as error:  # noqa: BLE001 - whatever it is, another process may be spared it
             _log.exception("engine_not_loaded")
             self._node_state.be_unhealthy(f"the engine cannot be loaded: {type(error).__name__}: {error}")
             os._exit(_RECYCLED)
-        context = self._open_context()
-        watch = StorageWatch(context.store, self._names, self._node_state, on_lost=runner.health.lose_storage)
-        watch.start()
         _log.info("engine_ready", device=self.device.label, weights=self._weights)
 
     def _wait_to_load(self) -> None:
@@ -401,54 +413,6 @@ class Node:
 def decide_load_delay_seconds(loads: int) -> float:
     """Return how long to wait before the engine is loaded; `loads` counts this one and those that failed."""
     return 0.0 if loads <= 1 else min(_LONGEST_LOAD_DELAY_SECONDS, 0.5 * 2.0 ** (min(loads, 16) - 2))
-
-
-def first_beat(name: str, device: Device, weights: str) -> WorkerBeat:
-    """Return what does not change in the beats of a run of a node that begins now."""
-    now, release = utc_now(), this_release()
-    return WorkerBeat(
-        worker_id=name,
-        host=socket.gethostname(),
-        device=device.label,
-        weights=weights,
-        version=release.version,
-        build=release.build,
-        protocol=release.protocol,
-        started_at=now,
-        at=now,
-        run=new_id(),
-        process=this_process(),
-    )
-
-
-def wait_for_names(settings: Settings, beat: WorkerBeat, *, stopping: Event) -> Names | None:
-    """Return the Redis names of the installation whose storage this machine sees; None when told to stop.
-
-    Until it sees one, the node says so under the names that belong to no installation: every service on this
-    Redis shows it as unhealthy.
-    """
-    store = open_store(settings.resolved_storage_url)
-    lobby = Coordination.connect(settings, FIRST_NAMES).workers
-    told = ""
-    try:
-        while not stopping.is_set():
-            try:
-                return names_at(store)
-            except ServiceError as error:
-                if error.detail != told:
-                    told = error.detail
-                    _log.error("storage_not_usable", code=error.code, detail=error.detail)
-                unhealthy = {"state": WorkerState.UNHEALTHY, "reason": error.detail, "at": utc_now()}
-                with contextlib.suppress(RedisUnavailable):
-                    lobby.beat(beat.model_copy(update=unhealthy))
-                    if lobby.is_drain_asked(beat):
-                        return None
-                stopping.wait(_STORAGE_SECONDS)
-        return None
-    finally:
-        if told:
-            with contextlib.suppress(RedisUnavailable):
-                lobby.leave(beat.worker_id, run=beat.run)
 
 
 def close_inherited_sockets() -> None:

@@ -58,6 +58,7 @@ class NodeState:
         self._faults_in_a_row = context.RawValue("I", 0)
         self._loads = context.RawValue("I", 0)
         self._sight = context.RawValue("d", 0.0)
+        self._awaited = context.RawValue("d", 0.0)
         self._moved = context.RawValue("b", 0)
         self._lock = Lock()
         self._note = ChildNote()
@@ -75,7 +76,7 @@ class NodeState:
     def begin(self) -> None:
         """Note, in the child, that its engine is being loaded."""
         self._loads.value += 1
-        self._sight.value = 0.0
+        self._sight.value = self._awaited.value = 0.0
         self._lock = Lock()  # the parent's may have been held when this process was forked
         self._tell(ChildNote(unhealthy=self.read().unhealthy))
 
@@ -97,9 +98,23 @@ class NodeState:
         """Note, in the child, that the node takes jobs again."""
         self._change(unhealthy=None)
 
+    def forget_job(self) -> None:
+        """Note, in the parent, that the child which had a job is dead."""
+        self._change(job=None)
+
     def rest(self, reason: str, *, seconds: float) -> None:
         """Note, in the child, why the node takes no jobs for so long."""
         self._change(refusal=reason[:_LONGEST_NOTICE], rests_until=monotonic() + seconds)
+
+    def await_storage(self) -> None:
+        """Note, in the child, that the first look at the storage is begun."""
+        self._awaited.value = monotonic()
+
+    @property
+    def unseen_seconds(self) -> float:
+        """For how long this child has waited for its first look at the storage; 0 before and after it."""
+        is_waiting = self._awaited.value and not self._sight.value
+        return monotonic() - self._awaited.value if is_waiting else 0.0
 
     def see_storage(self) -> None:
         """Note, in the child, that a look at the storage has come back."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -69,6 +70,9 @@ def judge_driver(usable: UsableGpus, wanted: str, refusal: str | None) -> Findin
         return Finding("driver", Level.OK, "no GPU is wanted (--gpus none)")
     if usable.why_not is not None:
         return Finding("driver", Level.NOTE, "no GPU can be used, so jobs run on the CPU", usable.why_not)
+    if not usable.gpus and usable.hidden is not None:
+        todo = "unset CUDA_VISIBLE_DEVICES to use it, or say --gpus none"
+        return Finding("driver", Level.NOTE, f"{usable.hidden}, so jobs run on the CPU", todo)
     if not usable.gpus:
         return Finding("driver", Level.OK, "there is no NVIDIA GPU; jobs run on the CPU")
     names = ", ".join(gpu.label for gpu in usable.gpus)
@@ -83,8 +87,28 @@ class TensorFlowFacts:
     cuda_version: str | None = None
     gpus: int = 0
     fault: str | None = None
-    #: What native code said meanwhile.
+    #: Why it sees no GPU, as far as native code has said so.
     messages: str = ""
+
+
+#: What TensorFlow's native code says of a library, and of a driver, on its standard error.
+_NOT_LOADED = re.compile(r"Could not load dynamic library '([^']+)'; dlerror: ([^;\n]*)")
+_DRIVER_SAID = re.compile(r"\] (failed call to cuInit: .*|.*GPU will not be used\.)$", re.MULTILINE)
+
+
+def read_messages(said: str) -> str:
+    """Return why TensorFlow sees no GPU, from its standard error while it was loaded; empty if unsaid."""
+    missing = dict(_NOT_LOADED.findall(said))
+    if missing:
+        return "; ".join(_why_not_loaded(name, why) for name, why in missing.items())
+    driver = _DRIVER_SAID.search(said)
+    return driver[1].strip()[:300] if driver else ""
+
+
+def _why_not_loaded(name: str, why: str) -> str:
+    if why.startswith(f"{name}: cannot open shared object file"):
+        return f"there is no {name}"
+    return f"{name} cannot be loaded ({why.strip()})"
 
 
 def judge_cuda(facts: TensorFlowFacts, devices: Sequence[Device]) -> Finding:

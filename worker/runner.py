@@ -40,7 +40,16 @@ _log = get_logger(__name__)
 class Runner:
     """Carries out messages one after the other with one warm engine."""
 
-    def __init__(self, context: WorkerContext, engine: Engine, *, draining: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        context: WorkerContext,
+        engine: Engine,
+        *,
+        draining: Callable[[], bool],
+        on_hung: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Prepare to carry out messages; `on_hung` is called when the device does not come back to one."""
+        self._on_hung = on_hung
         self._context = context
         self._engine = engine
         self._draining = draining
@@ -59,14 +68,16 @@ class Runner:
             verdict = context.redis.claims.claim(message.job_id, message.attempt, token=context.token)
             breaker = Breaker()
             reporter = Reporter(context.live.stream, message, breaker)
-            if verdict is Verdict.POISON:
-                _fail(reporter, WorkerCrashLoop(f"attempt {message.attempt} was begun too often"))
-                return Outcome.ENDED
-            if verdict is not Verdict.OK:
+            if verdict not in (Verdict.OK, Verdict.POISON):
                 _log.info("message_dropped", verdict=verdict)
                 return Outcome.DROPPED
             with context.node_state.busy_with(message, now=utc_now()):
-                return self._run_claimed(message, reporter, Talk(context.live, message, breaker))
+                return self._run_claimed(
+                    message,
+                    reporter,
+                    Talk(context.live, message, breaker),
+                    is_poison=verdict is Verdict.POISON,
+                )
 
     def _may_claim(self) -> bool:
         """Whether the node may take a job: it is healthy, and sees the storage of its installation."""
@@ -79,8 +90,13 @@ class Runner:
             return False
         return True
 
-    def _run_claimed(self, message: JobMessage, reporter: Reporter, talk: Talk) -> Outcome:
-        """Hold the lease while the attempt runs, and turn whatever ends it into an outcome."""
+    def _run_claimed(
+        self, message: JobMessage, reporter: Reporter, talk: Talk, *, is_poison: bool
+    ) -> Outcome:
+        """Hold the lease while the attempt runs, and turn whatever ends it into an outcome.
+
+        One that `is_poison` has ended this node's process again and again: it is not even begun.
+        """
         settings = self._context.settings
         lease = LeaseKeeper(
             self._context.redis.claims,
@@ -89,6 +105,8 @@ class Runner:
             renew_seconds=settings.renew_seconds,
             stall_seconds=settings.stall_seconds,
             on_renewed=reporter.on_renewed,
+            on_hung=self._on_hung,
+            hung_seconds=settings.lease_seconds,
         )
 
         def is_ours() -> bool:
@@ -107,8 +125,14 @@ class Runner:
         )
         with lease:
             try:
+                if is_poison:
+                    raise WorkerCrashLoop(
+                        f"its process was ended {settings.max_deliveries} times at this job without a word; "
+                        "the machine's memory may be too small"
+                    )
                 outcome = attempt.run()
-                self.health.succeed()
+                if not attempt.is_reading:  # one that was over before it was begun says nothing of the node
+                    self.health.succeed()
             except LeaseLost as error:
                 _log.warning("attempt_abandoned", reason=error.detail)
                 return Outcome.ABANDONED
@@ -122,6 +146,7 @@ class Runner:
             except Exception as error:  # noqa: BLE001 - whatever it is, the job must not stay running
                 _log.exception("engine_failed")
                 outcome = self._end_with(attempt, reporter, EngineFailed(f"{type(error).__name__}: {error}"))
+            lease.leave_device()
             reporter.finish()
             if outcome is Outcome.ENDED:
                 lease.end()
@@ -135,7 +160,8 @@ class Runner:
 
     def _end_with(self, attempt: Attempt, reporter: Reporter, error: AtelierError) -> Outcome:
         """End an attempt that failed: the job fails, or is handed back when it may be the node that does."""
-        if decide_blame(error, is_reading=attempt.is_reading) is Blame.JOB:
+        blame = decide_blame(error, is_reading=attempt.is_reading)
+        if blame is Blame.JOB:
             _fail(reporter, error)
             self.health.succeed()  # the engine has judged
             return Outcome.ENDED
@@ -145,7 +171,8 @@ class Runner:
         except _STORAGE_ERRORS as lost:
             return self._give_up_storage(attempt, lost)
         _log.error("attempt_faulted", code=error.code, detail=error.detail)
-        self.health.fail(error)
+        if blame is Blame.NODE:
+            self.health.fail(error)
         attempt.release(fault={**error.to_json(), "worker": self._context.worker_id})
         return Outcome.FAULTED
 

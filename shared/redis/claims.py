@@ -6,18 +6,18 @@ again at once, and a second node that was given the same name cannot.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 import redis
 
+from shared.protocol import MAX_ATTEMPT
 from shared.redis.connection import is_wrong_type, redis_errors
 from shared.redis.names import Names
 
 _FENCE_SECONDS = 30 * 24 * 3600
-
-#: No job gets this far: a higher fence was not written by us.
-MAX_ATTEMPT = 10_000_000
+_DIGITS = re.compile(r"[0-9]{1,9}")
 
 #: Goes before every script. What somebody else put under our names is no fence and no lease: it goes. All of
 #: our leases run out.
@@ -48,8 +48,8 @@ local counter = 'deliveries:' .. ARGV[1]
 local counted = redis.call('HGET', KEYS[1], counter) or '0'
 if #counted > 9 or not counted:match('^%d+$') then redis.call('HDEL', KEYS[1], counter) end
 local deliveries = redis.call('HINCRBY', KEYS[1], counter, 1)
-if deliveries > tonumber(ARGV[4]) then return 'poison' end
 redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+if deliveries > tonumber(ARGV[4]) then return 'poison' end
 return 'ok'
 """
 
@@ -92,7 +92,8 @@ class Verdict(StrEnum):
     STALE = "stale"
     #: Another node holds the lease.
     HELD = "held"
-    #: This attempt was delivered too often; its worker keeps dying.
+    #: This attempt was delivered too often; its worker keeps dying. The caller holds the lease, so as to say
+    #: so before anybody else begins; its release counts anew.
     POISON = "poison"
 
 
@@ -149,7 +150,7 @@ class Claims:
             if isinstance(answer, redis.ResponseError) and not is_wrong_type(answer):
                 with redis_errors():
                     raise answer
-            if isinstance(answer, str) and answer.isdecimal() and int(answer) <= MAX_ATTEMPT:
+            if isinstance(answer, str) and _DIGITS.fullmatch(answer) and int(answer) <= MAX_ATTEMPT:
                 found[job_id] = int(answer)
         return found
 

@@ -163,7 +163,8 @@ class Epoch:
     def knows_restore(self, name: str) -> bool:
         """Whether this restore of the database was noted here: Redis holds nothing of the time before."""
         with redis_errors():
-            return bool(self._client.get(self._restore_key) == name)
+            # Not GET: that fails on a key of another type, and MGET takes it for none.
+            return bool(self._client.mget([self._restore_key])[0] == name)
 
     def note_restore(self, name: str) -> None:
         """Note a restore of the database."""

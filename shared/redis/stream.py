@@ -16,6 +16,8 @@ from shared.redis.names import Names
 _log = get_logger(__name__)
 GROUP = "projector"
 _CONSUMER = "control"
+_EXHAUSTED = "exhausted the last possible ID"
+_BEGIN_ANEW = "if redis.call('XLEN', KEYS[1]) == 0 then redis.call('DEL', KEYS[1]) end"
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class EventStream:
     def __init__(self, client: redis.Redis, names: Names) -> None:
         self._client = client
         self.name = names.key("events")
+        self._begin_anew = client.register_script(_BEGIN_ANEW)
 
     def report(self, event: WorkerEvent) -> None:
         """Append an event. The stream is never trimmed: an unread entry must not get lost."""
@@ -40,9 +43,12 @@ class EventStream:
             try:
                 self._client.xadd(self.name, fields)
             except redis.ResponseError as error:
-                if not is_wrong_type(error):
+                if is_wrong_type(error):
+                    self._move_aside()
+                elif _EXHAUSTED in str(error):
+                    self._count_anew()
+                else:
                     raise
-                self._move_aside()
                 self._client.xadd(self.name, fields)
 
     def pending(self, *, count: int) -> list[Delivery]:
@@ -111,6 +117,14 @@ class EventStream:
         except redis.ResponseError as error:
             if "BUSYGROUP" not in str(error):
                 raise
+
+    def _count_anew(self) -> None:
+        """Let ids begin anew: somebody has used up the last of them.
+
+        That needs an empty stream, which it becomes as soon as the reading end has taken out all there is.
+        """
+        _log.error("stream_exhausted", key=self.name)
+        self._begin_anew(keys=[self.name])
 
     def _move_aside(self) -> None:
         """Make room for the stream, where somebody has put something else under its name."""

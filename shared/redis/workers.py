@@ -109,7 +109,7 @@ class WorkerBeat(BaseModel):
     #: Which process this is, as `shared.processes.this_process` tells it.
     process: str = ""
     #: When Redis stored it, by Redis' clock, in microseconds since 1970; empty for an older node.
-    stamp: str = ""
+    stamp: Annotated[str, Field(max_length=20)] = ""
     #: How old it is by Redis' clock; None for a node of an older release, and for one not read from Redis.
     age_seconds: float | None = Field(None, exclude=True)
 
@@ -236,7 +236,8 @@ def _run_of(beat: WorkerBeat) -> str:
 def _read_beat(text: str | bytes) -> WorkerBeat | None:
     """Return the beat in a text; None when it is none, or of another version during an upgrade."""
     try:
-        return WorkerBeat.model_validate_json(text)
+        # Its age no node tells itself.
+        return WorkerBeat.model_validate_json(text).model_copy(update={"age_seconds": None})
     except (ValidationError, UnicodeError) as error:
         _log.warning("beat_unreadable", reason=str(error))
         return None

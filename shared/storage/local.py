@@ -41,7 +41,7 @@ class LocalStore:
     def make_root(self) -> None:
         """See `ArtifactStore.make_root`."""
         with _storage_errors(str(self.root)):
-            self.root.mkdir(parents=True, exist_ok=True)
+            make_folders(self.root)
 
     def write(self, key: str, data: bytes | BinaryIO) -> None:
         """See `ArtifactStore.write`."""
@@ -248,15 +248,11 @@ class LocalStore:
 
     def _make_folders(self, folder: Path) -> None:
         """Make a folder and those between it and the root; each new name is synced, as a file's is."""
-        missing = []
-        while folder != self.root and not folder.is_dir():
-            missing.append(folder)
-            folder = folder.parent
-        if not folder.is_dir():
+        if folder.is_dir():
+            return
+        if not self.root.is_dir():
             raise StorageUnavailable(f"{self.root} is not there; is the storage mounted?")
-        for new in reversed(missing):
-            new.mkdir(exist_ok=True)
-            _sync_folder(new.parent)
+        make_folders(folder, below=self.root)
 
     @contextmanager
     def _partial(self, path: Path, data: bytes | BinaryIO, *, synced: bool = True) -> Iterator[Path]:
@@ -277,6 +273,20 @@ class LocalStore:
             yield partial
         finally:
             partial.unlink(missing_ok=True)
+
+
+def make_folders(folder: Path, *, below: Path | None = None) -> None:
+    """Make a folder and those that it lies in, if they are not there; each new name is made durable.
+
+    `below` is a folder that is never made: without it the folders below fail with an `OSError`.
+    """
+    missing = []
+    while folder != below and not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for new in reversed(missing):
+        new.mkdir(exist_ok=True)
+        _sync_folder(new.parent)
 
 
 @contextmanager

@@ -104,8 +104,11 @@ class CheckedFiles:
 
 
 def is_cut_off(jpeg: bytes) -> bool:
-    """Whether the bytes of a JPEG that we wrote ourselves end before it does, or there are none."""
-    return not jpeg or (jpeg.startswith(_JPEG_BEGIN) and not jpeg.endswith(_JPEG_END))
+    """Whether the bytes of a JPEG that we wrote ourselves lack its beginning or its end.
+
+    After a power cut a file may have its size and hold zeros.
+    """
+    return not (jpeg.startswith(_JPEG_BEGIN) and jpeg.endswith(_JPEG_END))
 
 
 def _compare_sizes(key: str, size: int, expected: int | None) -> None:

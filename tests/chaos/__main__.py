@@ -33,6 +33,8 @@ def main() -> int:
     plan = _plan(given, seed)
     command = " ".join(["python -m tests.chaos", *_words(given, seed)])
     print(command, flush=True)
+    if plan.plant and PLANTS[plan.plant].where == "harness and all":
+        PLANTS[plan.plant].install()
     folder, started = Path(tempfile.mkdtemp(prefix="atelier-chaos-")), monotonic()
 
     def say(text: str) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from random import Random
 
 import redis
 
+from shared.redis.set_aside import SetAside
 from shared.redis.stream import GROUP
 from tests.chaos.asking import Asking
 from tests.chaos.broker_faults import envelope
@@ -14,6 +16,8 @@ from tests.support.waiting import wait_until
 
 _STREAMS = 300
 _LOOKS = 5
+_LOOK_ASIDE = 1000
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def deliver_late(cluster: Cluster) -> None:
@@ -45,7 +49,14 @@ def left_in_redis(cluster: Cluster) -> list[str]:
         pending = client.xpending(cluster.stream, GROUP)["pending"]
     except redis.ResponseError:
         pending = 0  # there is no group yet in a Redis that was wiped
-    return left + ([f"{pending} pending entries of the stream"] if pending else [])
+    left += [f"{pending} pending entries of the stream"] if pending else []
+    return left + set_aside_of_ours(cluster)
+
+
+def set_aside_of_ours(cluster: Cluster) -> list[str]:
+    """Return in words which messages and reports were set aside; what a fault puts there has no id."""
+    aside = SetAside(cluster.client, cluster.names).entries(_LOOK_ASIDE)
+    return [f"an entry of ours, set aside: {one.reason}" for one in aside if _ID.search(one.entry)]
 
 
 def replay(cluster: Cluster, asking: Asking, chance: Random) -> dict[str, str]:

@@ -11,6 +11,8 @@ import httpx2
 
 _PATIENCE_SECONDS = 90
 _PAUSE_SECONDS = 0.15
+#: The service, or its disk, is not fit for it now.
+_UNAVAILABLE = {503, 507}
 #: Refused for the moment; the same request may be repeated.
 _PASSING = {"stale_job", "idempotency_key_in_use", "too_many_streams"}
 
@@ -51,6 +53,14 @@ class Asking:
         """
         return self._repeat("POST", path, content, key=key, once=once or {})
 
+    def post_once(self, path: str, **content: Any) -> Answer | None:
+        """POST to a path below the API's, as a caller who takes the first answer; None if there is none."""
+        try:
+            answer = self._client().post(self._url + path, **content)
+        except httpx2.TransportError:
+            return None
+        return Answer(answer.status_code, answer.content, answer.json(), time(), 0)
+
     def download(self, path: str) -> tuple[int, bytes]:
         """GET a file below the API's path; return status and content."""
         answer = self._repeat("GET", path, {}, once={})
@@ -79,7 +89,7 @@ class Asking:
             except httpx2.TransportError:
                 unheard += 1
             else:
-                if answer.status_code != 503 and data.get("code") not in _PASSING:
+                if answer.status_code not in _UNAVAILABLE and data.get("code") not in _PASSING:
                     return Answer(answer.status_code, answer.content, data, time(), unheard)
             once = {}
             sleep(_PAUSE_SECONDS)

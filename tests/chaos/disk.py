@@ -17,14 +17,23 @@ from typing import Any
 from sqlalchemy import Connection
 
 from shared.storage import local
+from shared.storage.store import Room, measure_room
 
 
 class Disk(StrEnum):
     """How the disk is."""
 
     WELL = "well"
+    #: Below storage and database, as with a quota: nobody is told of it before a write fails.
     FULL = "full"
+    #: The same, and whoever asks how much room there is, is told.
+    TOLD_FULL = "told-full"
+    #: Below the storage alone, and untold.
+    STORAGE_FULL = "storage-full"
     READ_ONLY = "read-only"
+
+
+_FULL = frozenset({Disk.FULL, Disk.TOLD_FULL, Disk.STORAGE_FULL})
 
 
 def set_disk(path: Path, state: Disk) -> None:
@@ -43,7 +52,7 @@ def install_store_disk(path: Path) -> None:
         state = _read(path)
         if state is Disk.READ_ONLY:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(target))
-        if state is Disk.FULL:
+        if state in _FULL:
             # What fits is written, and lies there when the writer dies of it.
             half = data[: len(data) // 2] if isinstance(data, bytes) else b""
             with write_partial(self, target, half, **how):
@@ -54,6 +63,7 @@ def install_store_disk(path: Path) -> None:
     local.LocalStore._partial = partial  # type: ignore[method-assign]
     for name in ("delete", "delete_tree", "touch", "delete_older"):
         setattr(local.LocalStore, name, _unless_read_only(getattr(local.LocalStore, name), path))
+    local.measure_room = _told_room(path)
 
 
 def install_database_disk(path: Path) -> None:
@@ -67,12 +77,13 @@ def install_database_disk(path: Path) -> None:
         # Each time: a pooled connection may still be as the last fault made it.
         connection.exec_driver_sql(f"PRAGMA query_only = {int(state is Disk.READ_ONLY)}")
         most = 2**30
-        if state is Disk.FULL:
+        if state in (Disk.FULL, Disk.TOLD_FULL):
             most = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
         connection.exec_driver_sql(f"PRAGMA max_page_count = {most}")
         begin(connection)
 
     database._begin_sqlite = failing_begin
+    database.measure_room = _told_room(path)
 
 
 def _unless_read_only(method: Callable[..., Any], path: Path) -> Callable[..., Any]:
@@ -83,6 +94,14 @@ def _unless_read_only(method: Callable[..., Any], path: Path) -> Callable[..., A
         return method(self, key, *rest)
 
     return guarded
+
+
+def _told_room(path: Path) -> Callable[[Path], Room]:
+    def measure(folder: Path) -> Room:
+        room = measure_room(folder)
+        return Room(room.total_bytes, 0) if _read(path) is Disk.TOLD_FULL else room
+
+    return measure
 
 
 def _read(path: Path) -> Disk:

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import select
 
 from shared.settings import Settings
+from tests.chaos.failing_engine import FAILURE
 from tests.chaos.load import Submitted
 from tests.chaos.pace import Pace
 from tests.chaos.rescue_log import Rescued, read_rescues
@@ -26,7 +27,7 @@ from web.db.models import Job, JobCheckpoint, JobEvent
 DISTURBING = {
     "kill_control", "restart_redis", "wipe_redis", "flush_redis", "slow_redis", "full_redis",
     "refuse_commands", "disturb_reports", "lose_success", "full_disk", "read_only_disk", "restore",
-    "restore_earlier_timeline",
+    "restore_earlier_timeline", "long_full_disk", "upgrade",
 }  # fmt: skip
 _SETTLE_SECONDS = 2.0
 
@@ -52,7 +53,7 @@ class Evidence:
     checkpoints: dict[str, list[JobCheckpoint]] = field(default_factory=dict)
     runs: dict[str, list[EngineRun]] = field(default_factory=dict)
     rescues: list[Rescued] = field(default_factory=list)
-    #: By node, in words, the errors of the engine for which it handed jobs back.
+    #: By node, the errors of the engine for which it gave jobs back; without those made on purpose.
     faulted: list[tuple[str, str]] = field(default_factory=list)
 
     @property
@@ -117,4 +118,6 @@ class Evidence:
 def _faulted(log: Path) -> Iterator[str]:
     for line in log.read_text(errors="replace").splitlines():
         if '"attempt_faulted"' in line and '"engine_failed"' in line and line.endswith("}"):
-            yield str(json.loads(line)["detail"])
+            detail = str(json.loads(line)["detail"])
+            if FAILURE not in detail:
+                yield detail

@@ -11,11 +11,15 @@ from tests.chaos import broker_faults
 from tests.chaos.commit_deaths import COMMIT_POINTS, CommitDeaths
 from tests.chaos.deaths import HEADER, POINTS
 from tests.chaos.disk import Disk, set_disk
+from tests.chaos.failing_node import failing_node
 from tests.chaos.jumping_clock import set_shift
+from tests.chaos.long_full_disk import long_full_disk
 from tests.chaos.outside_faults import OUTSIDE
 from tests.chaos.process import Process, send
 from tests.chaos.restore_faults import RESTORES
 from tests.chaos.scene import Fault, Loss, Scene
+from tests.chaos.second_installation import make_second_installation
+from tests.chaos.upgrade_faults import upgrade
 from tests.support.mortal_disk import LEAST_POINTS
 from tests.support.waiting import wait_until
 
@@ -178,6 +182,7 @@ _ALL: tuple[Fault, ...] = (
     broker_faults.slow_redis, broker_faults.full_redis, broker_faults.repeat_messages,
     broker_faults.lose_messages, broker_faults.disturb_reports, broker_faults.lose_success,
     *map(_damage, ("truncate", "flip", "remove")), *map(_fail_disk, (Disk.FULL, Disk.READ_ONLY)),
-    *map(_jump_clock, (1, -1)), *RESTORES, *OUTSIDE,
+    *map(_jump_clock, (1, -1)), *RESTORES, *OUTSIDE, long_full_disk, upgrade, failing_node,
+    make_second_installation((kill_child, kill_node, kill_control, kill_web)),
 )  # fmt: skip
 FAULTS: dict[str, Fault] = {fault.__name__: fault for fault in _ALL}

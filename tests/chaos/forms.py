@@ -23,10 +23,10 @@ def make_form(name: str, seed: int, *, plant: str = "") -> Plan:
 
 
 def _short(seed: int) -> Plan:
-    """Every kind of fault once, in about two minutes."""
+    """Every kind of fault once, in three to four minutes."""
     return Plan(
         seed=seed, jobs=60, workers=4, faults=len(_EVERY), kinds=_EVERY, gap_seconds=(0.2, 1.2),
-        engine="sleeping", steps=20, step_seconds=0.08, backlog=12, pace=Pace(), minutes=6, wishes=1.3,
+        engine="sleeping", steps=20, step_seconds=0.08, backlog=12, pace=Pace(), minutes=8, wishes=1.3,
     )  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def _volume(seed: int) -> Plan:
     return Plan(
         seed=seed, jobs=10_000, workers=60, faults=60, kinds=_EVERY, gap_seconds=(6, 14),
         engine="sleeping", steps=8, step_seconds=0.45, backlog=600,
-        pace=Pace(lease=10, renew=2, rescue=1, dispatch=0.2, worker=60), minutes=90, wishes=0.3,
+        pace=Pace(lease=10, renew=2, rescue=1, dispatch=0.2, stall=30, worker=60), minutes=90, wishes=0.3,
         wipe_in_the_middle=True,
     )  # fmt: skip
 
@@ -45,7 +45,7 @@ def _real(seed: int) -> Plan:
     return Plan(
         seed=seed, jobs=150, workers=3, faults=200, kinds=_EVERY, gap_seconds=(0.4, 2.4),
         engine="real", steps=20, step_seconds=0, backlog=8,
-        pace=Pace(lease=4, renew=0.6, rescue=0.5, worker=30), minutes=60,
+        pace=Pace(lease=4, renew=0.6, rescue=0.5, stall=20, worker=30), minutes=60,
     )  # fmt: skip
 
 

@@ -50,15 +50,17 @@ class Submitted:
 class Load:
     """Hands jobs in; `wish` is called with each that was taken, and carries out what its kind says."""
 
-    def __init__(self, asking: Asking, *, seed: int, steps: int, share: float = 1.0) -> None:
-        """Upload the pictures; `share` scales how many jobs are of a kind other than plain."""
+    def __init__(
+        self, asking: Asking, *, seed: int, steps: int, share: float = 1.0, first_picture: int = 0
+    ) -> None:
+        """Upload the pictures, from `first_picture` on; `share` scales how many jobs are not plain."""
         self.asking = asking
         self.steps = steps
         self._seed = seed
         self._share = share
         self._numbers = itertools.count()
         self._lock = Lock()
-        self._pictures = [_picture(index) for index in range(PICTURES)]
+        self._pictures = [make_picture(first_picture + index) for index in range(PICTURES)]
         self._assets = [self._upload(data) for data in self._pictures]
         self.submitted: dict[int, Submitted] = {}
         #: How many jobs were taken.
@@ -148,7 +150,8 @@ class Load:
         return str(answer.data["id"])
 
 
-def _picture(seed: int) -> bytes:
+def make_picture(seed: int) -> bytes:
+    """Return a PNG of 64 by 48 px; another one for each seed below 255."""
     picture = Image.linear_gradient("L").resize((64, 48)).point(lambda value: value * (seed + 2) % 256)
     buffer = io.BytesIO()
     picture.convert("RGB").save(buffer, "PNG")

@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.options import StyleOptions
+from shared.options import StyleOptions, read_stored_options
 from shared.protocol import InputPicture, JobMessage, Origin, read_marker
 from shared.settings import Settings
 from shared.storage.layout import asset_key, checkpoint_key, marker_key
@@ -64,7 +64,7 @@ class LoneRuns:
 
     def result(self, job: Job) -> LoneResult:
         """Return what a job must have resulted in."""
-        return self._run(job, StyleOptions.model_validate(job.options), self._origin(job))[1]
+        return self._run(job, read_stored_options(job.options), self._origin(job))[1]
 
     def base(self, job: Job) -> LoneResult:
         """Return what a job must have resulted in before it was extended."""
@@ -78,7 +78,7 @@ class LoneRuns:
             parent, options = job, self._base_options(job)
         else:
             parent = self._evidence.jobs[job.origin["job_id"]]
-            options = StyleOptions.model_validate(parent.options)
+            options = read_stored_options(parent.options)
         lone_id, _ = self._run(parent, options, None)
         key = checkpoint_key(lone_id, 1, job.origin["step"])
         sha256 = hashlib.sha256(self._context.store.read(key)).hexdigest()
@@ -86,7 +86,7 @@ class LoneRuns:
 
     @staticmethod
     def _base_options(job: Job) -> StyleOptions:
-        return StyleOptions.model_validate({**job.options, "steps": job.origin["step"]})  # type: ignore[index]
+        return read_stored_options({**job.options, "steps": job.origin["step"]})  # type: ignore[index]
 
     def _run(self, job: Job, options: StyleOptions, origin: Origin | None) -> tuple[str, LoneResult]:
         pictures = [InputPicture(key=asset_key(a.sha256), sha256=a.sha256) for a in (job.content, job.style)]

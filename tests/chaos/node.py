@@ -6,6 +6,7 @@ from pathlib import Path
 
 from shared.settings import Settings
 from tests.chaos.commit_deaths import MortalEngine
+from tests.chaos.failing_engine import FailingEngine, install_missing_inputs, switch_of
 from tests.chaos.step_log import CountingEngine
 from tests.support.installation import names_of
 from worker.devices import CPU
@@ -29,12 +30,14 @@ def make_engine(settings: Settings, kind: str, *, step_seconds: float) -> Engine
 
 
 def make_node(settings: Settings, name: str, kind: str, *, step_seconds: float, folder: Path) -> Node:
-    """Return a node; its engine is made in its child."""
+    """Return a node; its engine is made in its child. `folder` is the run's."""
+    switch = switch_of(folder, name)
+    install_missing_inputs(switch)
 
     def load_engine() -> Engine:
         engine = make_engine(settings, kind, step_seconds=step_seconds)
         counting = CountingEngine(engine, folder / "steps", node=name)
-        return MortalEngine(counting, folder / "commit-deaths", node=name)
+        return MortalEngine(FailingEngine(counting, switch), folder / "commit-deaths", node=name)
 
     return Node(
         settings, names_of(settings), name=name, device=CPU, weights="untrained", load_engine=load_engine

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from time import sleep, time
 
 from tests.chaos.scene import Loss, Scene
+from tests.support.waiting import wait_until
 
 #: What stands in place of a message, a report or a heartbeat.
 _JUNK: tuple[str | bytes, ...] = (
@@ -47,6 +48,7 @@ def refuse_commands(scene: Scene) -> list[Loss]:
 
 def unmount_storage(scene: Scene) -> list[Loss]:
     """Leave an empty folder in the place of the storage for some seconds; nobody may write into it."""
+    _wait_for_service(scene)
     storage = scene.cluster.folder / "data" / "storage"
     away = storage.with_name("storage-away")
     storage.rename(away)
@@ -58,6 +60,18 @@ def unmount_storage(scene: Scene) -> list[Loss]:
     if written:
         raise TimeoutError(f"written below the mount point: {written[:5]}")
     return []
+
+
+def _wait_for_service(scene: Scene) -> None:
+    """Wait until web answers and control beats: one that is starting refuses such a storage and ends."""
+    cluster = scene.cluster
+    key = cluster.names.key("control")
+    seen = cluster.client.get(key)  # perhaps of one that was killed
+    wait_until(
+        lambda: cluster.answers() and cluster.client.get(key) not in (None, seen),
+        seconds=60,
+        what="web and control are at work",
+    )
 
 
 OUTSIDE: tuple[Callable[[Scene], list[Loss]], ...] = (junk_items, refuse_commands, unmount_storage)

@@ -14,6 +14,6 @@ class Pace:
     rescue: float = 0.5
     dispatch: float = 0.1
     #: After this long without a step a worker counts as hung.
-    stall: float = 30.0
+    stall: float = 4.0
     #: A node beats every 5 s and counts as alive for this long.
     worker: float = 15.0

@@ -22,13 +22,17 @@ def main() -> None:
     parser.add_argument("--target", default="", help="the folder of a backup")
     given = parser.parse_args()
     install_clock(given.folder / "clock")  # before anything that reads the clock is imported
+    from tests.chaos.next_release import install_next_release, is_next
+
+    if is_next(given.folder, given.name or ("control" if given.kind == "control" else "web")):
+        install_next_release(given.kind)
     from shared.settings import load_settings
     from tests.chaos.disk import install_store_disk
     from tests.chaos.plants import PLANTS
 
     settings = load_settings(os.environ)
     install_store_disk(given.folder / "disk")
-    if given.plant and PLANTS[given.plant].where in (given.kind, "all"):
+    if given.plant and PLANTS[given.plant].where in (given.kind, "all", "harness and all"):
         PLANTS[given.plant].install()
     if given.kind == "web":
         from tests.chaos.deaths import install_deaths
@@ -54,9 +58,8 @@ def main() -> None:
         from tests.chaos.node import make_node
 
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        node = make_node(
-            settings, given.name, given.engine, step_seconds=given.step_seconds, folder=given.folder
-        )
+        how = {"step_seconds": given.step_seconds, "folder": given.folder}
+        node = make_node(settings, given.name, given.engine, **how)
         sys.exit(node.run())
 
 

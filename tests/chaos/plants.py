@@ -12,6 +12,8 @@ from typing import Any, Literal
 from shared.redis.claims import Claims, Verdict
 from shared.storage.local import LocalStore
 from shared.storage.store import ArtifactStore
+from tests.chaos import plants_nodes
+from tests.chaos.plants_upgrade import count_defaults, refuse_unknown_fields, refuse_unknown_reports
 
 _WINDOW_SECONDS = 0.5
 
@@ -20,7 +22,7 @@ _WINDOW_SECONDS = 0.5
 class Plant:
     """A bug, the kind of process that gets it, the faults that bring it out, and the breach to be seen."""
 
-    where: Literal["node", "control", "restore", "all"]
+    where: Literal["node", "control", "restore", "all", "harness and all"]
     install: Callable[[], None]
     kinds: tuple[str, ...]
     faults: int
@@ -203,6 +205,17 @@ def trust_the_mount() -> None:
         module.check_identity = lambda *_: None  # type: ignore[attr-defined]
 
 
+def forget_hand_back() -> None:
+    """Give a job up because the storage fails, without a word of it to control."""
+    from worker.runner import Outcome, Runner
+
+    def give_up(self: Runner, _attempt: object, error: Any) -> Outcome:
+        self.health.lose_storage(error)
+        return Outcome.ABANDONED
+
+    Runner._give_up_storage = give_up  # type: ignore[method-assign]
+
+
 PLANTS: dict[str, Plant] = {
     "ack-before-commit": Plant(
         "all", ack_before_commit, ("kill_node",), 4, "it had succeeded, but its output"
@@ -219,6 +232,16 @@ PLANTS: dict[str, Plant] = {
     "stop-at-junk": Plant("control", stop_at_junk, ("junk_items",), 2, "stuck"),
     "fail-at-refusal": Plant("node", fail_at_refusal, ("refuse_commands",), 4, "as if its engine had failed"),
     "trust-the-mount": Plant("all", trust_the_mount, ("unmount_storage",), 4, "below the mount point"),
+    "forget-hand-back": Plant(
+        "node", forget_hand_back, ("long_full_disk",), 1, "was counted as the loss of a worker"
+    ),
+    "refuse-unknown-fields": Plant(
+        "node", refuse_unknown_fields, ("upgrade",), 1, "entry of ours, set aside"
+    ),
+    "refuse-unknown-reports": Plant(
+        "control", refuse_unknown_reports, ("upgrade",), 1, "entry of ours, set aside"
+    ),
+    "count-defaults": Plant("node", count_defaults, ("upgrade",), 2, "steps back; allowed are"),
     "forget-files": Plant("restore", forget_files, ("restore",), 2, "is needed, and not there"),
     "keep-timeline": Plant(
         "all",
@@ -227,4 +250,16 @@ PLANTS: dict[str, Plant] = {
         2,
         "it succeeded at step|is not that of the lone run",
     ),
+    "blame-the-job": Plant(
+        "control", plants_nodes.blame_the_job, ("failing_node",), 2, "it ended failed: .*(?:missing|failed)"
+    ),
+    "never-rest": Plant(
+        "node", plants_nodes.never_rest, ("failing_node",), 1, r"failed \d+ jobs, and takes the next one"
+    ),
+    **{
+        f"shared-{what}": Plant(
+            "harness and all", install, ("second_installation",), 1, "second installation .*carry no identity"
+        )
+        for what, install in plants_nodes.SHARED.items()
+    },
 }

@@ -9,7 +9,7 @@ from random import Random
 from threading import Thread
 from time import monotonic, sleep, time
 
-from tests.chaos.aftermath import deliver_late, is_quiet, left_in_redis, replay
+from tests.chaos.aftermath import deliver_late, is_quiet, left_in_redis, replay, set_aside_of_ours
 from tests.chaos.asking import Asking
 from tests.chaos.cluster import Cluster
 from tests.chaos.evidence import Evidence
@@ -71,11 +71,13 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> tuple[Evidence,
             evidence.streams |= replay(cluster, load.asking, Random(plan.seed))
         except TimeoutError as error:
             course.breaches.append(f"stuck: {error}; open: {_open(cluster)[:10]}")
+            evidence.left_in_redis += set_aside_of_ours(cluster)
         finally:
             course.close()
             evidence.submitted = list(load.submitted.values())
     evidence.read(folder)
-    return evidence, course.breaches + [f"{name} did not end at SIGTERM" for name in cluster.disobedient]
+    breaches = course.breaches + scene.breaches
+    return evidence, breaches + [f"{name} did not end at SIGTERM" for name in cluster.disobedient]
 
 
 class _Course:

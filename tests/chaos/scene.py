@@ -47,6 +47,8 @@ class Scene:
     chance: Random
     #: The keys of checkpoints that were damaged.
     damaged: set[str] = field(default_factory=set)
+    #: What a fault itself found broken.
+    breaches: list[str] = field(default_factory=list)
     _left: dict[tuple[Any, ...], list[Any]] = field(default_factory=dict)
 
     def busy_node(self) -> Process:

@@ -26,7 +26,8 @@ class SleepingEngine:
         self, content: bytes, style: bytes, options: StyleOptions, *, resume: EngineState | None = None
     ) -> Iterator[Step]:
         """Yield one record a step; see `worker.engine.engine.StyleEngine`."""
-        words = content + style + options.model_dump_json(exclude={"steps", "checkpoint_every"}).encode()
+        names = options.told_names - {"steps", "checkpoint_every"}
+        words = content + style + options.model_dump_json(include=set(names)).encode()
         seed = int.from_bytes(hashlib.sha256(words).digest()[:4], "little")
         if resume:
             done, value, moment = resume.step, resume.arrays["value"], resume.arrays["moment"]

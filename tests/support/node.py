@@ -1,7 +1,7 @@
 """A worker's node in a process of its own, with a steady engine whose steps take their time.
 
 settings: of the service; name, step_seconds, fleet_pid; breaks: whether its device fails at every second
-step.
+step, or hangs there once, and leaves the file `hung`.
 Of the load of its engine: load_seconds, how long it takes; load_gate, a file that it waits for;
 load_fails_until, a file without which it fails; load_leaves, how many temporary files it leaves. no_forks:
 the process cannot fork.
@@ -62,6 +62,9 @@ def main() -> None:
             raise RuntimeError("CUDA_ERROR_LAUNCH_FAILED")
         if step == 2 and task["breaks"] == "crash":
             os.abort()
+        if step == 2 and task["breaks"] == "hang" and not Path(task["hung"]).exists():
+            Path(task["hung"]).touch()
+            pause.wait()
 
     def load() -> SteadyEngine:
         for _ in range(task.get("load_leaves", 0)):

@@ -126,3 +126,10 @@ def test_each_side_gets_its_own_requirements_only():
 def _default(value: str) -> str:
     """What Compose puts in for ``${NAME:-default}`` when the variable is not set."""
     return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", str(value))
+
+
+def test_commands_in_the_documents_start_no_other_service():
+    """What `run` starts beside, web for instance, has the database open."""
+    found = re.findall(r"docker compose run .*", (_ROOT / "docs/operations.md").read_text())
+    assert found
+    assert all(" --no-deps " in line for line in found)

@@ -104,7 +104,7 @@ class JobStream:
         return [*texts, *self._live(view)], False
 
     def _durable(self, after: int) -> tuple[list[str], JobView]:
-        """Return the events since, and the job as it is; the last of them, and the last status, carry it whole."""
+        """Return the events since, and the job as it is; the last one and the last status carry it whole."""
         with self._services.backend.database.read() as session:
             events = events_after(session, self._job_id, after)
         view = self._view()
@@ -197,9 +197,10 @@ def watch_job(job_id: str) -> Response:
     """Watch a job: `status`, `attempt`, `checkpoint` and `output` events are durable and have an `id`.
 
     `progress` (at most twice a second) and `preview` tell the latest only. A fresh stream begins with a
-    `status` event that holds the whole `job`, one with `Last-Event-ID` with the durable events since. The last
-    of those that are known holds the whole `job` too, as does a `status` that is still so. A comment comes
-    every 15 s. The stream ends after the final status, and after 5 min, when a client is expected to come back.
+    `status` event that holds the whole `job`, one with `Last-Event-ID` with the durable events since. The
+    last of those that are known holds the whole `job` too, as does a `status` that is still so. A comment
+    comes every 15 s. The stream ends after the final status, and after 5 min, when a client is expected to
+    come back.
     """
     services, caller = get_services(), current_caller()
     with services.backend.database.read() as session:

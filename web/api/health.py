@@ -73,7 +73,10 @@ def _check_control(services: Services, *, is_redis_ok: bool) -> CheckOut:
             raise RedisUnavailable()
         fault = control_fault(services.backend.redis.control.read())
     except RedisUnavailable:
-        return CheckOut(ok=False, detail="Nobody knows while Redis does not answer.")
+        return CheckOut(
+            ok=False,
+            detail="Control tells through Redis how it is, and Redis does not answer: it may run or not.",
+        )
     if fault is not None:
         _log.warning("not_ready", detail=fault)
     return CheckOut(ok=fault is None, detail=fault)

@@ -8,7 +8,8 @@ from contextlib import suppress
 
 from PIL import Image
 
-from shared.errors import ArtifactMissing, PictureInvalid
+from shared.errors import ArtifactMissing, PictureInvalid, StorageUnavailable
+from shared.logs import get_logger
 from shared.picture_file import (
     DECODING_ERRORS,
     DEEP_MODES,
@@ -33,6 +34,7 @@ from web.db.models import Asset, Job, JobCheckpoint
 #: The longer side in pixels; twice that of a card in the gallery on a phone.
 SIDE_PX = 384
 _QUALITY = 82
+_log = get_logger(__name__)
 
 
 def make_thumbnail(data: bytes) -> bytes:
@@ -146,7 +148,10 @@ class Thumbnails:
                 return found
             with self.files.open(source, sha256=sha256, size_bytes=size_bytes) as file:
                 data = make_thumbnail(file.read())
-        self._storage.write(key, data)
+        try:
+            self._storage.write(key, data)
+        except StorageUnavailable as error:  # a full disk is no reason to show nothing
+            _log.warning("thumbnail_not_kept", key=key, detail=error.detail)
         return data
 
     def _whole(self, key: str) -> bytes | None:

@@ -11,28 +11,39 @@ import re
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
+from threading import Event, Thread
+from typing import BinaryIO
 
 from sqlalchemy import select
 
-from shared.errors import ArtifactCorrupt, ArtifactMissing, BackupRefused, DatabaseUnavailable
+from shared.errors import (
+    ArtifactCorrupt,
+    ArtifactMissing,
+    BackupRefused,
+    DatabaseUnavailable,
+    StorageUnavailable,
+)
 from shared.installation import IDENTITY_KEY
 from shared.logs import get_logger
 from shared.protocol import read_marker
 from shared.release import this_release
+from shared.storage import open_store
 from shared.storage.layout import asset_key, job_folder
+from shared.storage.local import LocalStore
 from shared.storage.store import ArtifactStore
 from web.backend import Backend
 from web.backup.manifest import BackedUpFile, BackupFolder, Manifest
 from web.db.database import Database, parse_url
+from web.db.fitness import open_file
 from web.db.models import Asset, Job, JobCheckpoint
 from web.protection import hold_files
 
 _COPY = ".partial-database"
-_HOLD_RENEWED = timedelta(seconds=30)
+_HOLD_RENEWED_SECONDS = 30.0
 #: What is made anew at need, or was put aside: not worth a copy.
 _LEFT_OUT = re.compile(r".*/thumbnail-[^/]+\.jpg|.*\.thumbnail\.jpg|jobs/[^/]+/replaced-.*")
 _MARKER = re.compile(r"jobs/[^/]+/attempt-\d+/result\.json")
@@ -111,19 +122,25 @@ class _Maker:
             {file.key: file for file in earlier.files} if earlier else {}
         )
         self._clock = clock
-        self._held_at: datetime | None = None
+        self._unreadable: set[str] = set()
+        self._disks: set[int] = set()
         self._copied_files = self._copied_bytes = 0
 
     def make(self, database: Path) -> Made:
-        self._hold()
+        places = [database.parent, *([self._store.root] if isinstance(self._store, LocalStore) else [])]
+        self._disks = {place.stat().st_dev for place in places}
+        with self._holding():
+            return self._make(database)
+
+    def _make(self, database: Path) -> Made:
         made_at = self._clock()
         copy = self._folder.path / _COPY
         try:
-            _require_room(self._folder.path, _size_of(database))
+            self._require_room(_size_of(database))
             revision = copy_database(database, copy)
             wanted = read_wanted(copy)
             keys = self._keys(wanted)
-            _require_room(self._folder.path, self._size_to_copy(keys))
+            self._require_room(self._size_to_copy(keys))
             with copy.open("rb") as file:
                 content = self._folder.put(file).content
         finally:
@@ -136,8 +153,10 @@ class _Maker:
             except ArtifactMissing:
                 if key in wanted.files:
                     missing.append(key)
+            except StorageUnavailable as error:
+                self._note_unreadable(key, error)
         files |= self._outputs_of_late_markers(files)
-        damaged = [key for key, file in files.items() if wanted.files.get(key) not in (None, file.sha256)]
+        damaged = {key for key, file in files.items() if wanted.files.get(key) not in (None, file.sha256)}
         # The storage that was copied is still ours.
         self._backend.check_storage()
         release = this_release()
@@ -150,26 +169,46 @@ class _Maker:
             database=content,
             files=tuple(files[key] for key in sorted(files)),
             missing=tuple(sorted(missing)),
-            damaged=tuple(sorted(damaged)),
+            damaged=tuple(sorted(damaged | self._unreadable)),
         )
         self._folder.write(manifest)
         return Made(manifest, self._copied_files, self._copied_bytes)
 
+    @contextmanager
+    def _holding(self) -> Iterator[None]:
+        """Hold the files, and renew that beside the work: a step of it may take longer than a hold lasts."""
+        self._hold()
+        is_done = Event()
+
+        def renew() -> None:
+            while not is_done.wait(_HOLD_RENEWED_SECONDS):
+                try:
+                    self._hold()
+                except DatabaseUnavailable as error:  # it lasts for several of these
+                    _log.warning("hold_not_renewed", detail=error.detail)
+
+        thread = Thread(target=renew, name="hold", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            is_done.set()
+            thread.join()
+
     def _hold(self) -> None:
-        """Hold the files, or go on holding them."""
-        now = self._clock()
-        if self._held_at is not None and timedelta(0) <= now - self._held_at < _HOLD_RENEWED:
-            return
         with self._backend.database.write() as session:
-            hold_files(session, now=now)
-        self._held_at = now
+            hold_files(session, now=self._clock())
 
     def _keys(self, wanted: Wanted) -> list[str]:
         """Return what rows name, and what else lies in the folders of their jobs: work that is under way."""
         keys = {IDENTITY_KEY, *wanted.files}
         for job_id in wanted.job_ids:
-            self._hold()
-            for file in self._store.inventory(job_folder(job_id)):
+            try:
+                found = self._store.inventory(job_folder(job_id))
+            except StorageUnavailable as error:
+                self._note_unreadable(job_folder(job_id), error)
+                continue
+            for file in found:
                 if not (file.is_partial or file.is_aside or _LEFT_OUT.fullmatch(file.key)):
                     keys.add(file.key)
         return sorted(keys)
@@ -177,9 +216,16 @@ class _Maker:
     def _size_to_copy(self, keys: list[str]) -> int:
         sizes = 0
         for key in keys:
-            with suppress(ArtifactMissing):
+            with suppress(ArtifactMissing, StorageUnavailable):
                 sizes += 0 if self._known(key) else self._store.stat(key).size_bytes
         return sizes
+
+    def _require_room(self, needed_bytes: int) -> None:
+        """Prove that there is room; on a disk of the service so much stays that it goes on taking jobs."""
+        left = _ROOM_LEFT_BYTES
+        if self._folder.path.stat().st_dev in self._disks:
+            left = max(left, self._backend.settings.min_free_bytes)
+        require_room(self._folder.path, needed_bytes, what="the backup", left_bytes=left)
 
     def _known(self, key: str) -> BackedUpFile | None:
         """Return the file as an earlier backup has it, if it has not changed since."""
@@ -191,17 +237,22 @@ class _Maker:
         return known if is_same and self._folder.has(known) else None
 
     def _copy(self, key: str) -> BackedUpFile:
-        self._hold()
         known = self._known(key)
         if known is not None:
             return known
         modified_at = self._store.stat(key).modified_at
         with self._store.open(key) as source:
-            copied = self._folder.put(source)
+            copied = self._folder.put(_Source(source, key))
         if copied.is_new:
             self._copied_files += 1
             self._copied_bytes += copied.content.size_bytes
         return BackedUpFile(key=key, modified_at=modified_at, **copied.content.model_dump())
+
+    def _note_unreadable(self, key: str, error: StorageUnavailable) -> None:
+        """Go on after a failure at one place, unless it is all of the storage that fails."""
+        self._backend.check_storage()
+        _log.warning("file_unreadable", key=key, reason=error.detail)
+        self._unreadable.add(key)
 
     def _outputs_of_late_markers(self, files: Mapping[str, BackedUpFile]) -> dict[str, BackedUpFile]:
         """Copy the outputs of markers that were written while their folders were being listed."""
@@ -214,9 +265,22 @@ class _Maker:
                 continue
             for output in marker.outputs:
                 if output.key not in files:
-                    with suppress(ArtifactMissing):
+                    with suppress(ArtifactMissing, StorageUnavailable):
                         late[output.key] = self._copy(output.key)
         return late
+
+
+class _Source:
+    """A reader of a file of the storage; its failures are not those of the backup's folder."""
+
+    def __init__(self, file: BinaryIO, key: str) -> None:
+        self._file, self._key = file, key
+
+    def read(self, size: int) -> bytes:
+        try:
+            return self._file.read(size)
+        except OSError as error:
+            raise StorageUnavailable(f"storage failed at {self._key}: {error.strerror or error}") from error
 
 
 def copy_database(source: Path, target: Path) -> str:
@@ -230,7 +294,7 @@ def copy_database(source: Path, target: Path) -> str:
     target.unlink(missing_ok=True)
     try:
         with (
-            closing(sqlite3.connect(source, timeout=10)) as reader,
+            closing(open_file(source, lock_seconds=10)) as reader,
             closing(sqlite3.connect(target)) as writer,
         ):
             reader.backup(writer)
@@ -256,9 +320,12 @@ def read_wanted(database: Path) -> Wanted:
                 wanted.files |= {key: sha256, picture_key: None}
             for job_id, origin, outputs in session.execute(select(Job.id, Job.origin, Job.outputs)):
                 wanted.job_ids.append(job_id)
-                wanted.files |= {output["key"]: output["sha256"] for output in outputs}
-                if origin:
-                    wanted.files[origin["key"]] = origin["sha256"]
+                try:
+                    wanted.files |= {output["key"]: output["sha256"] for output in outputs}
+                    if origin:
+                        wanted.files[origin["key"]] = origin["sha256"]
+                except (TypeError, KeyError) as error:  # no list of outputs, or no output in it
+                    _log.warning("row_unreadable", job_id=job_id, reason=repr(error))
     finally:
         copy.close()
     with closing(sqlite3.connect(database)) as connection:
@@ -267,8 +334,8 @@ def read_wanted(database: Path) -> Wanted:
 
 
 def _require_apart(path: Path, backend: Backend) -> None:
-    store = backend.settings.resolved_storage_url.removeprefix("file://")
-    if path == Path(store) or Path(store) in path.parents:
+    store = open_store(backend.settings.resolved_storage_url)
+    if isinstance(store, LocalStore) and path.resolve().is_relative_to(store.root.resolve()):
         raise BackupRefused(
             f"{path} lies in the storage itself; choose a folder elsewhere, best on another disk"
         )
@@ -284,16 +351,15 @@ def _with_log(database: Path) -> Iterator[Path]:
     yield database.with_name(database.name + "-wal")
 
 
-def _require_room(path: Path, needed_bytes: int) -> None:
-    require_room(path, needed_bytes, what="the backup")
-
-
-def require_room(path: Path, needed_bytes: int, *, what: str) -> None:
-    """Prove that a disk has room.
+def require_room(path: Path, needed_bytes: int, *, what: str, left_bytes: int = _ROOM_LEFT_BYTES) -> None:
+    """Prove that a disk has room, and that `left_bytes` are left then.
 
     Raises:
         BackupRefused: saying what is needed, and what is free.
     """
-    free, needed = shutil.disk_usage(path).free, needed_bytes + _ROOM_LEFT_BYTES
-    if free < needed:
-        raise BackupRefused(f"{what} needs {needed / 1e6:.1f} MB in {path}; {free / 1e6:.1f} MB are free")
+    free = shutil.disk_usage(path).free
+    if free < needed_bytes + left_bytes:
+        raise BackupRefused(
+            f"{what} needs {needed_bytes / 1e6:.1f} MB in {path}, where {left_bytes / 1e6:.1f} MB have to be "
+            f"left; {free / 1e6:.1f} MB are free"
+        )

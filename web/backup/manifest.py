@@ -14,12 +14,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shared.errors import BackupDamaged, BackupRefused
 from shared.protocol import new_id
+from shared.storage.local import make_folders
 
 _MANIFEST = "manifest.json"
 _FILES = "files"
@@ -47,7 +48,8 @@ class Manifest(BaseModel):
     """What a backup holds; a reader ignores fields that it does not know.
 
     `made_at` is right before the database was copied: it knows of everything up to then. `missing` and
-    `damaged` are files that rows refer to and that were not there, or not what the rows say, at that time.
+    `damaged` are files that rows refer to and that were not there, or not what the rows say, at that time;
+    among the damaged are files and folders of jobs that could not be read.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -67,6 +69,13 @@ class Manifest(BaseModel):
     def size_bytes(self) -> int:
         """The size of all files, with the database."""
         return self.database.size_bytes + sum(file.size_bytes for file in self.files)
+
+
+class Reader(Protocol):
+    """What a content is read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes; none at the end."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +100,7 @@ class BackupFolder:
             BackupDamaged: when the manifest in it cannot be read.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folders(self.path)
             others = {name for name in os.listdir(self.path) if not name.startswith(".")}  # noqa: PTH208
             if others - {_MANIFEST, _FILES}:
                 raise BackupRefused(f"{self.path} is neither empty nor a backup; choose another folder")
@@ -143,7 +152,7 @@ class BackupFolder:
         except OSError:
             return False
 
-    def put(self, source: BinaryIO) -> Copied:
+    def put(self, source: Reader) -> Copied:
         """Store what a reader gives.
 
         Raises:
@@ -181,7 +190,8 @@ class BackupFolder:
             if found != content:
                 yield (
                     f"{name}: it has {found.size_bytes} bytes with SHA-256 {found.sha256[:12]}…; "
-                    f"{content.size_bytes} bytes with {content.sha256[:12]}… were written"
+                    f"{content.size_bytes} bytes with {content.sha256[:12]}… were written "
+                    f"({self.place(content)})"
                 )
 
     def require_whole(self) -> Manifest:

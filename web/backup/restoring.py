@@ -21,15 +21,21 @@ from typing import Any, TypeVar
 
 from sqlalchemy import select
 
-from shared.errors import ArtifactMissing, BackupRefused, RedisUnavailable, StorageUnavailable
-from shared.installation import Installation, has_content, read_identity, write_identity
+from shared.errors import (
+    ArtifactMissing,
+    BackupRefused,
+    IdentityWrong,
+    RedisUnavailable,
+    StorageUnavailable,
+)
+from shared.installation import IDENTITY_KEY, Installation, has_content, read_identity, write_identity
 from shared.logs import get_logger
 from shared.redis import Coordination
 from shared.redis.names import Names
 from shared.settings import Settings
 from shared.storage import open_store
 from shared.storage.layout import attempt_folder, job_folder, replaced_attempt_folder
-from shared.storage.local import LocalStore
+from shared.storage.local import LocalStore, make_folders
 from shared.storage.store import ArtifactStore
 from web.backup.making import require_room, sqlite_path
 from web.backup.manifest import BackedUpFile, BackupFolder, Manifest, digest_of
@@ -49,7 +55,11 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class Target:
-    """What is there already: the ids of database and storage, and whether they hold anything."""
+    """What is there already: the ids of database and storage, and whether they hold anything.
+
+    `shares_jobs` is whether the storage holds files of jobs that are in the backup: no two installations have
+    a job in common.
+    """
 
     has_database: bool
     is_readable: bool
@@ -57,6 +67,7 @@ class Target:
     has_rows: bool
     storage_id: str | None
     has_files: bool
+    shares_jobs: bool
 
 
 def decide_target(target: Target, installation_id: str) -> None:
@@ -70,7 +81,7 @@ def decide_target(target: Target, installation_id: str) -> None:
         raise BackupRefused(
             f"the backup is of the installation {installation_id}, the storage of {target.storage_id}: {hint}"
         )
-    if target.storage_id is None and target.has_files:
+    if target.storage_id is None and target.has_files and not target.shares_jobs:
         raise BackupRefused(f"the storage holds files, and does not say of which installation: {hint}")
     if target.database_id not in (None, installation_id):
         raise BackupRefused(
@@ -79,8 +90,15 @@ def decide_target(target: Target, installation_id: str) -> None:
         )
     if target.database_id is None and target.has_rows:
         raise BackupRefused(f"the database holds jobs, and does not say of which installation: {hint}")
-    if target.has_database and not target.is_readable and target.storage_id is None:
-        raise BackupRefused(f"there is a database that cannot be read, beside an empty storage: {hint}")
+    if target.storage_id is None and not target.has_files and target.has_database:
+        # What is written below a mount point is not there any more once the storage is mounted.
+        if target.has_rows:
+            raise BackupRefused(
+                "the database of this installation is there, and its storage is empty or not there: mount "
+                "it; if its files are lost, put the database file into another folder, and restore again"
+            )
+        if not target.is_readable:
+            raise BackupRefused(f"there is a database that cannot be read, beside an empty storage: {hint}")
 
 
 @dataclass(frozen=True)
@@ -119,12 +137,14 @@ def _restore(
 ) -> Restored:
     _require_known_tables(manifest)
     store = open_store(settings.resolved_storage_url)
-    decide_target(_look_at(place, store), manifest.installation_id)
-    place.parent.mkdir(parents=True, exist_ok=True)
+    target = _look_at(place, store, manifest)
+    decide_target(target, manifest.installation_id)
+    make_folders(place.parent)
     with _unused(place):
         pass
     store.make_root()
-    if read_identity(store) is None:
+    if target.storage_id is None:
+        store.delete(IDENTITY_KEY)  # it may be there, and damaged
         write_identity(store, Installation(id=manifest.installation_id))
     to_write = [file for file in manifest.files if not _is_there(store, file)]
     size = sum(file.size_bytes for file in to_write)
@@ -154,10 +174,11 @@ def _require_known_tables(manifest: Manifest) -> None:
         )
 
 
-def _look_at(place: Path, store: ArtifactStore) -> Target:
+def _look_at(place: Path, store: ArtifactStore, manifest: Manifest) -> Target:
     try:
         found = read_identity(store)
-    except ArtifactMissing:
+    except IdentityWrong as error:
+        _log.warning("identity_unreadable", detail=error.detail)
         found = None
     database_id, has_rows, is_readable = _look_at_database(place)
     return Target(
@@ -167,7 +188,16 @@ def _look_at(place: Path, store: ArtifactStore) -> Target:
         has_rows=has_rows,
         storage_id=found.id if found else None,
         has_files=has_content(store),
+        shares_jobs=any(_has(store, file.key) for file in manifest.files if file.key.startswith("jobs/")),
     )
+
+
+def _has(store: ArtifactStore, key: str) -> bool:
+    try:
+        store.stat(key)
+    except ArtifactMissing:
+        return False
+    return True
 
 
 def _look_at_database(place: Path) -> tuple[str | None, bool, bool]:
@@ -217,13 +247,13 @@ def _unused(place: Path) -> Iterator[None]:
 
 
 def _is_there(store: ArtifactStore, file: BackedUpFile) -> bool:
-    """Whether the storage has a file of the backup with these bytes."""
+    """Whether the storage has a file of the backup with these bytes; one that cannot be read is put back."""
     try:
         if store.stat(file.key).size_bytes != file.size_bytes:
             return False
         with store.open(file.key) as data:
             return digest_of(data).sha256 == file.sha256
-    except ArtifactMissing:
+    except (ArtifactMissing, StorageUnavailable, OSError):
         return False
 
 
@@ -246,7 +276,8 @@ def _prepare(
     try:
         database.upgrade()
         with database.read() as session:
-            attempts = {row.id: row.attempt for row in session.execute(select(Job.id, Job.attempt))}
+            found = session.execute(select(Job.id, Job.attempt))
+            attempts = {row.id: row.attempt for row in found if isinstance(row.attempt, int)}
         fences = _ask_redis(settings, manifest, lambda redis: read_fences(redis, list(attempts)))
         begun = {job_id: _begun(store, job_id) for job_id in attempts}
         highest = {job_id: max(numbers) for job_id, numbers in begun.items() if numbers}
@@ -300,7 +331,7 @@ def _exchange(prepared: Path, place: Path, *, now: datetime) -> Path | None:
             closing(sqlite3.connect(prepared)) as source,
         ):
             target.execute("PRAGMA journal_mode=DELETE")  # with its log, one file
-            shutil.copyfile(place, previous)
+            _keep(place, previous)
             source.backup(target)
     except sqlite3.DatabaseError as error:
         if _is_busy(error):
@@ -309,6 +340,13 @@ def _exchange(prepared: Path, place: Path, *, now: datetime) -> Path | None:
             _swap(prepared, place, previous)
     prepared.unlink(missing_ok=True)
     return previous
+
+
+def _keep(place: Path, previous: Path) -> None:
+    """Copy a database to where it is kept; the name comes last, so that none has a part of it only."""
+    copy = place.with_name(f"{place.name}.keeping")
+    shutil.copyfile(place, copy)
+    _replace(copy, previous)
 
 
 def _swap(prepared: Path, place: Path, previous: Path) -> None:

@@ -41,16 +41,17 @@ def backup(ctx: click.Context, *, folder: Path, check: bool) -> None:
     output = ctx.ensure_object(Output)
     settings = _settings()
     if check:
-        _check(ctx, output, BackupFolder(folder))
+        with _nobody_writes(folder, holder="'atelier backup --check'"):
+            _check(ctx, output, BackupFolder(folder))
         return
     sqlite_path(settings.resolved_database_url)  # refused before anything is looked for
     require_database(settings)
-    with FolderLock(folder, holder="another 'atelier backup'"):
-        backend = Backend.open(settings, upgrade=False)
-        try:
+    backend = Backend.open(settings, upgrade=False)
+    try:
+        with FolderLock(folder, holder="another 'atelier backup'"):
             made = make_backup(backend, folder, clock=utc_now)
-        finally:
-            backend.close()
+    finally:
+        backend.close()
     output.answer(_made_json(made), _made_text(made, folder))
     if made.manifest.missing or made.manifest.damaged:
         _name_faults(output, made.manifest)
@@ -70,7 +71,7 @@ def restore(ctx: click.Context, *, folder: Path) -> None:
     output = ctx.ensure_object(Output)
     settings = _settings()
     sqlite_path(settings.resolved_database_url)
-    with _no_up_at(settings):
+    with _no_up_at(settings), _nobody_writes(folder, holder="'atelier restore'"):
         restored = restore_backup(settings, folder, now=utc_now())
     output.answer(_restored_json(restored), _restored_text(restored))
     if not restored.knows_redis:
@@ -98,6 +99,17 @@ def _no_up_at(settings: Settings) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _nobody_writes(folder: Path, *, holder: str) -> Iterator[None]:
+    """See to it that no backup is made into a folder that is read; it would remove what it replaces."""
+    BackupFolder(folder).read()  # refused if it is none: nothing is written there then
+    if not os.access(folder, os.W_OK):
+        yield  # on a medium that is read only nobody can
+        return
+    with FolderLock(folder, holder=holder):
+        yield
+
+
 def _check(ctx: click.Context, output: Output, folder: BackupFolder) -> None:
     manifest = folder.read()
     faults = list(folder.faults(manifest))
@@ -118,7 +130,10 @@ def _check(ctx: click.Context, output: Output, folder: BackupFolder) -> None:
 
 def _name_faults(output: Output, manifest: Manifest) -> None:
     """Say what was not right with the installation itself when the backup was made."""
-    for keys, what in ((manifest.missing, "not there"), (manifest.damaged, "not what their rows say")):
+    for keys, what in (
+        (manifest.missing, "not there"),
+        (manifest.damaged, "damaged, or not what their rows say"),
+    ):
         if keys:
             output.say(
                 f"When the backup was made, {_files(len(keys))} that the database refers to: {what}:",

@@ -75,6 +75,7 @@ def _to_json(entry: SetAsideEntry) -> dict[str, object]:
         "source": entry.source,
         "entry": entry.entry,
         "cut": entry.cut,
+        "times": entry.times,
     }
 
 
@@ -83,7 +84,8 @@ def _text(entries: list[SetAsideEntry], count: int) -> str:
         return "Nothing is set aside."
     lines = []
     for entry in entries:
-        lines += [f"{entry.id}  {to_rfc3339(entry.at)}  {entry.source}", f"  {_brief(entry.reason)}"]
+        often = f"  {entry.times} times, the last then" if entry.times > 1 else ""
+        lines += [f"{entry.id}  {to_rfc3339(entry.at)}  {entry.source}{often}", f"  {_brief(entry.reason)}"]
         lines.append(f"  {_brief(entry.entry)}")
     if count > len(entries):
         lines.append(f"… and {count - len(entries)} older ones; --limit shows more")

@@ -63,7 +63,8 @@ def find_failures(backend: Backend, events: Iterable[WorkerEvent]) -> dict[str, 
 def as_failure(job: Job, event: WorkerEvent, failures: Mapping[str, dict[str, Any]]) -> WorkerEvent:
     """Return a report that gives a job back as that of a failure, if it is one and nobody stops the job."""
     error = failures.get(event.event_id)
-    if error is None or job.job_status is not JobStatus.RUNNING or job.status_reason == PAUSING:
+    is_wanted = job.job_status in (JobStatus.QUEUED, JobStatus.RUNNING) and job.status_reason != PAUSING
+    if error is None or not is_wanted:
         return event
     return event.model_copy(update={"type": EventType.FAILED, "data": {"error": error}})
 

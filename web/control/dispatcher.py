@@ -113,7 +113,7 @@ class Dispatcher:
         self._tidy(view)
         if not sent:
             return 0
-        known = view.waiting | view.held_since(self._clock() - self._taken_for)
+        known = view.waiting | view.held_about(self._clock(), self._taken_for)
         missing = [attempt for attempt in sent if attempt.message_id not in known]
         unheld = set(self._backend.redis.claims.without_lease(attempt.job_id for attempt in missing))
         if missing:

@@ -13,8 +13,10 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
+import redis
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
@@ -22,9 +24,9 @@ from shared.broker import DEFAULT_ROUTE
 from shared.errors import UnreadableMessage
 from shared.logs import get_logger
 from shared.options import FIRST_OPTIONS
-from shared.protocol import EventType, WorkerEvent, read_event
+from shared.protocol import EventType, WorkerEvent, is_message_id, read_event
 from shared.redis import Coordination
-from shared.redis.connection import redis_errors
+from shared.redis.connection import is_wrong_type, redis_errors
 from shared.redis.names import FIRST_NAMES
 from shared.redis.workers import WorkerBeat, WorkerState
 from shared.status import JobStatus
@@ -38,7 +40,7 @@ _ROWS = 2000
 _REFRESH = timedelta(seconds=2)
 _NEVER = datetime.min.replace(tzinfo=UTC)
 #: What such a node calls the job's fault although it may be its own: another node is to try.
-_NODE_FAULTS = frozenset({"artifact_missing", "engine_failed"})
+_NODE_FAULTS = frozenset({"artifact_missing", "engine_failed", "worker_crash_loop"})
 _FIRST_PROTOCOL = 1
 #: It refuses a message that has any other field.
 _FIRST_FIELDS = frozenset(
@@ -56,6 +58,7 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
 
+_T = TypeVar("_T")
 _log = get_logger(__name__)
 
 
@@ -82,13 +85,17 @@ def count_hungry(beats: Sequence[WorkerBeat], *, waiting: int, shunned: frozense
     return max(0, len(idle) - waiting)
 
 
-def judge_report(event: WorkerEvent) -> WorkerEvent:
-    """Return a report as control takes it: a failure that may be the node's own hands the job back."""
+def judge_report(event: WorkerEvent, *, worker_id: str | None = None) -> WorkerEvent:
+    """Return a report as control takes it: a failure that may be the node's own hands the job back.
+
+    `worker_id` is the node that had the job: what fails at a second one, too, is the job's.
+    """
     error = event.data.get("error")
     code = error.get("code") if isinstance(error, dict) else None
-    if event.type is not EventType.FAILED or code not in _NODE_FAULTS:
+    if event.type is not EventType.FAILED or not isinstance(error, dict) or code not in _NODE_FAULTS:
         return event
-    changes = {"type": EventType.RELEASED, "event_id": f"{event.event_id}:released", "data": {"step": 0}}
+    data = {"step": 0, "fault": {**error, "worker": worker_id or "a worker of the first release"}}
+    changes = {"type": EventType.RELEASED, "event_id": f"{event.event_id}:released", "data": data}
     return event.model_copy(update=changes)
 
 
@@ -114,8 +121,7 @@ class FirstReleaseNodes:
         """
         ours = 0
         for name in self._lists:
-            with redis_errors():
-                count = int(self._old.client.llen(name))
+            count = self._ask(partial(self._old.client.llen, name), 0)
             while count > 0:
                 with redis_errors():
                     texts: Any = self._old.client.rpop(name, min(count, _PAGE)) or []
@@ -155,28 +161,30 @@ class FirstReleaseNodes:
         """Put the reports of our jobs into our own stream; the inbox knows one that comes twice."""
         while True:
             start = self._last_entry if self._last_entry == "-" else f"({self._last_entry}"
-            with redis_errors():
-                entries: Any = self._old.client.xrange(self._old.stream.name, min=start, count=_PAGE)
+            stream = self._old.stream.name
+            entries: list[Any] = self._ask(
+                partial(self._old.client.xrange, stream, min=start, count=_PAGE), []
+            )
             if not entries:
                 return
             events = {entry_id: _event(fields) for entry_id, fields in entries}
             known = self._known([event.job_id for event in events.values() if event])
             for entry_id, event in events.items():
                 if event is not None and event.job_id in known:
-                    judged = judge_report(event)
+                    worker_id = self._worker_of(event.job_id)
+                    judged = judge_report(event, worker_id=worker_id)
                     if judged is not event:
-                        self._shun(event)
+                        _log.warning("first_release_node_failed", job_id=event.job_id, worker_id=worker_id)
+                        # It may see another storage, or none: it gets no more messages.
+                        self._shunned |= {worker_id} if worker_id else frozenset()
                     self._backend.redis.stream.report(judged)
                     with redis_errors():
                         self._old.client.xdel(self._old.stream.name, entry_id)
                 self._last_entry = entry_id
 
-    def _shun(self, event: WorkerEvent) -> None:
-        """Give no more messages to the node that failed: it may see another storage, or none."""
+    def _worker_of(self, job_id: str) -> str | None:
         with self._backend.database.read() as session:
-            worker_id = session.scalar(select(Job.worker_id).where(Job.id == event.job_id))
-        _log.warning("first_release_node_failed", job_id=event.job_id, worker_id=worker_id)
-        self._shunned |= {worker_id} if worker_id else frozenset()
+            return session.scalar(select(Job.worker_id).where(Job.id == job_id))
 
     def _show_leases(self, attempts: Sequence[Attempt]) -> list[Attempt]:
         """Show leases held under the old names under ours; return the attempts that are held so."""
@@ -186,11 +194,11 @@ class FirstReleaseNodes:
         with redis_errors():
             pipeline = self._old.client.pipeline(transaction=False)
             for key in keys:
-                pipeline.get(key)
+                pipeline.mget([key])  # GET fails on a key of another type
                 pipeline.pttl(key)
             answers = pipeline.execute()
         held = []
-        for attempt, owner, left_ms in zip(attempts, answers[::2], answers[1::2], strict=True):
+        for attempt, (owner,), left_ms in zip(attempts, answers[::2], answers[1::2], strict=True):
             if owner is None or left_ms <= 0:
                 continue
             held.append(attempt)
@@ -230,13 +238,14 @@ class FirstReleaseNodes:
 
         One that was taken longer ago has a lease, or its node is dead.
         """
-        since = self._clock().timestamp() - self._backend.settings.lease_seconds
-        with redis_errors():
-            texts: list[Any] = [
-                text for name in self._lists for text in _all(self._old.client.lrange(name, 0, -1))
-            ]
-            tags = _all(self._old.client.zrangebyscore(FIRST_NAMES.unacked_index, since, "+inf"))
-            held = _all(self._old.client.hmget(FIRST_NAMES.unacked, tags)) if tags else []
+        now, span, old = self._clock().timestamp(), self._backend.settings.lease_seconds, self._old.client
+        texts: list[Any] = []
+        for name in self._lists:
+            texts += self._ask(partial(old.lrange, name, 0, -1), [])
+        # Of the future are those of a node whose clock is wrong: nobody knows when it took them.
+        index, unacked = FIRST_NAMES.unacked_index, FIRST_NAMES.unacked
+        tags: list[Any] = self._ask(partial(old.zrangebyscore, index, now - span, now + span), [])
+        held: list[Any] = self._ask(partial(old.hmget, unacked, tags), []) if tags else []
         texts += [_message_of(text) for text in held]
         return {found for text in texts if (found := _id_of(text))}
 
@@ -247,11 +256,26 @@ class FirstReleaseNodes:
                 text: Any = self._backend.redis.client.rpop(name)
             if text is None:
                 continue
-            target = old_name if is_for_first_release(text) else name
-            with redis_errors():
-                self._backend.redis.client.rpush(target, text)
-            return target == old_name
+            if is_for_first_release(text) and self._ask(partial(self._push, old_name, text), nothing=False):
+                return True
+            self._push(name, text)
+            return False
         return False
+
+    def _ask(self, question: Callable[[], Any], nothing: _T) -> _T:
+        """Return a reply of Redis; nothing where somebody else has another type of key under the old name."""
+        with redis_errors():
+            try:
+                found: _T = question()
+            except redis.ResponseError as error:
+                if not is_wrong_type(error):
+                    raise
+                return nothing
+        return found
+
+    def _push(self, name: str, text: str) -> bool:
+        with redis_errors():
+            return bool(self._backend.redis.client.rpush(name, text))
 
     def _keep_sent(self, message_ids: set[str]) -> int:
         """Note that the messages of queued attempts are still on their way; return how many there are."""
@@ -335,12 +359,8 @@ def _id_of(text: object) -> str | None:
     """Return a message's id; None for what is no message of ours."""
     headers = _envelope(text).get("headers")
     found = headers.get("id") if isinstance(headers, dict) else None
-    return found if isinstance(found, str) else None
+    return found if is_message_id(found) else None
 
 
 def _job_of(text: object) -> str | None:
     return (_id_of(text) or "").rpartition(":")[0] or None
-
-
-def _all(found: Any) -> list[Any]:  # noqa: ANN401 - redis-py types its replies as those of both its clients
-    return list(found)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from shared.clock import to_rfc3339
-from shared.errors import ArtifactMissing
+from shared.errors import ArtifactMissing, StorageUnavailable
 from shared.logs import get_logger
 from shared.storage.layout import asset_key, is_set_aside, job_folder, marker_key
 from shared.storage.store import StoredFile
@@ -35,6 +36,7 @@ _ATTEMPT_FILE = re.compile(
 _CHECKPOINT_THUMBNAIL = re.compile(r"(.+/checkpoint-\d+\.png)(?:\.[0-9a-f]+)?\.thumbnail\.jpg")
 _REPLACED_FILE = re.compile(r"jobs/[^/]+/replaced-(\d+)-[^/]+/[^/]+")
 _JOB_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 _PAGE = 1000
 _log = get_logger(__name__)
 #: Inbox entries and idempotency keys are so small that this many of them count as one row.
@@ -94,12 +96,20 @@ class Cutoffs:
 def cutoffs_at(now: datetime, *, retention_days: float, garbage_hours: float) -> Cutoffs:
     """Return the cutoffs now; 0 `retention_days` keep jobs for ever."""
     return Cutoffs(
-        completed=now - timedelta(days=retention_days) if retention_days else None,
-        garbage=now - timedelta(hours=garbage_hours),
+        completed=_before(now, retention_days * 24) if retention_days else None,
+        garbage=_before(now, garbage_hours),
         inbox=now - INBOX_KEPT,
         idempotency=now - IDEMPOTENCY_KEPT,
         replaced=now - RESTORE_GRACE,
     )
+
+
+def _before(now: datetime, hours: float) -> datetime:
+    """Return the moment so many hours ago; the beginning of all time where that is further away."""
+    try:
+        return now - timedelta(hours=hours)
+    except OverflowError:
+        return _BEGINNING
 
 
 def decide_job_folder(
@@ -131,8 +141,7 @@ def decide_job_folder(
         is_kept = kept_since is not None and any(moment >= kept_since for moment in written + named)
         if is_young or is_kept or not (written or named):
             return _partials(files, before)
-        size_bytes = sum(file.size_bytes for file in files)
-        return [Finding(Kind.ORPHANED_JOB, folder, "no job has this id", size_bytes, len(files))]
+        return [Finding(Kind.ORPHANED_JOB, folder, "no job has this id", _size(files), len(files))]
     findings = [
         *_partials(files, before),
         *_set_aside(files, before),
@@ -254,6 +263,10 @@ def _newest_preview(files: Sequence[StoredFile], row: JobRow) -> set[str]:
     return {max(shown)[1]} if shown else set()
 
 
+def _size(files: Sequence[StoredFile]) -> int:
+    return sum(file.size_bytes for file in files)
+
+
 _ASSETS, _CHECK, _JOBS = "assets", "check", "jobs"
 
 
@@ -281,12 +294,15 @@ class StorageScan:
             }
         findings = []
         for job_id, completed_at in jobs:
-            size_bytes = sum(file.size_bytes for file in self._backend.storage.inventory(job_folder(job_id)))
-            reason = f"it ended at {to_rfc3339(completed_at)}"
-            findings.append(Finding(Kind.EXPIRED_JOB, job_id, reason, size_bytes))
+            # One folder that cannot be read must not keep all others.
+            with self.passed_over(job_id):
+                files = self._backend.storage.inventory(job_folder(job_id))
+                reason, size_bytes = f"it ended at {to_rfc3339(completed_at)}", _size(files)
+                findings.append(Finding(Kind.EXPIRED_JOB, job_id, reason, size_bytes))
         for asset in assets:
-            finding = decide_unused_asset(asset, self._file(asset.sha256), before=cutoffs.garbage)
-            findings += [finding] if finding else []
+            with self.passed_over(asset.id):
+                finding = decide_unused_asset(asset, self._file(asset.sha256), before=cutoffs.garbage)
+                findings += [finding] if finding else []
         findings += [
             Finding(
                 kind,
@@ -298,6 +314,15 @@ class StorageScan:
             if count
         ]
         return findings
+
+    @contextmanager
+    def passed_over(self, name: str) -> Iterator[None]:
+        """Leave what cannot be looked at to a later time, unless it is the whole storage that fails."""
+        try:
+            yield
+        except StorageUnavailable as error:
+            self._backend.check_storage()
+            _log.warning("prune_passed_over", name=name, detail=error.detail)
 
     def places(self, *, after: str = "", limit: int) -> list[str]:
         """Return, sorted, up to `limit` places that come after the place `after`."""

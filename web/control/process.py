@@ -9,7 +9,6 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from threading import Event, Thread
 from time import monotonic
 from types import FrameType
@@ -20,7 +19,7 @@ from shared.errors import DatabaseUnavailable, DatabaseUnusable, RedisUnavailabl
 from shared.logs import configure_logs, get_logger
 from shared.redis.control import BEAT_SECONDS, ControlBeat
 from shared.release import this_release
-from shared.settings import Settings
+from shared.settings import Settings, touch_health_file
 from web.backend import Backend
 from web.control.deadlines import Deadlines
 from web.control.dispatcher import Dispatcher
@@ -35,6 +34,8 @@ from web.jobs.restored import settle_restore
 
 _log = get_logger(__name__)
 _RETRY_SECONDS = 1.0
+#: Redis is not asked to wait for longer: its client would take that for no answer.
+_LONGEST_WAIT_SECONDS = 5.0
 
 
 class Control:
@@ -106,6 +107,11 @@ class Control:
         """Whether a round returns at once: its reports, for which it waits as a rule, are not to be had."""
         return self._reports.fault is not None
 
+    @property
+    def wait_seconds(self) -> float:
+        """How long a round waits for reports, or takes at least when there are none to be had."""
+        return min(self._settings.dispatch_seconds, _LONGEST_WAIT_SECONDS)
+
     def beat(self) -> None:
         """Tell web how control is. May be called from another thread than the rounds.
 
@@ -160,8 +166,8 @@ class Control:
 
     def _apply_reports(self) -> None:
         """Apply reports as they arrive, until it is time to look for due jobs."""
-        looks_at = self._clock_seconds() + self._settings.dispatch_seconds
-        left_seconds = self._settings.dispatch_seconds
+        left_seconds = self.wait_seconds
+        looks_at = self._clock_seconds() + left_seconds
         while left_seconds > 0 and self.projector.step(block_ms=max(1, int(left_seconds * 1000))):
             left_seconds = looks_at - self._clock_seconds()
 
@@ -209,10 +215,10 @@ def run_control(settings: Settings) -> None:
     beating.start()
     _log.info("control_started")
     while not stopping.is_set():
-        if control.round() and settings.health_file:
-            Path(settings.health_file).touch()
+        if control.round():
+            touch_health_file(settings)
         if control.waits:
-            stopping.wait(settings.dispatch_seconds)
+            stopping.wait(control.wait_seconds)
     Part("last reports", control.projector.drain).run(monotonic)
     ended.set()
     beating.join()
@@ -244,6 +250,8 @@ def _beat_until(control: Control, ended: Event) -> None:
             control.beat()
         except RedisUnavailable as error:
             _log.warning("control_not_told", detail=error.detail)
+        except Exception:  # noqa: BLE001 - whatever it is, the next beat may be told
+            _log.exception("control_not_told")
         if ended.wait(BEAT_SECONDS):
             break
     try:

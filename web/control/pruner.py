@@ -146,7 +146,8 @@ class Pruner:
         places = self._scan.places(after=self._after, limit=_PLACES_A_ROUND)
         for place in places:
             self._after = place  # also when it fails: one bad folder must not block those after it
-            findings += self._scan.look(place, cutoffs)
+            with self._scan.passed_over(place):
+                findings += self._scan.look(place, cutoffs)
         if len(places) < _PLACES_A_ROUND:
             self._after = ""
         return findings

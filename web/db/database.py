@@ -20,6 +20,7 @@ from sqlalchemy import exc as sql_errors
 from sqlalchemy.orm import Session, sessionmaker
 
 from shared.errors import DatabaseUnavailable, DatabaseUnusable, InvalidSettings
+from shared.storage.local import make_folders
 from shared.storage.store import Room, measure_room
 from web.db.fitness import examine, find_damage, is_file_there, open_file
 
@@ -42,6 +43,8 @@ _NO_URL = (
     "ATELIER_DATABASE_URL is not the URL of a database that can be used here; that of a file is "
     "sqlite:////path/of/the/file.db"
 )
+#: Equal to no file that was opened.
+_NO_FILE = (0, 0)
 #: Alembic's word for the newest revision.
 HEAD = "head"
 #: More than a cache of a few pages holds, so that SQLite has to write it into its log before the commit.
@@ -78,12 +81,13 @@ class Database:
             raise InvalidSettings(_NO_URL) from error
         if self._path is not None:
             try:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
+                make_folders(self._path.absolute().parent)
             except OSError as error:
                 raise DatabaseUnusable(
                     f"the folder {self._path.parent} for the database cannot be made: {error.strerror}"
                 ) from error
         self._file_id: tuple[int, int] | None = None
+        self._log_ids: dict[Path, tuple[int, int]] = {}
         self._last_reading: Reading | None = None
         self._checking = Lock()
         if self._is_sqlite:
@@ -105,6 +109,7 @@ class Database:
         self._require_same_file()
         with _database_errors(), self._reading() as session:
             yield session
+        self._note_log()
 
     @contextmanager
     def write(self) -> Iterator[Session]:
@@ -114,12 +119,13 @@ class Database:
         into a write would fail.
 
         Raises:
-            DatabaseUnavailable: when the database does not answer, stays locked for 10 s, or its file was
-                removed or replaced: what is written then would be lost.
+            DatabaseUnavailable: when the database does not answer, stays locked for 10 s, or its file or its
+                log was removed or replaced: what is written then would be lost.
         """
         self._require_same_file()
         with _database_errors(), self._writing.begin() as session:
             yield session
+        self._note_log()
 
     def examine(self) -> str | None:
         """Return the revision of the tables; None where there is nothing yet, but a database can be made.
@@ -141,18 +147,25 @@ class Database:
         """
         found = self.examine()
         if found not in (HEAD, _scripts().get_current_head()):
-            what = f"is of the revision '{found}'" if found else "has no tables yet"
-            raise DatabaseUnusable(
-                f"the database {self._path} {what}: start the service of this release once"
+            what = (
+                f"is as an earlier release left it (revision '{found}'): start the service of this release "
+                "once; a backup from before that is made with the earlier release, as docs/operations.md says"
+                if found
+                else "has no tables yet: start the service of this release once"
             )
+            raise DatabaseUnusable(f"the database {self._path} {what}")
 
     def upgrade(self) -> None:
         """Bring the tables to this version; two processes may call it at once.
 
+        Tables that have it already are only read: on a disk that takes no write a service can start, and
+        serve what there is.
+
         Raises:
             DatabaseUnusable, DatabaseUnavailable: as `examine`, or when the tables cannot be written.
         """
-        self.examine()
+        if self.examine() == _scripts().get_current_head():
+            return
         config = _migrations()
         with (
             _database_errors(),
@@ -203,6 +216,7 @@ class Database:
         """Close all connections; the next one opens whatever file is there then."""
         self._engine.dispose()
         self._file_id = None
+        self._log_ids = {}
 
     def _note_file(self, _connection: object, _record: object) -> None:
         """Remember which file the first connection opened; all others must be to the same."""
@@ -210,21 +224,24 @@ class Database:
             self._file_id = self._seen_file()
         self._require_same_file()
 
+    def _note_log(self) -> None:
+        """Remember the write-ahead log and its index: they are the same as long as a connection is open."""
+        if self._path is not None and not self._log_ids:
+            logs = (self._path.with_name(self._path.name + end) for end in ("-wal", "-shm"))
+            self._log_ids = {log: found for log in logs if (found := _file_id(log)) != _NO_FILE}
+
     def _require_same_file(self) -> None:
-        if self._file_id is not None and self._seen_file() != self._file_id:
+        changed = [log for log, known in self._log_ids.items() if _file_id(log) != known]
+        if self._path and self._file_id is not None and self._seen_file() != self._file_id:
+            changed.insert(0, self._path)
+        if changed:
             raise DatabaseUnavailable(
-                f"the file {self._path} was removed or replaced while this process had it open; start the "
+                f"the file {changed[0]} was removed or replaced while this process had it open; start the "
                 "process again"
             )
 
     def _seen_file(self) -> tuple[int, int] | None:
-        if self._path is None:
-            return None
-        try:
-            facts = self._path.stat()
-        except OSError:
-            return (0, 0)  # no file: equal to none that was opened
-        return (facts.st_dev, facts.st_ino)
+        return None if self._path is None else _file_id(self._path)
 
     def _require_whole(self) -> None:
         """Read the file through when it has changed, and now and then; a large one as far as time allows.
@@ -248,6 +265,14 @@ class Database:
             raise DatabaseUnavailable(f"the database {self._path} cannot be read: {error}") from error
         finally:
             self._checking.release()
+
+
+def _file_id(path: Path) -> tuple[int, int]:
+    try:
+        facts = path.stat()
+    except OSError:
+        return _NO_FILE
+    return (facts.st_dev, facts.st_ino)
 
 
 @dataclass(frozen=True)

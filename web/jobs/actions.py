@@ -281,11 +281,13 @@ def extend_job(
     with backend.database.read() as session:
         job = get_job(session, job_id, caller=caller)
     # The row may exist without its file, or with another: then the worker could only fail.
-    if job.job_status is JobStatus.SUCCEEDED:
-        verify_kept(backend, job, job.step)
+    kept = verify_kept(backend, job, job.step) if job.job_status is JobStatus.SUCCEEDED else None
 
     def write(session: Session, job: Job) -> None:
         write_extend(session, job, steps=body.steps, now=now)
+        last = last_checkpoint(session, job)
+        if kept is None or (last.key, last.sha256) != (kept.key, kept.sha256):
+            raise NotReady("the job went on while its checkpoint was read; ask for it again")
         note_key(session, job.id)
 
     _change_job(backend, job_id, _with_room(backend, write), caller=caller)

@@ -9,12 +9,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared.errors import ArtifactCorrupt, ArtifactMissing, CheckpointInvalid, EngineFailed
+from shared.errors import (
+    ArtifactCorrupt,
+    ArtifactMissing,
+    CheckpointInvalid,
+    EngineFailed,
+    OutOfMemory,
+    WorkerCrashLoop,
+)
 
 #: As often one node alone may hand a job back, while no other could take it.
 MOST_ALONE = 3
 #: Files that a node does not see may be there for others; control looks for them itself.
 OF_FILES = frozenset({ArtifactMissing.code, ArtifactCorrupt.code, CheckpointInvalid.code})
+#: At one node another try changes nothing: the memory is what it is, or several processes were lost already.
+_SURE = frozenset({OutOfMemory.code, WorkerCrashLoop.code})
 _KEY = "faults"
 _MOST_KEPT = 10
 _ERROR_KEYS = ("code", "title", "detail", "retryable", "suggestion")
@@ -49,7 +58,11 @@ def earlier_faults(metrics: object) -> list[dict[str, str]]:
     found = metrics.get(_KEY) if isinstance(metrics, Mapping) else None
     if not isinstance(found, list):
         return []
-    return [one for one in found if isinstance(one, dict) and {"worker", "code"} <= one.keys()]
+    return [one for one in found if isinstance(one, dict) and _is_told(one)]
+
+
+def _is_told(fault: Mapping[str, Any]) -> bool:
+    return isinstance(fault.get("worker"), str) and isinstance(fault.get("code"), str)
 
 
 def with_fault(metrics: object, fault: NodeFault) -> dict[str, Any]:
@@ -85,7 +98,12 @@ def decide_fault(
             "detail": f"{fault.detail}; the same at {' and '.join([*others, fault.worker])}",
         }
     times = 1 + len(same)
-    if times >= MOST_ALONE and not has_others:
-        detail = f"{fault.detail}; {times} times at {fault.worker}, and no other worker takes jobs"
+    most_alone = 1 if fault.code in _SURE else MOST_ALONE
+    if times >= most_alone and not has_others:
+        often = "" if times == 1 else f"{times} times "
+        detail = f"{fault.detail}; {often}at {fault.worker}, and no other worker takes jobs"
         return {**fault.error, "detail": detail}
+    # A node that works well is not stopped by it, and might try for as long as the others are busy.
+    if times >= MOST_ALONE and fault.code == OutOfMemory.code:
+        return {**fault.error, "detail": f"{fault.detail}; {times} times at {fault.worker}"}
     return None

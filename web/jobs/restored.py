@@ -69,16 +69,23 @@ def return_jobs(
 ) -> int:
     """Let every job of a database that was just put back go on rightly; return how many had not ended.
 
-    See `decide_return`; jobs without a fence or a folder are left out of the two.
+    See `decide_return`; jobs without a fence or a folder are left out of the two. A row that cannot be read
+    stays as it is: whoever acts on it next judges it.
     """
     unfinished = 0
     for job in session.scalars(select(Job).order_by(Job.id)).all():
-        unfinished += not job.job_status.is_final
-        returned = decide_return(
-            job.job_status, job.attempt, fence=fences.get(job.id), begun=begun.get(job.id),
-            pausing=job.status_reason == PAUSING,
-        )  # fmt: skip
-        _write(session, job, returned, now=now)
+        job_id = job.id
+        try:
+            with session.begin_nested():
+                returned = decide_return(
+                    job.job_status, job.attempt, fence=fences.get(job_id), begun=begun.get(job_id),
+                    pausing=job.status_reason == PAUSING,
+                )  # fmt: skip
+                had_ended = job.job_status.is_final
+                _write(session, job, returned, now=now)
+            unfinished += not had_ended
+        except (ValueError, TypeError) as error:
+            _log.warning("row_unreadable", job_id=job_id, reason=str(error))
     return unfinished
 
 

@@ -66,6 +66,8 @@ TRANSITIONS: dict[tuple[JobStatus, Trigger], JobStatus] = {
     # The report of the claim may be lost while that of the end arrives.
     (_QUEUED, Trigger.SUCCEEDED): _SUCCEEDED,
     (_QUEUED, Trigger.FAILED): _FAILED,
+    # A node that cannot read what the job goes on from has not begun it.
+    (_QUEUED, Trigger.RELEASED): _QUEUED,
     (_RUNNING, Trigger.CLAIMED): _RUNNING,
     (_RUNNING, Trigger.SUCCEEDED): _SUCCEEDED,
     (_RUNNING, Trigger.FAILED): _FAILED,

@@ -12,7 +12,14 @@ from time import time
 
 import click
 
-from shared.errors import AtelierError, InvalidSettings, RedisUnavailable, ServiceError, WeightsError
+from shared.errors import (
+    AtelierError,
+    InvalidSettings,
+    RedisUnavailable,
+    ServiceError,
+    StorageUnavailable,
+    WeightsError,
+)
 from shared.installation import names_at
 from shared.protocol import new_id
 from shared.redis.connection import connect_redis, redis_errors
@@ -20,6 +27,7 @@ from shared.redis.names import Names
 from shared.settings import Settings, load_settings
 from shared.storage import open_store
 from shared.storage.store import ArtifactStore, Room, measure_room
+from worker.context import Aside
 from worker.devices import Device, choose_devices, decide_gpus, has_cuda, list_gpus, read_memory
 from worker.engine.weights.source import ImagenetSource, check_weights, find_weights
 from worker.readiness import (
@@ -36,6 +44,7 @@ from worker.readiness import (
     judge_storage,
     judge_weights,
     nearest_folder,
+    read_messages,
     summary,
 )
 
@@ -43,8 +52,11 @@ _WIDTH = 9
 _TENSORFLOW_SECONDS = 180
 _DOWNLOAD_SECONDS = 10
 _REDIS_SECONDS = 5
+_STORAGE_SECONDS = 10
 _LOAD_TENSORFLOW = """
 import json
+from worker.engine.runtime import load_overlooked_libraries
+load_overlooked_libraries()
 import tensorflow as tf
 cuda = tf.sysconfig.get_build_info().get("cuda_version")
 gpus = len(tf.config.list_physical_devices("GPU"))
@@ -109,7 +121,7 @@ class _Look:
         self.devices: list[Device] = []
         refusal = None
         try:
-            self.devices = choose_devices(wanted, usable.gpus, why_not=usable.why_not)
+            self.devices = choose_devices(wanted, usable.gpus, why_not=usable.why_not or usable.hidden)
         except InvalidSettings as error:
             refusal = error.detail
         self.findings: list[Finding] = [judge_driver(usable, wanted, refusal)]
@@ -166,6 +178,15 @@ class _StorageSeen:
 
 
 def _look_at_storage(store: ArtifactStore) -> _StorageSeen:
+    """Look at the storage, for some seconds: a mount whose server is gone does not answer."""
+    look = Aside().do(lambda: _look_at_files(store))
+    if look.done.wait(_STORAGE_SECONDS):
+        return look.result()
+    error = StorageUnavailable(f"the storage does not answer within {_STORAGE_SECONDS} s")
+    return _StorageSeen(identity_error=error, error=error)
+
+
+def _look_at_files(store: ArtifactStore) -> _StorageSeen:
     """Look at the storage; write to it only when it is known to be the right one."""
     seen = _StorageSeen()
     try:
@@ -207,7 +228,9 @@ def _load_tensorflow(devices: Sequence[Device]) -> TensorFlowFacts:
         **os.environ,
         "CUDA_VISIBLE_DEVICES": visible,
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        "TF_CPP_MIN_LOG_LEVEL": "1",
+        # Which library cannot be loaded is told at this level alone.
+        "TF_CPP_MIN_LOG_LEVEL": "0",
+        "TF_CPP_VMODULE": "dso_loader=1",
     }
     try:
         done = subprocess.run(  # noqa: S603 - our own interpreter
@@ -221,7 +244,7 @@ def _load_tensorflow(devices: Sequence[Device]) -> TensorFlowFacts:
         if done.returncode != 0:
             return TensorFlowFacts(fault=_last_line(done.stderr) or f"exit code {done.returncode}")
         told = json.loads(_last_line(done.stdout))
-        return TensorFlowFacts(**told, messages=_last_line(done.stderr))
+        return TensorFlowFacts(**told, messages=read_messages(done.stderr))
     except subprocess.TimeoutExpired:
         return TensorFlowFacts(fault=f"it takes longer than {_TENSORFLOW_SECONDS} s")
     except (OSError, ValueError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import sys
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from shared.redis.workers import WorkerBeat
 
 WRONG_SETTINGS, NO_WEIGHTS = 2, 3
+#: It stands in addresses of the API and in reports.
+_NAME = re.compile(r"[^/]{1,100}")
 _log = get_logger(__name__)
 
 
@@ -42,6 +45,8 @@ def run(name: str | None, gpus: str, fleet_pid: int | None) -> None:
     ATELIER_VGG19_WEIGHTS. Exit codes: 0 stopped as asked, 2 wrong usage or settings, 3 no usable weights, 4
     another worker has this name; with any other it has failed, and is to be started again.
     """
+    if name and not (_NAME.fullmatch(name) and name.isprintable()):
+        raise click.UsageError("--name has at most 100 characters that can be printed, and no '/'")
     try:
         settings = load_settings(os.environ)
         configure_logs(settings)
@@ -56,17 +61,18 @@ def run(name: str | None, gpus: str, fleet_pid: int | None) -> None:
 
 
 def _run(settings: Settings, name: str, gpus: str, fleet_pid: int | None) -> int:
-    from worker.devices import choose_devices, decide_gpus, has_cuda, list_gpus  # here: --help needs none
-    from worker.engine.runtime import native_messages_held
+    from worker.arrival import first_beat  # here: --help needs none
+    from worker.devices import choose_devices, decide_gpus, has_cuda, list_gpus
+    from worker.engine.runtime import load_overlooked_libraries, native_messages_held, require_gpu
     from worker.engine.weights.source import ImagenetSource, check_weights, resolve_weights
     from worker.fleet import run_fleet
-    from worker.node import Node, first_beat
+    from worker.node import Node
     from worker.runner import Engine
 
     usable = decide_gpus(list_gpus(), visible=os.environ.get("CUDA_VISIBLE_DEVICES"), has_cuda=has_cuda())
     if usable.why_not and gpus != "none":
         _log.warning("gpu_not_used", detail=usable.why_not)
-    devices = choose_devices(gpus, usable.gpus, why_not=usable.why_not)
+    devices = choose_devices(gpus, usable.gpus, why_not=usable.why_not or usable.hidden)
     if len(devices) > 1:
         return run_fleet(
             {
@@ -92,10 +98,15 @@ def _run(settings: Settings, name: str, gpus: str, fleet_pid: int | None) -> int
         return 0
 
     def load_engine() -> Engine:
+        has_gpu = devices[0].number is not None
+        if has_gpu:
+            load_overlooked_libraries()
         with native_messages_held():
             from worker.engine.engine import StyleEngine  # here: TensorFlow is for the child alone
             from worker.engine.weights.weights import load_weights
 
+        if has_gpu:
+            require_gpu(devices[0].label)
         return StyleEngine(load_weights(choice, settings.cache_dir))
 
     node = Node(
@@ -120,7 +131,7 @@ def _run(settings: Settings, name: str, gpus: str, fleet_pid: int | None) -> int
 
 def _wait_for_names(settings: Settings, beat: WorkerBeat) -> Names | None:
     """Return the names of the installation; None when SIGTERM or Ctrl-C comes before its storage is seen."""
-    from worker.node import wait_for_names
+    from worker.arrival import wait_for_names
 
     stopping = Event()
     numbers = (signal.SIGTERM, signal.SIGINT)

@@ -131,13 +131,15 @@ def _read(path: Path, name: str, options: StyleOptions, settings: Settings) -> b
 
 
 def _load_engine(setting: str, settings: Settings) -> StyleEngine:
-    from worker.engine.runtime import native_messages_held  # here: --help and refusals need none of this
+    # Here: --help and refusals need none of this.
+    from worker.engine.runtime import load_overlooked_libraries, native_messages_held
     from worker.engine.weights.source import ImagenetSource, resolve_weights
     from worker.engine.weights.weights import load_weights
 
     source = ImagenetSource.of(settings)
     weights = load_weights(resolve_weights(setting, source), settings.cache_dir)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    load_overlooked_libraries()
     with native_messages_held():
         from worker.engine.engine import StyleEngine
 

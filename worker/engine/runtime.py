@@ -1,13 +1,21 @@
-"""The TensorFlow runtime: loading it quietly, and the memory that it takes on a GPU."""
+"""The TensorFlow runtime: loading it quietly, the GPU that it must see, and the memory that it takes."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from shared.errors import GpuNotSeen
 
 _GPU = "GPU:0"
+#: TensorFlow 2.21 looks into the folder of every package with CUDA libraries but this one's, and uses no GPU
+#: if one of them is missing. A library that is loaded already it need not find.
+_OVERLOOKED = "nvidia/cusolver/lib/libcusolver.so.1[0-9]"
 
 
 @contextlib.contextmanager
@@ -29,6 +37,37 @@ def native_messages_held() -> Iterator[None]:
         finally:
             os.dup2(standard_error, 2)
             os.close(standard_error)
+
+
+def load_overlooked_libraries(places: Iterable[str] | None = None) -> list[Path]:
+    """Load the CUDA library that TensorFlow would not find, and return what was loaded.
+
+    To be called before TensorFlow looks for devices. `places` are the folders of Python's packages; the
+    default is where this process looks for modules. One that cannot be loaded is left to TensorFlow, which
+    then sees no GPU: `require_gpu` tells.
+    """
+    loaded = []
+    for place in dict.fromkeys(sys.path if places is None else places):
+        for library in sorted(Path(place or ".").glob(_OVERLOOKED)):
+            with contextlib.suppress(OSError):
+                ctypes.CDLL(str(library))
+                loaded.append(library)
+    return loaded
+
+
+def require_gpu(device: str) -> None:
+    """Make sure that TensorFlow sees the GPU that is called `device`; it would compute on the CPU else.
+
+    Raises:
+        GpuNotSeen: when it sees none.
+    """
+    import tensorflow as tf  # here: whoever holds its messages back has not loaded it yet
+
+    if not tf.config.list_physical_devices("GPU"):
+        raise GpuNotSeen(
+            f"the NVIDIA driver lists {device}, but TensorFlow {tf.__version__} sees no GPU; "
+            f"'atelier-worker check' tells what is missing"
+        )
 
 
 def gpu_peak_bytes() -> int | None:

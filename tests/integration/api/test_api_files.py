@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+FIRST, SECOND = b"\xff\xd8 jpeg 1 \xff\xd9", b"\xff\xd8 jpeg 2 \xff\xd9"
 LOSS = {"total": 3.0, "content": 1.0, "style": 2.0}
 
 
@@ -12,27 +13,27 @@ def test_preview(client, submit, workshop, problem_of):
     url = job["urls"]["preview"]
     problem = problem_of(client.get(url), 409, "not_ready")
     assert "queued" in problem["detail"]
-    workshop.preview(job["id"], b"jpeg 1")
+    workshop.preview(job["id"], FIRST)
     with client.get(url) as response:
-        assert (response.data, response.content_type) == (b"jpeg 1", "image/jpeg")
+        assert (response.data, response.content_type) == (FIRST, "image/jpeg")
         etag = response.headers["ETag"]
     with client.get(url, headers={"If-None-Match": etag}) as same:
         assert same.status_code == 304
-    workshop.preview(job["id"], b"jpeg 2")
+    workshop.preview(job["id"], SECOND)
     with client.get(url, headers={"If-None-Match": etag}) as other:
-        assert (other.status_code, other.data) == (200, b"jpeg 2")
+        assert (other.status_code, other.data) == (200, SECOND)
 
 
 def test_preview_of_the_attempt_before(client, submit, workshop, services):
     job = submit()
-    workshop.preview(job["id"], b"of attempt 1")
+    workshop.preview(job["id"], FIRST)
     with services.backend.database.write() as session:
         session.connection().exec_driver_sql("UPDATE jobs SET attempt = 3")
     with client.get(job["urls"]["preview"]) as response:
-        assert response.data == b"of attempt 1"
-    workshop.preview(job["id"], b"of attempt 3", attempt=3)
+        assert response.data == FIRST
+    workshop.preview(job["id"], SECOND, attempt=3)
     with client.get(job["urls"]["preview"]) as response:
-        assert response.data == b"of attempt 3"
+        assert response.data == SECOND
 
 
 def test_output(client, submit, workshop, problem_of, make_picture):

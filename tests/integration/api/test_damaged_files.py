@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from PIL import Image
 from shared.storage import verify
 from tests.support.app import stored_files
 from tests.support.bench import Bench
+from web.jobs import actions
 
 JOBS = "/api/v1/jobs"
 FEW = {"steps": 20, "checkpoint_every": 5, "style_weight": 0.5}
@@ -44,6 +47,11 @@ def flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 4
     path.write_bytes(bytes(data))
+
+
+def blank(path: Path) -> None:
+    """What a power cut makes of a file that was not synced."""
+    path.write_bytes(b"\0" * path.stat().st_size)
 
 
 def empty(path: Path) -> None:
@@ -123,13 +131,47 @@ def test_a_thumbnail_that_is_cut_off_is_made_again(client, succeeded, find):
     assert find("thumbnail-").read_bytes() == first
 
 
-def test_a_preview_that_is_cut_off_is_none(client, bench, submit, find, problem_of):
+def test_a_thumbnail_is_shown_also_while_the_disk_is_full(client, succeeded, find, monkeypatch):
+    url = succeeded["urls"]["thumbnail"]
+
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        answer = client.get(url)
+    assert (answer.status_code, answer.mimetype) == (200, "image/jpeg")
+    assert client.get(url).data == answer.data
+    assert find("thumbnail-").read_bytes() == answer.data
+
+
+@pytest.mark.parametrize("spoil", [cut, blank])
+def test_a_preview_that_is_cut_off_is_none(client, bench, submit, find, problem_of, spoil):
     job_id = submit(options=FEW)["id"]
     bench.work_until(job_id, 8, lambda: bench.post(job_id, "cancel"))
     with client.get(f"{JOBS}/{job_id}/preview") as response:
         assert response.status_code == 200
-    cut(find("preview"))
+    spoil(find("preview"))
     problem_of(client.get(f"{JOBS}/{job_id}/preview"), 409, "not_ready")
+
+
+def test_what_was_verified_is_what_an_extension_begins_with(
+    client, bench, succeeded, problem_of, monkeypatch
+):
+    """Another extension of the job ends meanwhile: its checkpoint is not the one that was read."""
+    verify_kept, url = actions.verify_kept, succeeded["urls"]["extend"]
+
+    def then_another(*words: object) -> object:
+        kept = verify_kept(*words)
+        monkeypatch.setattr(actions, "verify_kept", verify_kept)
+        bench.post(succeeded["id"], "extend", {"steps": 5})
+        bench.work(succeeded["id"])
+        return kept
+
+    monkeypatch.setattr(actions, "verify_kept", then_another)
+    problem = problem_of(client.post(url, json={"steps": 5}), 409, "not_ready")
+    assert "the job went on while its checkpoint was read" in problem["detail"]
+    assert bench.job(succeeded["id"])["progress"]["steps"] == 25
 
 
 @DAMAGES

@@ -220,6 +220,19 @@ def test_what_is_wrong_with_a_backup_is_found(house, folder: Path):
         house.back_up(folder)
 
 
+def test_what_is_damaged_in_a_backup_is_copied_anew_once_it_is_removed(house, folder: Path):
+    house.work(house.submit())
+    manifest = house.back_up(folder).manifest
+    backup = BackupFolder(folder)
+    damaged = backup.place(manifest.files[-1])
+    damaged.write_bytes(b"x" * damaged.stat().st_size)
+    (fault,) = backup.faults(manifest)
+    assert fault.endswith(f"({damaged})")
+    damaged.unlink()
+    assert house.back_up(folder).copied_files == 1
+    backup.require_whole()
+
+
 def test_where_it_may_not_go(house, folder: Path, tmp_path: Path, settings: Settings):
     house.submit()
     with pytest.raises(BackupRefused, match="in the storage itself"):
@@ -251,6 +264,18 @@ def test_too_little_room_is_told_with_what_was_measured(house, folder: Path, mon
         house.back_up(folder)
     assert not (folder / MANIFEST).exists()
     assert list((folder / "files").iterdir()) == []
+
+
+def test_on_the_disk_of_the_service_it_leaves_the_room_that_the_service_needs(
+    house, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Else nothing is taken in any more once the backup is made."""
+    house.submit()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=500_000_000))
+    careful = house.settings.model_copy(update={"min_free_bytes": 600_000_000})
+    with pytest.raises(BackupRefused, match=r"where 600\.0 MB have to be left; 500\.0 MB are free"):
+        making.make_backup(replace(house.control.backend, settings=careful), folder, clock=utc_now)
+    house.back_up(folder)
 
 
 def test_a_storage_that_is_not_ours_any_more_gives_no_backup(

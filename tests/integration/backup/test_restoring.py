@@ -23,6 +23,7 @@ from shared.storage.local import LocalStore
 from tests.support.bench import history, make_control, work
 from tests.support.clock import Clock
 from tests.support.engines import SteadyEngine
+from tests.support.killing import killed_at_each
 from web.backup.manifest import BackupFolder
 from web.backup.restoring import restore_backup
 from web.control.garbage import Kind
@@ -277,7 +278,7 @@ def test_a_log_of_the_database_before_is_not_applied_to_the_new_one(house, folde
 
 
 def test_a_restore_that_was_killed_is_repeated(house, folder: Path, monkeypatch: pytest.MonkeyPatch):
-    """At every rename, up to the last one, and while the database is written."""
+    """At every name that is made, changed or removed, and while databases are copied."""
     job = house.submit(seed=1)
     house.work(job)
     picture = house.output(job)
@@ -287,48 +288,24 @@ def test_a_restore_that_was_killed_is_repeated(house, folder: Path, monkeypatch:
     saved = house.settings.data_dir.with_name("saved")
     shutil.copytree(house.settings.data_dir, saved)
 
-    class Killed(BaseException):
-        pass
-
-    number = 0
-    while True:
-        number += 1
+    restores = killed_at_each(
+        monkeypatch,
+        lambda: restore_backup(house.settings, folder, now=utc_now()),
+        calls=(*((os, name) for name in ("rename", "replace", "link", "unlink")), (shutil, "copyfile")),
+    )
+    for number, restore in restores:
         shutil.rmtree(house.settings.data_dir)
         shutil.copytree(saved, house.settings.data_dir)
         house.store.delete(layout.checkpoint_key(job.id, 1, 20))
-        calls = 0
-
-        def count(name: str, module: object = os, number: int = number) -> object:
-            call = getattr(module, name)
-
-            def counted(*words: object, **how: object) -> object:
-                nonlocal calls
-                calls += 1
-                if calls == number:
-                    raise Killed
-                return call(*words, **how)
-
-            return counted
-
-        with monkeypatch.context() as patch:
-            for name in ("rename", "replace"):
-                patch.setattr(os, name, count(name))
-            patch.setattr(shutil, "copyfile", count("copyfile", shutil))
-            try:
-                restore_backup(house.settings, folder, now=utc_now())
-            except Killed:
-                is_done = False
-            else:
-                is_done = True
+        is_done = restore()
         restore_backup(house.settings, folder, now=utc_now())
         house.open()
         assert house.output(job) == picture, number
         assert house.row(job).step == 20
         assert house.store.folders(layout.job_folder(job.id), limit=9)[0] == "attempt-1"
         assert "attempt-2" not in house.store.folders(layout.job_folder(job.id), limit=9)
-        if is_done:
-            break
-        house.close()
+        if not is_done:
+            house.close()
     assert number > 4
 
 

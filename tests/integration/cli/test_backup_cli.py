@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from shared.clock import utc_now
 from shared.settings import Settings
@@ -66,7 +67,7 @@ def test_back_up_check_lose_everything_restore(service: Settings, tmp_path: Path
     made = atelier(service, "backup", folder, "--json")
     # The picture's bytes are not what the row says, which is told, and what is there is kept.
     assert made.returncode == 1
-    assert "1 file that the database refers to: not what their rows say:" in made.stderr
+    assert "1 file that the database refers to: damaged, or not what their rows say:" in made.stderr
     document = json.loads(made.stdout)
     assert (document["files"], document["missing"], len(document["damaged"])) == (2, [], 1)
     checked = atelier(service, "backup", "--check", folder)
@@ -123,8 +124,9 @@ def test_a_running_up_is_in_the_way_of_a_restore_and_not_of_a_backup(service: Se
         assert refused.returncode == 1
         assert "is in use by another 'atelier up'" in refused.stderr
     with FolderLock(tmp_path / "backup", holder="another 'atelier backup'"):
-        refused = atelier(service, "backup", tmp_path / "backup")
-        assert "is in use by another 'atelier backup'" in refused.stderr
+        for words in (("backup",), ("backup", "--check"), ("restore",)):
+            refused = atelier(service, *words, tmp_path / "backup")
+            assert "is in use by another 'atelier backup'" in refused.stderr
 
 
 def test_nothing_is_backed_up_where_there_is_no_database(tmp_path: Path):
@@ -132,6 +134,18 @@ def test_nothing_is_backed_up_where_there_is_no_database(tmp_path: Path):
     assert refused.returncode == 2
     assert "there is no database" in refused.stderr
     assert not (tmp_path / "none").exists()
+    assert not (tmp_path / "backup").exists()
+
+
+def test_before_an_upgrade_the_earlier_release_makes_the_backup(service: Settings, tmp_path: Path):
+    """A database that was not migrated yet: what to do is said, and no folder is left."""
+    database = Database(service.resolved_database_url)
+    with database.write() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '0005'"))
+    database.close()
+    refused = atelier(service, "backup", tmp_path / "backup")
+    assert refused.returncode == 2
+    assert "a backup from before that is made with the earlier release" in refused.stderr
     assert not (tmp_path / "backup").exists()
 
 

@@ -15,6 +15,7 @@ from tests.support.bench import make_control
 from tests.support.clock import Clock
 from tests.support.installation import names_of
 from tests.support.rows import add_picture
+from web.backend import Backend
 from web.control.process import Control
 from web.db.models import Job
 from web.jobs.queries import add_job
@@ -35,6 +36,7 @@ def control(settings: Settings, clock: Clock) -> Iterator[Control]:
 
 @pytest.fixture
 def context(settings: Settings) -> Iterator[WorkerContext]:
+    Backend.open(settings).close()  # the identity is made with the database
     context = WorkerContext.open(settings, names_of(settings), worker_id="node-a", device="cpu")
     yield context
     context.redis.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 import pytest
 
 from shared.clock import utc_now
-from shared.errors import ArtifactMissing
+from shared.errors import ArtifactMissing, OutOfMemory
+from shared.protocol import EventType, Origin
 from shared.redis.live import Flag
 from shared.redis.workers import WorkerBeat, WorkerState
 from shared.storage.layout import asset_key
-from tests.support.bench import read, work
+from tests.support.bench import read, report, work
 from tests.support.engines import RaisingEngine, SteadyEngine
 from web.control.dispatcher import message_for
 from web.control.process import Control
@@ -121,17 +123,108 @@ def test_an_input_that_control_finds_damaged_is_damaged(control: Control, contex
     assert (after.status, after.error["code"]) == ("failed", "artifact_corrupt")
 
 
+def test_an_origin_that_is_gone_ends_the_job_though_nobody_could_begin_it(
+    control: Control, context: WorkerContext, job: Job
+):
+    live(context, "node-b")
+    key = f"jobs/{job.id}/origin.safetensors"
+    with control.backend.database.write() as session:
+        get_job(session, job.id).origin = {"job_id": "another", "step": 5, "key": key, "sha256": "0" * 64}
+    after = fault(control, context, job := read(control, job))
+    assert (after.status, after.error["code"]) == ("failed", "artifact_missing")
+    assert key in after.error["detail"]
+
+
+def test_an_origin_that_one_node_misses_is_told_to_control(
+    control: Control, context: WorkerContext, other: WorkerContext, job: Job
+):
+    live(context, "node-b")
+    key = f"jobs/{job.id}/origin.safetensors"
+    context.store.write(key, b"a checkpoint")
+    sha256 = hashlib.sha256(b"a checkpoint").hexdigest()
+    with control.backend.database.write() as session:
+        get_job(session, job.id).origin = {"job_id": "another", "step": 5, "key": key, "sha256": sha256}
+    job = read(control, job)
+    after = fault(control, replace(context, store=_Blind(context.store, "jobs/")), job)
+    assert (after.status, after.status_reason, after.dispatched_at) == ("queued", "worker_unfit", None)
+    assert [one["worker"] for one in after.metrics["faults"]] == ["node-a"]
+    after = fault(control, replace(other, store=_Blind(context.store, "jobs/")), job)
+    assert (after.status, after.error["code"]) == ("failed", "artifact_missing")
+    assert after.error["detail"].endswith("; the same at node-a and node-b")
+
+
+def test_a_canceled_job_whose_origin_is_gone_is_no_fault_of_the_node(
+    control: Control, context: WorkerContext, job: Job
+):
+    origin = Origin(key=f"jobs/{job.id}/origin.safetensors", sha256="0" * 64, step=5)
+    context.redis.flags.raise_flag(job.id, 1, Flag.CANCEL)
+    message = message_for(job).model_copy(update={"origin": origin})
+    assert Runner(context, SteadyEngine(), draining=lambda: False).run(message) is Outcome.ENDED
+    assert context.node_state.faults == 0
+
+
+def test_too_little_memory_on_one_device_may_be_enough_on_another(
+    control: Control, context: WorkerContext, other: WorkerContext, job: Job
+):
+    live(context, "node-b")
+    error = OutOfMemory("not enough device memory at size 512 px")
+    after = fault(control, context, job, error)
+    assert (after.status, after.error) == ("queued", None)
+    after = fault(control, other, job, error)
+    assert (after.status, after.error["code"]) == ("failed", "out_of_memory")
+
+
+def test_too_little_memory_on_the_only_device_is_too_little(
+    control: Control, context: WorkerContext, job: Job
+):
+    live(context, "node-a")
+    after = fault(control, context, job, OutOfMemory("not enough device memory at size 512 px"))
+    assert (after.status, after.error["code"]) == ("failed", "out_of_memory")
+
+
+def kill(context: WorkerContext, job: Job) -> Outcome:
+    """Let a node's process be killed over a job until the node gives up, as when memory is short."""
+    report(context, job, EventType.CLAIMED)
+    for _ in range(context.settings.max_deliveries):
+        context.redis.claims.claim(job.id, job.attempt, token=context.token)
+    return Runner(context, SteadyEngine(), draining=lambda: False).run(message_for(job))
+
+
+def test_a_node_whose_process_is_killed_over_it_leaves_it_to_another(
+    control: Control, context: WorkerContext, other: WorkerContext, job: Job
+):
+    live(context, "node-b")
+    assert kill(context, job) is Outcome.FAULTED
+    control.projector.drain()
+    after = read(control, job)
+    assert (after.status, after.status_reason, after.error) == ("queued", "worker_unfit", None)
+    work(other, after)
+    control.projector.drain()
+    assert read(control, job).status == "succeeded"
+
+
+def test_what_kills_two_nodes_is_the_jobs_fault(
+    control: Control, context: WorkerContext, other: WorkerContext, job: Job
+):
+    live(context, "node-c")
+    for node in (context, other):
+        kill(node, job)
+        control.projector.drain()
+    after = read(control, job)
+    assert (after.status, after.error["code"]) == ("failed", "worker_crash_loop")
+
+
 class _Blind:
     """A store as a node sees it whose mount lacks one folder."""
 
-    def __init__(self, store: object) -> None:
-        self._store = store
+    def __init__(self, store: object, folder: str = "assets/") -> None:
+        self._store, self._folder = store, folder
 
     def __getattr__(self, name: str) -> Callable[..., object]:
         return getattr(self._store, name)
 
     def read(self, key: str) -> bytes:
-        if key.startswith("assets/"):
+        if key.startswith(self._folder):
             raise ArtifactMissing(f"{key} is not in the storage")
         return self._store.read(key)
 

@@ -47,6 +47,20 @@ def fault(control: Control) -> str | None:
     return control_fault(control.backend.redis.control.read())
 
 
+def test_long_pauses_are_no_faults(settings: Settings, control: Control, context: WorkerContext, job: Job):
+    """Redis' client would take an answer that lets it wait so long for none."""
+    slow = Control(
+        settings.model_copy(update={"dispatch_seconds": 3600.0, "retention_days": 1e7}), clock=control.clock
+    )
+    try:
+        assert slow.round()
+        assert slow.faults == {}
+        slow.pruner.step()
+    finally:
+        slow.close()
+    assert read(control, job).dispatched_at is not None
+
+
 def test_it_outlives_junk_refusals_and_a_storage_that_is_gone(
     start: Callable[[], subprocess.Popen[bytes]], control: Control, context: WorkerContext, job: Job
 ):

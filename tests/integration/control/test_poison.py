@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from sqlalchemy import text
 
 from shared.broker import DEFAULT_ROUTE
 from shared.clock import utc_now
+from shared.errors import RedisUnavailable
 from shared.options import StyleOptions
 from shared.protocol import EventType
 from shared.storage.layout import marker_key
@@ -20,6 +22,7 @@ from web.control.process import Control
 from web.db.models import Job
 from web.jobs.queries import add_job
 from worker.context import WorkerContext
+from worker.deliveries import envelope
 
 
 @pytest.fixture
@@ -97,6 +100,16 @@ BAD_EVENTS: dict[str, Callable[[Job], str]] = {
     "a very long id": lambda job: event(job, "claimed", CLAIM, event_id="e" * 1_000_000),
     "no time": lambda job: event(job, "claimed", CLAIM, at="soon"),
     "a time without zone": lambda job: event(job, "claimed", CLAIM, at="2026-11-26T12:00:00"),
+    "a fault of words": lambda job: event(job, "released", {"step": 1, "fault": "it broke"}),
+    "a fault of nobody": lambda job: event(job, "released", {"fault": {"code": "engine_failed"}}),
+    "a fault of lists": lambda job: event(job, "released", {"fault": {"code": [], "worker": "w"}}),
+    "a reason that is none": lambda job: event(job, "released", {"reason": ["disk"]}),
+    "a curve with holes": lambda job: event(job, "checkpointed", CHECKPOINT | {"curve": [[1, 2.0], []]}),
+    "a key of elsewhere": lambda job: event(job, "checkpointed", CHECKPOINT | {"key": "../../etc/passwd"}),
+    "a picture of nowhere": lambda job: event(job, "checkpointed", CHECKPOINT | {"picture_key": "a\x00"}),
+    "a curve without end": lambda job: event(
+        job, "checkpointed", CHECKPOINT | {"curve": [[1.0] * 4] * 10**6}
+    ),
     "the end of all time": lambda job: event(job, "claimed", CLAIM, at="9999-12-31T23:59:59-12:00"),
 }
 
@@ -118,6 +131,24 @@ def test_a_bad_report_is_set_aside_and_the_others_are_applied(
     assert control.projector.skipped == 1
 
 
+def test_what_a_claim_tells_beside_the_known_facts_spoils_no_row(control: Control, job: Job):
+    weights = {"name": "untrained", "sha256": "ab", "notice": None, "later": float("nan"), "deep": [[]]}
+    text_of = event(job, "claimed", CLAIM | {"weights": weights})
+    control.backend.redis.client.xadd(control.backend.redis.stream.name, {"event": text_of})
+    control.round()
+    assert read(control, job).weights == {"name": "untrained", "sha256": "ab", "notice": None}
+
+
+def test_the_words_of_an_error_may_be_many(control: Control, job: Job):
+    error = {"code": "out_of_memory", "title": "t", "detail": "d" * 1_000_000, "retryable": False}
+    control.backend.redis.client.xadd(
+        control.backend.redis.stream.name, {"event": event(job, "failed", {"error": error})}
+    )
+    control.round()
+    after = read(control, job)
+    assert (after.status, after.error["detail"]) == ("failed", "d" * 10_000)
+
+
 @pytest.mark.parametrize("fields", [{"other": "field"}, {"EVENT": "x"}, {"event": b"\xff\x00"}])
 def test_an_entry_without_an_event_is_set_aside(
     control: Control, context: WorkerContext, job: Job, fields: dict[str, Any]
@@ -127,6 +158,23 @@ def test_an_entry_without_an_event_is_set_aside(
     assert control.round()
     assert read(control, job).status == "succeeded"
     assert control.backend.redis.set_aside.count() == 1
+
+
+def test_an_entry_with_the_last_of_all_ids_ends_no_reports(
+    control: Control, context: WorkerContext, job: Job
+):
+    stream, client = control.backend.redis.stream, control.backend.redis.client
+    control.round()
+    last = f"{2**64 - 1}-{2**64 - 1}"
+    client.xadd(stream.name, {"event": "junk"}, id=last)
+    with pytest.raises(RedisUnavailable):
+        report(context, job, EventType.CLAIMED)
+    control.round()
+    report(context, job, EventType.CLAIMED)
+    control.round()
+    assert read(control, job).status == "running"
+    assert control.backend.redis.set_aside.count() == 1
+    assert stream.length() == 0
 
 
 def test_reports_about_nothing_are_passed_over(control: Control, context: WorkerContext, job: Job):
@@ -187,7 +235,72 @@ def test_an_entry_of_the_queue_that_is_none_is_set_aside(
     assert waiting(context) == 1, "messages that are lost are still found"
 
 
-BAD_OPTIONS = ["{not json", "", "[]", "7", "null", '"text"', '{"steps": "many"}', '{"size": null}']
+@pytest.mark.parametrize("message_id", ["\ud800:1", "x" * 100_000, "\x00:1", "\x1b[2J:1"])
+def test_an_entry_with_an_id_that_no_database_takes_is_set_aside(
+    control: Control, context: WorkerContext, clock: Clock, job: Job, message_id: str
+):
+    names = context.redis.names
+    queue = names.queue(DEFAULT_ROUTE)
+    entry = envelope(message_id, {}, queue=queue, tag="t")
+    context.redis.client.rpush(queue, json.dumps(entry))
+    context.redis.client.hset(names.unacked, "tag", json.dumps([entry, "", queue]))
+    context.redis.client.zadd(names.unacked_index, {"tag": 5})
+    rounds(control, clock)
+    assert control.faults == {}
+    assert waiting(context) == 1
+    assert control.backend.redis.set_aside.count() == 2
+
+
+@pytest.mark.parametrize("junk", [{"stamp": "9" * 400}, {"stamp": "9" * 5000}, {"age_seconds": float("nan")}])
+def test_a_heartbeat_that_is_none_holds_up_no_job(
+    control: Control, context: WorkerContext, clock: Clock, job: Job, junk: dict[str, Any]
+):
+    moment = utc_now().isoformat()
+    beat = {"worker_id": "x", "device": "d", "weights": "w", "started_at": moment, "at": moment, **junk}
+    context.redis.client.set(context.redis.names.key("worker", "x"), json.dumps(beat))
+    rounds(control, clock)
+    assert control.faults == {}
+    assert waiting(context) == 1
+    assert [one.age_seconds for one in context.redis.workers.alive()] in ([], [None])
+
+
+@pytest.mark.parametrize("fence", ["9" * 5000, "-1", "\u0664", ""])
+def test_a_fence_that_is_none_holds_up_no_job(control: Control, context: WorkerContext, job: Job, fence: str):
+    context.redis.client.hset(context.redis.names.key("job", job.id), "attempt", fence)
+    control.round()
+    assert control.faults == {}
+    assert waiting(context) == 1
+
+
+@pytest.mark.parametrize("hours", [24, -24])
+def test_a_message_that_was_taken_by_a_wrong_clock_is_sent_again(
+    control: Control, context: WorkerContext, clock: Clock, job: Job, hours: int
+):
+    """Its node was killed before it could claim."""
+    control.round()
+    names = context.redis.names
+    entry = json.loads(context.redis.client.rpop(names.queue(DEFAULT_ROUTE)))
+    context.redis.client.hset(names.unacked, "tag", json.dumps([entry, "", names.queue(DEFAULT_ROUTE)]))
+    taken_at = clock.now() + timedelta(hours=hours)
+    context.redis.client.zadd(names.unacked_index, {"tag": taken_at.timestamp()})
+    rounds(control, clock)
+    assert waiting(context) == 1
+
+
+BAD_OPTIONS = [
+    '{"steps": 0}',
+    '{"checkpoint_every": 0}',
+    '{"size": 1e3}',
+    f'{{"steps": {2**60}}}',
+    "{not json",
+    "",
+    "[]",
+    "7",
+    "null",
+    '"text"',
+    '{"steps": "many"}',
+    '{"size": null}',
+]
 
 
 @pytest.mark.parametrize("value", BAD_OPTIONS)

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import ArtifactMissing, FilesHeld, IdentityMissing, IdentityWrong
+from shared.errors import ArtifactMissing, FilesHeld, IdentityMissing, IdentityWrong, StorageUnavailable
 from shared.options import StyleOptions
 from shared.protocol import new_id
 from shared.storage import layout
 from shared.storage.local import LocalStore
 from tests.support.bench import make_control, read, rounds, work
 from tests.support.clock import Clock
+from tests.support.killing import killed_at_each
 from tests.support.mounts import lose_identity, mount_another, mount_nothing, spoil_identity, unmount
 from tests.support.rows import add_picture
 from web.control.garbage import Kind
@@ -118,6 +119,28 @@ def test_it_goes_on_when_the_storage_is_back(
     root.with_name("unmounted").rename(root)
     pruner.step()
     assert [finding.name for finding in pruner.step().removed] == [ORPHAN]
+
+
+def test_one_folder_that_cannot_be_read_keeps_no_other(
+    control: Control, context: WorkerContext, clock: Clock, job: Job, pruner: Pruner,
+    monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    work(context, job)
+    control.round()
+    write_old(context.store, clock, ORPHAN)
+    clock.seconds += 31 * DAY_SECONDS
+
+    look = LocalStore.inventory
+
+    def fail(store: LocalStore, place: str) -> object:
+        if place == f"jobs/{job.id}":
+            raise StorageUnavailable(f"storage failed at {place}: Input/output error")
+        return look(store, place)
+
+    monkeypatch.setattr(LocalStore, "inventory", fail)
+    pruner.step()
+    assert ORPHAN in [finding.name for finding in pruner.step().removed]
+    assert read(control, job).status == "succeeded"
 
 
 def hold(control: Control) -> None:
@@ -226,37 +249,15 @@ def test_a_removal_of_a_job_that_is_killed_half_way_is_finished_later(
     monkeypatch: pytest.MonkeyPatch,
 ):  # fmt: skip
     """At any of its system calls, up to folders without a file."""
-
-    class Killed(BaseException):
-        pass
-
-    number = 0
-    while True:
-        number += 1
+    folder = ""
+    removals = killed_at_each(
+        monkeypatch, lambda: context.store.delete_tree(folder), calls=((os, "unlink"), (os, "rmdir"))
+    )
+    for number, remove in removals:
         folder = f"jobs/{new_id()}"
         for name in ("attempt-1/result.json", "attempt-2/result.json", "origin.safetensors"):
             write_old(context.store, clock, f"{folder}/{name}")
-        calls = 0
-
-        def count(call: Callable[..., object], number: int = number) -> Callable[..., object]:
-            def counted(*words: object, **how: object) -> object:
-                nonlocal calls
-                calls += 1
-                if calls == number:
-                    raise Killed
-                return call(*words, **how)
-
-            return counted
-
-        with monkeypatch.context() as patch:
-            for name in ("unlink", "rmdir"):
-                patch.setattr(os, name, count(getattr(os, name)))
-            try:
-                context.store.delete_tree(folder)
-            except Killed:
-                pass
-            else:
-                break
+        remove()
         clock.seconds += 2 * DAY_SECONDS
         pruner.remove(pruner.plan())
         clock.seconds -= 2 * DAY_SECONDS

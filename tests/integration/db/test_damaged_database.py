@@ -224,6 +224,23 @@ def test_reading_a_malformed_page_is_an_unavailable_database(full: Path, databas
         session.connection().exec_driver_sql("SELECT * FROM jobs ORDER BY name").all()
 
 
+@pytest.mark.parametrize("end", ["-wal", "-shm"])
+@pytest.mark.parametrize("used", ["read", "write"])
+def test_a_log_that_is_removed_while_it_is_open_takes_no_more_writes(
+    full: Path, database: Database, end: str, used: str
+):
+    """Whoever opens the file then begins a log of its own, and neither sees what the other writes."""
+    with getattr(database, used)() as session:
+        session.connection().exec_driver_sql("SELECT count(*) FROM jobs").all()
+    with database.write():
+        full.with_name(full.name + end).unlink()
+    for act in (database.check, lambda: database.write().__enter__(), lambda: database.read().__enter__()):
+        with pytest.raises(DatabaseUnavailable, match=f"{end} was removed or replaced"):
+            act()
+    database.close()
+    database.check()
+
+
 @pytest.mark.parametrize("how", ["removed", "replaced"])
 def test_a_file_that_goes_away_while_it_is_open_takes_no_more_writes(
     full: Path, database: Database, how: str

@@ -11,7 +11,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, event, text
 
 import web
 from shared.clock import utc_now
@@ -49,6 +49,20 @@ def test_the_migrations_make_the_tables_of_the_models(url: str):
         context = MigrationContext.configure(connection, opts={"render_as_batch": True})
         assert compare_metadata(context, Base.metadata) == []
     engine.dispose()
+
+
+def test_tables_of_this_version_are_not_written_at_a_start(url: str):
+    """On a disk that became read-only, whoever starts can still serve what there is."""
+    first = Database(url)
+    first.upgrade()
+    add_one_job(first)
+    first.close()
+    database = Database(url)
+    event.listen(database._engine, "connect", lambda own, _: own.execute("PRAGMA query_only=1"))
+    database.upgrade()
+    with database.read() as session:
+        assert session.query(Job).count() == 1
+    database.close()
 
 
 def test_jobs_of_the_first_version_survive_the_migrations(url: str, tmp_path: Path):

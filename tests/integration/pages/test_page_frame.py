@@ -32,7 +32,8 @@ def test_pages_run_nothing_but_our_own_files(client):
 
 
 def test_what_another_sites_page_sends_changes_nothing(client, parts, nothing_left, problem_of):
-    for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}):
+    origins = ({"Origin": origin} for origin in ("https://evil.example", "null", "http://[", "//", ""))
+    for headers in ({"Sec-Fetch-Site": "cross-site"}, *origins):
         answer = client.post(JOBS, data=parts(), headers=headers)
         problem_of(answer, 403, "cross_site_request")
     nothing_left()

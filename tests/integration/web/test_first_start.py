@@ -96,7 +96,18 @@ def test_a_copy_of_the_database_from_before_there_were_ids_takes_the_id(tmp_path
     assert open_backend(tmp_path) == made
 
 
-@pytest.mark.parametrize("text", ["", "no json", "{}", '{"version": 2, "id": "x"}', '{"version": 1}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "no json",
+        "{}",
+        '{"version": 2, "id": "x"}',
+        '{"version": 1}',
+        '{"version": 1, "id": ""}',
+        "\x00" * 40,
+    ],
+)
 def test_an_identity_that_cannot_be_read_is_refused(tmp_path: Path, text: str):
     open_backend(tmp_path)
     (tmp_path / "storage" / IDENTITY_KEY).write_text(text)

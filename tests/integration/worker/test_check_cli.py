@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from threading import Event
 
 import pytest
 from click.testing import CliRunner, Result
 
 from shared.redis.connection import connect_redis
 from shared.settings import Settings
+from shared.storage.local import LocalStore
 from tests.support.installation import names_of
 from worker.cli import check as check_cli
 from worker.cli.main import main
@@ -95,6 +97,21 @@ def test_a_storage_that_cannot_be_written_is_told(settings: Settings):
     names_of(settings)
     (settings.data_dir / "storage" / "check").write_text("a file where a folder should be")
     assert missing(settings) == ["storage"]
+
+
+def test_a_storage_that_hangs_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    """As a mount whose server is gone: it does not fail, it does not answer."""
+    names_of(settings)
+    answers = Event()
+    monkeypatch.setattr(check_cli, "_STORAGE_SECONDS", 0.05)
+    monkeypatch.setattr(LocalStore, "read", lambda *_: answers.wait(20))
+    try:
+        code, found = look(settings)
+    finally:
+        answers.set()
+    assert code == 1
+    for part in ("storage", "identity"):
+        assert (found[part]["level"], "does not answer" in found[part]["said"]) == ("missing", True)
 
 
 def test_a_redis_that_refuses_to_write_is_told(settings: Settings):

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import redis
+from click.testing import CliRunner
 
 from shared.installation import IDENTITY_KEY
 from shared.options import StyleOptions
@@ -26,12 +27,13 @@ from shared.storage import open_store
 from shared.storage.layout import asset_key
 from tests.support.node import start_node
 from tests.support.waiting import wait_until
+from worker.cli.main import main
 from worker.deliveries import envelope
 from worker.ending import NAME_TAKEN
 
 pytestmark = pytest.mark.process
 
-_PATIENCE_SECONDS = 30
+_PATIENCE_SECONDS = 40
 Starter = Callable[..., subprocess.Popen[str]]
 
 
@@ -94,6 +96,14 @@ def test_junk_is_set_aside_and_the_job_behind_it_is_taken(start, shown, names, r
     assert node.poll() is None
 
 
+def test_a_message_that_is_sent_again_and_again_is_set_aside_once(start, shown, names, redis_client):
+    start()
+    for tag in ("first", "second", "third"):
+        entry = envelope("no job", {"version": 1, "job_id": "no job"}, queue=names.queue("any"), tag=tag)
+        redis_client.lpush(names.queue("any"), json.dumps(entry))
+    wait_for(lambda: [one.times for one in shown.set_aside.entries()] == [3])
+
+
 def test_a_message_for_younger_nodes_is_left_to_them(start, shown, names, redis_client):
     send(redis_client, names, "young", least_protocol=PROTOCOL + 1, options={"of": "another shape"})
     send(redis_client, names, "behind")
@@ -118,6 +128,37 @@ def test_a_redis_that_refuses_is_waited_for(start, shown, names, redis_client, r
     finally:
         redis_client.execute_command("ACL", "SETUSER", "default", "+@all")
     wait_for(is_claimed(redis_client, names, "job"), "the job that waited")
+    assert node.poll() is None
+
+
+@pytest.mark.parametrize(
+    ("refuse", "mend"),
+    [
+        (["CONFIG SET requirepass secret", "CLIENT KILL TYPE normal"], "CONFIG SET requirepass ''"),
+        (["CONFIG SET maxclients 1", "CLIENT KILL TYPE normal"], "CONFIG SET maxclients 10000"),
+        (["CONFIG SET maxmemory 1"], "CONFIG SET maxmemory 0"),
+        (["REPLICAOF 127.0.0.1 1"], "REPLICAOF NO ONE"),
+        (["CONFIG SET replica-serve-stale-data no", "REPLICAOF 127.0.0.1 1"], "REPLICAOF NO ONE"),
+        (["CONFIG SET min-replicas-to-write 3"], "CONFIG SET min-replicas-to-write 0"),
+        (["CLIENT PAUSE 600000 WRITE"], "CLIENT UNPAUSE"),
+    ],
+    ids=lambda said: said if isinstance(said, str) else said[0].replace(" ", "-"),
+)
+def test_whatever_redis_says_is_waited_for(start, shown, names, redis_client, refuse, mend):
+    node = start()
+    when(shown, "idle")
+    send(redis_client, names, "job")
+    wait_for(is_claimed(redis_client, names, "job"))
+    try:
+        for command in refuse:
+            redis_client.execute_command(*command.split())
+        with pytest.raises(subprocess.TimeoutExpired):
+            node.wait(3)
+    finally:
+        redis_client.execute_command(*mend.replace("''", "").split(" "))
+    redis_client.execute_command("CONFIG", "SET", "replica-serve-stale-data", "yes")
+    send(redis_client, names, "another")
+    wait_for(is_claimed(redis_client, names, "another"), "the job after it")
     assert node.poll() is None
 
 
@@ -205,6 +246,36 @@ def test_an_engine_that_cannot_be_loaded_is_told_and_tried_again(start, shown, n
     assert node.poll() is None
 
 
+def test_a_child_that_cannot_be_made_ready_is_told_and_tried_again(start, shown, tmp_path, monkeypatch):
+    """As on a disk that has become full: it has no place for temporary files any more."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    node = start()
+    when(shown, "idle")
+    (scratch,) = tmp_path.glob("atelier-node-*")
+    scratch.rename(tmp_path / "away")
+    os.kill(child_of(node), signal.SIGKILL)
+    told = when(shown, "unhealthy")
+    assert told.reason.startswith("the engine cannot be loaded: FileNotFoundError")
+    (tmp_path / "away").rename(scratch)
+    when(shown, "idle")
+    assert node.poll() is None
+
+
+def test_a_device_that_hangs_costs_its_child(
+    start, shown, settings, names, redis_client, make_picture, tmp_path
+):
+    first, second = (stored_message(settings, name, make_picture) for name in ("first", "second"))
+    changes = {"stall_seconds": 0.5, "lease_seconds": 1.0, "renew_seconds": 0.2}
+    node = start(changes=changes, breaks="hang", hung=str(tmp_path / "hung"))
+    when(shown, "idle")
+    push(redis_client, names, first.to_json(), first.message_id)
+    wait_for((tmp_path / "hung").exists, "the device hangs")
+    push(redis_client, names, second.to_json(), second.message_id)
+    wait_for(is_claimed(redis_client, names, "second"), "the job behind it")
+    assert beat_of(shown).faults == 1
+    assert node.poll() is None
+
+
 def test_a_node_whose_storage_goes_takes_nothing_until_it_is_back(
     start, shown, settings, names, redis_client
 ):
@@ -241,6 +312,20 @@ def test_a_signal_ends_a_node_with_0_only_if_it_asks_for_that(
     node.send_signal(number)
     assert node.wait(_PATIENCE_SECONDS) == code
     assert beat_of(shown) is None
+
+
+def test_a_name_may_be_any_words(start, shown, names, redis_client):
+    start("50%d of a box")
+    when(shown, "idle", "50%d of a box")
+    send(redis_client, names, "job")
+    wait_for(is_claimed(redis_client, names, "job"))
+
+
+@pytest.mark.parametrize("name", ["a/b", "a\nb", "n" * 101])
+def test_a_name_that_no_address_can_have_is_refused(settings, name):
+    answer = CliRunner(env=settings.to_environ()).invoke(main, ["run", "--name", name])
+    assert answer.exit_code == 2
+    assert "--name has at most 100 characters" in answer.stderr
 
 
 def test_a_hangup_that_is_ignored_stays_so(start, shown):

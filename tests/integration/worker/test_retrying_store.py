@@ -20,6 +20,7 @@ from shared.storage import layout
 from shared.storage.local import LocalStore
 from tests.support.engines import SteadyEngine
 from tests.support.installation import names_of
+from worker import context as module
 from worker.context import RetryingStore, WorkerContext
 from worker.runner import Outcome, Runner
 
@@ -96,6 +97,43 @@ def events(context: WorkerContext) -> list[WorkerEvent]:
 
 def reported(context: WorkerContext) -> list[str]:
     return [event.type.value for event in events(context)]
+
+
+class _BadSector(LocalStore):
+    """A store with one file that cannot be read."""
+
+    def __init__(self, root: Path, key: str) -> None:
+        super().__init__(root)
+        self.key = key
+
+    def read(self, key: str) -> bytes:
+        if key == self.key:
+            raise StorageUnavailable(f"storage failed at {key}: Input/output error")
+        return super().read(key)
+
+
+def test_a_checkpoint_that_cannot_be_read_is_passed_over(
+    context: WorkerContext, message: JobMessage, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "_FILE_SECONDS", 0.0)
+    run_well(context, message)
+    context.store.delete(layout.marker_key(JOB_ID, 1))
+    store = _BadSector(context.store.root, layout.checkpoint_key(JOB_ID, 1, 10))
+    engine, again = SteadyEngine(), message.model_copy(update={"attempt": 2})
+    outcome = Runner(replace(context, store=store), engine, draining=lambda: False).run(again)
+    assert (outcome, engine.resumed_from) == (Outcome.ENDED, 5)
+    assert context.node_state.read().unhealthy is None
+
+
+def test_an_input_that_cannot_be_read_is_told_as_such(
+    context: WorkerContext, message: JobMessage, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "_FILE_SECONDS", 0.0)
+    store = _BadSector(context.store.root, message.content.key)
+    outcome = Runner(replace(context, store=store), SteadyEngine(), draining=lambda: False).run(message)
+    assert outcome is Outcome.FAULTED
+    fault = events(context)[-1].data["fault"]
+    assert (fault["code"], "Input/output error" in fault["detail"]) == ("artifact_corrupt", True)
 
 
 def test_an_attempt_goes_on_when_the_storage_is_back(context: WorkerContext, message: JobMessage):

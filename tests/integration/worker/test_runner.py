@@ -228,7 +228,6 @@ def test_a_zombie_stops_and_reports_no_end(settings: Settings, context: WorkerCo
     ("error", "code"),
     [
         (LossNotFinite("the style loss is nan"), "loss_not_finite"),
-        (OutOfMemory("not enough device memory at size 512 px"), "out_of_memory"),
         (PictureInvalid("content is cut off"), "image_invalid"),
         (CheckpointInvalid("the checkpoint lacks the arrays: m"), "checkpoint_invalid"),
     ],
@@ -265,6 +264,17 @@ def test_what_may_be_the_nodes_fault_is_handed_back(
     assert run(replace(context, worker_id="node-b"), message, SteadyEngine()) is Outcome.ENDED
 
 
+def test_a_device_with_too_little_memory_is_no_fault_and_another_may_have_more(
+    context: WorkerContext, message: JobMessage
+):
+    error = OutOfMemory("not enough device memory at size 512 px")
+    assert run(context, message, RaisingEngine(error)) is Outcome.FAULTED
+    last = reported(context)[-1]
+    assert (last.type, last.data["fault"]["code"]) == (EventType.RELEASED, "out_of_memory")
+    assert context.node_state.faults == 0
+    assert run(replace(context, worker_id="node-b"), message, SteadyEngine()) is Outcome.ENDED
+
+
 @pytest.mark.parametrize(("part", "code"), [("content", "artifact_missing"), ("style", "artifact_corrupt")])
 def test_inputs_that_this_node_does_not_see_may_be_there_for_another(
     context: WorkerContext, message: JobMessage, part: str, code: str
@@ -292,6 +302,19 @@ def test_an_origin_that_this_node_does_not_see(context: WorkerContext, message: 
     assert faults == ["artifact_missing", "checkpoint_invalid"]
 
 
+def test_a_job_that_was_not_even_begun_is_no_success_of_the_node(context: WorkerContext, message: JobMessage):
+    first, second, canceled = (
+        message.model_copy(update={"job_id": name}) for name in ("first", "second", "canceled")
+    )
+    for failing in (first, second):
+        assert run(context, failing, RaisingEngine(RuntimeError("the device is lost"))) is Outcome.FAULTED
+    context.redis.flags.raise_flag("canceled", 1, Flag.CANCEL)
+    assert run(context, canceled, SteadyEngine()) is Outcome.ENDED
+    assert context.node_state.faults_in_a_row == 2
+    assert run(context, message, SteadyEngine()) is Outcome.ENDED
+    assert context.node_state.faults_in_a_row == 0
+
+
 def test_a_storage_that_fails_hands_the_job_back(context: WorkerContext, message: JobMessage):
     outcome = run(context, message, RaisingEngine(StorageUnavailable("the disk is full")))
     assert outcome is Outcome.RELEASED
@@ -302,14 +325,19 @@ def test_a_storage_that_fails_hands_the_job_back(context: WorkerContext, message
     assert context.node_state.read().unhealthy
 
 
-def test_a_job_that_keeps_killing_its_worker_is_poison(context: WorkerContext, message: JobMessage):
-    def die(_number: int) -> None:
-        raise KeyboardInterrupt
+def test_a_job_that_keeps_killing_its_worker_is_handed_back(context: WorkerContext, message: JobMessage):
+    """As the kernel does when the machine's memory is short, which another machine's may not be."""
 
     for _ in range(context.settings.max_deliveries):
         context.redis.claims.claim("job", 1, token="node-a")
-    assert run(context, message, SteadyEngine(die)) is Outcome.ENDED
-    assert reported(context)[-1].data["error"]["code"] == "worker_crash_loop"
+    engine = SteadyEngine()
+    assert run(context, message, engine) is Outcome.FAULTED
+    last = reported(context)[-1]
+    assert (engine.steps_made, last.type) == (0, EventType.RELEASED)
+    assert (last.data["fault"]["code"], last.data["fault"]["worker"]) == ("worker_crash_loop", "node-a")
+    assert context.node_state.faults == 1
+    # Another node counts anew.
+    assert run(replace(context, worker_id="node-b"), message, SteadyEngine()) is Outcome.ENDED
 
 
 def test_two_different_jobs_in_one_runner_equal_their_lone_runs(context: WorkerContext, message: JobMessage):

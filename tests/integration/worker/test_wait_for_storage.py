@@ -16,8 +16,10 @@ from shared.redis.names import FIRST_NAMES, Names
 from shared.redis.workers import WorkerBeat, WorkerState
 from shared.settings import Settings
 from shared.storage import open_store
+from shared.storage.local import LocalStore
 from tests.support.waiting import wait_until
-from worker.node import wait_for_names
+from worker import arrival
+from worker.arrival import wait_for_names
 
 _SECONDS = 30
 
@@ -28,10 +30,14 @@ def beat() -> WorkerBeat:
     return WorkerBeat(worker_id="a", device="cpu", weights="w", protocol=PROTOCOL, started_at=now, at=now)
 
 
-def waiting(settings: Settings, beat: WorkerBeat, stopping: threading.Event) -> Callable[[], Any]:
+def waiting(
+    settings: Settings, beat: WorkerBeat, stopping: threading.Event, **more: Any
+) -> Callable[[], Any]:
     """Wait in a thread; return what gives its answer."""
     found: list[Names | None] = []
-    thread = threading.Thread(target=lambda: found.append(wait_for_names(settings, beat, stopping=stopping)))
+    thread = threading.Thread(
+        target=lambda: found.append(wait_for_names(settings, beat, stopping=stopping, **more))
+    )
     thread.start()
 
     def answer() -> Names | None:
@@ -62,6 +68,30 @@ def test_it_says_so_until_the_storage_is_mounted(settings: Settings, beat: Worke
     write_identity(store, installation)
     assert answer() == installation.names
     assert told(settings) is None
+
+
+def test_a_storage_that_hangs_is_told_and_waited_for(
+    settings: Settings, beat: WorkerBeat, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(arrival, "_ANSWER_SECONDS", 0.05)
+    answers = threading.Event()
+
+    class Hanging(LocalStore):
+        """As a mount whose server is gone for a while."""
+
+        def read(self, key: str) -> bytes:
+            assert answers.wait(_SECONDS)
+            return super().read(key)
+
+    store = Hanging(settings.data_dir / "storage")
+    store.make_root()
+    installation = Installation(id=new_id())
+    write_identity(store, installation)
+    answer = waiting(settings, beat, threading.Event(), store=store)
+    seen = wait_until(lambda: told(settings), seconds=_SECONDS)
+    assert (seen.state, seen.reason) == (WorkerState.UNHEALTHY, "the storage does not answer")
+    answers.set()
+    assert answer() == installation.names
 
 
 def test_it_can_be_stopped_and_drained_meanwhile(settings: Settings, beat: WorkerBeat):

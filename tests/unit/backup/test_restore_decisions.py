@@ -15,11 +15,13 @@ from web.jobs.restored import Return, decide_return
 from web.jobs.states import Trigger, is_legal
 
 EMPTY = Target(
-    has_database=False, is_readable=True, database_id=None, has_rows=False, storage_id=None, has_files=False
-)
+    has_database=False, is_readable=True, database_id=None, has_rows=False, storage_id=None, has_files=False,
+    shares_jobs=False,
+)  # fmt: skip
 OURS = Target(
-    has_database=True, is_readable=True, database_id="a", has_rows=True, storage_id="a", has_files=True
-)
+    has_database=True, is_readable=True, database_id="a", has_rows=True, storage_id="a", has_files=True,
+    shares_jobs=True,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -28,7 +30,8 @@ OURS = Target(
         EMPTY,
         OURS,
         replace(OURS, database_id=None, has_database=False, has_rows=False),  # the database is lost
-        replace(OURS, storage_id=None, has_files=False),  # the storage is lost
+        replace(OURS, storage_id=None),  # its identity is lost or damaged
+        replace(EMPTY, storage_id="a"),  # a restore was killed at its beginning
         replace(OURS, is_readable=False, database_id=None, has_rows=False),  # the database is damaged
         replace(EMPTY, has_database=True),  # made, and never used
     ],
@@ -47,7 +50,9 @@ def test_its_own_place_or_an_empty_one_takes_it(target: Target):
             replace(OURS, database_id="b", has_rows=False, storage_id=None, has_files=False),
             "the database of b",
         ),
-        (replace(OURS, storage_id=None), "does not say of which"),
+        (replace(OURS, storage_id=None, shares_jobs=False), "does not say of which"),
+        (replace(EMPTY, has_files=True), "does not say of which"),
+        (replace(OURS, storage_id=None, has_files=False, shares_jobs=False), "mount it"),
         (replace(OURS, database_id=None, storage_id=None, has_files=False), "the database holds jobs"),
         (replace(EMPTY, has_database=True, is_readable=False), "cannot be read"),
     ],

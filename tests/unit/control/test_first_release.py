@@ -13,6 +13,7 @@ from shared.options import StyleOptions
 from shared.protocol import EventType, InputPicture, JobMessage, WorkerEvent
 from shared.redis.workers import WorkerBeat, WorkerState
 from web.control.first_release import count_hungry, is_for_first_release, is_of_first_release, judge_report
+from web.jobs.faults import read_fault
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -42,10 +43,13 @@ def report(kind: EventType, **data: Any) -> WorkerEvent:
     return WorkerEvent(event_id="j:1:x", type=kind, job_id="j", attempt=1, at=NOW, data=data)
 
 
-@pytest.mark.parametrize("code", ["artifact_missing", "engine_failed"])
+@pytest.mark.parametrize("code", ["artifact_missing", "engine_failed", "worker_crash_loop"])
 def test_a_failure_that_may_be_the_nodes_own_hands_the_job_back(code: str):
-    judged = judge_report(report(EventType.FAILED, error={"code": code}))
+    judged = judge_report(report(EventType.FAILED, error={"code": code}), worker_id="node-a")
     assert judged.type is EventType.RELEASED
+    fault = read_fault(judged.data)
+    assert fault is not None
+    assert (fault.worker, fault.code) == ("node-a", code)
     assert judged.event_id != "j:1:x"
 
 

@@ -178,6 +178,9 @@ def test_an_asset_is_unused_when_nobody_uploaded_it_lately(
 
 def test_without_retention_jobs_are_kept_for_ever():
     assert cutoffs_at(NOW, retention_days=0, garbage_hours=24).completed is None
+    for number in (1e6, 1e300):
+        far = cutoffs_at(NOW, retention_days=number, garbage_hours=24 * number)
+        assert far.completed == far.garbage == datetime.min.replace(tzinfo=UTC)
     assert cutoffs_at(NOW, retention_days=2, garbage_hours=24).completed == NOW - timedelta(days=2)
 
 

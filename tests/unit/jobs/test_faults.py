@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.errors import ArtifactMissing, EngineFailed
+from shared.errors import ArtifactMissing, EngineFailed, OutOfMemory, WorkerCrashLoop
 from web.jobs.faults import (
     NodeFault,
     decide_fault,
@@ -14,7 +14,9 @@ from web.jobs.faults import (
 
 
 def fault(worker: str = "node-a", code: str = "engine_failed") -> NodeFault:
-    error = (EngineFailed if code == "engine_failed" else ArtifactMissing)("it broke").to_json()
+    kinds = {"artifact_missing": ArtifactMissing, "out_of_memory": OutOfMemory}
+    kinds["worker_crash_loop"] = WorkerCrashLoop
+    error = kinds.get(code, EngineFailed)("it broke").to_json()
     found = read_fault({"step": 3, "fault": {**error, "worker": worker, "later": "field"}})
     assert found is not None
     return found
@@ -52,6 +54,22 @@ def test_the_only_node_tries_three_times():
     assert error["detail"] == "it broke; 3 times at node-a, and no other worker takes jobs"
 
 
+def test_a_process_that_was_lost_again_and_again_is_told_once():
+    crash = fault(code="worker_crash_loop")
+    assert decide_fault(crash, [], has_others=True) is None
+    error = decide_fault(crash, [], has_others=False)
+    assert error is not None
+    assert error["detail"] == "it broke; at node-a, and no other worker takes jobs"
+
+
+def test_too_little_memory_is_not_tried_for_ever_while_the_others_are_busy():
+    full = fault(code="out_of_memory")
+    assert decide_fault(full, told(full), has_others=True) is None
+    error = decide_fault(full, told(full, full), has_others=True)
+    assert error is not None
+    assert error["detail"] == "it broke; 3 times at node-a"
+
+
 def test_what_control_sees_itself_decides_at_once():
     error = decide_fault(fault(code="artifact_missing"), [], has_others=True, damage="assets/x is not there")
     assert error is not None
@@ -72,5 +90,10 @@ def test_what_cannot_be_read_is_passed_over():
     odd = read_fault({"fault": {}})
     assert odd is not None
     assert odd.error["code"] == "engine_failed"
-    for metrics in (None, [], {"faults": 3}, {"faults": [None, {}, {"worker": "a"}]}):
+    for metrics in (
+        None,
+        [],
+        {"faults": 3},
+        {"faults": [None, {}, {"worker": "a"}, {"worker": [], "code": 7}]},
+    ):
         assert earlier_faults(metrics) == []

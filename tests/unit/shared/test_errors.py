@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import shared.errors
@@ -26,6 +27,12 @@ def test_the_drawing_shows_every_error():
         assert error.__name__ in drawing
         if not error.__subclasses__():
             assert error.code in drawing
+
+
+def test_a_detail_is_text_whatever_it_is_made_of():
+    error = shared.errors.EngineFailed("FileNotFoundError: b\udcff\ud800")
+    assert error.detail == r"FileNotFoundError: b\udcff\ud800"
+    assert json.dumps(error.to_json(), ensure_ascii=False).encode()
 
 
 def test_without_a_detail_the_title_is_the_message():

@@ -42,5 +42,11 @@ def test_of_another_machine_or_container_nothing_is_known():
     assert not is_gone(f"other {namespace} 99999999 1")
     assert not is_gone(f"{boot} pid:[1] 99999999 1")
     assert is_gone(f"{boot} {namespace} 99999999 1")
-    for text in ("", "a b c", f"{boot} {namespace} x 1", f"{boot} {namespace} ../x 1"):
+    for text in (
+        "",
+        "a b c",
+        f"{boot} {namespace} x 1",
+        f"{boot} {namespace} ../x 1",
+        f"{boot} {namespace} {'9' * 5000} 1",
+    ):
         assert not is_gone(text)

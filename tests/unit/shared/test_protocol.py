@@ -130,7 +130,27 @@ def test_fields_of_a_later_release_are_ignored():
 
 @pytest.mark.parametrize(
     "change",
-    [{"version": 2}, {"options": {"steps": "ten"}}, {"options": 5}, {"content": None}, {"attempt": "first"}],
+    [
+        {"version": 2},
+        {"options": {"steps": "ten"}},
+        {"options": 5},
+        {"content": None},
+        {"attempt": "first"},
+        {"attempt": 0},
+        {"attempt": 2**80},
+        {"job_id": ""},
+        {"job_id": "../x"},
+        {"job_id": ".."},
+        {"job_id": "\ud800"},
+        {"job_id": "j" * 1000},
+        {"content": {"key": "../../etc/passwd", "sha256": "a"}},
+        {"style": {"key": "a\x00b", "sha256": "a"}},
+        {"style": {"key": "k" * 5000, "sha256": "a"}},
+        {"options": {"steps": 0}},
+        {"options": {"size": 2**70}},
+        {"run_timeout_seconds": float("nan")},
+        {"checkpoints_since": -1},
+    ],
 )
 def test_what_cannot_be_read_is_refused(change):
     sent = message(parse_options(BOLD)).to_json()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import InvalidSettings
-from shared.settings import Settings, load_settings
+from shared.settings import Settings, load_settings, touch_health_file
 
 
 def test_defaults_and_derived_places(tmp_path: Path):
@@ -25,6 +25,9 @@ def test_defaults_and_derived_places(tmp_path: Path):
         ({"ATELIER_PORT": "eighty"}, "ATELIER_PORT is 'eighty'"),
         ({"ATELIER_LEASE_SECONDS": "nan"}, "ATELIER_LEASE_SECONDS"),
         ({"ATELIER_MAX_ATTEMPTS": "0"}, "ATELIER_MAX_ATTEMPTS"),
+        ({"ATELIER_LEASE_SECONDS": "0.0001"}, "ATELIER_LEASE_SECONDS"),
+        ({"ATELIER_WORKER_SECONDS": "1e17"}, "ATELIER_WORKER_SECONDS"),
+        ({"ATELIER_RENEW_SECONDS": "30"}, "ATELIER_RENEW_SECONDS is 30: it must be less than ATELIER_LEASE"),
     ],
 )
 def test_a_wrong_setting_is_named(environ: dict[str, str], words: str):
@@ -32,8 +35,14 @@ def test_a_wrong_setting_is_named(environ: dict[str, str], words: str):
         load_settings(environ)
 
 
+def test_a_health_file_that_cannot_be_touched_ends_nobody(tmp_path: Path):
+    touch_health_file(Settings(health_file=str(tmp_path / "missing" / "file")))
+    touch_health_file(Settings(health_file=str(tmp_path / "file")))
+    assert (tmp_path / "file").exists()
+
+
 def test_settings_survive_the_environment(tmp_path: Path):
-    settings = Settings(data_dir=tmp_path, port=1234, lease_seconds=2.5)
+    settings = Settings(data_dir=tmp_path, port=1234, lease_seconds=2.5, renew_seconds=1)
     assert load_settings(settings.to_environ()) == settings
 
 

@@ -65,6 +65,26 @@ def test_only_what_must_outlive_a_power_cut_waits_for_the_disk(
     assert len(synced) == 2  # the file, and the folder with its name
 
 
+def test_the_names_of_new_folders_are_made_durable_the_root_s_own_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    synced: list[Path] = []
+    fsync = os.fsync
+
+    def note(handle: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{handle}").readlink())
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", note)
+    store = LocalStore(tmp_path / "data" / "storage")
+    store.make_root()
+    assert synced == [tmp_path, tmp_path / "data"]
+    synced.clear()
+    store.write("jobs/a/file", b"0")
+    assert synced[:2] == [store.root, store.root / "jobs"]
+    assert synced[-1] == store.root / "jobs/a"
+
+
 def test_create_never_replaces(store: LocalStore):
     store.create("jobs/a/result.json", b"first")
     with pytest.raises(ArtifactExists):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,15 +13,11 @@ import pytest
 from shared.errors import ArtifactMissing
 from shared.protocol import new_id
 from shared.storage.local import LocalStore
+from tests.support.killing import Killed, before_call, die
 
 KEY = f"assets/ab/{'ab' * 32}"
 MOMENT = datetime(2026, 11, 23, tzinfo=UTC)
 OLD, YOUNG = MOMENT - timedelta(days=1), MOMENT + timedelta(days=1)
-CALLS = ("rename", "link", "unlink", "utime", "lstat", "fsync", "rmdir")
-
-
-class Killed(BaseException):
-    """What `kill -9` is to the process: nothing of it goes on."""
 
 
 @pytest.fixture
@@ -39,30 +34,6 @@ def write(store: LocalStore, data: bytes, moment: datetime) -> None:
 
 def names(store: LocalStore) -> list[str]:
     return sorted(path.name for path in store.root.rglob("*") if path.is_file())
-
-
-def before_call(monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[], None]) -> list[str]:
-    """Do something once, right before the system call of this number; return the calls that are made."""
-    seen: list[str] = []
-
-    def wrap(name: str) -> None:
-        call = getattr(os, name)
-
-        def wrapped(*words: object, **how: object) -> object:
-            seen.append(name)
-            if len(seen) == number:
-                act()
-            return call(*words, **how)
-
-        monkeypatch.setattr(os, name, wrapped)
-
-    for name in CALLS:
-        wrap(name)
-    return seen
-
-
-def die() -> None:
-    raise Killed
 
 
 def calls_of(store: LocalStore, monkeypatch: pytest.MonkeyPatch, *, touched: bool) -> int:

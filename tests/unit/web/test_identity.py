@@ -28,8 +28,6 @@ OURS = replace(FIRST_RELEASE, row_id="a", is_confirmed=True, file_id="a")
         (replace(NEW, row_id="a", file_id="a"), Step.FINISH),
         # A copy of the database from before there were ids.
         (replace(FIRST_RELEASE, file_id="a"), Step.ADOPT),
-        # A storage that was taken, and never used.
-        (replace(NEW, file_id="a"), Step.ADOPT),
     ],
 )
 def test_they_belong_together(seen: Sighting, step: Step):
@@ -57,6 +55,7 @@ def test_the_storage_is_not_mounted(seen: Sighting):
         replace(OURS, file_id="b", is_confirmed=False),
         replace(NEW, has_files=True),
         replace(NEW, file_id="b", has_files=True),
+        replace(NEW, file_id="b"),  # it was taken just now, and is not used yet
         replace(FIRST_RELEASE, file_id="b", share_pictures=False),
     ],
 )

@@ -90,6 +90,19 @@ def test_which_gpus_can_be_used_and_why_not(listing, visible, has_cuda, gpus, wh
 
 
 @pytest.mark.parametrize(
+    ("visible", "hidden"),
+    [
+        (None, None),
+        ("0,1", None),
+        ("-1", f"CUDA_VISIBLE_DEVICES ('-1') hides {', '.join(gpu.label for gpu in GPUS)}"),
+        ("1", f"CUDA_VISIBLE_DEVICES ('1') hides {GPUS[0].label}"),
+    ],
+)
+def test_what_a_setting_hides_is_named(visible, hidden):
+    assert decide_gpus(GpuListing(GPUS), visible=visible, has_cuda=True).hidden == hidden
+
+
+@pytest.mark.parametrize(
     ("script", "gpus", "fault"),
     [
         ("echo 'GPU 0: NVIDIA L4 (UUID: GPU-2c)'", [Device(0, "NVIDIA L4")], None),

@@ -64,7 +64,7 @@ def health(store: LocalStore, clock: Clock) -> Callable[[NodeState], Health]:
     [
         (PictureInvalid("x"), Blame.JOB),
         (LossNotFinite("x"), Blame.JOB),
-        (OutOfMemory("x"), Blame.JOB),
+        (OutOfMemory("x"), Blame.EITHER),
         (RunTimeout("x"), Blame.JOB),
         (CheckpointInvalid("x"), Blame.JOB),
         (EngineFailed("x"), Blame.NODE),
@@ -166,6 +166,19 @@ def test_a_storage_that_is_not_ours_is_not_used(
     assert not node.look()
     store.write(IDENTITY_KEY, OURS.model_dump_json().encode())
     assert node.look()
+
+
+def test_an_error_that_nobody_knows_does_not_end_its_looks(store: LocalStore):
+    class Odd(LocalStore):
+        """Fails once in a way that no storage should."""
+
+        def check(self) -> None:
+            self.check = super().check
+            raise ValueError("a bug")
+
+    node = Health(Odd(store.root), OURS.names, NodeState(), look_seconds=0.01)
+    node.lose_storage(StorageUnavailable("it does not answer"))
+    assert node.wait(20)
 
 
 def test_it_gets_well_by_itself(store: LocalStore):

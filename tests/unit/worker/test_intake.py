@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from threading import Event, Semaphore
 
 import pytest
 
@@ -12,6 +13,7 @@ from shared.installation import Installation, write_identity
 from shared.redis.names import Names
 from shared.settings import Settings
 from shared.storage import open_store
+from shared.storage.local import LocalStore
 from shared.storage.store import Room
 from worker.intake import Intake, IntakeFacts, StorageWatch, decide_intake, decide_no_room
 from worker.node_state import NodeState
@@ -70,6 +72,46 @@ def test_a_storage_that_hangs_is_noticed_unless_there_is_a_job_to_notice_it():
     assert decide(sight_age_seconds=14.0) == Intake(True)
     assert decide(sight_age_seconds=16.0) == Intake(False, "the storage does not answer")
     assert decide(sight_age_seconds=16.0, is_holding=True) == Intake(True)
+
+
+def test_a_storage_that_hangs_from_the_beginning_is_noticed():
+    assert decide(sight_age_seconds=None, unseen_seconds=14.0) == Intake(False)
+    assert decide(sight_age_seconds=None, unseen_seconds=16.0) == Intake(False, "the storage does not answer")
+
+
+def test_a_first_look_that_does_not_come_back_is_counted(tmp_path):
+    node_state, gate = NodeState(), Event()
+
+    class Hanging(LocalStore):
+        def read(self, key: str) -> bytes:
+            assert gate.wait(20)
+            raise ValueError("a bug")
+
+    looking = StorageWatch(Hanging(tmp_path), Names("ours"), node_state, on_lost=lambda _: None)
+    assert node_state.unseen_seconds == 0
+    looking.start()
+    assert node_state.unseen_seconds > 0
+    gate.set()
+    looking.stop()
+    node_state.see_storage()
+    assert node_state.unseen_seconds == 0
+
+
+def test_an_error_that_nobody_knows_does_not_end_the_watch(tmp_path):
+    node_state, looks = NodeState(), Semaphore(0)
+
+    class Odd(LocalStore):
+        def read(self, key: str) -> bytes:
+            looks.release()
+            raise ValueError("a bug")
+
+    looking = StorageWatch(
+        Odd(tmp_path), Names("ours"), node_state, on_lost=lambda _: None, look_seconds=0.01
+    )
+    looking.start()
+    for _ in range(3):
+        assert looks.acquire(timeout=20)
+    looking.stop()
 
 
 def test_over_a_refusal_redis_is_asked_again():

@@ -25,12 +25,63 @@ from worker.readiness import (
     judge_storage,
     judge_weights,
     nearest_folder,
+    read_messages,
     summary,
 )
 
 GPU = Device(0, "NVIDIA H100")
 SOURCE = ImagenetSource("https://h/vgg19.h5", "0" * 32, Path("/cache"))
 LOADED = TensorFlowFacts("2.21.0", "12.5", 1)
+
+
+#: What TensorFlow 2.21 said on machines with an NVIDIA H200.
+NO_CUSOLVER = """\
+I0000 00:00:1795719491.319918    1308 dso_loader.cc:133] Successfully opened dynamic library libcublasLt.so.12
+I0000 00:00:1795719491.323266    1308 dso_loader.cc:144] Could not load dynamic library 'libcusolver.so.11'; \
+dlerror: libcusolver.so.11: cannot open shared object file: No such file or directory; LD_LIBRARY_PATH:
+W0000 00:00:1795719491.329026    1308 gpu_device.cc:2365] Cannot dlopen some GPU libraries. Please make sure \
+the missing libraries mentioned above are installed properly if you would like to use GPU.
+Skipping registering GPU devices...
+"""
+NO_DEVICE = """\
+I0000 00:00:1795719748.052474    4115 port.cc:153] oneDNN custom operations are on.
+E0000 00:00:1795719748.152474    4115 cuda_platform.cc:52] failed call to cuInit: INTERNAL: CUDA error: \
+Failed call to cuInit: CUDA_ERROR_NO_DEVICE: no CUDA-capable device is detected
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("", ""),
+        ("I0000 port.cc:153] oneDNN custom operations are on.\n", ""),
+        (NO_CUSOLVER, "there is no libcusolver.so.11"),
+        (
+            NO_CUSOLVER.replace(
+                "cannot open shared object file: No such file or directory", "file too short"
+            ),
+            "libcusolver.so.11 cannot be loaded (libcusolver.so.11: file too short)",
+        ),
+        (
+            NO_DEVICE,
+            (
+                "failed call to cuInit: INTERNAL: CUDA error: Failed call to cuInit: CUDA_ERROR_NO_DEVICE: "
+                "no CUDA-capable device is detected"
+            ),
+        ),
+    ],
+)
+def test_why_tensorflow_sees_no_gpu_is_read_from_what_it_says(said, why):
+    assert read_messages(said) == why
+
+
+def test_a_gpu_that_a_setting_hides_is_not_said_to_be_missing():
+    hidden = UsableGpus(hidden="CUDA_VISIBLE_DEVICES ('-1') hides cuda:0 (NVIDIA H200)")
+    found = judge_driver(hidden, "auto", None)
+    assert found.level is Level.NOTE
+    assert found.said == "CUDA_VISIBLE_DEVICES ('-1') hides cuda:0 (NVIDIA H200), so jobs run on the CPU"
+    assert "CUDA_VISIBLE_DEVICES" in found.todo
+    assert judge_driver(hidden, "none", None).level is Level.OK
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ CONTROL = ("expire", "lease_lost", "attempts_exhausted")
 
 #: Rows: the status before. Columns: reports, requests and control's triggers, in the order above.
 GRID = """
-queued    : running   succeeded failed    -        -        -        | canceled  paused  -      -      -      | expired -        -
+queued    : running   succeeded failed    -        queued   -        | canceled  paused  -      -      -      | expired -        -
 running   : running   succeeded failed    -        queued   paused   | canceling running -      -      -      | -       queued   failed
 canceling : canceling succeeded failed    canceled canceled canceled | canceling -       -      -      -      | -       canceled canceled
 paused    : -         -         -         -        -        -        | canceled  paused  queued -      -      | -       -        -

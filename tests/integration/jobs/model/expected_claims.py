@@ -22,9 +22,9 @@ class ExpectedClaims:
             return "held"
         self.fences[job_id] = attempt
         self.deliveries[job_id, attempt] = self.deliveries.get((job_id, attempt), 0) + 1
+        self.owners[job_id] = worker
         if self.deliveries[job_id, attempt] > self.max_deliveries:
             return "poison"
-        self.owners[job_id] = worker
         return "ok"
 
     def release(self, job_id: str) -> tuple[str, int] | None:

@@ -111,13 +111,14 @@ class World:
             assert self.snapshot(event.job_id) == before, f"{event.event_id} should have changed nothing"
 
     def claim(self, job_id: str, attempt: int, worker: str) -> None:
-        """Let a worker try for an attempt; if it gets it, or finds it poisonous, it says so."""
+        """Let a worker try for an attempt; if it gets it, it says so; one that is poisonous it gives back."""
         verdict = self.claims.claim(job_id, attempt, token=worker)
         assert verdict == self.leases.claim(job_id, attempt, worker)
         if verdict is Verdict.OK:
             self.deliver(self.report(job_id, "claimed", attempt=attempt, worker=worker))
         elif verdict is Verdict.POISON:
-            self.deliver(self.report(job_id, "failed", attempt=attempt))
+            self.deliver(self.report(job_id, "released", attempt=attempt, worker=worker))
+            self.lose_lease(job_id)
 
     def lose_lease(self, job_id: str) -> None:
         """Let a worker vanish; its lease has run out."""

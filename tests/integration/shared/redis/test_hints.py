@@ -111,6 +111,14 @@ def test_the_epoch_is_new_once(redis_client: redis.Redis):
     assert epoch.is_new()
 
 
+def test_a_note_of_a_restore_that_is_none_is_none(redis_client: redis.Redis):
+    epoch = Epoch(redis_client, NAMES)
+    redis_client.lpush(NAMES.key("restored"), "somebody else's")
+    assert not epoch.knows_restore("name")
+    epoch.note_restore("name")
+    assert epoch.knows_restore("name")
+
+
 def test_the_broker_shows_what_waits_and_what_was_just_taken(settings: Settings, redis_client: redis.Redis):
     dispatch = Dispatch(settings, Coordination.connect(settings, NAMES))
     now = utc_now()
@@ -123,8 +131,8 @@ def test_the_broker_shows_what_waits_and_what_was_just_taken(settings: Settings,
     redis_client.zadd(NAMES.unacked_index, {"tag": now.timestamp()})
     view = dispatch.look()
     assert view.waiting == {"two:1"}
-    assert view.held_since(now - timedelta(seconds=30)) == {"one:1"}
-    assert view.held_since(now + timedelta(seconds=1)) == set()
+    assert view.held_about(now, timedelta(seconds=30)) == {"one:1"}
+    assert view.held_about(now + timedelta(seconds=31), timedelta(seconds=30)) == set()
     dispatch.close()
 
 

@@ -69,6 +69,28 @@ def test_of_more_than_1000_the_newest_stay(aside):
     assert aside.entries(limit=2000)[-1].entry == "3"
 
 
+def test_what_comes_again_is_counted_and_pushes_out_no_other(aside, redis_client):
+    put(aside, "other")
+    for number in range(3):
+        aside.put('again "times": 7}', reason=f"reason {number}", source=QUEUE, now=NOW)
+    again, other = aside.entries()
+    assert (again.times, again.reason, other.times) == (3, "reason 2", 1)
+    put(aside, 'again "times": 7}', source=f"{QUEUE}:3")
+    assert [one.times for one in aside.entries()] == [1, 3, 1]
+    put(aside, "other", minutes=1)
+    assert aside.requeue(again.id)
+    assert redis_client.lrange(QUEUE, 0, -1) == ['again "times": 7}']
+    assert [one.times for one in aside.entries()] == [2, 1]
+
+
+def test_a_key_of_another_type_holds_nothing_up(aside, redis_client):
+    redis_client.set(NAMES.key("set-aside"), "somebody else's")
+    assert (aside.entries(), aside.count(), aside.drop("x"), aside.requeue("x")) == ([], 0, False, False)
+    put(aside, "junk")
+    assert [one.entry for one in aside.entries()] == ["junk"]
+    assert redis_client.get(NAMES.key("set-aside") + ":damaged") == "somebody else's"
+
+
 def test_a_huge_entry_is_cut_and_does_not_go_back(aside, redis_client):
     put(aside, "x" * (KEEP_CHARACTERS + 1))
     (found,) = aside.entries()

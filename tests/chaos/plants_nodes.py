@@ -1,0 +1,50 @@
+"""Planted bugs of how nodes are judged, and of what they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from shared.redis.names import Names
+
+
+def blame_the_job() -> None:
+    """Let a job fail as soon as one node has failed it."""
+    from web.control import blame
+
+    blame.decide_fault = lambda fault, *_, **__: dict(fault.error)
+
+
+def never_rest() -> None:
+    """Let a node that fails job after job take the next one."""
+    from worker.health import Health
+
+    Health.fail = lambda self, error: self._node_state.add_fault()  # type: ignore[method-assign]
+
+
+def share_names() -> None:
+    """Call things in Redis the same in every installation."""
+    Names.prefix = property(lambda self: "atelier:")  # type: ignore[method-assign, assignment]
+
+
+def share_stream() -> None:
+    """Call the stream of reports the same in every installation."""
+    key = Names.key
+
+    def shared_key(self: Names, *parts: object) -> str:
+        return "atelier:events" if parts == ("events",) else key(self, *parts)
+
+    Names.key = shared_key  # type: ignore[method-assign]
+
+
+def share_unacked() -> None:
+    """Leave kombu the names that it gives to messages that are worked on."""
+
+    def no_options(self: Names) -> Mapping[str, str]:
+        return {}
+
+    Names.broker_options = no_options  # type: ignore[method-assign]
+
+
+SHARED: dict[str, Callable[[], None]] = {
+    "names": share_names, "stream": share_stream, "unacked": share_unacked,
+}  # fmt: skip
