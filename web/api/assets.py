@@ -59,7 +59,7 @@ assets = Blueprint("assets", __name__, url_prefix=f"{API_PATH}/assets")
     },
 )
 def create_asset() -> Response:
-    """Upload a JPEG, PNG, WebP, AVIF, TIFF, BMP or single-frame GIF; its id serves as many jobs as you like."""
+    """Upload a JPEG, PNG, WebP, AVIF, TIFF, BMP or single-frame GIF; its id serves any number of jobs."""
     services, caller = get_services(), current_caller()
     if request.mimetype != MULTIPART:
         raise UnsupportedMediaType(f"send multipart/form-data, not {request.mimetype or 'nothing'}")
