@@ -165,8 +165,6 @@ class Attempt:
     def _begin(self, *, resumed_from: int | None) -> None:
         """Report the claim."""
         weights = self._engine.weights
-        if weights.notice:
-            _log.warning("weights_notice", weights=weights.name, notice=weights.notice)
         _log.info("attempt_begun", resumed_from_step=resumed_from, weights=weights.name)
         self._reporter.report_claimed(
             {
@@ -322,7 +320,7 @@ class Attempt:
             step=step.step,
             weights=weights.name,
             weights_sha256=weights.sha256,
-            notice=weights.notice,
+            notice=weights.mark,
         ).to_metadata()
 
     def _report(self, kind: EventType, data: dict[str, Any], *, mark: str = "") -> None:
@@ -331,7 +329,7 @@ class Attempt:
 
 def _facts(weights: Weights) -> dict[str, str | None]:
     """Return what a claim and a marker say of the weights."""
-    return {"name": weights.name, "sha256": weights.sha256, "notice": weights.notice}
+    return {"name": weights.name, "sha256": weights.sha256, "notice": weights.mark}
 
 
 def _losses(step: Step) -> dict[str, float]:

@@ -185,6 +185,8 @@ class Node:
                 # Nothing else ends a call that does not come back; the parent sees a crash.
                 on_hung=os.abort,
             )
+            if engine.weights.notice:
+                _log.warning("weights_notice", weights=engine.weights.name, notice=engine.weights.notice)
             self._node_state.be_ready(engine.weights.notice)
         return self._runner
 

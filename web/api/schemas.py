@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, PlainSerializer, WithJsonSchema, create_model
+from pydantic import BaseModel, Field, PlainSerializer, WithJsonSchema, create_model, model_validator
 
 from shared.clock import to_rfc3339
+from shared.provenance import UNTRAINED
 from shared.redis.workers import WorkerState
 from shared.status import JobStatus
 from web.jobs.estimates import Forecast, run_message, wait_message
@@ -105,7 +106,14 @@ class WeightsOut(BaseModel):
 
     name: str
     sha256: str | None = None
-    notice: str | None = Field(None, description="Something one should know of them")
+    notice: str | None = Field(None, description="Something one should know of them, in a few words")
+
+    @model_validator(mode="after")
+    def _in_a_few_words(self) -> WeightsOut:
+        """Earlier releases stored sentences, with places in the worker's file system."""
+        if self.notice and self.name == "untrained":
+            self.notice = UNTRAINED
+        return self
 
 
 class OutputOut(BaseModel):

@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from shared.errors import NotReady
 from shared.status import JobStatus
-from shared.terminal import StepBar, format_seconds, show_notice
+from shared.terminal import StepBar, format_seconds
 from web.cli.client import ApiClient, JobAnswer, JobView
 from web.cli.output import DownloadDamaged, Output, ServiceProblem, ServiceUnreachable
 
@@ -86,7 +86,7 @@ def follow_job(
             if job is not None:
                 if job.notice and job.notice not in said:
                     said.add(job.notice)
-                    show_notice(output.err, job.notice)
+                    output.say(f"Notice: {job.notice} ({client.url}/docs#untrained-weights)", style="yellow")
                 if job.hindrance and job.hindrance not in said:
                     said.add(job.hindrance)
                     output.say(job.hindrance, style="yellow")

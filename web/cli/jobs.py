@@ -82,7 +82,7 @@ def _lines(job: JobView) -> list[str]:
     rows += [("output", f"{item.name}, {item.size_bytes} bytes, {item.url}") for item in job.outputs]
     rows += [("error", str(job.error[part])) for part in ("detail", "suggestion") if job.error.get(part)]
     if job.notice:
-        rows.append(("notice", job.notice))
+        rows.append(("notice", f"{job.notice} (see /docs#untrained-weights)"))
     return [f"{label:<10} {text}" for label, text in rows]
 
 

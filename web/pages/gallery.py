@@ -29,6 +29,8 @@ PATH = "/"
 PARTS_PATH = "/parts/jobs"
 #: Full rows of two, three, four and six cards.
 PAGE_SIZE = 24
+#: Labels of a card; a job may have sixteen.
+_MOST_LABELS = 3
 #: A card shows how far these are.
 _UNDER_WAY = {"running", "canceling", "paused"}
 #: Those that everyone looks for; the others are offered when there are some.
@@ -62,6 +64,9 @@ class JobCard:
     created_at: str
     age: str
     labels: tuple[tuple[str, str], ...]
+    #: How many labels there are beside these.
+    further_labels: int
+    notice: str
 
 
 def job_card(job: Mapping[str, Any], now: datetime | None) -> JobCard:
@@ -70,7 +75,7 @@ def job_card(job: Mapping[str, Any], now: datetime | None) -> JobCard:
     A page that is open lets ages grow by itself: what it asks for then changes only when a job does.
     """
     error = job["error"] if job["status"] in ("failed", "expired") else None
-    labels = (f"{key}:{value}" for key, value in job["labels"].items())
+    labels = [f"{key}:{value}" for key, value in job["labels"].items()]
     return JobCard(
         id=job["id"],
         url=f"/jobs/{job['id']}",
@@ -83,7 +88,9 @@ def job_card(job: Mapping[str, Any], now: datetime | None) -> JobCard:
         thumbnail=job["urls"]["thumbnail"],
         created_at=job["created_at"],
         age=ago(from_rfc3339(job["created_at"]), now) if now else "",
-        labels=tuple((label, f"{PATH}?{urlencode({'label': label})}") for label in labels),
+        labels=tuple((label, f"{PATH}?{urlencode({'label': label})}") for label in labels[:_MOST_LABELS]),
+        further_labels=max(0, len(labels) - _MOST_LABELS),
+        notice=(job["weights"] or {}).get("notice") or "",
     )
 
 

@@ -169,7 +169,7 @@ def _metadata(engine: StyleEngine, inputs: dict[str, bytes], options: StyleOptio
         step=options.steps,
         weights=weights.name,
         weights_sha256=weights.sha256,
-        notice=weights.notice,
+        notice=weights.mark,
     ).to_metadata()
 
 
@@ -206,5 +206,5 @@ def _document(output: Path, step: Step, weights: Weights, seconds: float) -> dic
         "steps": step.steps,
         "seconds": round(seconds, 3),
         "losses": {"total": step.losses.total, "content": step.losses.content, "style": step.losses.style},
-        "weights": {"name": weights.name, "sha256": weights.sha256, "notice": weights.notice},
+        "weights": {"name": weights.name, "sha256": weights.sha256, "notice": weights.mark},
     }

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from shared.provenance import UNTRAINED
 from worker.engine.vgg19 import Convolutions
 from worker.engine.weights.keras_file import read_convolutions
 from worker.engine.weights.source import WeightsChoice
@@ -22,7 +23,13 @@ class Weights:
     name: Literal["imagenet", "file", "untrained"]
     sha256: str
     convolutions: Convolutions
+    #: The whole of what people have to know of them, for the log and `/workers`.
     notice: str | None = None
+
+    @property
+    def mark(self) -> str | None:
+        """What is to be said of them wherever a result is shown, in a few words; nothing for trained ones."""
+        return None if self.is_trained else UNTRAINED
 
     @property
     def is_trained(self) -> bool:
