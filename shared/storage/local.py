@@ -252,13 +252,22 @@ class LocalStore:
             return
         if not self.root.is_dir():
             raise StorageUnavailable(f"{self.root} is not there; is the storage mounted?")
-        make_folders(folder, below=self.root)
+        first = self.root / folder.relative_to(self.root).parts[0]
+        if not first.is_dir():
+            if not any(self.root.iterdir()):
+                # A storage in use holds its identity. Who has just looked for that saw another folder here.
+                raise StorageUnavailable(f"{self.root} is empty; is the storage mounted?")
+            make_folders(first, below=self.root)
+        make_folders(folder, below=first)
 
     @contextmanager
     def _partial(self, path: Path, data: bytes | BinaryIO, *, synced: bool = True) -> Iterator[Path]:
         """Write `data` to a hidden file beside its place; the hidden name is removed in any case."""
-        self._make_folders(path.parent)
-        handle, name = tempfile.mkstemp(prefix=_PARTIAL, dir=path.parent)
+        try:
+            self._make_folders(path.parent)
+            handle, name = tempfile.mkstemp(prefix=_PARTIAL, dir=path.parent)
+        except FileNotFoundError as error:
+            raise StorageUnavailable(f"{path.parent} has gone; is the storage mounted?") from error
         partial = Path(name)
         try:
             with os.fdopen(handle, "wb") as file:

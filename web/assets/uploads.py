@@ -259,9 +259,11 @@ class Uploads:
         One that is damaged is replaced: who uploads a picture once more mends it.
 
         Raises:
+            IdentityMissing, IdentityWrong: when it is not that of this installation.
             StorageUnavailable: when the storage fails.
         """
         key, storage = asset_key(sha256), self._backend.storage
+        self._backend.check_storage()  # once more: a picture may have waited to be decoded
         while True:
             try:
                 storage.create(key, data)

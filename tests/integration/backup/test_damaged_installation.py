@@ -172,8 +172,8 @@ def test_a_spoilt_identity_of_nobody_knows_whose_storage_is_told_in_a_line(
     other = settings.model_copy(update={"data_dir": tmp_path / "other"})
     store = LocalStore(other.data_dir / "storage")
     store.make_root()
-    store.write(layout.asset_key("d" * 64), b"another's")
     spoil_identity(store.root)
+    store.write(layout.asset_key("d" * 64), b"another's")
     with pytest.raises(BackupRefused, match="does not say of which installation"):
         restore_backup(other, folder, now=utc_now())
     with pytest.raises(IdentityWrong, match=r"of 40 bytes, cannot be read: [^\n]*$"):

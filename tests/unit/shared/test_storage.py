@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from shared.errors import ArtifactExists, ArtifactMissing, InvalidSettings, StorageUnavailable
+from shared.installation import IDENTITY_KEY
 from shared.storage import open_store
 from shared.storage.local import LocalStore
 
@@ -15,8 +17,14 @@ from shared.storage.local import LocalStore
 @pytest.fixture
 def store(tmp_path: Path) -> LocalStore:
     store = LocalStore(tmp_path / "storage")
-    store.make_root()
+    take(store)
     return store
+
+
+def take(store: LocalStore) -> None:
+    """Take a folder as a storage: its identity is the first file."""
+    store.make_root()
+    store.write(IDENTITY_KEY, b"{}")
 
 
 def test_a_store_that_is_not_there_is_not_made(tmp_path: Path):
@@ -30,9 +38,41 @@ def test_a_store_that_is_not_there_is_not_made(tmp_path: Path):
         with pytest.raises(StorageUnavailable, match="storage mounted"):
             act()
     assert list(tmp_path.iterdir()) == []
-    store.make_root()
+    take(store)
     store.create("a/b", b"1")
     assert store.read("a/b") == b"1"
+
+
+def test_an_empty_folder_in_the_place_of_a_storage_takes_nothing(store: LocalStore):
+    store.write("a/b", b"1")
+    away = store.root.with_name("away")
+    store.root.rename(away)
+    store.root.mkdir()
+    for key in ("a/b", "a/c", "b/c/d"):
+        for act in (store.write, store.write_volatile, store.create):
+            with pytest.raises(StorageUnavailable, match="storage mounted"):
+                act(key, b"2")
+    assert list(store.root.iterdir()) == []
+    store.root.rmdir()
+    away.rename(store.root)
+    store.write("b/c/d", b"2")
+    assert (store.read("a/b"), store.read("b/c/d")) == (b"1", b"2")
+
+
+def test_a_storage_that_goes_between_two_calls_takes_nothing(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+):
+    def vanish(*_: object, **__: object) -> tuple[int, str]:
+        store.root.rename(store.root.with_name("away"))
+        store.root.mkdir()
+        return make(*_, **__)
+
+    store.write("a/b/c", b"1")
+    make = tempfile.mkstemp
+    monkeypatch.setattr(tempfile, "mkstemp", vanish)
+    with pytest.raises(StorageUnavailable, match="storage mounted"):
+        store.write("a/b/d", b"2")
+    assert list(store.root.iterdir()) == []
 
 
 def test_write_read_list_delete(store: LocalStore):
@@ -79,6 +119,7 @@ def test_the_names_of_new_folders_are_made_durable_the_root_s_own_too(
     store = LocalStore(tmp_path / "data" / "storage")
     store.make_root()
     assert synced == [tmp_path, tmp_path / "data"]
+    take(store)
     synced.clear()
     store.write("jobs/a/file", b"0")
     assert synced[:2] == [store.root, store.root / "jobs"]

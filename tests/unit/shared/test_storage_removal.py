@@ -23,6 +23,7 @@ OLD, YOUNG = MOMENT - timedelta(days=1), MOMENT + timedelta(days=1)
 @pytest.fixture
 def store(tmp_path: Path) -> LocalStore:
     store = LocalStore(tmp_path)
+    (tmp_path / "jobs").mkdir()  # an empty folder is no storage
     write(store, b"picture", OLD)
     return store
 

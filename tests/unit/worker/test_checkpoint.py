@@ -69,6 +69,7 @@ def test_files_of_the_first_release_are_read():
 
 
 def test_a_file_that_is_there_stays(tmp_path: Path):
+    (tmp_path / "assets").mkdir()  # an empty folder is no storage
     store = LocalStore(tmp_path)
     first = keep_checkpoint(store, KEY, state(), fingerprint="f")
     # As the first release wrote it: the same state in other bytes.
@@ -84,6 +85,7 @@ def test_a_file_that_is_there_stays(tmp_path: Path):
 
 @pytest.mark.parametrize("what", ["another timeline", "another step", "damaged", "cut off"])
 def test_what_is_something_else_is_set_aside(tmp_path: Path, what: str):
+    (tmp_path / "assets").mkdir()  # an empty folder is no storage
     store = LocalStore(tmp_path)
     other = pack_checkpoint(state(6 if what == "another step" else 7, seed=2), fingerprint="f")
     if what == "another timeline":
@@ -102,6 +104,7 @@ def test_what_is_something_else_is_set_aside(tmp_path: Path, what: str):
 
 
 def test_a_file_that_was_written_in_the_meantime_is_not_set_aside(tmp_path: Path):
+    (tmp_path / "assets").mkdir()  # an empty folder is no storage
     store = LocalStore(tmp_path)
     store.write(KEY, b"a good one")
     assert not store.set_aside(KEY, sha256=hashlib.sha256(b"a bad one").hexdigest())
