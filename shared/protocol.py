@@ -201,6 +201,10 @@ def read_message(values: dict[str, Any]) -> JobMessage:
     return message
 
 
+#: All that lists, pages, terminals and pictures say of a network that was never trained; `/docs` explains it.
+UNTRAINED = "untrained weights"
+
+
 class EventType(StrEnum):
     """What a worker can report."""
 

@@ -13,8 +13,6 @@ from shared.errors import PictureInvalid
 from shared.options import StyleOptions
 from shared.picture_file import DECODING_ERRORS
 
-#: All that lists, pages, terminals and pictures say of a network that was never trained; `/docs` explains it.
-UNTRAINED = "untrained weights"
 _PREFIX = "atelier:"
 _SOFTWARE = "Software"
 

@@ -76,7 +76,7 @@ def alone(engine: StyleEngine, store: LocalStore, message: JobMessage, state: En
         step=last.step,
         weights=engine.weights.name,
         weights_sha256=engine.weights.sha256,
-        notice=engine.weights.notice,
+        notice=engine.weights.mark,
     )
     return encode_png(last.image(), provenance.to_metadata())
 

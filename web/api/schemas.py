@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, PlainSerializer, WithJsonSchema, create_model, model_validator
 
 from shared.clock import to_rfc3339
-from shared.provenance import UNTRAINED
+from shared.protocol import UNTRAINED
 from shared.redis.workers import WorkerState
 from shared.status import JobStatus
 from web.jobs.estimates import Forecast, run_message, wait_message

@@ -90,7 +90,7 @@ def job_card(job: Mapping[str, Any], now: datetime | None) -> JobCard:
         age=ago(from_rfc3339(job["created_at"]), now) if now else "",
         labels=tuple((label, f"{PATH}?{urlencode({'label': label})}") for label in labels[:_MOST_LABELS]),
         further_labels=max(0, len(labels) - _MOST_LABELS),
-        notice=(job["weights"] or {}).get("notice") or "",
+        notice=(job.get("weights") or {}).get("notice") or "",
     )
 
 

@@ -29,7 +29,7 @@ def test_submit_and_wait_leaves_the_picture_that_the_job_names(service, atelier,
     assert result.exit_code == 0, result.stderr
     assert result.stdout == f"{out}\n"
     assert "my [bold]job[/]: step 20/20, loss 1" in result.stderr
-    assert "no weights at all" in result.stderr  # the notice
+    assert "/docs#untrained-weights" in result.stderr
     assert "succeeded in" in result.stderr
     job = json.loads(atelier("list", "--json").stdout)["jobs"][0]
     assert hashlib.sha256(out.read_bytes()).hexdigest() == job["outputs"][0]["sha256"]

@@ -41,7 +41,7 @@ def test_a_job_is_followed_to_its_end(control: Control, context: WorkerContext, 
     after = read(control, job)
     assert (after.status, after.step, after.worker_id) == ("succeeded", 20, "node-a")
     assert after.outputs[0]["key"].startswith(f"jobs/{job.id}/attempt-1/result-")
-    assert after.weights["notice"] == "no weights at all"
+    assert after.weights["notice"] == "untrained weights"
     assert after.metrics["run_seconds"] >= 0
     assert after.completed_at is not None
     assert history(control, job) == [

@@ -51,7 +51,7 @@ def test_a_running_job_shows_preview_numbers_and_losses(submit, see, workshop):
     assert "1 gpu-a cuda:0 0" in seen.parts["attempts"]
     assert "under way" in seen.parts["attempts"]
     assert "2 checkpoints, of step 10 to 20" in seen.parts["history"]
-    assert "the weights were never trained" in seen.parts["facts"]
+    assert "Untrained weights: what that means" in seen.parts["facts"]
 
 
 def test_a_job_that_pauses_offers_to_pause_no_more(submit, see, press, workshop):

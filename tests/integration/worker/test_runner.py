@@ -89,7 +89,7 @@ def test_a_job_from_claim_to_commit(context: WorkerContext, message: JobMessage)
     events = reported(context)
     assert [event.type for event in events] == ["claimed", *["checkpointed"] * 4, "succeeded"]
     assert events[0].data["worker_id"] == "node-a"
-    assert events[0].data["weights"]["notice"] == "no weights at all"
+    assert events[0].data["weights"]["notice"] == "untrained weights"
     assert [event.data["step"] for event in events[1:5]] == [5, 10, 15, 20]
     assert [[point[0] for point in event.data["curve"]] for event in events[1:3]] == [
         [1, 2, 3, 4, 5], [6, 7, 8, 9, 10],
@@ -97,7 +97,7 @@ def test_a_job_from_claim_to_commit(context: WorkerContext, message: JobMessage)
     assert events[1].data["curve"][-1] == [5, *events[1].data["losses"].values()]
     picture = Image.open(io.BytesIO(result_bytes(context, message)))
     assert (picture.size, picture.text["atelier:weights"]) == ((8, 8), "untrained")
-    assert "no weights at all" in picture.text["atelier:notice"]
+    assert picture.text["atelier:notice"] == "untrained weights"
     for event in events[1:5]:
         assert Image.open(io.BytesIO(context.store.read(event.data["picture_key"]))).size == (8, 8)
     assert Image.open(io.BytesIO(context.store.read(layout.preview_key("job", 1)))).format == "JPEG"

@@ -161,7 +161,7 @@ def test_auto_falls_back_loudly_where_there_is_no_network(atelier_worker, folder
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "could not be had" in done.stderr
-    assert "could not be had" in Image.open(folder / "out.png").text["atelier:notice"]
+    assert Image.open(folder / "out.png").text["atelier:notice"] == "untrained weights"
     assert json.loads(done.stdout)["weights"]["name"] == "untrained"
 
 

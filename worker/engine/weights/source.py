@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from shared.errors import WeightsUnavailable
-from shared.logs import get_logger
 from worker.engine.weights.fetch import fetch_file, fetch_file_within, file_matches
 
 if TYPE_CHECKING:
     from shared.settings import Settings
 
-_log = get_logger(__name__)
 _UNTRAINED_NOTICE = (
     "The network behind this picture was never trained: it is a stylisation of another, weaker kind than one "
     "with the ImageNet weights."
@@ -81,7 +79,6 @@ def resolve_weights(setting: str, source: ImagenetSource) -> WeightsChoice:
         try:
             return WeightsChoice("imagenet", _imagenet(source, timeout_seconds=source.auto_timeout_seconds))
         except WeightsUnavailable as error:
-            _log.warning("weights_not_had", reason=error.detail)
             return WeightsChoice("untrained", notice=_fallback_notice(error, source))
     path = Path(setting).expanduser()
     if not path.is_file():
@@ -144,7 +141,7 @@ def _imagenet(source: ImagenetSource, *, timeout_seconds: float | None) -> Path:
 
 
 def _fallback_notice(error: WeightsUnavailable, source: ImagenetSource) -> str:
-    """Return what everybody is told; where this machine keeps its files is in the log alone."""
+    """Return what everybody is told; where this machine keeps its files concerns nobody else."""
     reason = error.detail.partition(". ")[0].replace(str(source.cache_dir), "the cache")
     return (
         f"The ImageNet weights could not be had ({reason}). {_UNTRAINED_NOTICE} For the real thing, download "

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from shared.provenance import UNTRAINED
+from shared.protocol import UNTRAINED
 from worker.engine.vgg19 import Convolutions
 from worker.engine.weights.keras_file import read_convolutions
 from worker.engine.weights.source import WeightsChoice
