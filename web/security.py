@@ -37,6 +37,10 @@ _PAGE_POLICY = (
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 )
 _FILE_POLICY = "default-src 'none'; sandbox; frame-ancestors 'none'"
+#: A browser that shows a picture alone makes a page around it, whose style is its own.
+_PICTURE_POLICY = (
+    "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'none'"
+)
 _HEALTH = {"/healthz", "/readyz"}
 _log = get_logger(__name__)
 
@@ -212,7 +216,7 @@ def _end(response: Response) -> Response:
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     # Pages may run our own files and show chosen pictures (blob:); everything else is forbidden.
-    policy = _PAGE_POLICY if response.mimetype == "text/html" else _FILE_POLICY
+    policy = _policy_of(response.mimetype)
     response.headers.setdefault("Content-Security-Policy", policy)
     say = _log.debug if request.path in _HEALTH and response.status_code < 400 else _log.info
     say(
@@ -223,3 +227,11 @@ def _end(response: Response) -> Response:
         seconds=round(time.monotonic() - g.started, 4),
     )
     return response
+
+
+def _policy_of(media_type: str) -> str:
+    if media_type == "text/html":
+        return _PAGE_POLICY
+    # An SVG is a document that could hold more than a picture.
+    is_picture = media_type.startswith("image/") and "xml" not in media_type
+    return _PICTURE_POLICY if is_picture else _FILE_POLICY

@@ -10,6 +10,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.support.visitor import PHONE, Visitor
 from tests.support.website import Site
 from tests.support.workshop import Workshop
+from web.pages.gallery import PAGE_SIZE
 
 
 def card(page: Page, name: str) -> Locator:
@@ -234,6 +235,20 @@ def test_older_jobs_are_added_below(site: Site, workshop: Workshop, visitor: Vis
     expect(page.get_by_role("link", name="Older jobs")).to_be_hidden()
     workshop.claim(made[0])
     expect(card(page, "Job 00").locator(".badge")).to_have_text("running")
+
+
+def test_who_comes_back_finds_the_older_jobs_and_the_place(site: Site, visitor: Visitor):
+    for number in range(2 * PAGE_SIZE + 3):
+        site.submit(name=f"Job {number:02d}")
+    page = visitor.open(site.url)
+    for shown in (2 * PAGE_SIZE, 2 * PAGE_SIZE + 3):
+        page.get_by_role("link", name="Older jobs").click()
+        expect(page.locator(".job-card")).to_have_count(shown)
+    page.get_by_role("link", name="Job 20", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Job 20")
+    page.go_back()
+    expect(page.locator(".job-card")).to_have_count(2 * PAGE_SIZE + 3)
+    expect(page.get_by_role("link", name="Job 20", exact=True)).to_be_in_viewport()
 
 
 def test_with_the_keyboard_alone(site: Site, visitor: Visitor):

@@ -41,6 +41,17 @@ def split(page: Page) -> float:
     return (grip["x"] - frame["x"]) / frame["width"] * 100
 
 
+def test_a_picture_alone_stands_in_the_middle_of_its_page(visitor: Visitor, site: Site, workshop: Workshop):
+    job_id = site.submit()["id"]
+    workshop.run_through(job_id)
+    page = visitor.open(f"{site.url}/jobs/{job_id}")
+    page.get_by_role("link", name="Open the picture").click()
+    box = page.evaluate("JSON.parse(JSON.stringify(document.images[0].getBoundingClientRect()))")
+    width, height = page.viewport_size["width"], page.viewport_size["height"]
+    assert abs(box["left"] + box["width"] / 2 - width / 2) < 2
+    assert abs(box["top"] + box["height"] / 2 - height / 2) < 2
+
+
 def test_content_and_result_are_compared_by_keys_and_by_hand(job_page: Page):
     page = job_page
     page.get_by_role("link", name="Compare").click()

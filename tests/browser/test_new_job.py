@@ -47,6 +47,22 @@ def test_a_job_with_all_that_can_be_said(new: Page, site: Site):
     assert (job["input"]["style"]["width"], job["input"]["style"]["height"]) == (640, 512)
 
 
+def test_who_comes_back_from_a_job_finds_its_pictures_and_options(new: Page, site: Site):
+    choose_both(new)
+    fold(new, "Options")
+    new.get_by_label("Steps", exact=True).fill("12")
+    start(new)
+    job = job_on(new, site)
+    new.go_back()
+    for part in ("content", "style"):
+        well = new.locator(f".well[data-part={part}]")
+        expect(well.locator("[data-facts]")).to_contain_text(f"{part}.png")
+    expect(new.get_by_label("Steps", exact=True)).to_have_value("12")
+    start(new)
+    expect(new).to_have_url(re.compile(rf"/jobs/(?!{job['id']})"))
+    assert job_on(new, site)["input"]["content"]["asset_id"] == job["input"]["content"]["asset_id"]
+
+
 def test_a_picture_that_is_chosen_before_the_scripts_come_is_kept(page: Page, site: Site):
     held: list[Route] = []
     page.route("**/js/picture_well.js", lambda route: held.append(route))

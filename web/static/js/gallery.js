@@ -15,6 +15,7 @@ class Gallery {
   #page = new PartsSource();
   #single = new PartsSource();
   #told = new Set(); // the jobs that the list told of last
+  #pages = 0; // of older jobs that were added
   #waiting = []; // cards of new jobs that are told of and not yet shown, newest first
 
   start() {
@@ -22,6 +23,21 @@ class Gallery {
     this.#news.addEventListener("click", () => this.#showNews());
     this.#older?.addEventListener("click", (event) => this.#showOlder(event));
     new Poll(() => this.#ask(), POLL_MS);
+    this.#comeBack();
+  }
+
+  /** Whoever comes back finds the older jobs that were shown, and the place. */
+  async #comeBack() {
+    const { pages = 0, y = 0 } = history.state ?? {};
+    addEventListener("pagehide", () => history.replaceState({ pages: this.#pages, y: scrollY }, ""));
+    if (pages === 0 || !this.#older) return;
+    history.scrollRestoration = "manual";
+    try {
+      while (this.#pages < pages && !this.#older.hidden) await this.#addOlder();
+    } catch {
+      return; // the service is away; the link is still there
+    }
+    scrollTo({ top: y, behavior: "instant" });
   }
 
   async #ask() {
@@ -102,12 +118,7 @@ class Gallery {
     if (this.#older.getAttribute("aria-disabled") === "true") return;
     this.#older.setAttribute("aria-disabled", "true");
     try {
-      const parts = await new PartsSource().fetch(this.#url.split("?")[0] + new URL(this.#older.href).search);
-      const cards = imported(cardsIn(parts).filter((card) => !this.#shown(card.dataset.job)));
-      this.#list.append(...cards);
-      const next = parts.querySelector("[data-older]");
-      this.#older.hidden = !next;
-      if (next) this.#older.href = next.getAttribute("href");
+      const cards = await this.#addOlder();
       if (cards.length > 0) focus(cards[0]);
       announce(`${cards.length} older ${cards.length === 1 ? "job" : "jobs"}`);
     } catch {
@@ -115,6 +126,17 @@ class Gallery {
     } finally {
       this.#older.removeAttribute("aria-disabled");
     }
+  }
+
+  async #addOlder() {
+    const parts = await new PartsSource().fetch(this.#url.split("?")[0] + new URL(this.#older.href).search);
+    const cards = imported(cardsIn(parts).filter((card) => !this.#shown(card.dataset.job)));
+    this.#list.append(...cards);
+    const next = parts.querySelector("[data-older]");
+    this.#older.hidden = !next;
+    if (next) this.#older.href = next.getAttribute("href");
+    this.#pages += 1;
+    return cards;
   }
 
   #shown(id) {

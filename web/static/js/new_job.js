@@ -86,6 +86,8 @@ async function submit() {
   setBusy(true);
   try {
     const job = await sender.send(Object.fromEntries(wells.map((well) => [well.part, well.picture])), fields());
+    // Whoever comes back finds what was sent, ready to be changed.
+    history.replaceState(null, "", `/new?from=${encodeURIComponent(job.id)}`);
     location.assign(`/jobs/${encodeURIComponent(job.id)}`);
   } catch (error) {
     setBusy(false);
