@@ -47,6 +47,21 @@ def test_a_job_with_all_that_can_be_said(new: Page, site: Site):
     assert (job["input"]["style"]["width"], job["input"]["style"]["height"]) == (640, 512)
 
 
+def test_the_first_job_is_made_of_the_example_pictures_by_clicks(visitor: Visitor, site: Site):
+    page = visitor.open(site.url)
+    page.get_by_role("link", name="Try it with example pictures").click()
+    for part in ("content", "style"):
+        expect(page.locator(f".well[data-part={part}] [data-facts]")).to_contain_text(f"{part}.jpg")
+    start(page)
+    assert job_on(page, site)["input"]["content"]["width"] == 768
+
+
+def test_the_example_pictures_are_a_click_away(new: Page):
+    new.get_by_role("button", name="Use the example pictures").click()
+    for part in ("content", "style"):
+        expect(new.locator(f".well[data-part={part}] [data-facts]")).to_contain_text(f"{part}.jpg")
+
+
 def test_who_comes_back_from_a_job_finds_its_pictures_and_options(new: Page, site: Site):
     choose_both(new)
     fold(new, "Options")

@@ -23,6 +23,7 @@ const ESTIMATED = ["preset", "steps", "size"];
 const estimate = new Estimate(estimateRoot, question, (found) => faults.note(found, ESTIMATED.map((name) => `/options/${name}`)));
 
 swapButton();
+exampleButton();
 listenForPictures(wells, form, (parts) => announce(parts.length ? `${parts.join(" and ")}: picture taken` : ""));
 for (const well of wells) {
   well.addEventListener("change", () => {
@@ -110,6 +111,22 @@ function showProgress(share, words) {
   const bar = sending.querySelector("progress");
   if (share !== null) bar.value = share;
   sending.querySelector("[data-sending-words]").textContent = words;
+}
+
+/** Take the project's own pictures, as a click or the address (?examples) asks for. */
+function exampleButton() {
+  const ask = form.querySelector("[data-examples]");
+  if (!ask) return;
+  ask.hidden = false;
+  const take = async () => {
+    for (const well of wells) {
+      const answer = await fetch(`${ask.dataset.examples}${well.part}.jpg`);
+      well.choose(new File([await answer.blob()], `${well.part}.jpg`, { type: "image/jpeg" }));
+    }
+    announce("content and style: picture taken");
+  };
+  ask.addEventListener("click", take);
+  if (new URLSearchParams(location.search).has("examples") && wells.every((well) => !well.picture)) take();
 }
 
 function swapButton() {
