@@ -118,6 +118,8 @@ def lead(job: Mapping[str, Any]) -> str:
         return f"Paused at step {step}; its worker is free." if step else "Paused before its first step."
     if status == "failed":
         return f"Failed at step {step}." if step else "Failed before its first step."
+    if status == "expired":
+        return "Expired before its first step."  # the error says why
     if status == "canceled":
         return f"Canceled at step {step}." if step else "Canceled before its first step."
     return _sentence(job_line(job))
