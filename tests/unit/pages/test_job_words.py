@@ -68,7 +68,7 @@ RESUMED = {"number": 2, "worker_id": "gpu-b", "device": "cpu", "resumed_from_ste
         ("succeeded", {}, "Done in 1 min 23 s."),
         ("succeeded", {"status_reason": "reused"}, "An earlier result."),
         ("failed", {"error": ERROR}, "Failed at step 47."),
-        ("expired", {"error": ERROR}, "The device has not enough memory."),
+        ("expired", {"error": ERROR}, "Expired before its first step."),
     ],
 )  # fmt: skip
 def test_the_lead_says_where_a_job_is(status: str, changes: dict, words: str):
