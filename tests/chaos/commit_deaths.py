@@ -125,7 +125,7 @@ class MortalEngine:
         raise AssertionError("not reached")
 
     def _tell(self, what: str) -> None:
-        partial = self._done.with_suffix(".new")
+        partial = self._done.with_name(f"new-{self._done.name}")
         partial.write_text(f"{time():.3f} {self._words} {what}")
         os.rename(partial, self._done)  # noqa: PTH104 - those of pathlib are watched
 
