@@ -14,7 +14,7 @@ from shared.settings import Settings
 from tests.support.control import say_control_runs
 from tests.support.web_process import WebProcess
 from tests.support.workshop import Workshop
-from web.db.models import Base
+from web.db.models import Base, InstallationRow
 from web.services import Services, open_services
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -59,7 +59,8 @@ class Site:
         """Forget every job, picture and worker."""
         with self.services.backend.database.write() as session:
             for table in reversed(Base.metadata.sorted_tables):
-                session.execute(table.delete())
+                if table is not InstallationRow.__table__:  # storage and database stay of one installation
+                    session.execute(table.delete())
         self.services.backend.redis.client.flushall()
         say_control_runs(self.services.backend.redis)
         for folder in ("assets", "jobs"):
