@@ -49,7 +49,11 @@ thumbnails = Blueprint("thumbnails", __name__, url_prefix=API_PATH)
     "pictures",
     answers={200: Answer("A JPEG", media_types=("image/jpeg",)), 206: PARTIAL, 304: NOT_MODIFIED},
     refusals=(NotFound, NotReady, StorageUnavailable),
-    parameters=(IF_NONE_MATCH, RANGE),
+    parameters=(
+        Parameter("step", "As in the event `preview`: makes the address of a newer picture another one"),
+        IF_NONE_MATCH,
+        RANGE,
+    ),
 )
 def read_preview(job_id: str) -> Response:
     """Give the picture as it is, of this attempt or, as long as that has none, of the one before."""
@@ -66,7 +70,11 @@ def read_preview(job_id: str) -> Response:
     "pictures",
     answers={200: Answer("The final picture", media_types=("image/png",)), 206: PARTIAL, 304: NOT_MODIFIED},
     refusals=(NotFound, NotReady, ArtifactMissing, FileDamaged, StorageUnavailable),
-    parameters=(IF_NONE_MATCH, RANGE),
+    parameters=(
+        Parameter("v", "Of your choice, so that the address of another result is another one"),
+        IF_NONE_MATCH,
+        RANGE,
+    ),
 )
 def read_output(job_id: str) -> Response:
     """Give the final picture; its ETag is its SHA-256. One that is damaged is refused."""

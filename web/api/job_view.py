@@ -43,7 +43,8 @@ from web.jobs.estimates import QueueState, no_start_reason, seconds_ahead
 from web.jobs.mending import mend
 from web.jobs.queries import count_with_workers, get_job, get_version, queue_positions, recent_run_seconds
 from web.jobs.retention import expires_at
-from web.jobs.states import REQUESTS, REUSED, is_legal
+from web.jobs.states import REQUESTS, is_legal
+from web.jobs.transitions import may_have_checkpoints
 from web.jobs.watch import JobWatch
 from web.services import Services
 
@@ -206,15 +207,6 @@ def _urls(job: Job, live: LiveProgress | None) -> BaseModel:
         attempts=job_url(job.id, "attempts"),
         **asked,
     )
-
-
-def may_have_checkpoints(job: Job) -> bool:
-    """Whether there can be a checkpoint of the job's own: it has come further than where it began.
-
-    A job that was given the result of another one has none, for all its steps.
-    """
-    begun_at = job.origin["step"] if job.origin and job.origin["job_id"] != job.id else 0
-    return job.step > begun_at and job.status_reason != REUSED
 
 
 def _finite(value: Any) -> float | None:  # noqa: ANN401 - from a JSON column

@@ -425,7 +425,10 @@ class ReadinessOut(BaseModel):
 class FaultOut(BaseModel):
     """One fault in a request."""
 
-    pointer: str = Field(description="JSON pointer to it, such as /options/steps")
+    pointer: str = Field(
+        description="JSON pointer to it: into the body, such as /options/steps, to a part, or to a parameter "
+        "by its name, such as /page_size; empty for the whole body"
+    )
     code: str
     detail: str
 

@@ -29,6 +29,7 @@ from shared.errors import (
 from shared.options import parse_options
 from shared.texts import field_schemas, read_texts
 from web.api.http import (
+    BODY,
     check_values,
     file_part,
     json_answer,
@@ -193,7 +194,6 @@ def _accepted(services: Services, job_id: str) -> Response:
 
 
 def _read_query() -> SubmitQuery:
-    refuse_unknown("parameter", request.args, known=SubmitQuery.model_fields)
     # The one flag for which 1 and 0, and capital letters, are taken too.
     words = {name: text.lower() for name, text in request.args.items()}
     flags = {"1": "true", "0": "false"}
@@ -203,11 +203,11 @@ def _read_query() -> SubmitQuery:
 def _read_json() -> _Asked:
     request.max_content_length = _MAX_JSON_BYTES
     try:
-        values = parse_json(request.get_data(cache=False), name="the body")
+        values = parse_json(request.get_data(cache=False), name=BODY)
     except RequestEntityTooLarge:
         raise RequestEntityTooLarge(f"a JSON body may have at most {_MAX_JSON_BYTES / 1e6:g} MB") from None
     if not isinstance(values, dict):
-        raise MalformedRequest("the body must be a JSON object")
+        raise MalformedRequest.at("", "the body must be a JSON object", code="wrong_type")
     refuse_unknown("field", values, known=SubmitBody.model_fields)
     options = parse_options(values.get("options", {}))
     body = check_values(SubmitBody, values)

@@ -179,7 +179,7 @@ def test_failed_job_says_why(client, submit, workshop):
         "title": "The device has not enough memory for this working size.",
         "detail": "9 GB are too many",
         "retryable": False,
-        "suggestion": "Choose a smaller size.",
+        "suggestion": "Submit it again with a smaller size.",
     }
 
 
