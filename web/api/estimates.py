@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shared.errors import DatabaseUnavailable, InvalidOptions, MalformedRequest
 from shared.options import StyleOptions, parse_options
-from shared.texts import field_schemas, read_texts
+from shared.texts import Whole, field_schemas, read_texts
 from web.api import API_PATH
 from web.api.http import json_answer
-from web.api.openapi import Answer, Operation, Parameter, text_schema
+from web.api.openapi import OPTION_NOTE, Answer, Operation, Parameter, as_sent, text_schema
 from web.api.schemas import EstimateOut, estimate_out
 from web.jobs.estimates import make_forecast
 from web.jobs.submission import PARTS
@@ -27,14 +27,18 @@ class PictureSize(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True)
 
-    width: int = Field(ge=1, le=_MAX_SIDE_PX)
-    height: int = Field(ge=1, le=_MAX_SIDE_PX)
+    width: Whole = Field(ge=1, le=_MAX_SIDE_PX)
+    height: Whole = Field(ge=1, le=_MAX_SIDE_PX)
 
 
 _OPTION_SCHEMAS = field_schemas(StyleOptions)
 PARAMETERS = (
     *(
-        Parameter(name, _OPTION_SCHEMAS[name]["description"], schema=_OPTION_SCHEMAS[name])
+        Parameter(
+            name,
+            _OPTION_SCHEMAS[name]["description"],
+            schema=as_sent(_OPTION_SCHEMAS[name], note=OPTION_NOTE),
+        )
         for name in _OPTIONS
     ),
     *(

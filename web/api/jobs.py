@@ -11,6 +11,7 @@ from werkzeug.datastructures import MultiDict
 from shared.clock import from_rfc3339
 from shared.errors import MalformedRequest, NotFound
 from shared.status import JobStatus
+from shared.texts import Whole
 from web.api import API_PATH
 from web.api.http import json_answer, make_token, read_query, read_token, wait_seconds
 from web.api.job_view import job_answer, read_view, read_views, wait_until_changed
@@ -36,7 +37,7 @@ class ListQuery(BaseModel):
         description="true: tell as well how many jobs there are of each status, "
         "by all filters but the status",
     )
-    page_size: int = Field(50, ge=1, le=200, description="How many jobs at most")
+    page_size: Whole = Field(50, ge=1, le=200, description="How many jobs at most")
 
 
 PARAMETERS = (
@@ -44,18 +45,23 @@ PARAMETERS = (
         "status",
         "Only jobs of this status; several, or separated by commas, mean any of them",
         schema={"type": "array", "items": {"$ref": "#/components/schemas/JobStatus"}},
+        example=["queued", "running"],
     ),
     Parameter(
         "label",
         "Only jobs with this label, as key:value; several mean all of them",
-        schema={"type": "array", "items": {"type": "string"}},
+        schema={"type": "array", "items": {"type": "string", "pattern": "^[^:]+:"}},
+        example=["project:harbour"],
     ),
-    Parameter("name", "Only jobs with this in their name; capital and small letters are alike"),
+    Parameter(
+        "name", "Only jobs with this in their name; capital and small letters are alike", example="harbour"
+    ),
     Parameter("batch_id", "Only jobs of this batch"),
     Parameter(
         "created_after",
         "Only jobs younger than this moment (RFC 3339)",
         schema={"type": "string", "format": "date-time"},
+        example="2026-11-23T08:47:41Z",
     ),
     *query_parameters(ListQuery),
     Parameter("page_token", "next_page_token of the page before; goes with the same filters only"),

@@ -42,7 +42,16 @@ from web.api.http import (
 )
 from web.api.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADER, answer_once
 from web.api.job_view import job_answer, read_view, wait_until_final
-from web.api.openapi import JSON, MULTIPART, WAIT, Answer, Operation, query_parameters, text_schema
+from web.api.openapi import (
+    JSON,
+    MULTIPART,
+    WAIT,
+    Answer,
+    Operation,
+    binary_schema,
+    query_parameters,
+    text_schema,
+)
 from web.api.schemas import JobOut, SizeOut, ValidationOut, WorkingSizesOut, estimate_out
 from web.assets.uploads import PartChecks, UploadedFile
 from web.jobs.estimates import make_forecast
@@ -59,7 +68,7 @@ _FIELDS = field_schemas(SubmitFields)
 #: A part is a text; of a field that is an object, the text is JSON, as that of the options is.
 _JSON_FIELDS = tuple(name for name, schema in _FIELDS.items() if schema["type"] == "object")
 _TEXT_PARTS = ("options", *_FIELDS)
-_FILE = {"type": "string", "contentMediaType": "image/*"}
+_FILE = binary_schema("image/*")
 _JSON_TEXT = {"type": "string", "contentMediaType": "application/json"}
 _PARTS_SCHEMA = {
     "type": "object",
