@@ -14,7 +14,7 @@ from web.api import API_PATH
 from web.api.http import json_answer
 from web.api.openapi import OPTION_NOTE, Answer, Operation, Parameter, as_sent, text_schema
 from web.api.schemas import EstimateOut, estimate_out
-from web.jobs.estimates import make_forecast
+from web.jobs.line import make_forecast
 from web.jobs.submission import PARTS
 from web.services import get_backend
 

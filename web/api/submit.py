@@ -54,9 +54,9 @@ from web.api.openapi import (
 )
 from web.api.schemas import JobOut, SizeOut, ValidationOut, WorkingSizesOut, estimate_out
 from web.assets.uploads import PartChecks, UploadedFile
-from web.jobs.estimates import make_forecast
 from web.jobs.fields import SubmitBody, SubmitFields
 from web.jobs.idempotency import NoteKey
+from web.jobs.line import make_forecast
 from web.jobs.submission import PARTS, JobRequest, KnownAsset, NewPicture, check, submit
 from web.security import current_caller
 from web.services import Services, get_services
