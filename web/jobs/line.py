@@ -38,10 +38,10 @@ from web.jobs.waits import AT_ONCE, Line, Range
 Sizes = Mapping[str, tuple[int, int]]
 #: The assumed shape of a picture that is not known yet: as wide as the size asked for, 4:3.
 _WIDTH_TO_HEIGHT = 4 / 3
-#: Of a longer line the rest is taken to be like these.
-_MOST_READ = 200
+#: Of a longer line the rest is taken to be like these: every view of a queued job reads them.
+_MOST_READ = 50
 #: The runs that estimates rest on.
-_MOST_RUNS = 100
+_MOST_RUNS = 50
 #: A running job's speed changes by about so much until it ends, and its result is written then.
 _SLOWER, _FASTER, _RESULT_SECONDS = 1.25, 0.85, 1.0
 #: What a worker needs to stop a job: a step, and a checkpoint.
