@@ -1,7 +1,7 @@
 # The development workflow; .ci/run calls the same recipes. 'make help' lists them.
 .POSIX:
 .SUFFIXES:
-.PHONY: help setup demo up machine check test test-serial test-parallel chaos system lint lock gpu-check clean
+.PHONY: help setup demo up machine check test test-serial test-parallel chaos fuzz system lint lock gpu-check clean
 
 VENV = .venv
 BIN = $(VENV)/bin
@@ -88,6 +88,9 @@ chaos: $(STAMP)  ## Prove that nothing is lost: planted bugs, 10 000 jobs, 200 f
 	@$(BIN)/python -m tests.chaos.planted
 	@$(BIN)/python -m tests.chaos volume --report build/chaos-volume.md
 	@$(BIN)/python -m tests.chaos real --report build/chaos-real.md
+
+fuzz: $(STAMP)  ## Send requests made from openapi.json for five minutes, by schemathesis
+	@$(BIN)/python -m tests.fuzz
 
 system:  ## Install what the tests need beside Python: curl and Chromium, through apt where that can be done
 	@have() { for program in $$1; do command -v "$$program" >/dev/null && return 0; done; return 1; }; \

@@ -62,12 +62,16 @@ AtelierError
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault inside a request body: where (a JSON pointer such as ``/options/steps``), which, and why."""
+    """One fault inside a request: where, which, and why.
+
+    Where is a JSON pointer: into the body, such as ``/options/steps``, to a part (``/content``), or to a
+    parameter by its name (``/page_size``, ``/Idempotency-Key``). The whole body is the empty pointer.
+    """
 
     pointer: str
     code: str
@@ -92,6 +96,11 @@ class AtelierError(Exception):
         self.detail = (detail or self.title()).encode(errors="backslashreplace").decode()
         self.faults = faults
         super().__init__(self.detail)
+
+    @classmethod
+    def at(cls, pointer: str, detail: str, *, code: str = "invalid_value") -> Self:
+        """Return the error of one fault: at this place of the request (see `Fault`), for this reason."""
+        return cls(detail, faults=(Fault(pointer, code, detail),))
 
     @classmethod
     def title(cls) -> str:
@@ -146,7 +155,7 @@ class PictureInvalid(PictureRefused):
 
 
 class PictureUnsupported(PictureRefused):
-    """The file is of a type that is not supported."""
+    """What was sent is of a type that is not supported."""
 
     code = "unsupported_media"
 
@@ -182,7 +191,7 @@ class PictureTooNarrow(PictureRefused):
 
 
 class NotFound(Refusal):
-    """There is nothing with this id."""
+    """There is nothing with this id, or at this address."""
 
     code = "not_found"
 
@@ -388,7 +397,10 @@ class ArtifactCorrupt(JobError):
 
 
 class FileDamaged(ArtifactCorrupt):
-    """A stored file is damaged or cut off."""
+    """A stored file is not what was written.
+
+    It is damaged or cut off.
+    """
 
     code = "artifact_corrupt"
 
@@ -403,14 +415,17 @@ class LossNotFinite(JobError):
     """The optimisation diverged: a loss is no longer a finite number."""
 
     code = "loss_not_finite"
-    suggestion = "Lower learning_rate, or the larger of content_weight and style_weight."
+    suggestion = (
+        "Submit it again, or fork it where it was still well, with a lower learning_rate, or with a lower "
+        "content_weight or style_weight, whichever is larger."
+    )
 
 
 class OutOfMemory(JobError):
     """The device has not enough memory for this working size."""
 
     code = "out_of_memory"
-    suggestion = "Choose a smaller size."
+    suggestion = "Submit it again with a smaller size."
 
 
 class EngineFailed(JobError):
@@ -424,7 +439,9 @@ class RunTimeout(JobError):
     """The job ran longer than it was allowed to."""
 
     code = "timeout"
-    suggestion = "Retry it, which goes on from its checkpoint, or allow it more time."
+    suggestion = (
+        "Retry it, which goes on from its checkpoint, or submit or fork it with a longer run_timeout_seconds."
+    )
 
 
 class JobUnreadable(JobError):
@@ -452,11 +469,14 @@ class WorkerCrashLoop(JobError):
     """The job crashed its worker again and again."""
 
     code = "worker_crash_loop"
-    suggestion = "Look at the worker's log; a smaller size needs less memory."
+    suggestion = "Look at the worker's log; submitted again with a smaller size, it needs less memory."
 
 
 class InternalError(AtelierError):
-    """A process has to stop what it is doing."""
+    """Something went wrong in Atelier.
+
+    A process has to stop what it is doing.
+    """
 
     code = "internal_error"
 

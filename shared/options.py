@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from shared.errors import Fault, InvalidOptions
-from shared.texts import field_schemas, read_texts
+from shared.texts import Whole, field_schemas, read_texts
 
 PresetName = Literal["classic", "draft", "gentle", "bold", "fine"]
 
@@ -60,14 +60,14 @@ class StyleOptions(BaseModel):
     preset: PresetName = Field(
         "classic", title="Preset", description="Named set of defaults; 'classic' is Gatys et al. 2015."
     )
-    steps: int = Field(100, ge=1, le=2000, title="Steps", description="Optimisation steps.")
-    size: int = Field(
+    steps: Whole = Field(100, ge=1, le=2000, title="Steps", description="Optimisation steps.")
+    size: Whole = Field(
         512,
         ge=32,
         le=4096,
         title="Size",
         description="Long side of the result in pixels; a smaller picture is never enlarged.",
-        json_schema_extra={"unit": "px"},
+        json_schema_extra={"x-unit": "px"},
     )
     content_weight: float = Field(
         1e4, ge=0, le=1e9, title="Content weight", description="How strongly the content is held."
@@ -78,13 +78,13 @@ class StyleOptions(BaseModel):
     learning_rate: float = Field(
         0.02, ge=1e-4, le=1, title="Learning rate", description="Step size of Adam on pixels in [0, 1]."
     )
-    checkpoint_every: int = Field(
+    checkpoint_every: Whole = Field(
         10,
         ge=1,
         le=1000,
         title="Checkpoint every",
         description="Steps between checkpoints.",
-        json_schema_extra={"unit": "steps", "advanced": True},
+        json_schema_extra={"x-unit": "steps", "x-advanced": True},
     )
 
     @model_validator(mode="before")

@@ -24,6 +24,14 @@ _NULL = Annotated[Literal["null"], _STRIPPED, AfterValidator(lambda _: None)]
 _WRITTEN: Mapping[Any, Any] = {int: _NUMBER, float: _NUMBER, bool: _TRUE_OR_FALSE, NoneType: _NULL}
 
 
+def _as_whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+#: A whole number, also written with a point: 12.0 is an integer as JSON schema has it.
+Whole = Annotated[int, BeforeValidator(_as_whole)]
+
+
 def read_texts(model: type[BaseModel], texts: Mapping[str, str]) -> dict[str, object]:
     """Return texts, by the names of a model's fields, as the values that the model takes.
 

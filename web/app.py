@@ -15,6 +15,7 @@ from web.api.job_actions import job_actions
 from web.api.job_files import job_files, thumbnails
 from web.api.jobs import jobs
 from web.api.problems import handle_problems
+from web.api.queries import check_queries
 from web.api.workers import workers
 from web.pages.gallery import jobs_page
 from web.pages.job import job_page
@@ -63,6 +64,7 @@ def create_app(settings: Settings) -> Flask:
     hold_services(app, open_services(settings))
     handle_traffic(app)
     guard_requests(app, settings)
+    check_queries(app)
     handle_problems(app)
     dress_pages(app)
     compress_pages(app)

@@ -115,7 +115,7 @@ def test_only_what_differs_is_touched(site: Site, workshop: Workshop, visitor: V
     expect(page.get_by_role("link", name="series:town")).to_be_focused()
     # Lines that come and go leave the others alone.
     workshop.fail(job_id)
-    expect(card(page, "Harbour")).to_contain_text("Choose a smaller size.")
+    expect(card(page, "Harbour")).to_contain_text("Submit it again with a smaller size.")
     expect(page.get_by_role("link", name="series:town")).to_be_focused()
 
 
@@ -201,7 +201,7 @@ def test_a_job_that_leaves_the_filter_stays_and_goes_on(site: Site, workshop: Wo
     workshop.claim(job_id)
     expect(card(page, "Harbour").locator(".badge")).to_have_text("running")
     workshop.fail(job_id)
-    expect(card(page, "Harbour")).to_contain_text("Choose a smaller size.")
+    expect(card(page, "Harbour")).to_contain_text("Submit it again with a smaller size.")
     expect(page.get_by_role("link", name="queued 0")).to_be_visible()
 
 

@@ -22,7 +22,16 @@ from shared.errors import (
 from shared.storage.layout import asset_key
 from web.api import API_PATH
 from web.api.http import FOREVER_SECONDS, file_part, json_answer, receive_upload, send_stored
-from web.api.openapi import IF_NONE_MATCH, MULTIPART, NOT_MODIFIED, PARTIAL, RANGE, Answer, Operation
+from web.api.openapi import (
+    IF_NONE_MATCH,
+    MULTIPART,
+    NOT_MODIFIED,
+    RANGE,
+    Answer,
+    Operation,
+    binary_schema,
+    part_of,
+)
 from web.api.schemas import AssetOut
 from web.assets.uploads import get_asset
 from web.db.models import Asset
@@ -54,7 +63,8 @@ assets = Blueprint("assets", __name__, url_prefix=f"{API_PATH}/assets")
         MULTIPART: {
             "type": "object",
             "required": ["file"],
-            "properties": {"file": {"type": "string", "contentMediaType": "image/*"}},
+            "properties": {"file": binary_schema("image/*")},
+            "additionalProperties": False,
         }
     },
 )
@@ -82,7 +92,7 @@ def read_asset(asset_id: str) -> Response:
     "assets",
     answers={
         200: Answer("The bytes as they were uploaded", media_types=("image/*",)),
-        206: PARTIAL,
+        206: part_of("image/*"),
         304: NOT_MODIFIED,
     },
     refusals=(NotFound, ArtifactMissing, FileDamaged, StorageUnavailable),

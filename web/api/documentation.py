@@ -11,6 +11,7 @@ from shared.release import this_release
 from web.api.http import json_answer
 from web.api.openapi import build_document
 from web.api.problems import known_codes
+from web.services import get_backend
 
 docs = Blueprint("docs", __name__)
 
@@ -37,7 +38,8 @@ def read_docs() -> Response:
 
 
 def _document() -> dict[str, Any]:
-    return build_document(current_app, version=this_release().version)
+    url = get_backend().settings.url
+    return build_document(current_app, version=this_release().version, contact_url=url)
 
 
 def _by_tag(document: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from flask import Blueprint, Response, request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shared.errors import DatabaseUnavailable, Fault, InvalidOptions, MalformedRequest
+from shared.errors import DatabaseUnavailable, InvalidOptions, MalformedRequest
 from shared.options import StyleOptions, parse_options
-from shared.texts import field_schemas, read_texts
+from shared.texts import Whole, field_schemas, read_texts
 from web.api import API_PATH
-from web.api.http import json_answer, refuse_unknown
-from web.api.openapi import Answer, Operation, Parameter, text_schema
+from web.api.http import json_answer
+from web.api.openapi import OPTION_NOTE, Answer, Operation, Parameter, as_sent, text_schema
 from web.api.schemas import EstimateOut, estimate_out
-from web.jobs.estimates import make_forecast
+from web.jobs.line import make_forecast
 from web.jobs.submission import PARTS
 from web.services import get_backend
 
@@ -27,14 +27,18 @@ class PictureSize(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True)
 
-    width: int = Field(ge=1, le=_MAX_SIDE_PX)
-    height: int = Field(ge=1, le=_MAX_SIDE_PX)
+    width: Whole = Field(ge=1, le=_MAX_SIDE_PX)
+    height: Whole = Field(ge=1, le=_MAX_SIDE_PX)
 
 
 _OPTION_SCHEMAS = field_schemas(StyleOptions)
 PARAMETERS = (
     *(
-        Parameter(name, _OPTION_SCHEMAS[name]["description"], schema=_OPTION_SCHEMAS[name])
+        Parameter(
+            name,
+            _OPTION_SCHEMAS[name]["description"],
+            schema=as_sent(_OPTION_SCHEMAS[name], note=OPTION_NOTE),
+        )
         for name in _OPTIONS
     ),
     *(
@@ -64,7 +68,6 @@ def read_estimate() -> Response:
     It rests on the jobs nearest in work that this service finished last, on devices that are connected now.
     `POST /jobs?validate_only=true` tells the same for a whole job.
     """
-    refuse_unknown("parameter", request.args, known=[parameter.name for parameter in PARAMETERS])
     given = {name: text for name in _OPTIONS if (text := request.args.get(name))}
     options = parse_options(read_texts(StyleOptions, given))
     sizes = {part: size for part in PARTS if (size := _size(request.args, part)) is not None}
@@ -82,5 +85,5 @@ def _size(query: Mapping[str, str], part: str) -> tuple[int, int] | None:
         side = str(error.errors()[0]["loc"][0])
         name, given = f"{part}_{side}", texts[side][:20]
         detail = f"{name} is '{given}'; allowed is 1 to {_MAX_SIDE_PX}, and width and height go together"
-        raise MalformedRequest(detail, faults=(Fault(f"/{name}", "out_of_range", detail),)) from None
+        raise MalformedRequest.at(f"/{name}", detail, code="out_of_range") from None
     return size.width, size.height

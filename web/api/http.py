@@ -11,7 +11,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote
 
@@ -22,7 +22,8 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable, RequestEntityTooLa
 from werkzeug.http import dump_options_header
 from werkzeug.wsgi import FileWrapper
 
-from shared.errors import Fault, MalformedRequest, MissingPart, StorageFull
+from shared.errors import Fault, MalformedRequest, MissingPart, PictureTooHeavy, StorageFull
+from shared.options import StyleOptions
 from shared.picture import PictureLimits
 from shared.texts import field_schemas, read_texts
 from web.assets.uploads import max_body_bytes, too_heavy
@@ -31,6 +32,8 @@ from web.jobs.queries import JobFilter
 MAX_WAIT_SECONDS = 60
 #: For what never changes: a year, the most that caches care for.
 FOREVER_SECONDS = 31_536_000
+#: What messages call the body of a request.
+BODY = "the body"
 _MAX_TEXT_BYTES = 500_000
 _WAIT = re.compile(r'\s*wait\s*=\s*"?([0-9]{1,9})"?\s*(?:;.*)?', re.IGNORECASE)
 Model = TypeVar("Model", bound=BaseModel)
@@ -71,12 +74,17 @@ def parse_json(text: str | bytes, *, name: str) -> Any:  # noqa: ANN401 - any JS
         # Half a surrogate pair is JSON, but no text that could be stored or shown.
         json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
-        raise MalformedRequest(
-            f"{name} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-        ) from None
+        detail = f"{name} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+        raise MalformedRequest.at(_pointer(name), detail, code="not_json") from None
     except (ValueError, RecursionError):
-        raise MalformedRequest(f"{name} is not JSON that can be read") from None
+        detail = f"{name} is not JSON that can be read"
+        raise MalformedRequest.at(_pointer(name), detail, code="not_json") from None
     return value
+
+
+def _pointer(name: str) -> str:
+    """Return where something is that messages call by this name."""
+    return "" if name == BODY else f"/{name}"
 
 
 def refuse_unknown(kind: str, given: Iterable[str], *, known: Iterable[str]) -> None:
@@ -88,11 +96,28 @@ def refuse_unknown(kind: str, given: Iterable[str], *, known: Iterable[str]) -> 
     names = sorted(known)
     faults = []
     for name in sorted(set(given) - set(names)):
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names) or 'none'}"
+        hint = _hint(kind, name, given, names)
         faults.append(Fault(f"/{name}", f"unknown_{kind}", f"{name} is not a {kind} here; {hint}"))
     if faults:
         raise MalformedRequest("; ".join(fault.detail for fault in faults), faults=tuple(faults))
+
+
+def _hint(kind: str, name: str, given: Iterable[str], known: Sequence[str]) -> str:
+    """Say what to do instead of sending something by a name that means nothing here."""
+    if "options" in known and name in StyleOptions.model_fields:
+        value = given.get(name) if isinstance(given, Mapping) else None
+        text = json.dumps(
+            read_texts(StyleOptions, {name: value}) if isinstance(value, str) else {name: value}
+        )
+        how = f"options={text}" if kind == "part" else f'"options": {text}'
+        return f"it is an option: put it into options, as in {how}"
+    options = [*StyleOptions.model_fields] if "options" in known else []
+    near = difflib.get_close_matches(name, [*known, *options], n=1)
+    if near and near[0] in options:
+        return f"did you mean the option {near[0]}? Put it into options"
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"known are {', '.join(known) or 'none'}"
 
 
 def read_query(kind: type[Model], query: Mapping[str, str]) -> Model:
@@ -107,7 +132,8 @@ def read_query(kind: type[Model], query: Mapping[str, str]) -> Model:
         return kind.model_validate(read_texts(kind, texts))
     except ValidationError as error:
         name = str(error.errors()[0]["loc"][0])
-        raise MalformedRequest(f"{name} is '{texts[name]}'; allowed {_allowed(schemas[name])}") from None
+        detail = f"{name} is '{texts[name]}'; allowed {_allowed(schemas[name])}"
+        raise MalformedRequest.at(f"/{name}", detail) from None
 
 
 def _allowed(schema: Mapping[str, Any]) -> str:
@@ -132,7 +158,7 @@ def file_part(name: str) -> FileStorage:
             f"{hint} (with curl: -F {name}=@picture.jpg)", faults=(Fault(f"/{name}", "missing_part", hint),)
         )
     if len(files) > 1:
-        raise MalformedRequest(f"{name} was sent {len(files)} times; send it once")
+        raise MalformedRequest.at(f"/{name}", f"{name} was sent {len(files)} times; send it once")
     return files[0]
 
 
@@ -147,11 +173,11 @@ def text_part(name: str) -> str | None:
         return request.form.get(name)
     data = file.stream.read(_MAX_TEXT_BYTES + 1)
     if len(data) > _MAX_TEXT_BYTES:
-        raise MalformedRequest(f"{name} has more than {_MAX_TEXT_BYTES // 1000} kB")
+        raise MalformedRequest.at(f"/{name}", f"{name} has more than {_MAX_TEXT_BYTES // 1000} kB")
     try:
         return data.decode()
     except UnicodeDecodeError:
-        raise MalformedRequest(f"{name} is not UTF-8 text") from None
+        raise MalformedRequest.at(f"/{name}", f"{name} is not UTF-8 text") from None
 
 
 def receive_upload(limits: PictureLimits, *, known: Iterable[str]) -> None:
@@ -164,7 +190,7 @@ def receive_upload(limits: PictureLimits, *, known: Iterable[str]) -> None:
     """
     request.max_content_length = max_body_bytes(limits)
     try:
-        refuse_unknown("part", [*request.files, *request.form], known=known)
+        refuse_unknown("part", {**dict.fromkeys(request.files), **request.form}, known=known)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -172,10 +198,10 @@ def receive_upload(limits: PictureLimits, *, known: Iterable[str]) -> None:
     except RequestEntityTooLarge:
         size = request.content_length
         if size is not None and size <= request.max_content_length:
-            raise MalformedRequest(
-                "a part that is text has more than 500 kB, or there are too many"
-            ) from None
-        raise too_heavy("the request", size, limits) from None
+            detail = "a part that is text has more than 500 kB, or there are too many"
+            raise MalformedRequest.at("", detail) from None
+        heavy = too_heavy("the request", size, limits)
+        raise PictureTooHeavy.at("", heavy.detail, code=heavy.code) from None
 
 
 def read_body(kind: type[Model]) -> Model:
@@ -200,15 +226,14 @@ def refuse_body() -> None:
 
 
 def _read_object() -> dict[str, object]:
-    refuse_unknown("parameter", request.args, known=())
     data = request.get_data(cache=False)
     if not data.strip():
         return {}
     if not request.is_json:
         raise UnsupportedMediaType(f"send application/json, not {request.mimetype or 'nothing'}")
-    values = parse_json(data, name="the body")
+    values = parse_json(data, name=BODY)
     if not isinstance(values, dict):
-        raise MalformedRequest("the body must be a JSON object")
+        raise MalformedRequest.at("", "the body must be a JSON object", code="wrong_type")
     return values
 
 
@@ -297,9 +322,11 @@ def read_token(token: str, only: JobFilter) -> str:
         values = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
         before, filters = str(values["before"]), values["filters"]
     except (binascii.Error, ValueError, KeyError, TypeError, RecursionError):
-        raise MalformedRequest("page_token is damaged; take it from next_page_token as it is") from None
+        detail = "page_token is damaged; take it from next_page_token as it is"
+        raise MalformedRequest.at("/page_token", detail) from None
     if filters != _digest(only):
-        raise MalformedRequest("page_token belongs to a list with other filters; begin again without it")
+        detail = "page_token belongs to a list with other filters; begin again without it"
+        raise MalformedRequest.at("/page_token", detail)
     return before
 
 

@@ -65,9 +65,8 @@ def answer_once(
     if key is None:
         return answer(act(note_no_key))
     if not _KEY.fullmatch(key):
-        raise MalformedRequest(
-            f"{HEADER} has {len(key)} characters; allowed are 1 to 255, all of them printable ASCII"
-        )
+        detail = f"{HEADER} has {len(key)} characters; allowed are 1 to 255, all of them printable ASCII"
+        raise MalformedRequest.at(f"/{HEADER}", detail)
     services, caller, digest = get_services(), current_caller(), _digest(content())
     with services.keys_in_flight.hold(caller, key):
         kept = _find(services, caller, key)
@@ -80,9 +79,8 @@ def answer_once(
                 if kept is None:
                     raise
         if kept.request_sha256 != digest:
-            raise IdempotencyKeyReused(
-                "this key came with another request before; take a new key for a new request"
-            )
+            detail = "this key came with another request before; take a new key for a new request"
+            raise IdempotencyKeyReused.at(f"/{HEADER}", detail, code=IdempotencyKeyReused.code)
         response = (
             _first_answer(services, caller, key, kept.job_id, answer)
             if kept.answer is None

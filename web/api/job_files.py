@@ -19,7 +19,7 @@ from shared.errors import (
 from web.api import API_PATH
 from web.api.http import FOREVER_SECONDS, json_answer, send_bytes, send_stored
 from web.api.job_view import job_url, live_part
-from web.api.openapi import IF_NONE_MATCH, NOT_MODIFIED, PARTIAL, RANGE, Answer, Operation, Parameter
+from web.api.openapi import IF_NONE_MATCH, NOT_MODIFIED, RANGE, Answer, Operation, Parameter, part_of
 from web.api.schemas import AttemptOut, AttemptsOut, CheckpointOut, CheckpointsOut
 from web.assets.thumbnails import newest_preview, thumbnail_version
 from web.assets.uploads import get_asset
@@ -32,7 +32,7 @@ from web.services import get_backend, get_services
 job_files = Blueprint("job_files", __name__, url_prefix=f"{API_PATH}/jobs/<job_id>")
 _ANSWERS = {
     200: Answer("A JPEG of at most 384 px a side", media_types=("image/jpeg",)),
-    206: PARTIAL,
+    206: part_of("image/jpeg"),
     304: NOT_MODIFIED,
 }
 #: What is allowed of a job that succeeded if, and only if, its result is not what it was.
@@ -47,9 +47,17 @@ thumbnails = Blueprint("thumbnails", __name__, url_prefix=API_PATH)
 @Operation(
     "See the newest preview",
     "pictures",
-    answers={200: Answer("A JPEG", media_types=("image/jpeg",)), 206: PARTIAL, 304: NOT_MODIFIED},
+    answers={
+        200: Answer("A JPEG", media_types=("image/jpeg",)),
+        206: part_of("image/jpeg"),
+        304: NOT_MODIFIED,
+    },
     refusals=(NotFound, NotReady, StorageUnavailable),
-    parameters=(IF_NONE_MATCH, RANGE),
+    parameters=(
+        Parameter("step", "As in the event `preview`: makes the address of a newer picture another one"),
+        IF_NONE_MATCH,
+        RANGE,
+    ),
 )
 def read_preview(job_id: str) -> Response:
     """Give the picture as it is, of this attempt or, as long as that has none, of the one before."""
@@ -64,9 +72,17 @@ def read_preview(job_id: str) -> Response:
 @Operation(
     "Download the result",
     "pictures",
-    answers={200: Answer("The final picture", media_types=("image/png",)), 206: PARTIAL, 304: NOT_MODIFIED},
+    answers={
+        200: Answer("The final picture", media_types=("image/png",)),
+        206: part_of("image/png"),
+        304: NOT_MODIFIED,
+    },
     refusals=(NotFound, NotReady, ArtifactMissing, FileDamaged, StorageUnavailable),
-    parameters=(IF_NONE_MATCH, RANGE),
+    parameters=(
+        Parameter("v", "Of your choice, so that the address of another result is another one"),
+        IF_NONE_MATCH,
+        RANGE,
+    ),
 )
 def read_output(job_id: str) -> Response:
     """Give the final picture; its ETag is its SHA-256. One that is damaged is refused."""
@@ -118,7 +134,11 @@ def index_checkpoints(job_id: str) -> Response:
 @Operation(
     "See a checkpoint",
     "pictures",
-    answers={200: Answer("Its picture", media_types=("image/png",)), 206: PARTIAL, 304: NOT_MODIFIED},
+    answers={
+        200: Answer("Its picture", media_types=("image/png",)),
+        206: part_of("image/png"),
+        304: NOT_MODIFIED,
+    },
     refusals=(NotFound, ArtifactMissing, FileDamaged, StorageUnavailable),
     parameters=(IF_NONE_MATCH, RANGE),
 )

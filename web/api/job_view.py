@@ -39,11 +39,13 @@ from web.api.schemas import (
 from web.assets.thumbnails import thumbnail_version
 from web.backend import Backend
 from web.db.models import Asset, Job
-from web.jobs.estimates import QueueState, no_start_reason, seconds_ahead
+from web.jobs.estimates import QueueState, no_start_reason, wait_ahead
+from web.jobs.line import LineRows, queue_state, read_line_rows
 from web.jobs.mending import mend
 from web.jobs.queries import count_with_workers, get_job, get_version, queue_positions, recent_run_seconds
 from web.jobs.retention import expires_at
-from web.jobs.states import REQUESTS, REUSED, is_legal
+from web.jobs.states import REQUESTS, is_legal
+from web.jobs.transitions import may_have_checkpoints
 from web.jobs.watch import JobWatch
 from web.services import Services
 
@@ -148,9 +150,12 @@ def _queue(job: Job, position: int | None, queue: QueueState) -> QueueOut:
     message = no_start_reason(queue.workers, control_fault=queue.control_fault)
     if job.leader_id is not None:
         message = f"waits for job {job.leader_id}, which does the same work"
+    wait = None if position is None else wait_ahead(position, queue)
     return QueueOut(
         position=position,
-        ahead_seconds=None if position is None else seconds_ahead(position, queue),
+        ahead_seconds=None if wait is None else wait.likely,
+        low_seconds=None if wait is None else wait.low,
+        high_seconds=None if wait is None else wait.high,
         eligible_workers=queue.workers,
         message=message,
     )
@@ -208,17 +213,18 @@ def _urls(job: Job, live: LiveProgress | None) -> BaseModel:
     )
 
 
-def may_have_checkpoints(job: Job) -> bool:
-    """Whether there can be a checkpoint of the job's own: it has come further than where it began.
-
-    A job that was given the result of another one has none, for all its steps.
-    """
-    begun_at = job.origin["step"] if job.origin and job.origin["job_id"] != job.id else 0
-    return job.step > begun_at and job.status_reason != REUSED
-
-
 def _finite(value: Any) -> float | None:  # noqa: ANN401 - from a JSON column
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _coarse(queue: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return the queue with its waits in steps of about a third."""
+    if queue is None:
+        return None
+    return {
+        name: round(4 * math.log1p(value)) if name.endswith("_seconds") and value is not None else value
+        for name, value in queue.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -231,8 +237,12 @@ class JobView:
 
     @property
     def etag(self) -> str:
-        """The version, and a digest of all that is shown: live progress and the queue have no version."""
-        text = json.dumps(self.data, sort_keys=True)
+        """The version, and a digest of all that is shown: live progress and the queue have no version.
+
+        Of the waits only what people would call another: they change with every step of the jobs ahead, and
+        who waits for a change would be answered at once, again and again.
+        """
+        text = json.dumps({**self.data, "queue": _coarse(self.data["queue"])}, sort_keys=True)
         return f"{self.job.version}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
@@ -260,11 +270,12 @@ def read_views(backend: Backend, query: Callable[[Session], list[Job]]) -> list[
         positions = queue_positions(session, queued)
         running = count_with_workers(session) if queued else 0
         run_seconds = recent_run_seconds(session) if queued else []
+        rows = read_line_rows(session) if queued else LineRows()
     live = backend.live.progress([job.id for job in jobs if job.status in _LIVE])
     queue = None
     if queued:
-        workers = backend.live.eligible_workers()
-        queue = QueueState(running, workers, run_seconds, backend.live.control_fault())
+        beats = backend.live.workers()
+        queue = queue_state(backend, rows, running=running, run_seconds=run_seconds, beats=beats)
     days = backend.settings.retention_days
     views = []
     for job in jobs:

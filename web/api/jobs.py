@@ -11,8 +11,9 @@ from werkzeug.datastructures import MultiDict
 from shared.clock import from_rfc3339
 from shared.errors import MalformedRequest, NotFound
 from shared.status import JobStatus
+from shared.texts import Whole
 from web.api import API_PATH
-from web.api.http import json_answer, make_token, read_query, read_token, refuse_unknown, wait_seconds
+from web.api.http import json_answer, make_token, read_query, read_token, wait_seconds
 from web.api.job_view import job_answer, read_view, read_views, wait_until_changed
 from web.api.openapi import IF_NONE_MATCH, NOT_MODIFIED, WAIT, Answer, Operation, Parameter, query_parameters
 from web.api.schemas import JobListOut, JobOut
@@ -36,7 +37,7 @@ class ListQuery(BaseModel):
         description="true: tell as well how many jobs there are of each status, "
         "by all filters but the status",
     )
-    page_size: int = Field(50, ge=1, le=200, description="How many jobs at most")
+    page_size: Whole = Field(50, ge=1, le=200, description="How many jobs at most")
 
 
 PARAMETERS = (
@@ -44,18 +45,23 @@ PARAMETERS = (
         "status",
         "Only jobs of this status; several, or separated by commas, mean any of them",
         schema={"type": "array", "items": {"$ref": "#/components/schemas/JobStatus"}},
+        example=["queued", "running"],
     ),
     Parameter(
         "label",
         "Only jobs with this label, as key:value; several mean all of them",
-        schema={"type": "array", "items": {"type": "string"}},
+        schema={"type": "array", "items": {"type": "string", "pattern": "^[^:]+:"}},
+        example=["project:harbour"],
     ),
-    Parameter("name", "Only jobs with this in their name; capital and small letters are alike"),
+    Parameter(
+        "name", "Only jobs with this in their name; capital and small letters are alike", example="harbour"
+    ),
     Parameter("batch_id", "Only jobs of this batch"),
     Parameter(
         "created_after",
         "Only jobs younger than this moment (RFC 3339)",
         schema={"type": "string", "format": "date-time"},
+        example="2026-11-23T08:47:41Z",
     ),
     *query_parameters(ListQuery),
     Parameter("page_token", "next_page_token of the page before; goes with the same filters only"),
@@ -77,7 +83,6 @@ jobs.post("")(submit_job)
 )
 def index() -> Response:
     """List your jobs, newest first, as each is now. Go on with `next_page_token` and the same filters."""
-    refuse_unknown("parameter", request.args, known=[parameter.name for parameter in PARAMETERS])
     only, asked = read_filter(request.args), read_query(ListQuery, request.args)
     size = asked.page_size
     token = request.args.get("page_token")
@@ -155,7 +160,8 @@ def _status(word: str) -> JobStatus:
     try:
         return JobStatus(word.strip())
     except ValueError:
-        raise MalformedRequest(f"status is '{word}'; allowed are {', '.join(JobStatus)}") from None
+        detail = f"status is '{word}'; allowed are {', '.join(JobStatus)}"
+        raise MalformedRequest.at("/status", detail) from None
 
 
 def _labels(texts: list[str]) -> dict[str, str]:
@@ -163,9 +169,10 @@ def _labels(texts: list[str]) -> dict[str, str]:
     for text in texts:
         key, separator, value = text.partition(":")
         if not (key and separator):
-            raise MalformedRequest(f"label is '{text}'; it must be of the form key:value")
+            raise MalformedRequest.at("/label", f"label is '{text}'; it must be of the form key:value")
         if labels.setdefault(key, value) != value:
-            raise MalformedRequest(f"label {key} is asked for with two values; a job has one")
+            detail = f"label {key} is asked for with two values; a job has one"
+            raise MalformedRequest.at("/label", detail)
     return labels
 
 
@@ -173,6 +180,7 @@ def _moment(text: str) -> datetime:
     try:
         return from_rfc3339(text)
     except (ValueError, OverflowError):
-        raise MalformedRequest(
+        detail = (
             f"created_after is '{text}'; it must be like 2026-11-23T08:47:41Z (a + in a query is written %2B)"
-        ) from None
+        )
+        raise MalformedRequest.at("/created_after", detail) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from shared.texts import field_schemas
 from web.api import API_PATH
 from web.api.problems import MEDIA_TYPE, status_of
 from web.api.schemas import ProblemOut
+from web.jobs.fields import ExtendBody, ForkBody, RetryBody, SubmitBody
 
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
@@ -33,6 +35,18 @@ _TAGS = {
     "pictures": "What a job leaves: previews, checkpoints and the result.",
     "workers": "Who does the work, and how much of it waits.",
     "health": "For operators.",
+}
+#: What the description of a field tells of its default, which is not for a client to send.
+DEFAULT_NOTE = "Default: `{default}`."
+OPTION_NOTE = "What is not sent the preset decides, in a fork the parent; `{default}` as a rule."
+#: Of the models whose `id` leads on: the parameter that it is.
+_LINKED = {"JobOut": "job_id", "AssetOut": "asset_id"}
+_ASSETS = ("01a20000-0000-7000-8000-00000000000a", "01a20000-0000-7000-8000-00000000000b")
+_EXAMPLES: Mapping[type, Any] = {
+    SubmitBody: {"content": _ASSETS[0], "style": _ASSETS[1], "options": {"preset": "fine", "size": 800}},
+    RetryBody: {"from": "zero"},
+    ExtendBody: {"steps": 50},
+    ForkBody: {"step": 40, "options": {"style_weight": 0.1}},
 }
 _ALWAYS = {"X-Request-Id": "The request's id, also in the service's log"}
 
@@ -55,6 +69,7 @@ class Parameter:
     description: str
     place: str = "query"
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+    example: Any = None
 
 
 @dataclass(frozen=True)
@@ -80,18 +95,53 @@ WAIT = Parameter(
     "Prefer",
     "wait=N waits up to N seconds, at most 60",
     "header",
-    {"type": "string", "examples": ["wait=30"]},
+    {"type": "string"},
+    example="wait=30",
 )
-IF_NONE_MATCH = Parameter("If-None-Match", "An ETag: answers 304 when it is still the same", "header")
-RANGE = Parameter("Range", "bytes=first-last: answers 206 with that part", "header")
+IF_NONE_MATCH = Parameter(
+    "If-None-Match", "An ETag: answers 304 when it is still the same", "header", example='"1-0a1b2c3d"'
+)
+RANGE = Parameter("Range", "bytes=first-last: answers 206 with that part", "header", example="bytes=0-1023")
 NOT_MODIFIED = Answer("Not changed since the ETag")
-PARTIAL = Answer("The part asked for", media_types=("application/octet-stream",))
 
 
 def operation_of(view: Callable[..., Any]) -> Operation | None:
     """Return what a view says of itself."""
     found = vars(view).get(_KEY)
     return found if isinstance(found, Operation) else None
+
+
+def binary_schema(media_type: str) -> dict[str, Any]:
+    """Return the schema of a file: generators of clients know one by its format, validators by its type."""
+    return {"type": "string", "format": "binary", "contentMediaType": media_type}
+
+
+def part_of(media_type: str) -> Answer:
+    """Return the answer with the part of a picture that was asked for."""
+    return Answer("The part asked for", media_types=(media_type,))
+
+
+def as_sent(schema: Any, *, note: str = DEFAULT_NOTE) -> Any:  # noqa: ANN401 - any part of a schema
+    """Return a schema without the defaults that a client must not send of itself.
+
+    What is not sent is decided by the preset, by the parent of a fork, or is nothing at all; a client that
+    is made from the schema sends each default that stands in it. Names that must fit a pattern are told apart
+    from what they stand for, or a client could not type it. The description tells the default, by `note`.
+    """
+    if isinstance(schema, list):
+        return [as_sent(part, note=note) for part in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    kept = {name: as_sent(part, note=note) for name, part in schema.items() if name != "default"}
+    if schema.get("default") not in (None, {}):
+        told = note.format(default=json.dumps(schema["default"]).strip('"'))
+        kept["description"] = f"{str(kept.get('description', '')).rstrip('.')}. {told}"
+    patterns = kept.get("patternProperties")
+    if isinstance(patterns, Mapping) and len(patterns) == 1:
+        (pattern, value), *_ = patterns.items()
+        del kept["patternProperties"]
+        kept |= {"propertyNames": {"pattern": pattern}, "additionalProperties": value}
+    return kept
 
 
 def text_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,8 +157,8 @@ def query_parameters(model: type[BaseModel]) -> tuple[Parameter, ...]:
     )
 
 
-def build_document(app: Flask, *, version: str) -> dict[str, Any]:
-    """Return the document of all views of an app.
+def build_document(app: Flask, *, version: str, contact_url: str) -> dict[str, Any]:
+    """Return the document of all views of an app; `contact_url` is where people find the service.
 
     Raises:
         LookupError: when a view does not say what it does.
@@ -127,6 +177,7 @@ def build_document(app: Flask, *, version: str) -> dict[str, Any]:
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             text = inspect.getdoc(view) or ""
             paths.setdefault(path, {})[method.lower()] = _describe(operation, rule, text)
+    _add_links(paths)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -134,6 +185,7 @@ def build_document(app: Flask, *, version: str) -> dict[str, Any]:
             "version": version,
             "summary": "Neural style transfer as a job service",
             "description": "Submit a content and a style picture, watch the job, download the result.",
+            "contact": {"name": "Who runs this service", "url": contact_url},
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/"}],
@@ -153,9 +205,34 @@ def _describe(operation: Operation, rule: Rule, text: str) -> dict[str, Any]:
         "responses": _responses(operation),
     }
     if operation.bodies:
-        content = {kind: {"schema": _schema_or_ref(body)} for kind, body in operation.bodies.items()}
+        content = {kind: _body(body) for kind, body in operation.bodies.items()}
         described["requestBody"] = {"required": operation.needs_body, "content": content}
     return described
+
+
+def _body(body: Any) -> dict[str, Any]:  # noqa: ANN401 - a model, or a schema
+    example = _EXAMPLES.get(body) if isinstance(body, type) else None
+    described: dict[str, Any] = {"schema": _schema_or_ref(body)}
+    return described if example is None else {**described, "example": example}
+
+
+def _add_links(paths: Mapping[str, dict[str, Any]]) -> None:
+    """Lead from each answer that made something, a job or an asset, to all that can be done with that one."""
+    operations = [operation for methods in paths.values() for operation in methods.values()]
+    for model, name in _LINKED.items():
+        targets = [
+            operation["operationId"]
+            for operation in operations
+            if [one["name"] for one in operation["parameters"] if one["in"] == "path"] == [name]
+        ]
+        links = {
+            target: {"operationId": target, "parameters": {name: "$response.body#/id"}} for target in targets
+        }
+        for operation in operations:
+            for answer in operation["responses"].values():
+                schema = answer.get("content", {}).get(JSON, {}).get("schema", {})
+                if "Location" in answer.get("headers", ()) and schema == {"$ref": _REF.format(model=model)}:
+                    answer["links"] = links
 
 
 def _responses(operation: Operation) -> dict[str, Any]:
@@ -184,8 +261,13 @@ def _answer(answer: Answer) -> dict[str, Any]:
         schemas = [_schema_or_ref(model) for model in answer.models]
         described["content"] = {JSON: {"schema": schemas[0] if len(schemas) == 1 else {"oneOf": schemas}}}
     elif answer.media_types:
-        described["content"] = {kind: {} for kind in answer.media_types}
+        described["content"] = {kind: {"schema": _content_schema(kind)} for kind in answer.media_types}
     return described
+
+
+def _content_schema(media_type: str) -> dict[str, Any]:
+    # Of a stream of events nothing is told: one reader takes it for a text, another for a list of events.
+    return {} if media_type.startswith("text/") else binary_schema(media_type)
 
 
 def _problem(description: str) -> dict[str, Any]:
@@ -193,13 +275,14 @@ def _problem(description: str) -> dict[str, Any]:
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
-    return {
+    described = {
         "name": parameter.name,
         "in": parameter.place,
         "description": parameter.description,
         "required": False,
         "schema": dict(parameter.schema),
     }
+    return described if parameter.example is None else {**described, "example": parameter.example}
 
 
 def _path_parameters(rule: Rule) -> Iterable[dict[str, Any]]:
@@ -225,7 +308,15 @@ def _schemas(operations: Iterable[Operation]) -> dict[str, Any]:
                 modes[body] = "validation"
     inputs = sorted(modes.items(), key=lambda item: item[0].__name__)
     schemas: dict[str, Any] = models_json_schema(inputs, ref_template=_REF)[1]["$defs"]
-    return {name: _with_references(schema) for name, schema in schemas.items()}
+    sent = {model.__name__ for model, mode in modes.items() if mode == "validation"}
+    return {
+        name: _with_references(
+            as_sent(schema, note=OPTION_NOTE if name == StyleOptions.__name__ else DEFAULT_NOTE)
+            if name in sent
+            else schema
+        )
+        for name, schema in schemas.items()
+    }
 
 
 def _with_references(schema: Any) -> Any:  # noqa: ANN401 - any part of a JSON schema

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
+from collections.abc import Mapping
+from functools import cache
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
@@ -11,6 +12,7 @@ from shared.errors import (
     ArtifactMissing,
     AtelierError,
     CrossSiteRequest,
+    Fault,
     FileDamaged,
     IdempotencyKeyInUse,
     IdempotencyKeyReused,
@@ -68,12 +70,19 @@ _RETRY_SECONDS = {429: 10, 503: 5, 507: 60}
 #: Of codes whose status does not say so.
 _RETRY_SECONDS_OF = {IdempotencyKeyInUse.code: 1}
 _HTTP_CODES = {
-    404: "not_found",
+    404: NotFound.code,
     405: "method_not_allowed",
     406: "not_acceptable",
     413: "request_too_large",
-    415: "unsupported_media",
+    415: PictureUnsupported.code,
     416: "range_not_satisfiable",
+}
+#: Of codes that no error of the tree has.
+_HTTP_TITLES = {
+    "method_not_allowed": "This address does not take the method.",
+    "not_acceptable": "The answer cannot be had in the form asked for.",
+    "request_too_large": "The request has too many bytes.",
+    "range_not_satisfiable": "The file has no such range.",
 }
 
 
@@ -84,18 +93,32 @@ def status_of(kind: type[AtelierError]) -> int:
 
 def known_codes() -> list[tuple[str, int, str]]:
     """Return every code with its status and meaning, sorted."""
-    codes = {code: (status, HTTPStatus(status).phrase) for status, code in _HTTP_CODES.items()}
+    statuses = {code: status for status, code in _HTTP_CODES.items()} | {
+        kind.code: status_of(kind) for kind in _kinds()
+    }
+    return sorted((code, status, title_of(code)) for code, status in statuses.items())
+
+
+def title_of(code: str) -> str:
+    """Return what a code means, in a sentence: the title of every problem that has it."""
+    return _titles()[code]
+
+
+@cache
+def _titles() -> Mapping[str, str]:
+    return _HTTP_TITLES | {kind.code: kind.title() for kind in _kinds()}
+
+
+def _kinds() -> list[type[AtelierError]]:
     kinds: list[type[AtelierError]] = [AtelierError]
     for kind in kinds:
         kinds += kind.__subclasses__()
-        codes[kind.code] = (status_of(kind), kind.title())
-    return sorted((code, status, title) for code, (status, title) in codes.items())
+    return kinds
 
 
 def problem(
     status: int,
     code: str,
-    title: str,
     detail: str,
     *,
     errors: list[dict[str, str]] | None = None,
@@ -104,7 +127,7 @@ def problem(
     """Return a problem response; its type leads to the code's entry in the documentation."""
     body: dict[str, object] = {
         "type": f"/docs#{code}",
-        "title": title,
+        "title": title_of(code),
         "status": status,
         "detail": detail,
         "instance": request.path,
@@ -140,11 +163,18 @@ def _answer_error(error: AtelierError) -> Response:
     return problem(
         status,
         error.code,
-        error.title(),
         detail,
-        errors=[fault.to_json() for fault in error.faults],
+        errors=[fault.to_json() for fault in error.faults or _faults_of_path(error)],
         suggestion=error.suggestion,
     )
+
+
+def _faults_of_path(error: AtelierError) -> list[Fault]:
+    """Return what an error that tells no fault says of the path: that nothing has the one id in it."""
+    names = list(request.view_args or ())
+    if not isinstance(error, NotFound) or len(names) != 1:
+        return []
+    return [Fault(f"/{names[0]}", error.code, error.detail)]
 
 
 def _answer_http(error: HTTPException) -> Response:
@@ -158,7 +188,8 @@ def _answer_http(error: HTTPException) -> Response:
         detail = f"{request.method} is not possible at {request.path}; allowed are {allowed}"
     else:
         detail = error.description or error.name
-    response = problem(status, _HTTP_CODES.get(status, "invalid_request"), error.name, detail)
+    usual = MalformedRequest.code if status < 500 else AtelierError.code
+    response = problem(status, _HTTP_CODES.get(status, usual), detail)
     for name, value in error.get_headers():
         if name not in ("Content-Type", "Content-Length"):
             response.headers[name] = value
@@ -171,4 +202,4 @@ def _answer_internal(_error: InternalServerError) -> Response:
 
 def _hidden() -> Response:
     detail = "the service failed at this request; its log has more, under the id in X-Request-Id"
-    return problem(500, AtelierError.code, "Internal error", detail)
+    return problem(500, AtelierError.code, detail)

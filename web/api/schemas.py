@@ -44,7 +44,12 @@ class QueueOut(BaseModel):
         description="1 is the next to be taken; a job that waits for another one has its place, "
         "and null once that one is being worked on"
     )
-    ahead_seconds: float | None = Field(description="Likely wait; null while nothing is measured yet")
+    ahead_seconds: float | None = Field(
+        description="Likely wait, by the time left of what runs and the estimates of what waits; "
+        "null while nothing is measured yet"
+    )
+    low_seconds: float | None = Field(None, description="Few jobs wait less")
+    high_seconds: float | None = Field(None, description="Few jobs wait more")
     eligible_workers: int | None = Field(description="Workers connected; null while Redis is away")
     message: str | None = Field(description="Why the job does not start, if there is a reason")
 
@@ -303,6 +308,8 @@ def estimate_out(forecast: Forecast) -> EstimateOut:
         queue=QueueOut(
             position=forecast.position,
             ahead_seconds=forecast.ahead_seconds,
+            low_seconds=forecast.ahead_low,
+            high_seconds=forecast.ahead_high,
             eligible_workers=forecast.workers,
             message=wait_message(forecast),
         ),
@@ -405,6 +412,8 @@ class QueueStateOut(BaseModel):
     backlog_seconds: float | None = Field(
         description="Likely wait of a job submitted now; null without a worker, or while nothing is measured"
     )
+    backlog_low_seconds: float | None = Field(None, description="Few jobs submitted now would wait less")
+    backlog_high_seconds: float | None = Field(None, description="Few jobs submitted now would wait more")
     workers: int | None = Field(description="Workers that take jobs; null while Redis cannot be asked")
     message: str | None = Field(description="Why no job can start, if there is a reason")
 
@@ -433,7 +442,10 @@ class ReadinessOut(BaseModel):
 class FaultOut(BaseModel):
     """One fault in a request."""
 
-    pointer: str = Field(description="JSON pointer to it, such as /options/steps")
+    pointer: str = Field(
+        description="JSON pointer to it: into the body, such as /options/steps, to a part, or to a parameter "
+        "by its name, such as /page_size; empty for the whole body"
+    )
     code: str
     detail: str
 

@@ -29,6 +29,7 @@ from shared.errors import (
 from shared.options import parse_options
 from shared.texts import field_schemas, read_texts
 from web.api.http import (
+    BODY,
     check_values,
     file_part,
     json_answer,
@@ -41,12 +42,21 @@ from web.api.http import (
 )
 from web.api.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADER, answer_once
 from web.api.job_view import job_answer, read_view, wait_until_final
-from web.api.openapi import JSON, MULTIPART, WAIT, Answer, Operation, query_parameters, text_schema
+from web.api.openapi import (
+    JSON,
+    MULTIPART,
+    WAIT,
+    Answer,
+    Operation,
+    binary_schema,
+    query_parameters,
+    text_schema,
+)
 from web.api.schemas import JobOut, SizeOut, ValidationOut, WorkingSizesOut, estimate_out
 from web.assets.uploads import PartChecks, UploadedFile
-from web.jobs.estimates import make_forecast
 from web.jobs.fields import SubmitBody, SubmitFields
 from web.jobs.idempotency import NoteKey
+from web.jobs.line import make_forecast
 from web.jobs.submission import PARTS, JobRequest, KnownAsset, NewPicture, check, submit
 from web.security import current_caller
 from web.services import Services, get_services
@@ -58,7 +68,7 @@ _FIELDS = field_schemas(SubmitFields)
 #: A part is a text; of a field that is an object, the text is JSON, as that of the options is.
 _JSON_FIELDS = tuple(name for name, schema in _FIELDS.items() if schema["type"] == "object")
 _TEXT_PARTS = ("options", *_FIELDS)
-_FILE = {"type": "string", "contentMediaType": "image/*"}
+_FILE = binary_schema("image/*")
 _JSON_TEXT = {"type": "string", "contentMediaType": "application/json"}
 _PARTS_SCHEMA = {
     "type": "object",
@@ -193,7 +203,6 @@ def _accepted(services: Services, job_id: str) -> Response:
 
 
 def _read_query() -> SubmitQuery:
-    refuse_unknown("parameter", request.args, known=SubmitQuery.model_fields)
     # The one flag for which 1 and 0, and capital letters, are taken too.
     words = {name: text.lower() for name, text in request.args.items()}
     flags = {"1": "true", "0": "false"}
@@ -203,11 +212,11 @@ def _read_query() -> SubmitQuery:
 def _read_json() -> _Asked:
     request.max_content_length = _MAX_JSON_BYTES
     try:
-        values = parse_json(request.get_data(cache=False), name="the body")
+        values = parse_json(request.get_data(cache=False), name=BODY)
     except RequestEntityTooLarge:
         raise RequestEntityTooLarge(f"a JSON body may have at most {_MAX_JSON_BYTES / 1e6:g} MB") from None
     if not isinstance(values, dict):
-        raise MalformedRequest("the body must be a JSON object")
+        raise MalformedRequest.at("", "the body must be a JSON object", code="wrong_type")
     refuse_unknown("field", values, known=SubmitBody.model_fields)
     options = parse_options(values.get("options", {}))
     body = check_values(SubmitBody, values)

@@ -38,8 +38,10 @@ from web.api.schemas import (
     WorkerUrlsOut,
 )
 from web.backend import Backend, decide_room
-from web.jobs.estimates import QueueState, backlog_seconds, no_start_reason
+from web.jobs.estimates import QueueState, no_start_reason, wait_ahead
+from web.jobs.line import look_at_line, read_line_rows
 from web.jobs.queries import QueueCounts, count_queue, names_of_jobs, recent_run_seconds
+from web.jobs.waits import Line
 from web.security import current_caller
 from web.services import get_backend
 
@@ -104,20 +106,26 @@ def queue_to_json(
     now: datetime,
     control_fault: str | None = None,
     no_room: StorageFull | None = None,
+    line: Line | None = None,
 ) -> dict[str, Any]:
     """Return the queue as the API shows it; `run_seconds` is how long the last jobs took.
+
+    `line` is what is known of each that runs and waits.
 
     `no_room` is why no new work is taken in, if the disks are too full.
     """
     eligible = None if beats is None else sum(beat.takes_jobs for beat in beats)
     age = None if counts.oldest is None else max(0.0, (now - counts.oldest).total_seconds())
+    wait = wait_ahead(counts.depth + 1, QueueState(counts.running, eligible, run_seconds, line=line))
     return QueueStateOut(
         depth=counts.depth,
         waiting_for_others=counts.followers,
         running=counts.running,
         paused=counts.paused,
         oldest_age_seconds=None if age is None else round(age, 1),
-        backlog_seconds=backlog_seconds(counts.depth, QueueState(counts.running, eligible, run_seconds)),
+        backlog_seconds=None if wait is None else wait.likely,
+        backlog_low_seconds=None if wait is None else wait.low,
+        backlog_high_seconds=None if wait is None else wait.high,
         workers=eligible,
         message=message_of(beats, control_fault=control_fault, no_room=no_room),
     ).model_dump(mode="json")
@@ -216,6 +224,7 @@ def read_queue(backend: Backend) -> dict[str, Any]:
     """
     with backend.database.read() as session:
         counts, run_seconds = count_queue(session), recent_run_seconds(session)
+        rows = read_line_rows(session)
     beats = backend.live.workers()
     return queue_to_json(
         counts,
@@ -224,6 +233,7 @@ def read_queue(backend: Backend) -> dict[str, Any]:
         now=utc_now(),
         control_fault=backend.live.control_fault(),
         no_room=backend.find_no_room(),
+        line=look_at_line(backend, rows, beats),
     )
 
 

@@ -15,7 +15,6 @@ from sqlalchemy.orm import Session
 from shared.clock import utc_now
 from shared.errors import (
     ArtifactMissing,
-    Fault,
     InvalidOptions,
     NotReady,
     NotTerminal,
@@ -24,10 +23,11 @@ from shared.errors import (
     StorageUnavailable,
 )
 from shared.logs import get_logger
-from shared.options import change_options
+from shared.options import StyleOptions, change_options
 from shared.redis.live import Flag
 from shared.status import JobStatus
 from shared.storage.layout import job_folder
+from shared.texts import field_schemas
 from web.backend import Backend
 from web.db.models import Job, JobCheckpoint
 from web.jobs.faults import without_faults
@@ -37,8 +37,14 @@ from web.jobs.idempotency import NoteKey, note_no_key
 from web.jobs.queries import get_job
 from web.jobs.retention import delete_final_job
 from web.jobs.routing import queue_rank
-from web.jobs.states import PAUSING, Trigger, allowed_requests, is_legal, next_status
-from web.jobs.transitions import apply_trigger, list_checkpoints, write_changes
+from web.jobs.states import PAUSING, Trigger, allowed_requests, is_legal
+from web.jobs.transitions import (
+    apply_trigger,
+    list_checkpoints,
+    may_have_checkpoints,
+    status_after,
+    write_changes,
+)
 from web.protection import Protection, read_protection
 
 _TRIES = 5
@@ -112,13 +118,12 @@ def write_extend(session: Session, job: Job, *, steps: int, now: datetime) -> No
         NotReady: when the checkpoint of its last step is no longer kept.
         InvalidOptions: when that would be more steps than a job may have.
     """
-    next_status(job.job_status, Trigger.EXTEND)
+    status_after(job, Trigger.EXTEND)
     total = int(job.options["steps"]) + steps
     try:
         options = change_options(job.options, {"steps": total})
     except InvalidOptions as error:
-        fault = Fault("/steps", "out_of_range", f"{steps} more would be {total} steps; {error.detail}")
-        raise InvalidOptions(fault.detail, faults=(fault,)) from None
+        raise _too_many(error, steps, total) from None
     last = last_checkpoint(session, job)
     origin = {"job_id": job.id, "step": job.step, "key": last.key, "sha256": last.sha256}
     values = _requeued(job, now) | {
@@ -129,6 +134,19 @@ def write_extend(session: Session, job: Job, *, steps: int, now: datetime) -> No
         "work_sha256": None,
     }
     apply_trigger(session, job, Trigger.EXTEND, now=now, values=values)
+
+
+def _too_many(error: InvalidOptions, steps: int, total: int) -> InvalidOptions:
+    """Return the refusal of so many steps more; what it names as allowed is of steps more, too."""
+    most = field_schemas(StyleOptions)["steps"]["maximum"]
+    left = most - (total - steps)
+    if total <= most:
+        return error
+    allowed = (
+        f"allowed is 1 to {left} more" if left > 0 else "none is left; fork an earlier checkpoint instead"
+    )
+    detail = f"{steps} more would be {total} steps, and a job has at most {most}; {allowed}"
+    return InvalidOptions.at("/steps", detail, code="out_of_range")
 
 
 def last_checkpoint(session: Session, job: Job) -> JobCheckpoint:
@@ -166,9 +184,10 @@ def write_delete(session: Session, job: Job) -> None:
         NotTerminal: when it has not ended.
     """
     if not job.job_status.is_final:
+        allowed = allowed_requests(job.job_status, has_checkpoints=may_have_checkpoints(job))
         raise NotTerminal(
             f"the job is {job.status}; it can be deleted only when it has ended; "
-            f"allowed now: {', '.join(allowed_requests(job.job_status))}"
+            f"allowed now: {', '.join(allowed) or 'nothing'}"
         )
     if not delete_final_job(session, job.id, version=job.version):
         raise StaleJob(f"job {job.id} is no longer at version {job.version}")
@@ -179,7 +198,7 @@ def _write_request(
 ) -> None:
     """Write a request; a repeated one changes nothing, not even the status reason."""
     values = {"leader_id": None}
-    if is_repeated and next_status(job.job_status, trigger) is job.job_status:
+    if is_repeated and status_after(job, trigger) is job.job_status:
         write_changes(session, job, values, now=now)
     else:
         apply_trigger(session, job, trigger, now=now, reason=reason, values=values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
@@ -12,13 +12,13 @@ from sqlalchemy.orm import Session, aliased
 
 from shared.errors import InvalidOptions
 from shared.logs import get_logger
-from shared.options import StyleOptions, read_stored_options
+from shared.options import read_stored_options
 from shared.picture import scaled_size
 from shared.status import JobStatus
-from web.backend import Backend
 from web.db.models import Asset, Job
-from web.jobs.queries import count_queued, count_with_workers, measured_seconds, recent_run_seconds
+from web.jobs.queries import measured_seconds
 from web.jobs.states import REUSED
+from web.jobs.waits import Line, Range
 from web.words import span
 
 #: Runs that an estimate uses at most: those nearest in work, the newer ones first.
@@ -35,9 +35,6 @@ _SPREAD_OF_ONE = 0.2
 _log = get_logger(__name__)
 #: More than any release has allowed.
 _MOST_STEPS, _LARGEST_PX = 1_000_000, 100_000
-Sizes = Mapping[str, tuple[int, int]]
-#: The assumed shape of a picture that is not known yet: as wide as the size asked for, 4:3.
-_WIDTH_TO_HEIGHT = 4 / 3
 
 
 def measured_runs(session: Session, *, limit: int = 200) -> list[MeasuredRun]:
@@ -171,6 +168,8 @@ class QueueState:
     workers: int | None
     run_seconds: Sequence[float]
     control_fault: str | None = None
+    #: What is known of each that runs and waits; without it all are taken to be like the last ones.
+    line: Line | None = None
 
 
 def no_start_reason(
@@ -199,11 +198,29 @@ def no_start_reason(
     return "no worker is connected; start one with: atelier-worker run"
 
 
-def seconds_ahead(position: int, state: QueueState) -> float | None:
-    """Return the seconds until the job at `position` (1 is next) is likely to start; None if unknown.
+def wait_ahead(position: int, state: QueueState) -> Range | None:
+    """Return the time until the job at `position` (1 is next) starts, from now; None if unknown.
 
-    Jobs are assumed to run as long as the last ones did on average, and running jobs to be half done.
+    It rests on the time left of what runs and the estimates of what waits; where one of these is not known,
+    on the mean of the last runs alone, and then it may be anything between nothing and twice of that.
     """
+    if not state.workers:
+        return None
+    found = None if state.line is None else state.line.wait(position)
+    if found is not None:
+        return found
+    seconds = _mean_ahead(position, state)
+    return None if seconds is None else Range(seconds, 0.0, 2 * seconds)
+
+
+def seconds_ahead(position: int, state: QueueState) -> float | None:
+    """Return the seconds until the job at `position` (1 is next) is likely to start; None if unknown."""
+    found = wait_ahead(position, state)
+    return None if found is None else found.likely
+
+
+def _mean_ahead(position: int, state: QueueState) -> float | None:
+    """Return the wait if jobs run as long as the last ones on average, and running ones are half done."""
     if not state.workers:
         return None
     ahead = position - 1 - max(0, state.workers - state.running)
@@ -212,11 +229,6 @@ def seconds_ahead(position: int, state: QueueState) -> float | None:
     if not state.run_seconds:
         return None
     return round(fmean(state.run_seconds) * (ahead + 0.5) / state.workers, 1)
-
-
-def backlog_seconds(depth: int, state: QueueState) -> float | None:
-    """Return the seconds until a job submitted now, behind `depth` others, starts; None if unknown."""
-    return seconds_ahead(depth + 1, state)
 
 
 @dataclass(frozen=True)
@@ -231,37 +243,9 @@ class Forecast:
     ahead_seconds: float | None
     workers: int | None
     control_fault: str | None = None
-
-
-def make_forecast(backend: Backend, options: StyleOptions, sizes: Sizes) -> Forecast:
-    """Return the forecast for a job submitted now; `sizes` has the (width, height) of pictures known so far.
-
-    Raises:
-        DatabaseUnavailable: when the database cannot be asked.
-    """
-    assumed = options.size, round(options.size / _WIDTH_TO_HEIGHT)
-    work = Work.of(
-        options.steps,
-        options.size,
-        content=sizes.get("content", assumed),
-        style=sizes.get("style", assumed),
-    )
-    with backend.database.read() as session:
-        runs = measured_runs(session)
-        position = count_queued(session) + 1
-        running, run_seconds = count_with_workers(session), recent_run_seconds(session)
-    beats = backend.live.workers()
-    eligible = None if beats is None else [beat for beat in beats if beat.takes_jobs]
-    workers = None if eligible is None else len(eligible)
-    state = QueueState(running, workers, run_seconds, backend.live.control_fault())
-    devices = {beat.device for beat in eligible or ()}
-    return Forecast(
-        run=estimate_run(work, runs, devices=devices),
-        position=position,
-        ahead_seconds=seconds_ahead(position, state),
-        workers=state.workers,
-        control_fault=state.control_fault,
-    )
+    #: Few jobs wait less, and few more.
+    ahead_low: float | None = None
+    ahead_high: float | None = None
 
 
 def run_message(run: Estimate | None) -> str:
@@ -281,4 +265,14 @@ def wait_message(forecast: Forecast) -> str:
         return "a worker is free: it starts at once"
     ahead = forecast.position - 1
     before = "the next in line" if ahead == 0 else "1 job ahead" if ahead == 1 else f"{ahead} jobs ahead"
-    return before if forecast.ahead_seconds is None else f"{before}, about {span(forecast.ahead_seconds)}"
+    if forecast.ahead_seconds is None:
+        return before
+    return f"{before}, {about_words(forecast.ahead_seconds, forecast.ahead_low, forecast.ahead_high)}"
+
+
+def about_words(seconds: float, low: float | None = None, high: float | None = None) -> str:
+    """Return a wait in words, with its range where one is known and it reads otherwise."""
+    about = f"about {span(seconds)}"
+    if low is None or high is None or span(low) == span(high):
+        return about
+    return f"{about} ({span(low)} to {span(high)})"

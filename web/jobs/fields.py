@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
+from shared.texts import Whole
 from web.assets.uploads import MAX_NAME_CHARS, is_printable
 from web.db.models import Job
 
@@ -97,13 +98,13 @@ class ExtendBody(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    steps: int = Field(ge=1, description="How many steps more; all together as many as a job may have")
+    steps: Whole = Field(ge=1, description="How many steps more; all together as many as a job may have")
 
 
 class ForkBody(JobFields):
     """A new job that begins with a checkpoint; what is not given is the parent's."""
 
-    step: int = Field(ge=1, description="A step of which the parent keeps a checkpoint")
+    step: Whole = Field(ge=1, description="A step of which the parent keeps a checkpoint")
     options: SentOptions = Field(
         default_factory=dict,
         description="What is to be different. `size` cannot be, and `steps` must be more than `step`",

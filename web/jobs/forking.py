@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +20,7 @@ from shared.options import PRESETS, StyleOptions, change_options, parse_options
 from shared.protocol import new_id
 from shared.storage.layout import job_folder, origin_key
 from shared.storage.verify import check_file, file_fault
+from shared.texts import field_schemas
 from web.backend import Backend
 from web.db.models import Job, JobCheckpoint
 from web.jobs.fields import ForkBody
@@ -43,13 +44,25 @@ def find_kept(backend: Backend, job: Job, step: int) -> JobCheckpoint:
         listed = {checkpoint.step: checkpoint for checkpoint in list_checkpoints(session, job.id)}
     found = listed.pop(step, None)
     if found is None:
-        raise NotReady(f"the job is {job.status} and has no checkpoint of step {step}; {name_steps(listed)}")
-    try:
-        backend.storage.stat(found.key)
-    except ArtifactMissing:
+        others = _name_usable(backend, listed)
+        raise NotReady(f"the job is {job.status} and has no checkpoint of step {step}; {others}")
+    if not _is_there(backend, found):
         backend.check_storage()
-        raise NotReady(f"the file of the checkpoint of step {step} is gone; {name_steps(listed)}") from None
+        raise NotReady(f"the file of the checkpoint of step {step} is gone; {_name_usable(backend, listed)}")
     return found
+
+
+def _is_there(backend: Backend, checkpoint: JobCheckpoint) -> bool:
+    try:
+        backend.storage.stat(checkpoint.key)
+    except ArtifactMissing:
+        return False
+    return True
+
+
+def _name_usable(backend: Backend, listed: Mapping[int, JobCheckpoint]) -> str:
+    """Name the steps of those whose files are there: what is named is tried next."""
+    return name_steps(step for step, checkpoint in listed.items() if _is_there(backend, checkpoint))
 
 
 def damage_of(backend: Backend, key: str, *, sha256: str, size_bytes: int | None = None) -> str | None:
@@ -76,8 +89,8 @@ def verify_kept(backend: Backend, job: Job, step: int) -> JobCheckpoint:
     if damage_of(backend, found.key, sha256=found.sha256) is None:
         return found
     with backend.database.read() as session:
-        others = {checkpoint.step for checkpoint in list_checkpoints(session, job.id)} - {step}
-    raise NotReady(f"the file of the checkpoint of step {step} is damaged; {name_steps(others)}")
+        others = {one.step: one for one in list_checkpoints(session, job.id) if one.step != step}
+    raise NotReady(f"the file of the checkpoint of step {step} is damaged; {_name_usable(backend, others)}")
 
 
 def fork_origin(job: Job) -> dict[str, Any] | None:
@@ -157,11 +170,13 @@ def fork_job(
     with backend.database.read() as session:
         parent = get_job(session, job_id, caller=caller)
     options = fork_options(parent.options, body.options, step=body.step)
-    checkpoint = find_kept(backend, parent, body.step)
+    with _refused_at_step():
+        checkpoint = find_kept(backend, parent, body.step)
     backend.require_room()
     fork_id = new_id()
     try:
-        _copy_checkpoint(backend, checkpoint, fork_id)
+        with _refused_at_step():
+            _copy_checkpoint(backend, checkpoint, fork_id)
         _add_fork(backend, fork_id, checkpoint, body, options, caller=caller, now=now, note_key=note_key)
     except Exception:
         with suppress(StorageUnavailable, ArtifactMissing):
@@ -169,6 +184,15 @@ def fork_job(
         raise
     _log.info("job_forked", job_id=fork_id, parent_id=job_id, step=body.step)
     return fork_id
+
+
+@contextmanager
+def _refused_at_step() -> Iterator[None]:
+    """Let a refusal inside the block point at the step that was asked for."""
+    try:
+        yield
+    except NotReady as error:
+        raise NotReady.at("/step", error.detail, code=error.code) from None
 
 
 def fork_options(parent: Mapping[str, Any], changes: object, *, step: int) -> StyleOptions:
@@ -190,7 +214,13 @@ def fork_options(parent: Mapping[str, Any], changes: object, *, step: int) -> St
         faults.append(Fault("/options/size", "out_of_range", detail))
     if options.steps <= step:
         whose = "" if "steps" in changes else ", as of the parent"
-        detail = f"steps is {options.steps}{whose}; it must be more than {step}, with which the fork begins"
+        most = field_schemas(StyleOptions)["steps"]["maximum"]
+        wanted = f"it must be more than {step}, with which the fork begins"
+        if step >= most:
+            wanted = (
+                f"a job has at most {most}, so none can begin with step {step}; fork an earlier checkpoint"
+            )
+        detail = f"steps is {options.steps}{whose}; {wanted}"
         faults.append(Fault("/options/steps", "out_of_range", detail))
     if faults:
         raise InvalidOptions("; ".join(fault.detail for fault in faults), faults=tuple(faults))

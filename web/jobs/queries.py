@@ -141,16 +141,16 @@ def count_by_status(session: Session, *, caller: str, only: JobFilter) -> dict[J
 
 
 #: The order of the queue: first what a worker has begun, then by priority, then by age.
-_IN_ORDER = (Job.queue_rank, Job.created_at, Job.id)
+IN_ORDER = (Job.queue_rank, Job.created_at, Job.id)
 _WAS_HANDED_BACK = Job.queue_rank <= HIGHEST_HANDED_BACK
 
 
-_IN_LINE = (Job.status == JobStatus.QUEUED.value, Job.leader_id.is_(None))
+IN_LINE = (Job.status == JobStatus.QUEUED.value, Job.leader_id.is_(None))
 # These are asked several times a second, and as a rule find nothing: they are made once, and read ids alone.
-_DUE = select(Job.id).where(*_IN_LINE, Job.dispatched_at.is_(None)).order_by(*_IN_ORDER)
+_DUE = select(Job.id).where(*IN_LINE, Job.dispatched_at.is_(None)).order_by(*IN_ORDER)
 _DUE_AGAIN = _DUE.where(_WAS_HANDED_BACK).limit(_HANDED_BACK_AT_ONCE)
 _DUE_FIRST = _DUE.where(~_WAS_HANDED_BACK)
-_DISPATCHED = select(func.count()).select_from(Job).where(*_IN_LINE, Job.dispatched_at.is_not(None))
+_DISPATCHED = select(func.count()).select_from(Job).where(*IN_LINE, Job.dispatched_at.is_not(None))
 
 
 def jobs_to_dispatch(session: Session, *, limit: int) -> list[Job]:
@@ -178,7 +178,7 @@ def handed_back_in_broker(session: Session) -> list[Job]:
         Job.dispatched_at.is_not(None),
         _WAS_HANDED_BACK,
     )
-    return list(session.scalars(query.order_by(*_IN_ORDER).limit(_HANDED_BACK_AT_ONCE)))
+    return list(session.scalars(query.order_by(*IN_ORDER).limit(_HANDED_BACK_AT_ONCE)))
 
 
 def count_dispatched(session: Session) -> int:
@@ -278,7 +278,7 @@ def queue_positions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
     """
     if not job_ids:
         return {}
-    place = func.row_number().over(order_by=_IN_ORDER).label("place")
+    place = func.row_number().over(order_by=IN_ORDER).label("place")
     queued = Job.status == JobStatus.QUEUED.value
     queue = select(Job.id, place).where(queued, Job.leader_id.is_(None)).subquery()
     line_id = func.coalesce(Job.leader_id, Job.id).label("line_id")
@@ -362,7 +362,7 @@ def dispatched_before(session: Session, moment: datetime, *, now: datetime) -> l
     sent_long_ago = or_(Job.dispatched_at < moment, Job.dispatched_at > now)
     columns = select(Job.id, Job.attempt, Job.version, Job.dispatched_at)
     query = columns.where(Job.status == JobStatus.QUEUED.value, sent_long_ago)
-    return [QueuedAttempt(*row) for row in session.execute(query.order_by(*_IN_ORDER))]
+    return [QueuedAttempt(*row) for row in session.execute(query.order_by(*IN_ORDER))]
 
 
 def open_attempts(session: Session, job_ids: Collection[str]) -> dict[str, int]:

@@ -101,6 +101,7 @@ TRANSITIONS: dict[tuple[JobStatus, Trigger], JobStatus] = {
 
 #: The requests that are triggers. A fork changes nothing in its parent, so it is not one.
 REQUESTS = (Trigger.CANCEL, Trigger.PAUSE, Trigger.RESUME, Trigger.RETRY, Trigger.EXTEND)
+_NEED_CHECKPOINTS = ("extend", "fork")
 
 
 def is_legal(status: JobStatus, trigger: Trigger) -> bool:
@@ -108,14 +109,18 @@ def is_legal(status: JobStatus, trigger: Trigger) -> bool:
     return (status, trigger) in TRANSITIONS
 
 
-def allowed_requests(status: JobStatus) -> list[str]:
-    """Return the requests that are allowed in this status, by their names in API and command line."""
+def allowed_requests(status: JobStatus, *, has_checkpoints: bool = True) -> list[str]:
+    """Return the requests that are allowed in this status, by their names in API and command line.
+
+    Without checkpoints there is nothing to extend or to fork.
+    """
     asked = [trigger.value for trigger in REQUESTS if is_legal(status, trigger)]
-    return [*asked, "fork", *(["delete"] if status.is_final else [])]
+    allowed = [*asked, "fork", *(["delete"] if status.is_final else [])]
+    return [name for name in allowed if has_checkpoints or name not in _NEED_CHECKPOINTS]
 
 
-def next_status(status: JobStatus, trigger: Trigger) -> JobStatus:
-    """Return the status a trigger leads to.
+def next_status(status: JobStatus, trigger: Trigger, *, has_checkpoints: bool = True) -> JobStatus:
+    """Return the status a trigger leads to; whether there are checkpoints matters for what is said alone.
 
     Raises:
         InvalidState: naming the statuses in which the trigger is allowed, and what is allowed in this one.
@@ -124,7 +129,8 @@ def next_status(status: JobStatus, trigger: Trigger) -> JobStatus:
         return TRANSITIONS[status, trigger]
     except KeyError:
         allowed = ", ".join(sorted({start for start, known in TRANSITIONS if known == trigger}))
+        now = ", ".join(allowed_requests(status, has_checkpoints=has_checkpoints))
         raise InvalidState(
             f"the job is {status}; '{trigger}' is allowed only when it is {allowed or 'never'}; "
-            f"allowed now: {', '.join(allowed_requests(status))}"
+            f"allowed now: {now or 'nothing'}"
         ) from None

@@ -14,7 +14,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 from shared.errors import NotFound, StaleJob
 from shared.status import JobStatus
 from web.db.models import Base, InboxEntry, Job, JobAttempt, JobCheckpoint, JobEvent
-from web.jobs.states import Trigger, next_status
+from web.jobs.states import REUSED, Trigger, is_legal, next_status
 
 
 def events_after(session: Session, job_id: str, sequence: int, *, limit: int = 500) -> list[JobEvent]:
@@ -47,6 +47,15 @@ def get_checkpoint(session: Session, job_id: str, step: int) -> JobCheckpoint:
     return checkpoint
 
 
+def may_have_checkpoints(job: Job) -> bool:
+    """Whether there can be a checkpoint of the job's own: it has come further than where it began.
+
+    A job that was given the result of another one has none, for all its steps.
+    """
+    begun_at = job.origin["step"] if job.origin and job.origin["job_id"] != job.id else 0
+    return job.step > begun_at and job.status_reason != REUSED
+
+
 def save_attempt(session: Session, job_id: str, number: int, **values: Any) -> None:  # noqa: ANN401 - columns
     """Add an attempt, or change its columns."""
     _save(session, JobAttempt, {"job_id": job_id, "number": number}, values)
@@ -75,6 +84,18 @@ def _save(session: Session, table: type[Base], key: dict[str, Any], values: dict
         session.execute(insert(table), [{**key, **values}])
 
 
+def status_after(job: Job, trigger: Trigger) -> JobStatus:
+    """Return the status that a trigger leads a job to.
+
+    Raises:
+        InvalidState: when the table has no such row; naming what can be asked of this very job.
+    """
+    status = job.job_status
+    if is_legal(status, trigger):
+        return next_status(status, trigger)
+    return next_status(status, trigger, has_checkpoints=may_have_checkpoints(job))
+
+
 @dataclass(frozen=True)
 class HistoryEntry:
     """A new entry of a job's history: an event name of the stream, and its data."""
@@ -99,7 +120,7 @@ def apply_trigger(
         InvalidState: when the table has no such row.
         StaleJob: when the row has changed since `job` was read.
     """
-    status = next_status(job.job_status, trigger)
+    status = status_after(job, trigger)
     changes = {**(values or {}), "status": status.value, "status_reason": reason}
     if status.is_final and not job.job_status.is_final:
         changes.setdefault("completed_at", now)

@@ -8,6 +8,7 @@ from typing import Any
 
 from shared.clock import to_rfc3339
 from web.db.models import JobAttempt, JobEvent
+from web.jobs.estimates import about_words
 from web.pages.loss_plot import loss_words
 from web.words import span
 
@@ -64,7 +65,8 @@ def _waiting(queue: Mapping[str, Any] | None) -> str:
     ahead = (queue["position"] or 1) - 1
     place = "next in line" if ahead == 0 else f"{ahead} {'job' if ahead == 1 else 'jobs'} ahead"
     seconds = queue["ahead_seconds"]
-    return f"{place}, about {span(seconds)}" if seconds else place
+    words = about_words(seconds or 0, queue.get("low_seconds"), queue.get("high_seconds"))
+    return f"{place}, {words}" if seconds else place
 
 
 def _result(job: Mapping[str, Any]) -> str:

@@ -33,8 +33,8 @@ from web.api.problems import status_of
 from web.api.schemas import estimate_out
 from web.assets.uploads import get_asset
 from web.db.models import Asset, Job
-from web.jobs.estimates import make_forecast
 from web.jobs.fields import MAX_LABEL_KEY_CHARS, MAX_LABEL_VALUE_CHARS, SubmitFields, timeouts_of
+from web.jobs.line import make_forecast
 from web.jobs.queries import get_job
 from web.jobs.submission import PARTS, JobRequest, KnownAsset, submit
 from web.pages.layout import page

@@ -92,7 +92,7 @@ def _field(name: str, entry: Mapping[str, Any]) -> OptionField:
         description=entry.get("description", ""),
         kind=kind,
         default=_text(entry.get("default")),
-        unit=entry.get("unit", ""),
+        unit=entry.get("x-unit", ""),
         minimum=_text(bounds[0]),
         maximum=_text(bounds[1]),
         choices=choices,

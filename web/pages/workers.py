@@ -14,6 +14,7 @@ from shared.clock import from_rfc3339, utc_now
 from shared.errors import AtelierError, NotFound, RedisUnavailable, WorkerTooOld
 from web.api.problems import status_of
 from web.api.workers import drain_worker, read_queue, read_workers
+from web.jobs.estimates import about_words
 from web.pages.layout import page, parts
 from web.security import current_caller
 from web.services import get_backend
@@ -47,7 +48,7 @@ def queue_figures(queue: Mapping[str, Any]) -> list[Figure]:
         Figure("waiting_for_others", "waiting for others", str(queue["waiting_for_others"])),
         Figure("paused", "paused", str(queue["paused"])),
         Figure("oldest_age_seconds", "longest wait", wait_words(queue["oldest_age_seconds"])),
-        Figure("backlog_seconds", "a new job would start", backlog_words(queue["backlog_seconds"])),
+        Figure("backlog_seconds", "a new job would start", _backlog(queue)),
     ]
 
 
@@ -56,11 +57,17 @@ def wait_words(seconds: float | None) -> str:
     return "–" if seconds is None else span(seconds)
 
 
-def backlog_words(seconds: float | None) -> str:
-    """Return when a job submitted now is likely to start."""
+def _backlog(queue: Mapping[str, Any]) -> str:
+    return backlog_words(
+        queue["backlog_seconds"], queue["backlog_low_seconds"], queue["backlog_high_seconds"]
+    )
+
+
+def backlog_words(seconds: float | None, low: float | None = None, high: float | None = None) -> str:
+    """Return when a job submitted now is likely to start, with the range where one is known."""
     if seconds is None:
         return "unknown"
-    return "at once" if seconds == 0 else f"in {span(seconds)}"
+    return "at once" if seconds == 0 else about_words(seconds, low, high).replace("about", "in", 1)
 
 
 @dataclass(frozen=True)

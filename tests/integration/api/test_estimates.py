@@ -93,7 +93,7 @@ def test_jobs_in_line_are_told(client, connect, finish, submit, workshop):
         submit()
     queue = client.get(ESTIMATE).json["queue"]
     assert (queue["position"], queue["eligible_workers"]) == (4, 1)
-    assert queue["message"] == "3 jobs ahead, about 44 s"
+    assert queue["message"] == "3 jobs ahead, about 50 s (37 s to 1 min)"
 
 
 def test_a_job_that_is_only_checked_is_estimated_too(client, parts, finish):

@@ -61,7 +61,7 @@ def test_what_is_refused_is_said_once(atelier, pictures):
     job_id = atelier("submit", *pictures, *_FEW).stdout.strip()
     for words, message in (
         (("resume", job_id), "the job is queued; 'resume' is allowed only when it is paused"),
-        (("extend", job_id, 5), "allowed now: cancel, pause, fork"),
+        (("extend", job_id, 5), "allowed now: cancel, pause"),
         (("fork", job_id, 5), "has no checkpoint of step 5; no other is kept"),
         (("fork", job_id, 5, "-O", "size=64"), "a fork keeps the 512 px"),
         (("fork", job_id, 5, "-O", "sise"), "is not of the form name=value"),

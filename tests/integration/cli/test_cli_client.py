@@ -96,7 +96,7 @@ def test_a_failed_job_says_why_and_what_to_do_and_ends_with_1(service, atelier, 
     result = atelier("submit", *pictures, *_FEW, "--wait")
     assert result.exit_code == 1
     assert "the style loss is nan at step 3" in result.stderr
-    assert "Lower learning_rate" in result.stderr
+    assert "a lower learning_rate" in result.stderr
     assert "Traceback" not in result.output
 
 

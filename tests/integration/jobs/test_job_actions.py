@@ -121,7 +121,7 @@ def test_what_cannot_be_extended(client, bench, succeeded, problem_of):
     url = succeeded["urls"]["extend"]
     problem = problem_of(client.post(url, json={"steps": 1981}), 422, "invalid_options")
     assert "1981 more would be 2001 steps" in problem["detail"]
-    assert "allowed is 1 to 2000" in problem["detail"]
+    assert "allowed is 1 to 1980 more" in problem["detail"]
     assert problem["errors"][0]["pointer"] == "/steps"
     problem = problem_of(client.post(url), 422, "missing_part")
     assert problem["errors"][0]["pointer"] == "/steps"

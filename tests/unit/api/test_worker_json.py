@@ -87,6 +87,8 @@ def test_the_queue_without_redis_keeps_its_counts():
         "paused": 4,
         "oldest_age_seconds": 61.0,
         "backlog_seconds": None,
+        "backlog_low_seconds": None,
+        "backlog_high_seconds": None,
         "workers": None,
         "message": "Redis does not answer; jobs are kept, and start when it is back",
     }

@@ -45,6 +45,8 @@ def test_a_follower_says_what_it_waits_for(position, ahead, workers):
     assert shown["queue"] == {
         "position": position,
         "ahead_seconds": ahead if workers else None,
+        "low_seconds": 0.0 if ahead and workers else None,
+        "high_seconds": 2 * ahead if ahead and workers else None,
         "eligible_workers": workers,
         "message": "waits for job other, which does the same work",
     }

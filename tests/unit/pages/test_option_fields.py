@@ -16,7 +16,7 @@ class MoreOptions(StyleOptions):
     """The options of some later version."""
 
     grain: float = Field(
-        0.5, ge=0, le=1, title="Grain", description="How coarse.", json_schema_extra={"unit": "mm"}
+        0.5, ge=0, le=1, title="Grain", description="How coarse.", json_schema_extra={"x-unit": "mm"}
     )
     colours: Literal["style", "content"] = Field("style", title="Colours", description="Whose they are.")
     mirror: bool = Field(False, title="Mirror", description="Left is right.")

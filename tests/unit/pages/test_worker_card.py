@@ -79,10 +79,16 @@ def test_a_beat_that_is_not_late_is_just_now():
 def test_figures_name_fields_of_the_api():
     queue = queue_to_json(QueueCounts(depth=3, followers=1, oldest=NOW), [], [], now=NOW)
     figures = queue_figures(queue)
-    assert {figure.field for figure in figures} == queue.keys() - {"workers", "message"}
+    assert {figure.field for figure in figures} == queue.keys() - {
+        "backlog_low_seconds",
+        "backlog_high_seconds",
+        "workers",
+        "message",
+    }
     assert [figure.words for figure in figures] == ["3", "0", "1", "0", "0 s", "unknown"]
     assert (wait_words(None), wait_words(75)) == ("–", "1 min 15 s")
     assert [backlog_words(value) for value in (None, 0.0, 12.4)] == ["unknown", "at once", "in 12 s"]
+    assert backlog_words(12.4, 9.0, 20.0) == "in 12 s (9 s to 20 s)"
 
 
 def test_faults_are_told_where_there_are_some():

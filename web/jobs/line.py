@@ -1,0 +1,216 @@
+"""The line as it is now: what runs with its time left, what waits with its estimate, who can take it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, aliased
+
+from shared.errors import InvalidOptions
+from shared.options import StyleOptions, read_stored_options
+from shared.redis.live import LiveProgress
+from shared.redis.workers import WorkerBeat
+from shared.status import JobStatus
+from web.backend import Backend
+from web.db.models import Asset, Job
+from web.jobs.estimates import (
+    Forecast,
+    MeasuredRun,
+    QueueState,
+    Work,
+    estimate_run,
+    measured_runs,
+    wait_ahead,
+)
+from web.jobs.queries import (
+    IN_LINE,
+    IN_ORDER,
+    count_queued,
+    count_with_workers,
+    recent_run_seconds,
+)
+from web.jobs.states import PAUSING
+from web.jobs.waits import AT_ONCE, Line, Range
+
+Sizes = Mapping[str, tuple[int, int]]
+#: The assumed shape of a picture that is not known yet: as wide as the size asked for, 4:3.
+_WIDTH_TO_HEIGHT = 4 / 3
+#: Of a longer line the rest is taken to be like these: every view of a queued job reads them.
+_MOST_READ = 50
+#: The runs that estimates rest on.
+_MOST_RUNS = 50
+#: A running job's speed changes by about so much until it ends, and its result is written then.
+_SLOWER, _FASTER, _RESULT_SECONDS = 1.25, 0.85, 1.0
+#: What a worker needs to stop a job: a step, and a checkpoint.
+_STOPPING = Range(1.0, 0.0, 5.0)
+
+
+@dataclass(frozen=True)
+class OpenJob:
+    """A job that runs or waits: what is left of its work as its row tells, None where that cannot be read."""
+
+    job_id: str
+    work: Work | None
+    worker_id: str | None = None
+    attempt: int = 1
+    is_stopping: bool = False
+
+
+@dataclass(frozen=True)
+class LineRows:
+    """What the database tells of the line."""
+
+    running: Sequence[OpenJob] = ()
+    waiting: Sequence[OpenJob] = ()
+    runs: Sequence[MeasuredRun] = field(default_factory=list)
+
+
+def read_line_rows(session: Session) -> LineRows:
+    """Return what runs, and the first of those that wait, in the order of the queue."""
+    held = [JobStatus.RUNNING.value, JobStatus.CANCELING.value]
+    running = _open_jobs(session, Job.status.in_(held))
+    waiting = _open_jobs(session, *IN_LINE)
+    if not running and not waiting:
+        return LineRows()
+    return LineRows(running, waiting, measured_runs(session, limit=_MOST_RUNS))
+
+
+def _open_jobs(session: Session, *which: Any) -> list[OpenJob]:  # noqa: ANN401 - conditions
+    content, style = aliased(Asset), aliased(Asset)
+    query = (
+        select(
+            Job.id,
+            Job.options,
+            Job.step,
+            Job.worker_id,
+            Job.attempt,
+            Job.status,
+            Job.status_reason,
+            content.width,
+            content.height,
+            style.width,
+            style.height,
+        )
+        .join(content, content.id == Job.content_asset_id)
+        .join(style, style.id == Job.style_asset_id)
+        .where(*which)
+        .order_by(*IN_ORDER)
+        .limit(_MOST_READ)
+    )
+    found = []
+    for job_id, options, step, worker_id, attempt, status, reason, *sizes in session.execute(query):
+        is_stopping = status == JobStatus.CANCELING.value or reason == PAUSING
+        work = _work_left(options, step, (sizes[0], sizes[1]), (sizes[2], sizes[3]))
+        found.append(OpenJob(job_id, work, worker_id, attempt, is_stopping))
+    return found
+
+
+def _work_left(options: Any, step: int, content: tuple[int, int], style: tuple[int, int]) -> Work | None:  # noqa: ANN401 - a JSON column
+    try:
+        told = read_stored_options(options)
+        return Work.of(max(0, told.steps - step), told.size, content=content, style=style)
+    except (InvalidOptions, TypeError, ValueError, ZeroDivisionError):
+        return None
+
+
+def make_line(rows: LineRows, beats: Sequence[WorkerBeat], live: Mapping[str, LiveProgress]) -> Line:
+    """Return the line for the workers that take jobs.
+
+    What another worker has, one that drains or is lost, comes back and is the first in line.
+    """
+    takers = [beat for beat in beats if beat.takes_jobs]
+    devices = {beat.device for beat in takers}
+    # Of several that one worker is said to have, what goes on counts, not what it is to stop.
+    by_end = sorted(rows.running, key=lambda job: not job.is_stopping)
+    held = {job.worker_id: job for job in by_end if job.worker_id}
+    names = {beat.worker_id for beat in takers}
+    known: dict[Work, Range | None] = {}
+
+    def run_of(job: OpenJob) -> Range | None:
+        if job.work is None:
+            return None
+        if job.work not in known:
+            known[job.work] = _estimate(job.work, rows.runs, devices)
+        return known[job.work]
+
+    left = [
+        AT_ONCE
+        if (job := held.get(beat.worker_id)) is None
+        else time_left(job, live.get(job.job_id), run_of(job))
+        for beat in takers
+    ]
+    back = [job for job in rows.running if job.worker_id not in names and not job.is_stopping]
+    waiting = [time_left(job, live.get(job.job_id), run_of(job)) for job in back]
+    return Line(left, [*waiting, *(run_of(job) for job in rows.waiting)], unplaced=len(back))
+
+
+def time_left(job: OpenJob, live: LiveProgress | None, estimate: Range | None) -> Range | None:
+    """Return how long a running job will go on: by its own speed, else by the estimate of its steps left."""
+    if job.is_stopping:
+        return _STOPPING
+    if live is None or live.attempt != job.attempt or not live.steps_per_second or live.steps_per_second < 0:
+        # It may have gone on for a while since its last checkpoint.
+        return estimate and replace(estimate, low=estimate.low / 2)
+    seconds = max(0, live.steps - live.step) / live.steps_per_second
+    return Range(seconds + _RESULT_SECONDS / 2, seconds * _FASTER, seconds * _SLOWER + _RESULT_SECONDS)
+
+
+def _estimate(work: Work, runs: Sequence[MeasuredRun], devices: Collection[str]) -> Range | None:
+    found = estimate_run(work, runs, devices=devices)
+    return None if found is None else Range(found.seconds, found.low, found.high)
+
+
+def look_at_line(backend: Backend, rows: LineRows, beats: Sequence[WorkerBeat] | None) -> Line | None:
+    """Return the line as it is now; None when the workers cannot be asked. Redis is asked."""
+    if beats is None:
+        return None
+    return make_line(rows, beats, backend.live.progress([job.job_id for job in rows.running]))
+
+
+def queue_state(
+    backend: Backend,
+    rows: LineRows,
+    *,
+    running: int,
+    run_seconds: Sequence[float],
+    beats: Sequence[WorkerBeat] | None,
+) -> QueueState:
+    """Return the state of the queue with the line in it; Redis is asked."""
+    workers = None if beats is None else sum(beat.takes_jobs for beat in beats)
+    line = look_at_line(backend, rows, beats)
+    return QueueState(running, workers, run_seconds, backend.live.control_fault(), line)
+
+
+def make_forecast(backend: Backend, options: StyleOptions, sizes: Sizes) -> Forecast:
+    """Return the forecast for a job submitted now; `sizes` has the (width, height) of pictures known so far.
+
+    Raises:
+        DatabaseUnavailable: when the database cannot be asked.
+    """
+    assumed = options.size, round(options.size / _WIDTH_TO_HEIGHT)
+    work = Work.of(
+        options.steps,
+        options.size,
+        content=sizes.get("content", assumed),
+        style=sizes.get("style", assumed),
+    )
+    with backend.database.read() as session:
+        runs = measured_runs(session)
+        position = count_queued(session) + 1
+        running, run_seconds = count_with_workers(session), recent_run_seconds(session)
+        rows = read_line_rows(session)
+    beats = backend.live.workers()
+    state = queue_state(backend, rows, running=running, run_seconds=run_seconds, beats=beats)
+    ahead = wait_ahead(position, state)
+    return Forecast(
+        run=estimate_run(work, runs, devices={beat.device for beat in beats or () if beat.takes_jobs}),
+        position=position,
+        ahead_seconds=None if ahead is None else ahead.likely,
+        workers=state.workers,
+        control_fault=state.control_fault,
+        ahead_low=None if ahead is None else ahead.low,
+        ahead_high=None if ahead is None else ahead.high,
+    )
