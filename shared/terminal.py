@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from importlib import import_module
 from types import TracebackType
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 from rich.console import Console
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TextColumn
@@ -35,6 +37,26 @@ class LazyGroup(click.Group):
         module, _, function = self._table[cmd_name][0].partition(":")
         command: click.Command = getattr(import_module(module), function)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the words begin with; refuse an unknown one, with what is near it."""
+        word = args[0]
+        if word not in self._table and not ctx.resilient_parsing and not word.startswith("-"):
+            near = difflib.get_close_matches(word, self._table, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(self._table)}"
+            ctx.fail(f"there is no command '{word}'; {hint}")
+        return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return what a shell may complete a word to; of commands from the table, without importing them."""
+        commands = [
+            CompletionItem(name, help=line)
+            for name, (_, line) in self._table.items()
+            if name.startswith(incomplete)
+        ]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands from the table."""

@@ -81,6 +81,10 @@ _QUEUE_COMMANDS = {
 def queue(ctx: click.Context, *, url: str | None) -> None:
     """Show how many jobs wait, how long the first of them has, and how long a new one is likely to."""
     if ctx.invoked_subcommand is not None:
+        if url is not None:
+            raise click.UsageError(
+                f"{ctx.invoked_subcommand} asks Redis, not the service: --url is of no use"
+            )
         return
     output = ctx.ensure_object(Output)
     with open_client(url) as client:
@@ -119,5 +123,5 @@ def drain(output: Output, worker_id: str, *, url: str | None) -> None:
     'atelier workers' lists it until it has ended.
     """
     with open_client(url) as client:
-        worker = client.drain(worker_id)
+        worker = client.drain(client.find_worker(worker_id))
     output.answer(worker, str(worker["state"]))

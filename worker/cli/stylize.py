@@ -37,7 +37,8 @@ _FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 @click.argument("style", type=_FILE)
 @click.option(
     "-o",
-    "--output",
+    "--out",
+    "output",
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
     help="Where the picture is written; its name ends in .png, .jpg or .jpeg.",
@@ -110,9 +111,11 @@ def _stylize(
 
 def _check_output(output: Path) -> None:
     if output.suffix.lower() not in _SUFFIXES:
-        raise click.BadParameter(f"'{output}' must end in {', '.join(_SUFFIXES)}", param_hint="--output")
+        raise click.BadParameter(
+            f"'{output}' must end in {', '.join(_SUFFIXES)}", param_hint="'-o' / '--out'"
+        )
     if not output.parent.is_dir():
-        raise click.BadParameter(f"the folder '{output.parent}' does not exist", param_hint="--output")
+        raise click.BadParameter(f"the folder '{output.parent}' does not exist", param_hint="'-o' / '--out'")
 
 
 def _read(path: Path, name: str, options: StyleOptions, settings: Settings) -> bytes:

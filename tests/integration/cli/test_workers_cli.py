@@ -69,3 +69,12 @@ def test_drain_asks_and_an_unknown_worker_is_refused(atelier, registry):
     refused = atelier("drain", "no/body")
     assert refused.exit_code == 2
     assert refused.stderr
+
+
+def test_a_worker_may_be_named_by_its_beginning(atelier, registry):
+    for name in ("north-1", "north-10", "south"):
+        registry.beat(beat(name))
+    assert atelier("drain", "south"[:2]).exit_code == 0
+    assert json.loads(atelier("drain", "north-1", "--json").stdout)["id"] == "north-1"
+    refused = atelier("drain", "north")
+    assert (refused.exit_code, "several workers: north-1, north-10" in refused.stderr) == (2, True)
