@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
+import json
+import sys
 from collections.abc import Mapping
 from importlib import import_module
+from io import TextIOWrapper
 from types import TracebackType
 from typing import Any
 
@@ -13,6 +17,40 @@ from click.shell_completion import CompletionItem
 from rich.console import Console
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TextColumn
+
+#: What a terminal shows that lacks the letter.
+_PLAIN = {"–": "-", "—": "-", "…": "...", "×": "x", "·": "-", "’": "'", "→": "->"}
+
+
+def write_as_can_be(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Return what is written in place of characters that a stream's encoding lacks.
+
+    A part of a file's name that was no text comes out as the bytes that it was.
+    """
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    pieces = (_as_can_be(char) for char in error.object[error.start : error.end])
+    return b"".join(pieces), error.end
+
+
+def _as_can_be(char: str) -> bytes:
+    if "\udc80" <= char <= "\udcff":
+        return bytes([ord(char) - 0xDC00])
+    return _PLAIN.get(char, "?").encode()
+
+
+def prepare_streams() -> None:
+    """Let standard output and standard error take every text, whatever the locale is."""
+    codecs.register_error("atelier", write_as_can_be)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="atelier")
+
+
+def to_json_text(document: object) -> str:
+    """Return a document for standard output; in ASCII where that is not UTF-8, so that nothing is lost."""
+    is_unicode = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
+    return json.dumps(document, indent=2, ensure_ascii=not is_unicode)
 
 
 class LazyGroup(click.Group):
@@ -25,6 +63,11 @@ class LazyGroup(click.Group):
     def __init__(self, *arguments: Any, table: Mapping[str, tuple[str, str]], **more: Any) -> None:  # noqa: ANN401 - click's own
         super().__init__(*arguments, **more)
         self._table = table
+
+    def main(self, *arguments: Any, **more: Any) -> Any:  # noqa: ANN401 - click's own
+        """Run the program that this is."""
+        prepare_streams()
+        return super().main(*arguments, **more)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names of all commands, in the order of use."""

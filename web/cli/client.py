@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import mimetypes
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +19,15 @@ import httpx2
 
 from shared.errors import Fault, InvalidSettings
 from shared.status import JobStatus
-from web.cli.output import NAMED_IDS, ConnectionLost, ServiceProblem, ServiceUnreachable, UnknownId, only_one
+from web.cli.output import (
+    NAMED_IDS,
+    ConnectionLost,
+    ServiceProblem,
+    ServiceUnreachable,
+    UnknownId,
+    UsageRefused,
+    only_one,
+)
 
 _BASE = "/api/v1"
 _WHOLE_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -188,14 +197,22 @@ class ApiClient:
     """
 
     def __init__(self, url: str) -> None:
-        """Prepare a client; raises `InvalidSettings` when `url` is no http or https URL."""
-        self.url = url.rstrip("/")
-        self._http = httpx2.Client(
-            base_url=_parse_url(url),
-            timeout=httpx2.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS),
-            # A proxy from the environment cannot reach this machine's loopback.
-            trust_env=not _is_loopback(url),
-        )
+        """Prepare a client; raises `InvalidSettings` when `url` is no http or https URL of a service."""
+        parsed = _parse_url(url)
+        #: As it may be shown: without a name and password.
+        self.url = str(parsed.copy_with(username=None, password=None)).rstrip("/")
+        try:
+            self._http = httpx2.Client(
+                base_url=parsed,
+                timeout=httpx2.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS),
+                # A proxy from the environment cannot reach this machine's loopback.
+                trust_env=not _is_loopback(parsed.host),
+            )
+        except (ImportError, ValueError, OSError) as error:
+            raise InvalidSettings(
+                "the proxy or the certificates that the environment names (HTTP_PROXY, HTTPS_PROXY, "
+                f"ALL_PROXY, SSL_CERT_FILE, SSL_CERT_DIR) cannot be used: {_reason(error)}"
+            ) from error
 
     def __enter__(self) -> ApiClient:
         return self
@@ -229,8 +246,8 @@ class ApiClient:
     ) -> httpx2.Response:
         with content.open("rb") as content_file, style.open("rb") as style_file:
             files = {
-                "content": (content.name, content_file, _media_type(content)),
-                "style": (style.name, style_file, _media_type(style)),
+                "content": (_told_name(content), content_file, _media_type(content)),
+                "style": (_told_name(style), style_file, _media_type(style)),
             }
             return self._send("POST", f"{_BASE}/jobs", data=fields.to_parts(), files=files, **more)
 
@@ -367,7 +384,11 @@ def _submitted(response: httpx2.Response) -> Submitted:
 def _transport_errors(url: str) -> Iterator[None]:
     try:
         yield
-    except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.InvalidURL) as error:
+    except UnicodeEncodeError as error:
+        raise UsageRefused(
+            f"what was given holds bytes that are no text: {error.object[:100]!r}; write it in UTF-8"
+        ) from error
+    except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.InvalidURL, UnicodeError) as error:
         raise ServiceUnreachable(f"the service at {url} cannot be reached: {_reason(error)}") from error
     except httpx2.TransportError as error:
         raise ConnectionLost(f"the connection to the service at {url} was lost: {_reason(error)}") from error
@@ -407,6 +428,11 @@ def _job_path(job_id: str) -> str:
     return f"{_BASE}/jobs/{quote(job_id, safe='')}"
 
 
+def _told_name(path: Path) -> str:
+    """Return a file's name as text: bytes that are none are replaced."""
+    return os.fsencode(path.name).decode(errors="replace")
+
+
 def _media_type(path: Path) -> str:
     return mimetypes.guess_type(path.name)[0] or "application/octet-stream"
 
@@ -414,15 +440,16 @@ def _media_type(path: Path) -> str:
 def _parse_url(url: str) -> httpx2.URL:
     try:
         parsed = httpx2.URL(url)
+        is_one = parsed.scheme in ("http", "https") and bool(parsed.host) and not parsed.query
+        is_one = is_one and not parsed.fragment and 0 < (parsed.port or 1) < 65536
     except (httpx2.InvalidURL, ValueError):
-        parsed = httpx2.URL("")
-    if parsed.scheme not in ("http", "https") or not parsed.host:
+        is_one = False
+    if not is_one:
         raise InvalidSettings(f"'{url}' is not the URL of a service, such as http://127.0.0.1:8000")
     return parsed
 
 
-def _is_loopback(url: str) -> bool:
-    host = httpx2.URL(url).host
+def _is_loopback(host: str) -> bool:
     try:
         return ip_address(host).is_loopback
     except ValueError:

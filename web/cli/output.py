@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import ClassVar
@@ -12,6 +11,7 @@ from rich.console import Console
 
 from shared.errors import AtelierError, Fault, Refusal, ServiceError
 from shared.status import JobStatus
+from shared.terminal import to_json_text
 
 NAMED_IDS = 5
 
@@ -183,7 +183,7 @@ class Output:
 
     def answer(self, document: object, text: str) -> None:
         """Write the command's answer: the document with ``--json``, else the text."""
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False) if self.as_json else text)
+        click.echo(to_json_text(document) if self.as_json else text)
 
     def say(self, message: str, *, style: str | None = None) -> None:
         """Write a message for people."""
@@ -200,4 +200,4 @@ class Output:
             self.say(str(document["suggestion"]))
         if self.as_json:
             document.setdefault("errors", [fault.to_json() for fault in error.faults])
-            click.echo(json.dumps({"error": document}, indent=2, ensure_ascii=False))
+            click.echo(to_json_text({"error": document}))
