@@ -24,6 +24,7 @@ from pydantic import (
 
 from shared.errors import InvalidSettings
 from shared.picture import PictureLimits
+from shared.texts import is_printable
 
 PREFIX = "ATELIER_"
 #: A week; Redis knows no time without end, and neither does a wait.
@@ -162,8 +163,8 @@ class Settings(BaseModel):
     @field_validator("data_dir", "cache_dir")
     @classmethod
     def _expand(cls, path: Path, info: ValidationInfo) -> Path:
-        if not str(path).isprintable():
-            raise ValueError("a folder's name must be text that can be printed, in UTF-8")
+        if not is_printable(str(path)):
+            raise ValueError("a folder's name must be text in UTF-8, without control characters")
         try:
             return path.expanduser().absolute()
         except RuntimeError:

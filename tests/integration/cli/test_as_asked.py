@@ -113,3 +113,13 @@ def test_extend_retry_and_resume_are_followed_too(service, atelier, pictures, tm
     assert json.loads(atelier("status", job_id, "--json").stdout)["options"]["steps"] == 25
     waiting = atelier("submit", *pictures, "-O", "steps=7", "--no-reuse", "--wait")
     assert waiting.exit_code == 0
+
+
+def test_names_and_labels_are_kept_as_they_are_written(atelier, pictures):
+    name = "👩\u200d🎨 می\u200cخواهم ❤\ufe0f"
+    job_id = atelier("submit", *pictures, "--name", name, "--label", f"who:{name}").stdout.strip()
+    (job,) = jobs(atelier, "--label", f"who:{name}", "--name", name)
+    assert (job["id"], job["name"], job["labels"]) == (job_id, name, {"who": name})
+    assert name in atelier("status", job_id).stdout
+    refused = atelier("submit", *pictures, "--name", "gnp.\u202efdp")
+    assert (refused.exit_code, "no bidi override" in refused.stderr) == (2, True)

@@ -36,7 +36,7 @@ def test_defaults_and_derived_places(tmp_path: Path):
         ({"ATELIER_GARBAGE_HOURS": "1e12"}, "ATELIER_GARBAGE_HOURS"),
         ({"ATELIER_DISPATCH_SECONDS": "1e300"}, "ATELIER_DISPATCH_SECONDS"),
         ({"ATELIER_DATA_DIR": "~nobody-here/data"}, "'~nobody-here/data': there is no such home folder"),
-        ({"ATELIER_DATA_DIR": "b\udce4r"}, "must be text that can be printed"),
+        ({"ATELIER_DATA_DIR": "b\udce4r"}, "must be text in UTF-8"),
         ({"ATELIER_REDIS_URL": "nonsense"}, "ATELIER_REDIS_URL has no kind; known are redis://"),
         ({"ATELIER_REDIS_URL": "http://h"}, "begins with 'http://'; known are"),
         ({"ATELIER_REDIS_URL": "redis+socket:///s"}, "for 'redis+socket' write unix:///PATH"),
