@@ -10,6 +10,7 @@ from shared.clock import utc_now
 from shared.protocol import PROTOCOL
 from shared.redis.workers import WorkerBeat, WorkerJob, WorkerRegistry, WorkerState
 from tests.support.installation import names_of
+from web.jobs.estimates import START_ONE
 
 
 @pytest.fixture
@@ -32,7 +33,10 @@ def beat(worker_id: str, **changes: object) -> WorkerBeat:
 def test_without_a_worker_they_say_so(atelier):
     for command in ("workers", "queue"):
         result = atelier(command)
-        assert (result.exit_code, "start one with: atelier-worker run" in result.stderr) == (0, True)
+        assert (
+            result.exit_code,
+            START_ONE in result.stderr,
+        ) == (0, True)
     assert json.loads(atelier("workers", "--json").stdout)["workers"] == []
 
 
