@@ -17,7 +17,7 @@ from kombu.serialization import dumps
 from shared.logs import get_logger
 from shared.protocol import JobMessage, is_message_id, new_id
 from shared.redis import Coordination
-from shared.redis.connection import is_wrong_type, plain_url, redis_errors, tls_options
+from shared.redis.connection import broker_url, is_wrong_type, redis_errors, tls_options
 from shared.redis.names import PRIORITY_STEPS, Names
 from shared.settings import Settings
 
@@ -38,7 +38,7 @@ def broker_config(settings: Settings, names: Names) -> dict[str, Any]:
     """Return the Celery settings that both ends have to agree on."""
     queue = names.queue(DEFAULT_ROUTE)
     return {
-        "broker_url": plain_url(settings),
+        "broker_url": broker_url(settings),
         # Without a word of it kombu would speak TLS to whoever answers.
         "broker_use_ssl": tls_options(settings) or None,
         "result_backend": None,

@@ -169,7 +169,8 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, object]:
     """Return the options in ``name=value`` words, as a command line has them.
 
     Raises:
-        InvalidOptions: for a word without ``=``. Names and values are judged by `parse_options`.
+        InvalidOptions: for a word without ``=``, and a name with two values. Names and values are judged by
+            `parse_options`.
     """
     texts: dict[str, str] = {}
     for word in assignments:
@@ -177,7 +178,9 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, object]:
         if not separator or not name:
             fault = Fault("/options", "invalid_assignment", f"'{word}' is not of the form name=value")
             raise InvalidOptions(fault.detail, faults=(fault,))
-        texts[name] = text
+        if texts.setdefault(name, text) != text:
+            detail = f"{name} is given twice, as {texts[name]} and as {text}"
+            raise InvalidOptions(detail, faults=(Fault(f"/options/{name}", "invalid_assignment", detail),))
     return read_texts(StyleOptions, texts)
 
 

@@ -10,15 +10,37 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
+from urllib.parse import parse_qs, quote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from shared.errors import InvalidSettings
 from shared.picture import PictureLimits
+from shared.texts import is_printable
 
 PREFIX = "ATELIER_"
-#: A week; Redis knows no time without end.
+#: A week; Redis knows no time without end, and neither does a wait.
 _LONGEST_SECONDS = 604_800
+#: A century: beyond it there is no calendar for the oldest that is to be kept.
+_LONGEST_DAYS = 36_525
+_HOME = Path("~/.cache/atelier")
+#: What others call what Redis' own addresses say otherwise.
+_OTHER_WORDS = {
+    "redis+socket": "unix:///PATH/OF/THE/SOCKET",
+    "redis+unix": "unix:///PATH/OF/THE/SOCKET",
+    "redis+tls": "rediss://HOST:PORT/DATABASE",
+    "redis+ssl": "rediss://HOST:PORT/DATABASE",
+    "valkey": "redis://HOST:PORT/DATABASE",
+    "valkeys": "rediss://HOST:PORT/DATABASE",
+}
 _KERAS_FILES = "https://storage.googleapis.com/tensorflow/keras-applications/vgg19/"
 
 
@@ -39,7 +61,9 @@ class Settings(BaseModel):
         "", description="file:// URL of the artifact store; empty is storage in the data folder"
     )
     cache_dir: Path = Field(
-        Path("~/.cache/atelier"), description="Folder for weights, shared by a machine's processes"
+        _HOME,
+        description="Folder for weights, shared by a machine's processes; without a home, cache in the data "
+        "folder",
     )
     url: str = Field(
         "http://127.0.0.1:8000",
@@ -67,7 +91,7 @@ class Settings(BaseModel):
         description="Hex digest of that file: MD5 or SHA-256, told by length",
     )
     weights_auto_seconds: float = Field(
-        10, gt=0, description="How long auto may try to get imagenet, in seconds"
+        10, gt=0, le=_LONGEST_SECONDS, description="How long auto may try to get imagenet, in seconds"
     )
     min_free_bytes: int = Field(
         1_073_741_824,
@@ -85,7 +109,10 @@ class Settings(BaseModel):
         5, gt=0, le=_LONGEST_SECONDS, description="Seconds between renewals of a lease"
     )
     stall_seconds: float = Field(
-        120, gt=0, description="A job with no new step for this long is no longer renewed"
+        120,
+        gt=0,
+        le=_LONGEST_SECONDS,
+        description="A job with no new step for this long is no longer renewed",
     )
     max_attempts: int = Field(3, ge=1, le=100, description="Attempts of a job before it fails as worker_lost")
     max_deliveries: int = Field(
@@ -99,16 +126,27 @@ class Settings(BaseModel):
         le=1000,
         description="Jobs in the broker for each worker, at least 16 in all; the others wait",
     )
-    dispatch_seconds: float = Field(0.2, gt=0, description="Seconds between two looks for jobs to dispatch")
-    rescue_seconds: float = Field(3, gt=0, description="Seconds between two looks for lost leases")
-    prune_seconds: float = Field(60, gt=0, description="Seconds between two looks for what can be removed")
+    dispatch_seconds: float = Field(
+        0.2, gt=0, le=_LONGEST_SECONDS, description="Seconds between two looks for jobs to dispatch"
+    )
+    rescue_seconds: float = Field(
+        3, gt=0, le=_LONGEST_SECONDS, description="Seconds between two looks for lost leases"
+    )
+    prune_seconds: float = Field(
+        60, gt=0, le=_LONGEST_SECONDS, description="Seconds between two looks for what can be removed"
+    )
     retention_days: float = Field(
-        0, ge=0, description="Days that a finished job is kept; 0 keeps it for ever"
+        0, ge=0, le=_LONGEST_DAYS, description="Days that a finished job is kept; 0 keeps it for ever"
     )
     garbage_hours: float = Field(
-        24, ge=1, description="Files and assets that nothing refers to are removed when they are this old"
+        24,
+        ge=1,
+        le=24 * _LONGEST_DAYS,
+        description="Files and assets that nothing refers to are removed when they are this old",
     )
-    preview_seconds: float = Field(0.5, gt=0, description="Least seconds between two previews of a job")
+    preview_seconds: float = Field(
+        0.5, gt=0, le=_LONGEST_SECONDS, description="Least seconds between two previews of a job"
+    )
     worker_seconds: float = Field(
         30, ge=1, le=_LONGEST_SECONDS, description="A worker not heard of for this long counts as gone"
     )
@@ -124,8 +162,31 @@ class Settings(BaseModel):
 
     @field_validator("data_dir", "cache_dir")
     @classmethod
-    def _expand(cls, path: Path) -> Path:
-        return path.expanduser().absolute()
+    def _expand(cls, path: Path, info: ValidationInfo) -> Path:
+        if not is_printable(str(path)):
+            raise ValueError("a folder's name must be text in UTF-8, without control characters")
+        try:
+            return path.expanduser().absolute()
+        except RuntimeError:
+            # No HOME, and a user without an entry in passwd: so it is in many a container.
+            if path == _HOME and "data_dir" in info.data:
+                return Path(info.data["data_dir"]) / "cache"
+            raise ValueError("there is no such home folder; write the whole path, from / on") from None
+        except OSError as error:
+            raise ValueError(f"the folder that it counts from is gone: {error.strerror}") from None
+
+    @field_validator("host")
+    @classmethod
+    def _without_brackets(cls, host: str) -> str:
+        return host[1:-1] if host.startswith("[") and host.endswith("]") else host
+
+    @model_validator(mode="after")
+    def _can_reach_redis(self) -> Settings:
+        # Of the whole model, since what is said of a field shows its value, and this one may hold a password.
+        fault = redis_url_fault(self.redis_url)
+        if fault is not None:
+            raise ValueError(f"ATELIER_REDIS_URL {fault}")
+        return self
 
     @model_validator(mode="after")
     def _renews_in_time(self) -> Settings:
@@ -139,7 +200,7 @@ class Settings(BaseModel):
     @property
     def resolved_database_url(self) -> str:
         """The database's URL with the default filled in."""
-        return self.database_url or f"sqlite:///{self.data_dir / 'atelier.db'}"
+        return self.database_url or f"sqlite:///{quote(str(self.data_dir / 'atelier.db'))}"
 
     @property
     def resolved_storage_url(self) -> str:
@@ -153,6 +214,39 @@ class Settings(BaseModel):
     def to_environ(self) -> dict[str, str]:
         """Return the settings as environment variables, for a child process."""
         return {PREFIX + name.upper(): str(value) for name, value in self.model_dump().items()}
+
+
+def redis_url_fault(url: str) -> str | None:
+    """Return why an address of Redis is none that all processes understand alike; None for one that is.
+
+    What it returns goes on with the address' name, and does not repeat it: it may hold a password.
+    """
+    scheme, separator, _ = url.partition("://")
+    if not separator or scheme not in ("redis", "rediss", "unix"):
+        meant = _OTHER_WORDS.get(scheme.lower(), f"{scheme.lower()}://" if scheme != scheme.lower() else None)
+        hint = f"; for '{scheme}' write {meant}" if meant and separator else ""
+        begins = f"begins with '{scheme}://'" if separator and scheme.isprintable() else "has no kind"
+        return f"{begins}; known are redis://, rediss:// and unix://{hint}"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return (
+            "has a port that is no number from 1 to 65535, or a bracket too many; in a password, write / as "
+            "%2F, # as %23, ? as %3F and [ as %5B"
+        )
+    if port == 0:
+        return "has the port 0, which nobody listens on"
+    path, query = parts.path, parse_qs(parts.query)
+    if scheme == "unix":
+        if not path.strip("/") or parts.hostname:
+            return "names no socket: write unix:///PATH/OF/THE/SOCKET, with three slashes"
+        database = query.get("db", ["0"])[0]
+    else:
+        database = path.strip("/") or query.get("db", ["0"])[0]
+    if not (database.isascii() and database.isdecimal()):
+        return f"asks for the database '{database[:40]}'; a database of Redis is a number, mostly 0"
+    return None
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
@@ -192,4 +286,9 @@ def _explain(item: dict[str, object]) -> str:
         near = difflib.get_close_matches(name, Settings.model_fields, n=1)
         hint = f"; did you mean {PREFIX}{near[0].upper()}?" if near else ""
         return f"{variable} is not a setting{hint}"
-    return f"{variable} is {item['input']!r}: {item['msg']}"
+    return f"{variable} is {_given(item['input'])}: {str(item['msg']).removeprefix('Value error, ')}"
+
+
+def _given(value: object) -> str:
+    """Return a value as it was written."""
+    return repr(str(value) if isinstance(value, Path) else value)

@@ -2,15 +2,55 @@
 
 from __future__ import annotations
 
+import codecs
+import difflib
+import json
+import sys
 from collections.abc import Mapping
 from importlib import import_module
+from io import TextIOWrapper
 from types import TracebackType
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 from rich.console import Console
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TextColumn
+
+#: What a terminal shows that lacks the letter.
+_PLAIN = {"–": "-", "—": "-", "…": "...", "×": "x", "·": "-", "’": "'", "→": "->"}
+
+
+def write_as_can_be(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Return what is written in place of characters that a stream's encoding lacks.
+
+    A part of a file's name that was no text comes out as the bytes that it was.
+    """
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    pieces = (_as_can_be(char) for char in error.object[error.start : error.end])
+    return b"".join(pieces), error.end
+
+
+def _as_can_be(char: str) -> bytes:
+    if "\udc80" <= char <= "\udcff":
+        return bytes([ord(char) - 0xDC00])
+    return _PLAIN.get(char, "?").encode()
+
+
+def prepare_streams() -> None:
+    """Let standard output and standard error take every text, whatever the locale is."""
+    codecs.register_error("atelier", write_as_can_be)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="atelier")
+
+
+def to_json_text(document: object) -> str:
+    """Return a document for standard output; in ASCII where that is not UTF-8, so that nothing is lost."""
+    is_unicode = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
+    return json.dumps(document, indent=2, ensure_ascii=not is_unicode)
 
 
 class LazyGroup(click.Group):
@@ -24,6 +64,11 @@ class LazyGroup(click.Group):
         super().__init__(*arguments, **more)
         self._table = table
 
+    def main(self, *arguments: Any, **more: Any) -> Any:  # noqa: ANN401 - click's own
+        """Run the program that this is."""
+        prepare_streams()
+        return super().main(*arguments, **more)
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names of all commands, in the order of use."""
         return list(self._table)
@@ -35,6 +80,26 @@ class LazyGroup(click.Group):
         module, _, function = self._table[cmd_name][0].partition(":")
         command: click.Command = getattr(import_module(module), function)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the words begin with; refuse an unknown one, with what is near it."""
+        word = args[0]
+        if word not in self._table and not ctx.resilient_parsing and not word.startswith("-"):
+            near = difflib.get_close_matches(word, self._table, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(self._table)}"
+            ctx.fail(f"there is no command '{word}'; {hint}")
+        return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return what a shell may complete a word to; of commands from the table, without importing them."""
+        commands = [
+            CompletionItem(name, help=line)
+            for name, (_, line) in self._table.items()
+            if name.startswith(incomplete)
+        ]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands from the table."""

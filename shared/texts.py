@@ -1,4 +1,4 @@
-"""Texts read as values: what a form, a query, a part or a command line says of the fields of a model.
+"""Texts read as values: what a form, a query, a part or a command line says of the fields of a model; names.
 
 A model is strict, as JSON is: it takes the number 20 and refuses the text "20". `read_texts` is the one place
 where such a text becomes a number; whether the number is allowed stays the model's to say.
@@ -6,6 +6,7 @@ where such a text becomes a number; whether the number is allowed stays the mode
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from functools import cache
 from types import NoneType, UnionType
@@ -21,6 +22,8 @@ _NUMBER = Annotated[_WHOLE | float, Field(union_mode="left_to_right")]
 _STRIPPED = BeforeValidator(lambda text: text.strip())
 _TRUE_OR_FALSE = Annotated[Literal["true", "false"], _STRIPPED, AfterValidator(lambda word: word == "true")]
 _NULL = Annotated[Literal["null"], _STRIPPED, AfterValidator(lambda _: None)]
+#: They turn what follows around, and let a name look like another one.
+_TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _WRITTEN: Mapping[Any, Any] = {int: _NUMBER, float: _NUMBER, bool: _TRUE_OR_FALSE, NoneType: _NULL}
 
 
@@ -39,6 +42,14 @@ def read_texts(model: type[BaseModel], texts: Mapping[str, str]) -> dict[str, ob
     """
     readers = _readers(model)
     return {name: _read(readers.get(name), text) for name, text in texts.items()}
+
+
+def is_printable(text: str) -> bool:
+    """Whether a text can be a name: it has no control character, no surrogate and no bidi override.
+
+    Joiners, marks and tags are parts of letters and emoji, and what is unassigned here is an emoji elsewhere.
+    """
+    return not any(letter in _TURNS or unicodedata.category(letter) in ("Cc", "Cs") for letter in text)
 
 
 @cache

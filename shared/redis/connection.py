@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode
 
 import redis
 from redis.backoff import NoBackoff
@@ -41,21 +41,26 @@ def connect_redis(settings: Settings, *, reply_seconds: float = 10, tries_again:
     takes several times as long, which redis-py spends on further tries.
 
     Raises:
-        InvalidSettings: as `tls_options`.
+        InvalidSettings: as `tls_options`, or when the URL has a parameter that is none.
     """
-    once: dict[str, Any] = {} if tries_again else {"retry": Retry(NoBackoff(), 0)}
+    more: dict[str, Any] = {} if tries_again else {"retry": Retry(NoBackoff(), 0)}
+    if not settings.redis_url.startswith("unix://"):  # a socket of this machine has neither
+        more |= {"socket_connect_timeout": min(2.0, reply_seconds), "socket_keepalive": True}
     client: redis.Redis = redis.Redis.from_url(
         plain_url(settings),
         **tls_options(settings),
         decode_responses=True,
         # What somebody else wrote need not be UTF-8. Written again, it is the same bytes.
         encoding_errors="surrogateescape",
-        socket_connect_timeout=min(2.0, reply_seconds),
         socket_timeout=reply_seconds,
-        socket_keepalive=True,
         health_check_interval=25,
-        **once,
+        **more,
     )
+    try:
+        client.connection_pool.make_connection()  # it connects to nothing yet
+    except (TypeError, ValueError) as error:
+        words = str(error).partition("unexpected keyword argument ")[2] or str(error)
+        raise InvalidSettings(f"ATELIER_REDIS_URL has a parameter that is none: {words}") from None
     return client
 
 
@@ -92,9 +97,19 @@ def tls_options(settings: Settings) -> dict[str, Any]:
 
 def plain_url(settings: Settings) -> str:
     """Return the URL of Redis without what it says of TLS, since kombu reads that otherwise than redis-py."""
-    parts = urlsplit(settings.redis_url)
-    kept = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if not pair[0].startswith("ssl_")]
-    return urlunsplit(parts._replace(query=urlencode(kept)))
+    address, _, query = settings.redis_url.partition("?")
+    kept = [pair for pair in parse_qsl(query, keep_blank_values=True) if not pair[0].startswith("ssl_")]
+    return f"{address}?{urlencode(kept)}" if kept else address
+
+
+def broker_url(settings: Settings) -> str:
+    """Return the URL of Redis as kombu has it: a socket is called otherwise there."""
+    url = plain_url(settings)
+    if not url.startswith("unix://"):
+        return url
+    address, _, query = url.partition("?")
+    pairs = [("virtual_host" if name == "db" else name, value) for name, value in parse_qsl(query)]
+    return f"redis+socket://{address.removeprefix('unix://')}" + (f"?{urlencode(pairs)}" if pairs else "")
 
 
 def _tls_of_url(url: str) -> dict[str, Any] | None:

@@ -26,6 +26,6 @@ def test_a_drained_worker_stays_down(tmp_path: Path, untrained_cache: Path):
         assert (answer.returncode, answer.stdout) == (0, "draining\n")
         log = tmp_path / "up.log"
         wait_until(lambda: "No worker is left" in log.read_text(), seconds=_PATIENCE_SECONDS)
-        assert "worker-1 ended with exit code 0; it is not started again." in log.read_text()
+        assert "worker-1 ended with exit code 0; it is not started again by itself." in log.read_text()
         assert states() == []
         assert "no worker is connected" in client.get("/queue").json()["message"]

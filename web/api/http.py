@@ -337,5 +337,6 @@ def _digest(only: JobFilter) -> str:
         "batch_id": only.batch_id,
         "created_after": only.created_after.isoformat() if only.created_after else None,
         "name": only.name.lower(),
+        **({"id_prefix": only.id_prefix} if only.id_prefix else {}),
     }
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]

@@ -56,6 +56,7 @@ PARAMETERS = (
     Parameter(
         "name", "Only jobs with this in their name; capital and small letters are alike", example="harbour"
     ),
+    Parameter("id_prefix", "Only jobs whose id begins with this"),
     Parameter("batch_id", "Only jobs of this batch"),
     Parameter(
         "created_after",
@@ -153,6 +154,7 @@ def read_filter(query: MultiDict[str, str]) -> JobFilter:
         batch_id=query.get("batch_id") or None,
         created_after=_moment(moment) if moment else None,
         name=query.get("name", "").strip(),
+        id_prefix=query.get("id_prefix", "").strip().lower(),
     )
 
 

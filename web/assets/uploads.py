@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -32,6 +31,7 @@ from shared.picture import PictureFacts, PictureLimits, inspect_picture
 from shared.protocol import new_id
 from shared.storage.layout import asset_key
 from shared.storage.verify import file_fault
+from shared.texts import is_printable
 from web.backend import Backend
 from web.db.models import Asset
 
@@ -48,11 +48,6 @@ def clean_filename(filename: str | None, *, default: str) -> str:
     if shown in ("", ".", ".."):
         return default
     return shown[:MAX_NAME_CHARS]
-
-
-def is_printable(text: str) -> bool:
-    """Whether a text has no control, format, private or surrogate character."""
-    return not any(unicodedata.category(letter).startswith("C") for letter in text)
 
 
 class PartChecks:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import mimetypes
-from collections.abc import Iterator, Mapping
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
@@ -17,9 +19,20 @@ import httpx2
 
 from shared.errors import Fault, InvalidSettings
 from shared.status import JobStatus
-from web.cli.output import ConnectionLost, ServiceProblem, ServiceUnreachable
+from web.cli.output import (
+    NAMED_IDS,
+    ConnectionLost,
+    ServiceProblem,
+    ServiceUnreachable,
+    UnknownId,
+    UsageRefused,
+    only_one,
+)
 
 _BASE = "/api/v1"
+_WHOLE_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+#: Shorter ones are of all jobs of weeks.
+_SHORTEST_PREFIX = 4
 _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 60.0
 
@@ -156,6 +169,27 @@ class Submitted:
     is_replay: bool
 
 
+@dataclass(frozen=True)
+class JobFields:
+    """What is sent of a new job beside its pictures; `timeouts` are in seconds, by their fields' names."""
+
+    options: Mapping[str, object]
+    name: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    timeouts: Mapping[str, float] = field(default_factory=dict)
+    reuse: bool = True
+
+    def to_parts(self) -> dict[str, str]:
+        """Return the fields as the text parts of a request."""
+        parts = {"options": json.dumps(dict(self.options))}
+        if self.name is not None:
+            parts["name"] = self.name
+        if self.labels:
+            parts["labels"] = json.dumps(dict(self.labels))
+        parts |= {name: str(seconds) for name, seconds in self.timeouts.items()}
+        return parts if self.reuse else {**parts, "reuse": "false"}
+
+
 class ApiClient:
     """A client of one service; use it in a ``with``.
 
@@ -163,14 +197,22 @@ class ApiClient:
     """
 
     def __init__(self, url: str) -> None:
-        """Prepare a client; raises `InvalidSettings` when `url` is no http or https URL."""
-        self.url = url.rstrip("/")
-        self._http = httpx2.Client(
-            base_url=_parse_url(url),
-            timeout=httpx2.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS),
-            # A proxy from the environment cannot reach this machine's loopback.
-            trust_env=not _is_loopback(url),
-        )
+        """Prepare a client; raises `InvalidSettings` when `url` is no http or https URL of a service."""
+        parsed = _parse_url(url)
+        #: As it may be shown: without a name and password.
+        self.url = str(parsed.copy_with(username=None, password=None)).rstrip("/")
+        try:
+            self._http = httpx2.Client(
+                base_url=parsed,
+                timeout=httpx2.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS),
+                # A proxy from the environment cannot reach this machine's loopback.
+                trust_env=not _is_loopback(parsed.host),
+            )
+        except (ImportError, ValueError, OSError) as error:
+            raise InvalidSettings(
+                "the proxy or the certificates that the environment names (HTTP_PROXY, HTTPS_PROXY, "
+                f"ALL_PROXY, SSL_CERT_FILE, SSL_CERT_DIR) cannot be used: {_reason(error)}"
+            ) from error
 
     def __enter__(self) -> ApiClient:
         return self
@@ -181,37 +223,69 @@ class ApiClient:
         self._http.close()
 
     def submit(
-        self,
-        content: Path,
-        style: Path,
-        *,
-        options: Mapping[str, object],
-        name: str | None = None,
-        labels: Mapping[str, str] | None = None,
-        timeouts: Mapping[str, float] | None = None,
-        reuse: bool = True,
-        idempotency_key: str | None = None,
+        self, content: Path, style: Path, fields: JobFields, *, idempotency_key: str | None = None
     ) -> Submitted:
-        """Submit two pictures and return the new job; `timeouts` are in seconds, by their fields' names.
+        """Submit two pictures and return the new job.
 
         With a key it may be repeated when the answer was lost: it creates only one job.
         """
-        fields = {"options": json.dumps(dict(options))}
-        if name:
-            fields["name"] = name
-        if labels:
-            fields["labels"] = json.dumps(dict(labels))
-        fields |= {field: str(seconds) for field, seconds in (timeouts or {}).items()}
-        if not reuse:
-            fields["reuse"] = "false"
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        return _submitted(self._send_pictures(content, style, fields, headers=headers))
+
+    def validate(self, content: Path, style: Path, fields: JobFields) -> dict[str, Any]:
+        """Let all be checked as `submit` would, and return what the job would be carried out with."""
+        query = {"validate_only": "true"}
+        return dict(self._send_pictures(content, style, fields, params=query).json())
+
+    def _send_pictures(
+        self,
+        content: Path,
+        style: Path,
+        fields: JobFields,
+        **more: Any,  # noqa: ANN401 - httpx2's own
+    ) -> httpx2.Response:
         with content.open("rb") as content_file, style.open("rb") as style_file:
             files = {
-                "content": (content.name, content_file, _media_type(content)),
-                "style": (style.name, style_file, _media_type(style)),
+                "content": (_told_name(content), content_file, _media_type(content)),
+                "style": (_told_name(style), style_file, _media_type(style)),
             }
-            response = self._send("POST", f"{_BASE}/jobs", data=fields, files=files, headers=headers)
-        return Submitted(JobView(response.json()), response.headers.get("Idempotency-Replayed") == "true")
+            return self._send("POST", f"{_BASE}/jobs", data=fields.to_parts(), files=files, **more)
+
+    def find_job(self, text: str) -> str:
+        """Return the id of the only job whose id is, or begins with, a text.
+
+        Raises:
+            UnknownId: when there is none, or more than one.
+        """
+        if _WHOLE_ID.fullmatch(text):
+            return text.lower()
+        if len(text) < _SHORTEST_PREFIX:
+            raise UnknownId(
+                f"there is no job with the id '{text}'; an id may be shortened to {_SHORTEST_PREFIX} "
+                "characters or more"
+            )
+        query = {"id_prefix": text, "page_size": str(NAMED_IDS + 1)}
+        ids = [str(job["id"]) for job in self._send("GET", f"{_BASE}/jobs", params=query).json()["jobs"]]
+        return only_one(text.lower(), ids, kind="jobs")
+
+    def find_worker(self, text: str) -> str:
+        """Return the id of the only connected worker whose id is, or begins with, a text.
+
+        Raises:
+            UnknownId: when there is more than one.
+        """
+        ids = [str(worker["id"]) for worker in self.workers().get("workers") or ()]
+        # A name that nobody has is asked for all the same: the service knows best why not.
+        is_begun = any(worker_id.startswith(text) for worker_id in ids)
+        return only_one(text, ids, kind="workers") if text and is_begun else text
+
+    def page(self, job_id: str) -> str:
+        """Return the address of a job's page."""
+        return f"{self.url}/jobs/{quote(job_id, safe='')}"
+
+    def address(self, url: str) -> str:
+        """Return a path of the service as an address; an address as it is."""
+        return str(self._http.base_url.join(url))
 
     def job(self, job_id: str, *, etag: str | None = None, wait_seconds: int = 0) -> JobAnswer:
         """Return a job; with an `etag`, wait up to `wait_seconds` until the job has another one."""
@@ -226,11 +300,19 @@ class ApiClient:
         return JobAnswer(JobView(response.json()), response.headers.get("ETag"))
 
     def jobs(
-        self, *, status: str | None = None, labels: Mapping[str, str] | None = None, limit: int = 20
+        self,
+        *,
+        statuses: Iterable[str] = (),
+        labels: Mapping[str, str] | None = None,
+        name: str | None = None,
+        created_after: str | None = None,
+        limit: int = 20,
     ) -> list[JobView]:
-        """Return at most `limit` jobs, newest first, that have this status and all these labels."""
-        query: list[tuple[str, str]] = [("status", status)] if status else []
+        """Return at most `limit` jobs, newest first, that have one of these statuses and all else."""
+        query = [("status", status) for status in statuses]
         query += [("label", f"{key}:{value}") for key, value in (labels or {}).items()]
+        query += [("name", name)] if name is not None else []
+        query += [("created_after", created_after)] if created_after is not None else []
         found: list[JobView] = []
         token = ""
         while len(found) < limit:
@@ -244,8 +326,16 @@ class ApiClient:
         return found[:limit]
 
     def ask(self, job_id: str, action: str, body: Mapping[str, object] | None = None) -> JobView:
-        """Request an action on a job, such as ``pause``, and return the job; for ``fork``, the new one."""
+        """Request an action on a job, such as ``pause``, and return the job."""
         return JobView(self._send("POST", f"{_job_path(job_id)}/{action}", json=dict(body or {})).json())
+
+    def ask_once(
+        self, job_id: str, action: str, body: Mapping[str, object], *, idempotency_key: str
+    ) -> Submitted:
+        """Request ``fork`` or ``extend``; with its key it may be repeated when the answer was lost."""
+        headers = {"Idempotency-Key": idempotency_key}
+        path = f"{_job_path(job_id)}/{action}"
+        return _submitted(self._send("POST", path, json=dict(body), headers=headers))
 
     def delete(self, job_id: str) -> None:
         """Remove a job that has ended."""
@@ -286,11 +376,19 @@ class ApiClient:
         return response
 
 
+def _submitted(response: httpx2.Response) -> Submitted:
+    return Submitted(JobView(response.json()), response.headers.get("Idempotency-Replayed") == "true")
+
+
 @contextmanager
 def _transport_errors(url: str) -> Iterator[None]:
     try:
         yield
-    except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.InvalidURL) as error:
+    except UnicodeEncodeError as error:
+        raise UsageRefused(
+            f"what was given holds bytes that are no text: {error.object[:100]!r}; write it in UTF-8"
+        ) from error
+    except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.InvalidURL, UnicodeError) as error:
         raise ServiceUnreachable(f"the service at {url} cannot be reached: {_reason(error)}") from error
     except httpx2.TransportError as error:
         raise ConnectionLost(f"the connection to the service at {url} was lost: {_reason(error)}") from error
@@ -330,6 +428,11 @@ def _job_path(job_id: str) -> str:
     return f"{_BASE}/jobs/{quote(job_id, safe='')}"
 
 
+def _told_name(path: Path) -> str:
+    """Return a file's name as text: bytes that are none are replaced."""
+    return os.fsencode(path.name).decode(errors="replace")
+
+
 def _media_type(path: Path) -> str:
     return mimetypes.guess_type(path.name)[0] or "application/octet-stream"
 
@@ -337,15 +440,16 @@ def _media_type(path: Path) -> str:
 def _parse_url(url: str) -> httpx2.URL:
     try:
         parsed = httpx2.URL(url)
+        is_one = parsed.scheme in ("http", "https") and bool(parsed.host) and not parsed.query
+        is_one = is_one and not parsed.fragment and 0 < (parsed.port or 1) < 65536
     except (httpx2.InvalidURL, ValueError):
-        parsed = httpx2.URL("")
-    if parsed.scheme not in ("http", "https") or not parsed.host:
+        is_one = False
+    if not is_one:
         raise InvalidSettings(f"'{url}' is not the URL of a service, such as http://127.0.0.1:8000")
     return parsed
 
 
-def _is_loopback(url: str) -> bool:
-    host = httpx2.URL(url).host
+def _is_loopback(host: str) -> bool:
     try:
         return ip_address(host).is_loopback
     except ValueError:

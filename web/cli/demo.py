@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from shared.settings import PREFIX
 from shared.status import JobStatus
-from web.cli.client import ApiClient
+from web.cli.client import ApiClient, JobFields
 from web.cli.follow import follow_job, report_end, save_picture
 from web.cli.local.host import FolderLock, StopRequest, free_port
 from web.cli.local.stack import Stack
@@ -86,6 +86,7 @@ def _scaled(picture: Image.Image, height: int) -> Image.Image:
     help="Long side of the result, in px.",
 )
 @click.option(
+    "-o",
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("build/demo"),
@@ -129,7 +130,7 @@ def demo(
             output.say(
                 f"Submitting {content.name} and {style.name} to {settings.url}, {steps} steps, {size} px …"
             )
-            job = client.submit(content, style, options=options, name="demo", reuse=False).job
+            job = client.submit(content, style, JobFields(options, name="demo", reuse=False)).job
             job = follow_job(
                 client, job.id, output=output, wait_seconds=1, timeout_seconds=30, while_waiting=stack.tick
             )

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 
-import click
 from rich.markup import escape
 
 from shared.errors import NotReady
 from shared.status import JobStatus
 from shared.terminal import StepBar, format_seconds
 from web.cli.client import ApiClient, JobAnswer, JobView
-from web.cli.output import DownloadDamaged, Output, ServiceProblem, ServiceUnreachable
+from web.cli.output import DownloadDamaged, Output, ServiceProblem, ServiceUnreachable, TargetRefused
 
 _WAIT_SECONDS = 20
 _SHORTEST_ROUND_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
+#: Endings of pictures that a PNG must not have.
+_OTHER_PICTURES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"}
+)
 
 
 def save_picture(client: ApiClient, job: JobView, out: Path | None) -> Path:
@@ -31,6 +36,7 @@ def save_picture(client: ApiClient, job: JobView, out: Path | None) -> Path:
 
     Raises:
         NotReady: when the job has no output.
+        TargetRefused: when it cannot be written there.
         DownloadDamaged: when the bytes do not match the job's SHA-256.
     """
     if not job.outputs:
@@ -39,24 +45,60 @@ def save_picture(client: ApiClient, job: JobView, out: Path | None) -> Path:
     target = out or Path()
     if target.is_dir():
         target /= f"{job.id}{Path(output.name).suffix or '.png'}"
-    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
     digest = hashlib.sha256()
     try:
-        with partial.open("wb") as file:
-            for piece in client.download(output.url):
-                digest.update(piece)
-                file.write(piece)
-        if digest.hexdigest() != output.sha256:
-            raise DownloadDamaged(
-                f"the picture of job {job.id} arrived with SHA-256 {digest.hexdigest()}, "
-                f"the job names {output.sha256}; nothing was written to {target}"
-            )
-        partial.replace(target)
+        with _piece_beside(target) as piece:
+            with piece.open("wb") as file:
+                for data in client.download(output.url):
+                    digest.update(data)
+                    file.write(data)
+            if digest.hexdigest() != output.sha256:
+                raise DownloadDamaged(
+                    f"the picture of job {job.id} arrived with SHA-256 {digest.hexdigest()}, "
+                    f"the job names {output.sha256}; nothing was written to {target}"
+                )
+            piece.replace(target)
     except OSError as error:
-        raise click.FileError(str(target), error.strerror or str(error)) from error
-    finally:
-        partial.unlink(missing_ok=True)
+        raise _unwritable(target, error) from error
     return target
+
+
+def require_target(out: Path) -> None:
+    """Prove that a picture can be written as the file `out`, or into it if it is a folder.
+
+    Raises:
+        TargetRefused: when it cannot, or would not be what its name says.
+    """
+    if str(out) == "-":
+        raise TargetRefused("the picture cannot go to standard output, which has the answer: name a file")
+    if out.suffix.lower() in _OTHER_PICTURES:
+        raise TargetRefused(
+            f"'{out}' would hold a PNG, whatever its name says: let it end in .png, and convert it afterwards"
+        )
+    try:
+        kind = out.stat().st_mode if out.exists() else None
+        if kind is not None and not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+            raise TargetRefused(f"'{out}' is neither a file nor a folder")
+        with _piece_beside(out / "picture.png" if out.is_dir() else out) as piece:
+            piece.touch()
+    except OSError as error:
+        raise _unwritable(out, error) from error
+
+
+@contextmanager
+def _piece_beside(target: Path) -> Iterator[Path]:
+    """Give the path of a file for what has arrived of `target`; it is removed in the end, if it is there."""
+    if not target.parent.is_dir():
+        raise TargetRefused(f"the folder '{target.parent}' does not exist, and '{target}' was to go there")
+    piece = target.with_name(f".atelier-{os.getpid()}.part")
+    try:
+        yield piece
+    finally:
+        piece.unlink(missing_ok=True)
+
+
+def _unwritable(target: Path, error: OSError) -> TargetRefused:
+    return TargetRefused(f"'{target}' cannot be written: {error.strerror or error}")
 
 
 def follow_job(

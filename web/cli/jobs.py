@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -11,21 +12,26 @@ from rich.table import Table
 from shared.options import parse_assignments
 from shared.status import JobStatus
 from shared.terminal import format_seconds
-from web.cli.client import JobView
+from web.cli.client import ApiClient, JobView
 from web.cli.follow import follow_job, report_end, save_picture
+from web.cli.handing_in import hand_in, key_option, out_option, see_through, wait_options
 from web.cli.options import (
-    LabelType,
+    MomentType,
     StyleCommand,
+    given_timeouts,
+    job_argument,
     json_option,
+    label_option,
     open_client,
     style_option,
     timeout_option,
+    timeouts_options,
     url_option,
 )
 from web.cli.output import Output, exit_code_for
 
 #: id, status, step, created, and the gaps between them.
-_OTHER_COLUMNS = 36 + 9 + 9 + 16 + 2 * 4
+_OTHER_COLUMNS = 36 + 9 + 9 + 20 + 2 * 4
 _COLOURS = {
     JobStatus.RUNNING: "cyan",
     JobStatus.SUCCEEDED: "green",
@@ -35,7 +41,7 @@ _COLOURS = {
 
 
 @click.command
-@click.argument("job_id", metavar="ID")
+@job_argument
 @url_option
 @json_option
 @click.pass_obj
@@ -45,12 +51,12 @@ def status(output: Output, job_id: str, *, url: str | None) -> None:
     The exit code is 0 whatever the job's status is: 'watch' ends as the job does.
     """
     with open_client(url) as client:
-        job = client.job(job_id).job
-    if job is not None:
-        output.answer(job.document, "\n".join(_lines(job)))
+        job = client.job(client.find_job(job_id)).job
+        if job is not None:
+            output.answer(job.document, "\n".join(_lines(job, client)))
 
 
-def _lines(job: JobView) -> list[str]:
+def _lines(job: JobView, client: ApiClient) -> list[str]:
     rows = [("id", job.id)]
     if job.name != job.id:
         rows.append(("name", job.name))
@@ -71,7 +77,7 @@ def _lines(job: JobView) -> list[str]:
         rows.append(("left", format_seconds(job.seconds_left)))
     labels = job.document.get("labels") or {}
     if labels:
-        rows.append(("labels", ", ".join(f"{key}={value}" for key, value in labels.items())))
+        rows.append(("labels", ", ".join(f"{key}:{value}" for key, value in labels.items())))
     if job.leader_id:
         rows.append(("leader", job.leader_id))
     if job.document.get("queue_deadline") and not job.document.get("started_at"):
@@ -79,15 +85,19 @@ def _lines(job: JobView) -> list[str]:
     for part in ("created_at", "started_at", "completed_at", "expires_at"):
         if job.document.get(part):
             rows.append((part.removesuffix("_at"), str(job.document[part])))
-    rows += [("output", f"{item.name}, {item.size_bytes} bytes, {item.url}") for item in job.outputs]
+    rows += [
+        ("output", f"{item.name}, {item.size_bytes} bytes, {client.address(item.url)}")
+        for item in job.outputs
+    ]
     rows += [("error", str(job.error[part])) for part in ("detail", "suggestion") if job.error.get(part)]
     if job.notice:
-        rows.append(("notice", f"{job.notice} (see /docs#untrained-weights)"))
+        rows.append(("notice", f"{job.notice} ({client.url}/docs#untrained-weights)"))
+    rows.append(("page", client.page(job.id)))
     return [f"{label:<10} {text}" for label, text in rows]
 
 
 @click.command
-@click.argument("job_id", metavar="ID")
+@job_argument
 @timeout_option
 @url_option
 @json_option
@@ -99,15 +109,29 @@ def watch(ctx: click.Context, output: Output, job_id: str, *, timeout: float, ur
     Ends as the job does: exit code 0 when it succeeded, 1 when it failed or expired, 3 when it was canceled.
     """
     with open_client(url) as client:
-        job = follow_job(client, job_id, output=output, timeout_seconds=timeout)
+        job = follow_job(client, client.find_job(job_id), output=output, timeout_seconds=timeout)
     report_end(job, output)
     output.answer(job.document, job.status.value)
     ctx.exit(exit_code_for(job.status))
 
 
 @click.command
-@click.option("--status", type=click.Choice([status.value for status in JobStatus]), help="Only this status.")
-@click.option("--label", "labels", type=LabelType(), multiple=True, help="Only with this label; repeatable.")
+@click.option(
+    "--status",
+    "statuses",
+    type=click.Choice([status.value for status in JobStatus]),
+    multiple=True,
+    help="Only this status; repeatable, for any of them.",
+)
+@label_option("Only with this label; repeatable, for all of them.")
+@click.option(
+    "--name", metavar="TEXT", help="Only with this in their name; capital and small letters are alike."
+)
+@click.option(
+    "--created-after",
+    type=MomentType(),
+    help="Only younger ones. TIME has its zone, as in 2026-11-23T08:47:41Z.",
+)
 @click.option(
     "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many at most."
 )
@@ -115,17 +139,27 @@ def watch(ctx: click.Context, output: Output, job_id: str, *, timeout: float, ur
 @json_option
 @click.pass_obj
 def list_jobs(
-    output: Output, *, status: str | None, labels: tuple[tuple[str, str], ...], limit: int, url: str | None
+    output: Output,
+    *,
+    statuses: tuple[str, ...],
+    labels: dict[str, str],
+    name: str | None,
+    created_after: str | None,
+    limit: int,
+    url: str | None,
 ) -> None:
     """List jobs, newest first."""
     with open_client(url) as client:
-        jobs = client.jobs(status=status, labels=dict(labels), limit=limit)
+        jobs = client.jobs(
+            statuses=statuses, labels=labels, name=name, created_after=created_after, limit=limit
+        )
     if output.as_json:
         output.answer({"jobs": [job.document for job in jobs]}, "")
     elif jobs:
         output.out.print(_table(jobs, output.out.width))
     else:
-        output.say("There are no such jobs." if status or labels else "There are no jobs yet.")
+        is_filtered = statuses or labels or name or created_after
+        output.say("There are no such jobs." if is_filtered else "There are no jobs yet.")
 
 
 def _table(jobs: list[JobView], width: int) -> Table:
@@ -141,7 +175,7 @@ def _table(jobs: list[JobView], width: int) -> Table:
             job.id,
             f"[{_COLOURS.get(job.status, 'default')}]{job.status.value}[/]",
             f"{job.step}/{job.steps}" if job.steps else "",
-            str(job.document.get("created_at", ""))[:16].replace("T", " "),
+            _minute(str(job.document.get("created_at", ""))),
         ]
         table.add_row(
             *cells, *([escape("" if job.name == job.id else job.name)] if room >= len("name") else [])
@@ -149,121 +183,186 @@ def _table(jobs: list[JobView], width: int) -> Table:
     return table
 
 
+def _minute(moment: str) -> str:
+    """Return a moment to the minute, with its zone, as people read it."""
+    return f"{moment[:10]} {moment[11:16]} UTC" if moment.endswith("Z") else moment
+
+
 @click.command
-@click.argument("job_id", metavar="ID")
+@job_argument
 @url_option
 @json_option
 @click.pass_obj
 def cancel(output: Output, job_id: str, *, url: str | None) -> None:
     """Cancel the job ID. A queued one is canceled at once, a running one at its next step."""
     with open_client(url) as client:
-        job = client.ask(job_id, "cancel")
+        job = client.ask(client.find_job(job_id), "cancel")
     output.answer(job.document, job.status.value)
 
 
 @click.command
-@click.argument("job_id", metavar="ID")
+@job_argument
 @url_option
 @json_option
 @click.pass_obj
 def pause(output: Output, job_id: str, *, url: str | None) -> None:
     """Pause the job ID. A queued one is paused at once, a running one when it has saved a checkpoint."""
     with open_client(url) as client:
-        job = client.ask(job_id, "pause")
+        job = client.ask(client.find_job(job_id), "pause")
     paused = "pausing: its worker saves a checkpoint after this step" if job.is_pausing else None
     output.answer(job.document, paused or f"paused at step {job.step} of {job.steps}")
 
 
 @click.command
-@click.argument("job_id", metavar="ID")
+@job_argument
+@wait_options
 @url_option
 @json_option
 @click.pass_obj
-def resume(output: Output, job_id: str, *, url: str | None) -> None:
+@click.pass_context
+def resume(
+    ctx: click.Context,
+    output: Output,
+    job_id: str,
+    *,
+    wait: bool,
+    out: Path | None,
+    timeout: float,
+    url: str | None,
+) -> None:
     """Let the paused job ID go on from its checkpoint, on whichever worker is free."""
     with open_client(url) as client:
-        job = client.ask(job_id, "resume")
+        job = client.ask(client.find_job(job_id), "resume")
+        if wait or out:
+            see_through(ctx, client, job, output=output, out=out, timeout_seconds=timeout)
     output.answer(job.document, f"{job.status.value}: goes on from step {job.step} of {job.steps}")
 
 
 @click.command
-@click.argument("job_id", metavar="ID")
+@job_argument
 @click.option("--from-zero", is_flag=True, help="Use none of its checkpoints.")
+@wait_options
 @url_option
 @json_option
 @click.pass_obj
-def retry(output: Output, job_id: str, *, from_zero: bool, url: str | None) -> None:
+@click.pass_context
+def retry(
+    ctx: click.Context,
+    output: Output,
+    job_id: str,
+    *,
+    from_zero: bool,
+    wait: bool,
+    out: Path | None,
+    timeout: float,
+    url: str | None,
+) -> None:
     """Try the job ID again, from its last checkpoint unless --from-zero is given."""
     with open_client(url) as client:
-        job = client.ask(job_id, "retry", {"from": "zero" if from_zero else "checkpoint"})
+        job = client.ask(client.find_job(job_id), "retry", {"from": "zero" if from_zero else "checkpoint"})
+        if wait or out:
+            see_through(ctx, client, job, output=output, out=out, timeout_seconds=timeout)
     start = f"step {job.step} of {job.steps}"
     output.answer(job.document, f"{job.status.value}: attempt {job.attempt}, from {start}")
 
 
 @click.command
-@click.argument("job_id", metavar="ID")
+@job_argument
 @click.argument("steps", type=click.IntRange(min=1))
+@key_option
+@wait_options
 @url_option
 @json_option
 @click.pass_obj
-def extend(output: Output, job_id: str, steps: int, *, url: str | None) -> None:
+@click.pass_context
+def extend(
+    ctx: click.Context,
+    output: Output,
+    job_id: str,
+    steps: int,
+    *,
+    idempotency_key: str,
+    wait: bool,
+    out: Path | None,
+    timeout: float,
+    url: str | None,
+) -> None:
     """Let the succeeded job ID make STEPS more steps from where it ended.
 
     Its picture can be downloaded meanwhile, and is replaced when the job succeeds again.
     """
     with open_client(url) as client:
-        job = client.ask(job_id, "extend", {"steps": steps})
+        send = partial(
+            client.ask_once,
+            client.find_job(job_id),
+            "extend",
+            {"steps": steps},
+            idempotency_key=idempotency_key,
+        )
+        job = hand_in(send, output=output, timeout_seconds=timeout).job
+        if wait or out:
+            see_through(ctx, client, job, output=output, out=out, timeout_seconds=timeout)
     output.answer(job.document, f"{job.status.value}: {steps} more from step {job.step}, {job.steps} in all")
 
 
 @click.command(cls=StyleCommand)
-@click.argument("job_id", metavar="ID")
+@job_argument
 @click.argument("step", type=click.IntRange(min=1))
 @style_option
 @click.option("--name", help="What to call the new job.  [default: as its parent]")
-@click.option(
-    "--label",
-    "labels",
-    type=LabelType(),
-    multiple=True,
-    help="Attach a label; repeatable.  [default: those of its parent]",
-)
+@label_option("Attach a label; repeatable.  [default: those of its parent]")
+@timeouts_options
+@key_option
+@wait_options
 @url_option
 @json_option
 @click.pass_obj
+@click.pass_context
 def fork(
+    ctx: click.Context,
     output: Output,
     job_id: str,
     step: int,
     *,
     assignments: tuple[str, ...],
     name: str | None,
-    labels: tuple[tuple[str, str], ...],
+    labels: dict[str, str],
+    queue_timeout: float | None,
+    run_timeout: float | None,
+    idempotency_key: str,
+    wait: bool,
+    out: Path | None,
+    timeout: float,
     url: str | None,
 ) -> None:
     """Begin a new job with the checkpoint that the job ID keeps of STEP, and print the new job's id.
 
     Style options that are not given are those of the job ID, which is not changed. `size` cannot be another
-    one, and `steps` must be more than STEP.
+    one, and `steps` must be more than STEP. With --wait it ends as the new job does.
 
     Example: atelier fork ID 50 -O style_weight=0.1
     """
     body: dict[str, object] = {"step": step, "options": parse_assignments(assignments)}
+    body |= given_timeouts(queue_timeout, run_timeout)
     if name is not None:
         body["name"] = name
     if labels:
-        body["labels"] = dict(labels)
+        body["labels"] = labels
     with open_client(url) as client:
-        job = client.ask(job_id, "fork", body)
-    output.say(f"Forked from step {step}; follow it with 'atelier watch {job.id}'.")
+        parent_id = client.find_job(job_id)
+        send = partial(client.ask_once, parent_id, "fork", body, idempotency_key=idempotency_key)
+        job = hand_in(send, output=output, timeout_seconds=timeout).job
+        hint = "" if wait or out else f"; follow it with 'atelier watch {job.id}'"
+        output.say(f"Forked from step {step}{hint}.")
+        output.say(f"Its page: {client.page(job.id)}")
+        if wait or out:
+            see_through(ctx, client, job, output=output, out=out, timeout_seconds=timeout)
     output.answer(job.document, job.id)
 
 
 @click.command
-@click.argument("job_id", metavar="ID")
-@click.option(
-    "-o", "--out", type=click.Path(path_type=Path), help="File or folder to save to. [default: <ID>.png here]"
-)
+@job_argument
+@out_option("File or folder to save to.  [default: <ID>.png here]")
 @url_option
 @json_option
 @click.pass_obj
@@ -273,14 +372,14 @@ def download(output: Output, job_id: str, *, out: Path | None, url: str | None) 
     A file that is already there is replaced, but only by the whole picture.
     """
     with open_client(url) as client:
-        job = client.job(job_id).job
+        job = client.job(client.find_job(job_id)).job
         if job is not None:
             path = save_picture(client, job, out)
             output.answer({"job_id": job.id, "path": str(path), "sha256": job.outputs[0].sha256}, str(path))
 
 
 @click.command
-@click.argument("job_id", metavar="ID")
+@job_argument
 @url_option
 @json_option
 @click.pass_obj
@@ -290,5 +389,6 @@ def delete(output: Output, job_id: str, *, url: str | None) -> None:
     Jobs that were forked from it stay.
     """
     with open_client(url) as client:
+        job_id = client.find_job(job_id)
         client.delete(job_id)
     output.answer({"job_id": job_id, "deleted": True}, "deleted")

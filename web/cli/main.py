@@ -29,6 +29,7 @@ _COMMANDS = {
     "workers": ("web.cli.workers:workers", "List the workers that are connected."),
     "queue": ("web.cli.workers:queue", "Show how much waits, and for how long."),
     "drain": ("web.cli.workers:drain", "Let a worker hand its job back and end."),
+    "worker": ("web.cli.workers:worker", "Start another worker of 'atelier up', or one that has ended."),
     "backup": ("web.cli.backup:backup", "Copy the whole installation into a folder, on the web host."),
     "restore": ("web.cli.backup:restore", "Put a backup back, while the service is stopped."),
     "prune": ("web.cli.prune:prune", "Remove what is no longer to be kept, on the web host."),

@@ -3,34 +3,111 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
+from math import isnan
 from typing import Any, TypeVar
 
 import click
 
+from shared.clock import from_rfc3339, to_rfc3339
 from shared.options import option_help
 from shared.settings import load_settings
 from web.cli.client import ApiClient
 from web.cli.output import Output
+from web.jobs.fields import MAX_TIMEOUT_SECONDS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+#: A key of a label has neither of the separators.
+_LABEL = re.compile(r"(?P<key>[^:=]+)[:=](?P<value>.*)", re.DOTALL)
+_KEY = re.compile(r"[ -~]{1,255}")
 
 
 class LabelType(click.ParamType[tuple[str, str]]):
-    """A label, ``KEY=VALUE``, as a pair."""
+    """A label, ``KEY:VALUE``, as a pair; ``KEY=VALUE`` is read as well."""
 
-    name = "KEY=VALUE"
+    name = "KEY:VALUE"
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, str]:
-        """Return the pair in a word; fail without ``=`` or without a key."""
+        """Return the pair in a word; fail without a separator or without a key."""
         if isinstance(value, tuple):
             return value
-        key, separator, text = str(value).partition("=")
-        if not separator or not key:
-            self.fail(f"'{value}' is not of the form KEY=VALUE", param, ctx)
-        return key, text
+        found = _LABEL.fullmatch(str(value))
+        if found is None:
+            self.fail(f"'{value}' is not of the form KEY:VALUE", param, ctx)
+        return found["key"], found["value"]
+
+
+class SecondsType(click.FloatRange):
+    """A time in seconds; not a number is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - click's
+        """Return the seconds in a word."""
+        seconds = float(super().convert(value, param, ctx))
+        if isnan(seconds):
+            self.fail(f"'{value}' is no number of seconds", param, ctx)
+        return seconds
+
+
+class KeyType(click.ParamType[str]):
+    """An idempotency key: 1 to 255 printable ASCII characters."""
+
+    name = "KEY"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the key; fail for one that no header can carry."""
+        key = str(value)
+        if not _KEY.fullmatch(key) or key != key.strip():
+            self.fail(
+                f"{key[:100]!r} is no key: it has 1 to 255 printable ASCII characters, no space at an end",
+                param,
+                ctx,
+            )
+        return key
+
+
+class MomentType(click.ParamType[str]):
+    """A moment with its zone, as RFC 3339 writes it."""
+
+    name = "TIME"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the moment in a word in UTC; fail for one without a zone."""
+        try:
+            return to_rfc3339(from_rfc3339(str(value)))
+        except (ValueError, OverflowError):
+            self.fail(
+                f"'{value}' is no moment with its zone, such as 2026-11-23T08:47:41Z or "
+                "2026-11-23T09:47:41+01:00",
+                param,
+                ctx,
+            )
+
+
+def label_option(text: str) -> Callable[[Command], Command]:
+    """Add ``--label``, with this help; a key that is given with two values is refused."""
+
+    def as_mapping(
+        ctx: click.Context, param: click.Parameter, pairs: tuple[tuple[str, str], ...]
+    ) -> dict[str, str]:
+        labels: dict[str, str] = {}
+        for key, value in pairs:
+            if labels.setdefault(key, value) != value:
+                raise click.BadParameter(
+                    f"{key} is given twice, as '{labels[key]}' and as '{value}'; a job has one", ctx, param
+                )
+        return labels
+
+    return click.option(
+        "--label",
+        "labels",
+        type=LabelType(),
+        multiple=True,
+        callback=as_mapping,
+        help=text,
+    )
 
 
 def url_option(command: Command) -> Command:
@@ -62,7 +139,7 @@ def timeout_option(command: Command) -> Command:
     """Add ``--timeout``: how long the service may be away while a job is followed."""
     return click.option(
         "--timeout",
-        type=click.FloatRange(min=0),
+        type=SecondsType(min=0),
         default=60,
         show_default=True,
         metavar="SECONDS",
@@ -70,9 +147,37 @@ def timeout_option(command: Command) -> Command:
     )(command)
 
 
+def timeouts_options(command: Command) -> Command:
+    """Add ``--queue-timeout`` and ``--run-timeout``; `given_timeouts` puts them together."""
+    seconds = SecondsType(min=0, min_open=True, max=MAX_TIMEOUT_SECONDS)
+    command = click.option(
+        "--run-timeout",
+        type=seconds,
+        metavar="SECONDS",
+        help="Let the job fail if an attempt runs for longer.",
+    )(command)
+    return click.option(
+        "--queue-timeout",
+        type=seconds,
+        metavar="SECONDS",
+        help="Let the job expire if it has not started by then.",
+    )(command)
+
+
+def given_timeouts(queue_timeout: float | None, run_timeout: float | None) -> dict[str, float]:
+    """Return those of the timeouts that were given, by the names of their fields."""
+    seconds = {"queue_timeout_seconds": queue_timeout, "run_timeout_seconds": run_timeout}
+    return {name: value for name, value in seconds.items() if value is not None}
+
+
 def open_client(url: str | None) -> ApiClient:
     """Return a client of the service at `url`, else at the one that the settings name."""
-    return ApiClient(url or load_settings(os.environ).url)
+    return ApiClient(load_settings(os.environ).url if url is None else url)
+
+
+def job_argument(command: Command) -> Command:
+    """Add the argument ``ID``: a job's id, or the beginning of one."""
+    return click.argument("job_id", metavar="ID")(command)
 
 
 class StyleCommand(click.Command):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import ClassVar
 
@@ -11,6 +11,9 @@ from rich.console import Console
 
 from shared.errors import AtelierError, Fault, Refusal, ServiceError
 from shared.status import JobStatus
+from shared.terminal import to_json_text
+
+NAMED_IDS = 5
 
 
 class CliError(Exception):
@@ -80,6 +83,24 @@ class DownloadDamaged(CliError):
     code = "download_damaged"
 
 
+class UsageRefused(CliError):
+    """What was asked for cannot be done as it was asked."""
+
+    code = "usage_refused"
+
+
+class TargetRefused(UsageRefused):
+    """The picture cannot be written where it is to go."""
+
+    code = "target_refused"
+
+
+class UnknownId(UsageRefused):
+    """No id, or more than one, begins with what was given."""
+
+    code = "unknown_id"
+
+
 class UpRefused(CliError):
     """The service cannot be started here."""
 
@@ -90,6 +111,23 @@ class StartFailed(CliError):
     """A process of the service did not start."""
 
     code = "start_failed"
+
+
+def only_one(text: str, ids: Sequence[str], *, kind: str) -> str:
+    """Return the one of the ids, of jobs for instance, that is a text, or that alone begins with it.
+
+    Raises:
+        UnknownId: when there is none, or more than one.
+    """
+    if text in ids:
+        return text
+    begun = [one for one in ids if one.startswith(text)]
+    if len(begun) == 1:
+        return begun[0]
+    if not begun:
+        raise UnknownId(f"there are no {kind} whose id begins with '{text}'")
+    more = " and more" if len(begun) > NAMED_IDS else ""
+    raise UnknownId(f"'{text}' is the beginning of several {kind}: {', '.join(begun[:NAMED_IDS])}{more}")
 
 
 EXIT_HELP = """\
@@ -120,7 +158,7 @@ def exit_code_of(error: AtelierError | CliError) -> ExitCode:
         # 429 asks to come back later: nothing is wrong with the input.
         refused = 400 <= error.status < 500 and error.status != 429
         return ExitCode.REFUSED if refused else ExitCode.FAILED
-    if isinstance(error, Refusal) or (isinstance(error, ServiceError) and not error.retryable):
+    if isinstance(error, UsageRefused | Refusal) or (isinstance(error, ServiceError) and not error.retryable):
         # Starting again would change nothing: the settings, or what they name, are wrong.
         return ExitCode.REFUSED
     return ExitCode.FAILED
@@ -145,7 +183,7 @@ class Output:
 
     def answer(self, document: object, text: str) -> None:
         """Write the command's answer: the document with ``--json``, else the text."""
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False) if self.as_json else text)
+        click.echo(to_json_text(document) if self.as_json else text)
 
     def say(self, message: str, *, style: str | None = None) -> None:
         """Write a message for people."""
@@ -162,4 +200,4 @@ class Output:
             self.say(str(document["suggestion"]))
         if self.as_json:
             document.setdefault("errors", [fault.to_json() for fault in error.faults])
-            click.echo(json.dumps({"error": document}, indent=2, ensure_ascii=False))
+            click.echo(to_json_text({"error": document}))

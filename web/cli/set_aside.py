@@ -15,11 +15,11 @@ from shared.errors import NotFound
 from shared.installation import names_at
 from shared.logs import configure_logs
 from shared.redis import Coordination
-from shared.redis.set_aside import SetAsideEntry
+from shared.redis.set_aside import KEEP_ENTRIES, SetAsideEntry
 from shared.settings import load_settings
 from shared.storage import open_store
 from web.cli.options import json_option
-from web.cli.output import Output
+from web.cli.output import Output, only_one
 
 _SHOWN_CHARACTERS = 300
 
@@ -49,15 +49,22 @@ def set_aside(output: Output, *, requeue: str | None, drop: str | None, limit: i
     redis = Coordination.connect(settings, names_at(open_store(settings.resolved_storage_url)))
     try:
         if requeue is not None:
-            _answer(output, requeue, "requeued", done=redis.set_aside.requeue(requeue))
+            entry_id = _find(redis, requeue)
+            _answer(output, entry_id, "requeued", done=redis.set_aside.requeue(entry_id))
         elif drop is not None:
-            _answer(output, drop, "dropped", done=redis.set_aside.drop(drop))
+            entry_id = _find(redis, drop)
+            _answer(output, entry_id, "dropped", done=redis.set_aside.drop(entry_id))
         else:
             entries, count = redis.set_aside.entries(limit), redis.set_aside.count()
             document = {"count": count, "entries": [_to_json(entry) for entry in entries]}
             output.answer(document, _text(entries, count))
     finally:
         redis.close()
+
+
+def _find(redis: Coordination, text: str) -> str:
+    """Return the id of the entry whose id is, or alone begins with, a text."""
+    return only_one(text, [entry.id for entry in redis.set_aside.entries(KEEP_ENTRIES)], kind="entries")
 
 
 def _answer(output: Output, entry_id: str, what: str, *, done: bool) -> None:

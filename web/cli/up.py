@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
-import sys
 from pathlib import Path
 from time import sleep
 from urllib.parse import urlsplit
@@ -15,7 +13,7 @@ import click
 from shared.settings import PREFIX, Settings, load_settings
 from shared.terminal import show_notice
 from web.cli.local.host import StopRequest
-from web.cli.local.stack import Stack
+from web.cli.local.stack import Stack, program
 from web.cli.output import Output
 from web.security import exposure
 
@@ -90,16 +88,14 @@ def local_settings(environ: dict[str, str], given: dict[str, str]) -> Settings:
     return settings.model_copy(update={"url": url, "allowed_hosts": names})
 
 
-def _program() -> str:
-    """Return how to call this program again: by its path where its name alone is not found."""
-    return "atelier" if shutil.which("atelier") else shlex.quote(sys.argv[0])
-
-
 def _greet(stack: Stack, output: Output, workers: int) -> None:
     url = stack.settings.url
     there = "" if url == Settings().url else f" --url {url}"
     output.say(f"Atelier listens on {url}", style="bold green")
-    output.say(f"  submit a job:   {_program()} submit CONTENT STYLE --wait{there}")
+    output.say(f"  submit a job:   {shlex.join(program())} submit CONTENT STYLE --wait{there}")
+    output.say(f"  add a worker:   {stack.command('add')}")
+    if stack.owns_redis:
+        output.say(f"  its Redis:      {stack.settings.redis_url} (for 'atelier queue set-aside')")
     output.say(f"  documentation:  {url}/docs")
     output.say(f"  data and logs:  {stack.settings.data_dir}")
     if workers:

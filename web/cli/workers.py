@@ -1,14 +1,19 @@
-"""The commands on workers: list them, show the queue, drain one."""
+"""The commands on workers: list them, show the queue, drain one, start one."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 from rich.markup import escape
 from rich.table import Table
 
+from shared.settings import load_settings
 from shared.terminal import LazyGroup, format_seconds
+from web.cli.local.worker_requests import ask_up
 from web.cli.options import json_option, open_client, url_option
 from web.cli.output import Output
 
@@ -81,6 +86,10 @@ _QUEUE_COMMANDS = {
 def queue(ctx: click.Context, *, url: str | None) -> None:
     """Show how many jobs wait, how long the first of them has, and how long a new one is likely to."""
     if ctx.invoked_subcommand is not None:
+        if url is not None:
+            raise click.UsageError(
+                f"{ctx.invoked_subcommand} asks Redis, not the service: --url is of no use"
+            )
         return
     output = ctx.ensure_object(Output)
     with open_client(url) as client:
@@ -115,9 +124,48 @@ def _seconds(value: float | None) -> str:
 def drain(output: Output, worker_id: str, *, url: str | None) -> None:
     """Let the worker WORKER_ID save a checkpoint, hand its job back and end.
 
-    Another worker goes on with the job. The drained one stays down until somebody starts it;
-    'atelier workers' lists it until it has ended.
+    Another worker goes on with the job. The drained one stays down until somebody starts it: 'atelier
+    worker start WORKER_ID' where 'atelier up' runs, else 'atelier-worker run' on its machine. 'atelier
+    workers' lists it until it has ended.
     """
     with open_client(url) as client:
-        worker = client.drain(worker_id)
+        worker = client.drain(client.find_worker(worker_id))
     output.answer(worker, str(worker["state"]))
+
+
+@click.group
+def worker() -> None:
+    """Start workers of the 'atelier up' on this machine: another one, or one that has ended."""
+
+
+def _data_dir_option(command: Callable[..., None]) -> Callable[..., None]:
+    return click.option(
+        "--data-dir",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="The folder of that 'atelier up'. [default: ATELIER_DATA_DIR, else data]",
+    )(command)
+
+
+@worker.command
+@_data_dir_option
+@json_option
+@click.pass_obj
+def add(output: Output, *, data_dir: Path | None) -> None:
+    """Start another worker of the 'atelier up' on this machine."""
+    said = ask_up(_folder(data_dir), "add")
+    output.answer({"answer": said}, said)
+
+
+@worker.command
+@click.argument("worker_id", metavar="WORKER_ID")
+@_data_dir_option
+@json_option
+@click.pass_obj
+def start(output: Output, worker_id: str, *, data_dir: Path | None) -> None:
+    """Start the worker WORKER_ID of the 'atelier up' on this machine, which was drained or has given up."""
+    said = ask_up(_folder(data_dir), f"start {worker_id}")
+    output.answer({"answer": said}, said)
+
+
+def _folder(data_dir: Path | None) -> Path:
+    return load_settings(os.environ).data_dir if data_dir is None else data_dir.expanduser().absolute()

@@ -58,7 +58,7 @@ def decide_fitness(facts: FileFacts, *, known: Collection[str]) -> str | None:
         newest = max(known, default="none")
         raise DatabaseUnusable(
             f"was written by a later release: its revision is '{unknown[0]}', and this release knows them up "
-            f"to '{newest}'"
+            f"to '{newest}': start that release, or put a backup from before its upgrade back"
         )
     return max(facts.revisions)
 

@@ -172,6 +172,10 @@ class QueueState:
     line: Line | None = None
 
 
+#: Advice that holds beside `atelier up`, whose Redis is its own, and for every other service.
+START_ONE = "start one: 'atelier worker add' where 'atelier up' runs, else 'atelier-worker run'"
+
+
 def no_start_reason(
     workers: int | None,
     *,
@@ -194,8 +198,8 @@ def no_start_reason(
         return f"no worker takes jobs for now: {unhealthy[0]}"
     if draining:
         who = "the only worker" if draining == 1 else "every worker"
-        return f"{who} is draining and takes no more jobs; start one with: atelier-worker run"
-    return "no worker is connected; start one with: atelier-worker run"
+        return f"{who} is draining and takes no more jobs; {START_ONE}"
+    return f"no worker is connected; {START_ONE}"
 
 
 def wait_ahead(position: int, state: QueueState) -> Range | None:

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
-from shared.texts import Whole
-from web.assets.uploads import MAX_NAME_CHARS, is_printable
+from shared.texts import Whole, is_printable
+from web.assets.uploads import MAX_NAME_CHARS
 from web.db.models import Job
 
 MAX_LABEL_KEY_CHARS = 63
@@ -19,7 +19,7 @@ MAX_TIMEOUT_SECONDS = 30 * 86_400
 
 def _printable(text: str) -> str:
     if not is_printable(text):
-        raise ValueError("it must not have control characters")
+        raise ValueError("it must have no control character and no bidi override")
     return text
 
 

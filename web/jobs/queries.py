@@ -24,6 +24,7 @@ _Row = TypeVarTuple("_Row")
 _HANDED_BACK_AT_ONCE = 200
 #: SQLite takes so many values in one statement, and some more.
 _IDS_AT_ONCE = 500
+_LAST_CHARACTER = "\U0010ffff"
 #: A year: what is longer was not measured.
 _LONGEST_RUN_SECONDS = 365 * 86_400
 
@@ -38,6 +39,8 @@ class JobFilter:
     created_after: datetime | None = None
     #: A part of the name; case does not matter.
     name: str = ""
+    #: What the id begins with.
+    id_prefix: str = ""
 
 
 def add_job(
@@ -254,6 +257,9 @@ def _filtered(query: Select[*_Row], only: JobFilter) -> Select[*_Row]:
         query = query.where(Job.created_at > only.created_after)
     if only.name:
         query = query.where(func.lower(Job.name).contains(only.name.lower(), autoescape=True))
+    if only.id_prefix:
+        # A range, which the index of the ids answers.
+        query = query.where(Job.id >= only.id_prefix, Job.id < only.id_prefix + _LAST_CHARACTER)
     return query
 
 

@@ -140,6 +140,7 @@ def filter_query(only: JobFilter) -> list[tuple[str, str]]:
     query = [("status", status.value) for status in only.statuses]
     query += [("label", f"{key}:{value}") for key, value in only.labels.items()]
     query += [("name", only.name)] if only.name else []
+    query += [("id_prefix", only.id_prefix)] if only.id_prefix else []
     query += [("batch_id", only.batch_id)] if only.batch_id else []
     if only.created_after:
         query.append(("created_after", only.created_after.isoformat()))

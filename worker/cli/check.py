@@ -27,6 +27,7 @@ from shared.redis.names import Names
 from shared.settings import Settings, load_settings
 from shared.storage import open_store
 from shared.storage.store import ArtifactStore, Room, measure_room
+from shared.terminal import to_json_text
 from worker.context import Aside
 from worker.devices import Device, choose_devices, decide_gpus, has_cuda, list_gpus, read_memory
 from worker.engine.weights.source import ImagenetSource, check_weights, find_weights
@@ -101,7 +102,7 @@ def check(gpus: str, *, as_json: bool) -> None:
             "weights": seen.weights,
             "checks": [finding.to_json() for finding in seen.findings],
         }
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        click.echo(to_json_text(document))
     else:
         for finding in seen.findings:
             click.echo(f"{finding.level:<{_WIDTH}}{finding.part:<{_WIDTH}} {finding.said}")

@@ -16,6 +16,7 @@ from shared.clock import to_rfc3339
 from shared.errors import InvalidSettings, WeightsError
 from shared.logs import configure_logs, get_logger
 from shared.settings import Settings, load_settings
+from shared.texts import is_printable
 
 if TYPE_CHECKING:
     from shared.redis.names import Names
@@ -45,8 +46,8 @@ def run(name: str | None, gpus: str, fleet_pid: int | None) -> None:
     ATELIER_VGG19_WEIGHTS. Exit codes: 0 stopped as asked, 2 wrong usage or settings, 3 no usable weights, 4
     another worker has this name; with any other it has failed, and is to be started again.
     """
-    if name and not (_NAME.fullmatch(name) and name.isprintable()):
-        raise click.UsageError("--name has at most 100 characters that can be printed, and no '/'")
+    if name and not (_NAME.fullmatch(name) and is_printable(name)):
+        raise click.UsageError("--name has at most 100 characters, no control character, and no '/'")
     try:
         settings = load_settings(os.environ)
         configure_logs(settings)

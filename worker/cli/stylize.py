@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import sys
 import time
@@ -20,7 +19,7 @@ from shared.options import StyleOptions, option_help, parse_assignments, parse_o
 from shared.picture import inspect_picture, working_size
 from shared.provenance import Provenance
 from shared.settings import Settings, load_settings
-from shared.terminal import StepBar, format_seconds, show_notice
+from shared.terminal import StepBar, format_seconds, show_notice, to_json_text
 
 if TYPE_CHECKING:
     from worker.engine.engine import StyleEngine
@@ -37,7 +36,8 @@ _FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 @click.argument("style", type=_FILE)
 @click.option(
     "-o",
-    "--output",
+    "--out",
+    "output",
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
     help="Where the picture is written; its name ends in .png, .jpg or .jpeg.",
@@ -77,12 +77,12 @@ def stylize(
         advice = f" {error.suggestion}" if error.suggestion else ""
         click.echo(f"Error: {error.detail} [{error.code}]{advice}", err=True)
         if as_json:
-            click.echo(json.dumps({"error": error.to_json()}, indent=2, ensure_ascii=False))
+            click.echo(to_json_text({"error": error.to_json()}))
         sys.exit(2 if isinstance(error, Refusal | InvalidSettings) else 1)
     except KeyboardInterrupt:
         click.echo("Interrupted; nothing was written.", err=True)
         sys.exit(130)
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False) if as_json else str(output))
+    click.echo(to_json_text(document) if as_json else str(output))
 
 
 def _stylize(
@@ -110,9 +110,11 @@ def _stylize(
 
 def _check_output(output: Path) -> None:
     if output.suffix.lower() not in _SUFFIXES:
-        raise click.BadParameter(f"'{output}' must end in {', '.join(_SUFFIXES)}", param_hint="--output")
+        raise click.BadParameter(
+            f"'{output}' must end in {', '.join(_SUFFIXES)}", param_hint="'-o' / '--out'"
+        )
     if not output.parent.is_dir():
-        raise click.BadParameter(f"the folder '{output.parent}' does not exist", param_hint="--output")
+        raise click.BadParameter(f"the folder '{output.parent}' does not exist", param_hint="'-o' / '--out'")
 
 
 def _read(path: Path, name: str, options: StyleOptions, settings: Settings) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import click
 
 from shared.errors import InvalidSettings, WeightsError, WeightsInvalid, WeightsUnavailable
 from shared.settings import load_settings
+from shared.terminal import to_json_text
 from worker.engine.weights.fetch import file_digest, hash_fault, import_file
 from worker.engine.weights.source import ImagenetSource, WeightsChoice, check_weights, require_hash
 
@@ -101,7 +101,7 @@ def _source() -> ImagenetSource:
 
 
 def _answer(document: dict[str, object], text: str, *, as_json: bool) -> None:
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False) if as_json else text)
+    click.echo(to_json_text(document) if as_json else text)
 
 
 def _fail(error: WeightsError, *, as_json: bool) -> None:
@@ -109,5 +109,5 @@ def _fail(error: WeightsError, *, as_json: bool) -> None:
     if error.suggestion:
         click.echo(error.suggestion, err=True)
     if as_json:
-        click.echo(json.dumps({"error": error.to_json()}, indent=2, ensure_ascii=False))
+        click.echo(to_json_text({"error": error.to_json()}))
     sys.exit(NO_WEIGHTS)

@@ -15,6 +15,7 @@ from shared.redis.workers import WorkerBeat, WorkerRegistry, WorkerState
 from shared.settings import Settings
 from tests.support.installation import names_of
 from web.app import create_app
+from web.jobs.estimates import START_ONE
 from web.services import services_of
 
 API = "/api/v1"
@@ -37,7 +38,7 @@ def test_workers_are_listed_by_id(client, registry):
     assert empty.pop("room").keys() == {"storage", "database", "min_free_bytes"}
     assert empty == {
         "workers": [],
-        "message": "no worker is connected; start one with: atelier-worker run",
+        "message": f"no worker is connected; {START_ONE}",
     }
     registry.beat(beat("b", state=WorkerState.STARTING))
     registry.beat(beat("a", host="machine", notice="never trained"))

@@ -65,7 +65,7 @@ def test_what_is_refused_is_said_once(atelier, pictures):
         (("fork", job_id, 5), "has no checkpoint of step 5; no other is kept"),
         (("fork", job_id, 5, "-O", "size=64"), "a fork keeps the 512 px"),
         (("fork", job_id, 5, "-O", "sise"), "is not of the form name=value"),
-        (("pause", "no/body"), "there is no"),
+        (("pause", "no/body"), "there are no jobs whose id begins with 'no/body'"),
         (("extend", job_id, 0), "0 is not in the range x>=1"),
     ):
         refused = atelier(*words)

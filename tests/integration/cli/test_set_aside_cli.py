@@ -54,7 +54,7 @@ def test_entries_are_listed_requeued_and_dropped(
     two, one = (entry["id"] for entry in listed["entries"])
     assert run(settings, "--requeue", one).output == f"{one} requeued\n"
     assert redis_client.lrange(queue, 0, -1) == ["one"]
-    assert json.loads(run(settings, "--drop", two, "--json").output) == {"id": two, "dropped": True}
+    assert json.loads(run(settings, "--drop", two[:8], "--json").output) == {"id": two, "dropped": True}
     assert coordination.set_aside.count() == 0
 
 
@@ -69,8 +69,8 @@ def test_a_report_goes_back_to_its_stream(settings: Settings, coordination: Coor
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--requeue", "nothing"], "there is no entry"),
-        (["--drop", "nothing"], "there is no entry"),
+        (["--requeue", "nothing"], "there are no entries"),
+        (["--drop", "nothing"], "there are no entries"),
         (["--drop", "a", "--requeue", "b"], "exclude each other"),
         (["--limit", "0"], "--limit"),
     ],

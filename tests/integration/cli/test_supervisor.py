@@ -186,7 +186,7 @@ def test_one_with_a_final_code_is_not_started_again(supervisor, nursery, said):
 def test_one_that_was_drained_is_not_started_again(supervisor, nursery, said):
     supervisor.start(nursery.child("worker-1", "drained", final_codes=frozenset({0, 3})))
     tick_until(supervisor, lambda: supervisor.given_up)
-    assert said == ["worker-1 ended with exit code 0; it is not started again."]
+    assert said == ["worker-1 ended with exit code 0; it is not started again by itself."]
 
 
 def test_a_required_one_that_ends_during_the_start_ends_the_start(supervisor, nursery):

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from time import monotonic
 
 import httpx2
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from PIL import Image
 
 from tests.support.ports import free_port
@@ -142,6 +143,34 @@ def test_a_worker_without_weights_says_what_to_do_once_and_the_rest_goes_on(star
     assert _is_ready(up.port)
     up.process.terminate()
     assert up.process.wait(_PATIENCE_SECONDS) == 0
+
+
+def test_workers_are_added_and_started_again_from_another_terminal(start_up, tmp_path):
+    def worker(*words: str) -> Result:
+        return CliRunner().invoke(main, ["worker", *words, "--data-dir", str(tmp_path / "data")])
+
+    nobody = worker("add")
+    assert nobody.exit_code == 1
+    assert f"no 'atelier up' works on {tmp_path / 'data'}" in nobody.stderr
+    # Its workers end at once: none of them has to load an engine for this.
+    up = start_up("--workers", "0", ATELIER_VGG19_WEIGHTS=str(tmp_path / "nothing.h5"))
+    up.hear("Ctrl-C stops everything")
+    typed = re.search(r"add a worker: +(.*)", up.said)
+    assert typed
+    assert shlex.split(typed[1])[1:] == ["worker", "add", "--data-dir", str(tmp_path / "data")]
+    assert "its Redis:      redis://127.0.0.1:" in up.said
+    assert worker("add").stdout == "worker-1 is started\n"
+    up.hear(r"worker-1 ended with exit code 3; it is not started again by itself. To start it: .*")
+    up.hear("No worker is left: jobs are accepted and wait. Add one: .* worker add")
+    assert worker("start", "worker-1").stdout == "worker-1 is started\n"
+    up.hear("(?s)worker-1 ended with exit code 3.*worker-1 ended with exit code 3")
+    assert json.loads(worker("add", "--json").stdout) == {"answer": "worker-2 is started"}
+    unknown = worker("start", "worker-9")
+    assert (unknown.exit_code, "worker-9 is unknown here; those that have ended are:" in unknown.stderr) == (
+        1,
+        True,
+    )
+    assert list((tmp_path / "data" / "worker-requests").iterdir()) == []
 
 
 def test_a_taken_port_is_refused_before_anything_is_started(tmp_path):

@@ -10,6 +10,7 @@ from shared.clock import utc_now
 from shared.protocol import PROTOCOL
 from shared.redis.workers import WorkerBeat, WorkerJob, WorkerRegistry, WorkerState
 from tests.support.installation import names_of
+from web.jobs.estimates import START_ONE
 
 
 @pytest.fixture
@@ -32,7 +33,10 @@ def beat(worker_id: str, **changes: object) -> WorkerBeat:
 def test_without_a_worker_they_say_so(atelier):
     for command in ("workers", "queue"):
         result = atelier(command)
-        assert (result.exit_code, "start one with: atelier-worker run" in result.stderr) == (0, True)
+        assert (
+            result.exit_code,
+            START_ONE in result.stderr,
+        ) == (0, True)
     assert json.loads(atelier("workers", "--json").stdout)["workers"] == []
 
 
@@ -69,3 +73,12 @@ def test_drain_asks_and_an_unknown_worker_is_refused(atelier, registry):
     refused = atelier("drain", "no/body")
     assert refused.exit_code == 2
     assert refused.stderr
+
+
+def test_a_worker_may_be_named_by_its_beginning(atelier, registry):
+    for name in ("north-1", "north-10", "south"):
+        registry.beat(beat(name))
+    assert atelier("drain", "south"[:2]).exit_code == 0
+    assert json.loads(atelier("drain", "north-1", "--json").stdout)["id"] == "north-1"
+    refused = atelier("drain", "north")
+    assert (refused.exit_code, "several workers: north-1, north-10" in refused.stderr) == (2, True)

@@ -8,6 +8,7 @@ import pytest
 
 from shared.errors import OutOfMemory
 from tests.support.seen_job import SeenJob
+from web.jobs.estimates import START_ONE
 
 FEW = {"steps": 20, "checkpoint_every": 5, "style_weight": 0.5}
 BROWSER = {"Accept": "text/html"}
@@ -24,7 +25,7 @@ def succeeded(submit, bench) -> str:
 def test_a_queued_job_says_why_it_waits_and_shows_its_content(submit, see):
     job = submit(options=FEW)
     seen = see(job["id"])
-    assert "No worker is connected; start one with: atelier-worker run" in seen.parts["standing"]
+    assert f"No worker is connected; {START_ONE}" in seen.parts["standing"]
     assert seen.actions == ["pause", "cancel"]
     assert list(seen.pictures) == [job["input"]["content"]["url"]]
     assert seen.refreshes

@@ -77,7 +77,7 @@ def test_png_from_end_to_end(atelier_worker, folder):
 
 def test_jpeg_and_settings_from_the_environment(atelier_worker, folder):
     (folder / "out.JPG").write_bytes(b"an earlier picture")
-    words = ("stylize", "content.png", "style.jpg", "--output", "out.JPG", "--option", "steps=1")
+    words = ("stylize", "content.png", "style.jpg", "--out", "out.JPG", "--option", "steps=1")
     done = atelier_worker(*words, ATELIER_VGG19_WEIGHTS="untrained")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "out.JPG"
@@ -138,7 +138,7 @@ def test_missing_files_and_arguments(atelier_worker, folder):
     _assert_refused(
         atelier_worker("stylize", "content.png", "absent.png", "-o", "o.png"), folder, ["absent.png"]
     )
-    _assert_refused(atelier_worker("stylize", "content.png", "style.jpg"), folder, ["--output"])
+    _assert_refused(atelier_worker("stylize", "content.png", "style.jpg"), folder, ["--out"])
 
 
 def test_weights_that_cannot_be_had(atelier_worker, folder):

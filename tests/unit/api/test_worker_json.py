@@ -9,6 +9,7 @@ import pytest
 from shared.clock import utc_now
 from shared.redis.workers import WorkerBeat, WorkerJob, WorkerState
 from web.api.workers import message_of, queue_to_json, worker_to_json, workers_to_json
+from web.jobs.estimates import START_ONE
 from web.jobs.queries import QueueCounts
 
 NOW = utc_now()
@@ -26,14 +27,17 @@ IDLE, DRAINING = beat(), beat(state=WorkerState.DRAINING)
     ("beats", "message"),
     [
         (None, "Redis does not answer; jobs are kept, and start when it is back"),
-        ([], "no worker is connected; start one with: atelier-worker run"),
+        (
+            [],
+            f"no worker is connected; {START_ONE}",
+        ),
         (
             [DRAINING],
-            "the only worker is draining and takes no more jobs; start one with: atelier-worker run",
+            f"the only worker is draining and takes no more jobs; {START_ONE}",
         ),
         (
             [DRAINING] * 2,
-            "every worker is draining and takes no more jobs; start one with: atelier-worker run",
+            f"every worker is draining and takes no more jobs; {START_ONE}",
         ),
         ([DRAINING, IDLE], None),
         ([beat(state=WorkerState.STARTING)], None),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -14,6 +16,7 @@ from shared.options import StyleOptions
 from shared.status import JobStatus
 from web.cli.main import main
 from web.cli.output import ServiceProblem, ServiceUnreachable, exit_code_for, exit_code_of
+from worker.cli.main import main as atelier_worker
 
 _COMMANDS = (
     *("up", "demo", "web", "control", "submit", "status", "watch", "list", "cancel", "pause", "resume"),
@@ -92,10 +95,19 @@ def test_wrong_options_are_all_named_before_anything_is_sent(pictures):
     ("words", "message"),
     [
         (["submit", "nowhere.png", "nowhere.png"], "does not exist"),
-        (["list", "--label", "nonsense"], "not of the form KEY=VALUE"),
+        (["list", "--label", "nonsense"], "not of the form KEY:VALUE"),
+        (["list", "--label", "a:1", "--label", "a=2"], "a is given twice, as '1' and as '2'"),
+        (["list", "--created-after", "2026-11-23T08:47:41"], "no moment with its zone"),
+        (["list", "--url", ""], "'' is not the URL of a service"),
+        (["watch", "x", "--timeout", "nan"], "no number of seconds"),
+        (["extend", "x", "5", "--idempotency-key", ""], "is no key"),
+        (["fork", "x", "5", "--idempotency-key", "schlüssel"], "is no key"),
+        (["queue", "--url", "http://x", "set-aside"], "--url is of no use"),
         (["list", "--status", "done"], "is not one of"),
         (["up", "--port", "70000"], "70000"),
-        (["nonsense"], "No such command"),
+        (["nonsense"], "there is no command 'nonsense'; there are: up, demo,"),
+        (["lst"], "did you mean 'list'?"),
+        (["queue", "setaside"], "did you mean 'set-aside'?"),
         (["list", "--url", "nonsense"], "'nonsense' is not the URL of a service"),
         (["list", "--url", "ftp://host/"], "not the URL of a service"),
         (["list", "--url", "http://[::1"], "not the URL of a service"),
@@ -105,6 +117,42 @@ def test_wrong_usage_ends_with_2(words, message):
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_an_option_with_two_values_is_refused(pictures):
+    result = CliRunner().invoke(main, ["submit", *pictures, "-O", "steps=5", "-O", "steps=6"])
+    assert result.exit_code == 2
+    assert "steps is given twice, as 5 and as 6" in result.stderr
+
+
+def test_the_other_program_says_what_may_have_been_meant():
+    result = CliRunner().invoke(atelier_worker, ["stylise"])
+    assert (result.exit_code, "did you mean 'stylize'?" in result.stderr) == (2, True)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("atelier wa", ["plain,watch"]),
+        ("atelier queue set", ["plain,set-aside"]),
+        ("atelier list --status ca", ["plain,canceled", "plain,canceling"]),
+        ("atelier fork --idem", ["plain,--idempotency-key"]),
+        ("atelier-worker st", ["plain,stylize"]),
+    ],
+)
+def test_a_shell_completes_commands_options_and_values(words, completed):
+    program = words.split()[0]
+    environ = {
+        **os.environ,
+        f"_{program.replace('-', '_').upper()}_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }
+    done = subprocess.run(
+        [Path(sys.executable).with_name(program)], env=environ, capture_output=True, text=True
+    )
+    assert sorted(done.stdout.split()) == completed
 
 
 def test_a_wrong_setting_is_named_and_ends_with_2():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from web.jobs.estimates import Estimate, Forecast, run_message, wait_message
+from web.jobs.estimates import START_ONE, Estimate, Forecast, run_message, wait_message
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,12 @@ def test_how_long_it_runs(run: Estimate | None, words: str):
         (2, 30.0, 1, "1 job ahead, about 30 s"),
         (4, 240.0, 2, "3 jobs ahead, about 4 min"),
         (4, None, 2, "3 jobs ahead"),
-        (4, None, 0, "no worker is connected; start one with: atelier-worker run"),
+        (
+            4,
+            None,
+            0,
+            f"no worker is connected; {START_ONE}",
+        ),
         (1, None, None, "Redis does not answer; the job is kept, and starts when it is back"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shared.texts import field_schemas, read_texts
+from shared.texts import field_schemas, is_printable, read_texts
 
 Seconds = Annotated[float, Field(gt=0, le=60, allow_inf_nan=False)]
 
@@ -77,3 +77,30 @@ def test_a_schema_for_each_field_as_it_is_sent():
     assert schemas["wait"]["description"] == "How long"
     assert (schemas["title"]["type"], schemas["title"]["maxLength"]) == ("string", 4)
     assert schemas["labels"]["maxProperties"] == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Häfen am Meer ☂ 海",
+        "👩\u200d👩\u200d👧",  # a family: joiners
+        "🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f",  # Scotland: tags
+        "❤\ufe0f",  # a variation
+        "می\u200cخواهم",  # Persian needs the non-joiner
+        "שלום\u200f!",  # a mark of direction
+        "co\u00adoperation",
+        "e\u0301",
+        "\ue000",  # private: a company's logo
+        "\U0001fae9",  # an emoji younger than some releases of Python
+    ],
+)
+def test_what_people_write_is_a_name(text: str):
+    assert is_printable(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\n", "\t", "\x00", "\x1b[31m", "\x7f", "\x85", "\ud800", "gnp.\u202efdp", "\u2066a\u2069"],
+)
+def test_what_steers_a_terminal_or_turns_a_line_around_is_none(text: str):
+    assert not is_printable(text)

