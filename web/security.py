@@ -216,7 +216,7 @@ def _end(response: Response) -> Response:
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     # Pages may run our own files and show chosen pictures (blob:); everything else is forbidden.
-    policy = _policy_of(response.mimetype)
+    policy = _policy_of(response.mimetype or "")
     response.headers.setdefault("Content-Security-Policy", policy)
     say = _log.debug if request.path in _HEALTH and response.status_code < 400 else _log.info
     say(
