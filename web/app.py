@@ -7,6 +7,7 @@ from flask_compress import Compress
 
 from shared.settings import Settings
 from web.api.assets import assets
+from web.api.conditional import ConditionalResponse
 from web.api.documentation import docs
 from web.api.estimates import estimates
 from web.api.events import events
@@ -60,6 +61,7 @@ def create_app(settings: Settings) -> Flask:
         PROPAGATE_EXCEPTIONS=False,
     )
     app.url_map.strict_slashes = False
+    app.response_class = ConditionalResponse
     hold_services(app, open_services(settings))
     handle_traffic(app)
     guard_requests(app, settings)

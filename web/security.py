@@ -6,10 +6,12 @@ import re
 import time
 from collections.abc import Collection
 from ipaddress import IPv6Address, ip_address
+from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
 from flask import Flask, Response, g, request
+from werkzeug.exceptions import UnsupportedMediaType
 
 from shared.errors import CrossSiteRequest, InvalidSettings, UnknownHost
 from shared.logs import get_logger
@@ -59,6 +61,7 @@ def guard_requests(app: Flask, settings: Settings) -> None:
         if request.path not in _HEALTH or request.method not in _SAFE_METHODS:
             check_host(request.host, hosts)
         if request.method not in _SAFE_METHODS:
+            check_encoding(request.headers.get("Content-Encoding"))
             check_origin(
                 request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin"), host=request.host
             )
@@ -177,6 +180,24 @@ def check_origin(fetch_site: str | None, origin: str | None, *, host: str) -> No
         is_ours = origin is None or _netloc(origin) == host
     if not is_ours:
         raise CrossSiteRequest(f"the request comes from a page of {(origin or 'another site')[:200]}")
+
+
+class UnsupportedEncoding(UnsupportedMediaType):
+    """A body that is compressed; the answer says what is taken."""
+
+    def get_headers(self, *words: Any, **how: Any) -> list[tuple[str, str]]:  # noqa: ANN401 - as Werkzeug has it
+        """Return the headers of the answer."""
+        return [*super().get_headers(*words, **how), ("Accept-Encoding", "identity")]
+
+
+def check_encoding(encoding: str | None) -> None:
+    """Refuse a body that is compressed: read as it is, it would be called damaged.
+
+    Raises:
+        UnsupportedEncoding: naming the encoding.
+    """
+    if (encoding or "identity").strip().lower() not in ("identity", ""):
+        raise UnsupportedEncoding(f"the body is encoded as '{(encoding or '')[:100]}'; send it as it is")
 
 
 def _netloc(origin: str) -> str | None:

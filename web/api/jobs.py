@@ -122,7 +122,7 @@ def read_job(job_id: str) -> Response:
     headers = {}
     seconds = wait_seconds(request.headers.get("Prefer"))
     known = request.if_none_match
-    waits = seconds and known.contains(view.etag) and not view.job.job_status.is_final
+    waits = seconds and known.contains_weak(view.etag) and not view.job.job_status.is_final
     # A preference may be passed over: with all places taken, the answer comes at once.
     if waits and services.waits.take():
         try:

@@ -25,6 +25,7 @@ from shared.errors import (
     PictureUnsupported,
     StorageFull,
     StorageUnavailable,
+    UploadsUnavailable,
 )
 from shared.options import parse_options
 from shared.texts import field_schemas, read_texts
@@ -131,6 +132,7 @@ class _Asked:
         StorageFull,
         StorageUnavailable,
         DatabaseUnavailable,
+        UploadsUnavailable,
     ),
     parameters=(*query_parameters(SubmitQuery), WAIT, IDEMPOTENCY_KEY),
     bodies={JSON: SubmitBody, MULTIPART: _PARTS_SCHEMA},

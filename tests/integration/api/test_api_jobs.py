@@ -262,7 +262,7 @@ def test_submit_and_wait_for_the_end(app, client, parts, workshop, services):
     worker.join()
     assert response.status_code == 200
     assert response.json["status"] == "succeeded"
-    assert response.headers["Preference-Applied"] == "wait=60"
+    assert response.headers["Preference-Applied"] == "wait=50"
     assert response.headers["Location"] == response.json["urls"]["self"]
 
 
