@@ -17,6 +17,7 @@ from web.api.job_files import job_files, thumbnails
 from web.api.jobs import jobs
 from web.api.problems import handle_problems
 from web.api.workers import workers
+from web.later import answer_instead
 from web.pages.gallery import jobs_page
 from web.pages.job import job_page
 from web.pages.layout import dress_pages
@@ -68,6 +69,7 @@ def create_app(settings: Settings) -> Flask:
     handle_problems(app)
     dress_pages(app)
     compress_pages(app)
+    answer_instead(app)
     for blueprint in (
         assets,
         jobs,

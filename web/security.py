@@ -17,6 +17,7 @@ from shared.errors import CrossSiteRequest, InvalidSettings, UnknownHost
 from shared.logs import get_logger
 from shared.protocol import new_id
 from shared.settings import Settings
+from web.later import is_put_off
 
 LOCAL_CALLER = "local"
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
@@ -39,6 +40,7 @@ _PAGE_POLICY = (
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 )
 _FILE_POLICY = "default-src 'none'; sandbox; frame-ancestors 'none'"
+_STARTED_KEY = "atelier.started"
 _HEALTH = {"/healthz", "/readyz"}
 _log = get_logger(__name__)
 
@@ -223,12 +225,18 @@ def handle_traffic(app: Flask) -> None:
 def _begin() -> None:
     given = request.headers.get("X-Request-Id", "")
     g.request_id = given if _REQUEST_ID.fullmatch(given) else new_id()
-    g.started = time.monotonic()
+    g.started = request.environ.setdefault(
+        _STARTED_KEY, time.monotonic()
+    )  # also of an answer that was put off
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
 
 
 def _end(response: Response) -> Response:
+    if is_put_off(response):
+        # The answer belongs to the same request.
+        request.environ["HTTP_X_REQUEST_ID"] = g.request_id
+        return response
     response.headers["X-Request-Id"] = g.request_id
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)

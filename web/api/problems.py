@@ -71,6 +71,7 @@ _HTTP_CODES = {
     404: "not_found",
     405: "method_not_allowed",
     406: "not_acceptable",
+    408: "request_timeout",
     412: "precondition_failed",
     413: "request_too_large",
     415: "unsupported_media",

@@ -41,7 +41,7 @@ from web.api.http import (
     wait_seconds,
 )
 from web.api.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADER, answer_once
-from web.api.job_view import job_answer, read_view, wait_until_final
+from web.api.job_view import JobView, answer_when_final, job_answer, read_view
 from web.api.openapi import JSON, MULTIPART, WAIT, Answer, Operation, query_parameters, text_schema
 from web.api.schemas import JobOut, SizeOut, ValidationOut, WorkingSizesOut, estimate_out
 from web.assets.uploads import PartChecks, UploadedFile
@@ -178,16 +178,13 @@ def _validate(services: Services, job: JobRequest) -> ValidationOut:
 
 def _accepted(services: Services, job_id: str) -> Response:
     caller, seconds = current_caller(), wait_seconds(request.headers.get("Prefer"))
-    headers = {}
     if seconds and services.waits.take():
-        try:
-            view = wait_until_final(services, job_id, caller=caller, seconds=seconds)
-        finally:
-            services.waits.give_back()
-        headers["Preference-Applied"] = f"wait={seconds}"
-    else:
-        view = read_view(services.backend, job_id, caller=caller)
-    headers["Location"] = view.data["urls"]["self"]
+        return answer_when_final(services, job_id, _answer_for, caller=caller, seconds=seconds)
+    return _answer_for(read_view(services.backend, job_id, caller=caller))
+
+
+def _answer_for(view: JobView) -> Response:
+    headers = {"Location": view.data["urls"]["self"]}
     if view.job.job_status.is_final:
         return job_answer(view, headers=headers)
     headers["Retry-After"] = str(_RETRY_SECONDS)
