@@ -34,6 +34,7 @@ AtelierError
 │   ├── DatabaseUnavailable    database_unavailable
 │   │   └── DatabaseUnusable   database_unusable
 │   ├── StorageFull            storage_full
+│   ├── UploadsUnavailable     uploads_unavailable
 │   ├── GpuNotSeen             gpu_not_seen
 │   └── InvalidSettings        invalid_settings
 ├── WeightsError
@@ -340,6 +341,14 @@ class StorageFull(ServiceError):
     code = "storage_full"
     tells_detail = True
     suggestion = "Make room, with 'atelier prune' for instance, or allow less: ATELIER_MIN_FREE_BYTES."
+
+
+class UploadsUnavailable(ServiceError):
+    """Uploads cannot be received at the moment."""
+
+    code = "uploads_unavailable"
+    tells_detail = True
+    suggestion = "Make room in the folder for temporary files, or name another one in TMPDIR; then try again."
 
 
 class InvalidSettings(ServiceError):

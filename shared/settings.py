@@ -76,9 +76,7 @@ class Settings(BaseModel):
     )
     host: str = Field("127.0.0.1", description="Address the web process listens on")
     port: int = Field(8000, ge=1, le=65535, description="Port the web process listens on")
-    web_threads: int = Field(
-        64, ge=2, le=1024, description="Threads of the web process; half may be event streams"
-    )
+    web_threads: int = Field(64, ge=2, le=1024, description="Requests that the web process works on at once")
     vgg19_weights: str = Field(
         "imagenet", description="imagenet, auto, untrained, or the path of a Keras .h5 file"
     )

@@ -7,6 +7,7 @@ from flask_compress import Compress
 
 from shared.settings import Settings
 from web.api.assets import assets
+from web.api.conditional import ConditionalResponse
 from web.api.documentation import docs
 from web.api.estimates import estimates
 from web.api.events import events
@@ -17,6 +18,7 @@ from web.api.jobs import jobs
 from web.api.problems import handle_problems
 from web.api.queries import check_queries
 from web.api.workers import workers
+from web.later import answer_instead
 from web.pages.gallery import jobs_page
 from web.pages.job import job_page
 from web.pages.layout import dress_pages
@@ -61,6 +63,7 @@ def create_app(settings: Settings) -> Flask:
         PROPAGATE_EXCEPTIONS=False,
     )
     app.url_map.strict_slashes = False
+    app.response_class = ConditionalResponse
     hold_services(app, open_services(settings))
     handle_traffic(app)
     guard_requests(app, settings)
@@ -68,6 +71,7 @@ def create_app(settings: Settings) -> Flask:
     handle_problems(app)
     dress_pages(app)
     compress_pages(app)
+    answer_instead(app)
     for blueprint in (
         assets,
         jobs,

@@ -6,15 +6,18 @@ import re
 import time
 from collections.abc import Collection
 from ipaddress import IPv6Address, ip_address
+from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
 from flask import Flask, Response, g, request
+from werkzeug.exceptions import UnsupportedMediaType
 
 from shared.errors import CrossSiteRequest, InvalidSettings, UnknownHost
 from shared.logs import get_logger
 from shared.protocol import new_id
 from shared.settings import Settings
+from web.later import is_put_off
 
 LOCAL_CALLER = "local"
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
@@ -41,6 +44,7 @@ _FILE_POLICY = "default-src 'none'; sandbox; frame-ancestors 'none'"
 _PICTURE_POLICY = (
     "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'none'"
 )
+_STARTED_KEY = "atelier.started"
 _HEALTH = {"/healthz", "/readyz"}
 _log = get_logger(__name__)
 
@@ -63,6 +67,7 @@ def guard_requests(app: Flask, settings: Settings) -> None:
         if request.path not in _HEALTH or request.method not in _SAFE_METHODS:
             check_host(request.host, hosts)
         if request.method not in _SAFE_METHODS:
+            check_encoding(request.headers.get("Content-Encoding"))
             check_origin(
                 request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin"), host=request.host
             )
@@ -183,6 +188,24 @@ def check_origin(fetch_site: str | None, origin: str | None, *, host: str) -> No
         raise CrossSiteRequest(f"the request comes from a page of {(origin or 'another site')[:200]}")
 
 
+class UnsupportedEncoding(UnsupportedMediaType):
+    """A body that is compressed; the answer says what is taken."""
+
+    def get_headers(self, *words: Any, **how: Any) -> list[tuple[str, str]]:  # noqa: ANN401 - as Werkzeug has it
+        """Return the headers of the answer."""
+        return [*super().get_headers(*words, **how), ("Accept-Encoding", "identity")]
+
+
+def check_encoding(encoding: str | None) -> None:
+    """Refuse a body that is compressed: read as it is, it would be called damaged.
+
+    Raises:
+        UnsupportedEncoding: naming the encoding.
+    """
+    if (encoding or "identity").strip().lower() not in ("identity", ""):
+        raise UnsupportedEncoding(f"the body is encoded as '{(encoding or '')[:100]}'; send it as it is")
+
+
 def _netloc(origin: str) -> str | None:
     try:
         return urlsplit(origin).netloc
@@ -206,12 +229,18 @@ def handle_traffic(app: Flask) -> None:
 def _begin() -> None:
     given = request.headers.get("X-Request-Id", "")
     g.request_id = given if _REQUEST_ID.fullmatch(given) else new_id()
-    g.started = time.monotonic()
+    g.started = request.environ.setdefault(
+        _STARTED_KEY, time.monotonic()
+    )  # also of an answer that was put off
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
 
 
 def _end(response: Response) -> Response:
+    if is_put_off(response):
+        # The answer belongs to the same request.
+        request.environ["HTTP_X_REQUEST_ID"] = g.request_id
+        return response
     response.headers["X-Request-Id"] = g.request_id
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)

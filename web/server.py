@@ -1,31 +1,33 @@
-"""The web process: gunicorn with threads, told in code."""
+"""The web process: gunicorn with an event loop and threads, told in code."""
 
 from __future__ import annotations
 
 import errno
-import signal
+import resource
 import socket
 import sys
-from types import FrameType
 from typing import Any
 
-from flask import Flask
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
-from gunicorn.workers.base import Worker  # type: ignore[import-untyped]
 
 from shared.errors import AtelierError, InvalidSettings
 from shared.logs import configure_logs, get_logger
 from shared.settings import Settings
 from web.app import create_app
 from web.backend import Backend
+from web.front.application import Front
+from web.front.worker import Worker
 from web.security import exposure
 from web.services import services_of
 
 _GRACEFUL_SECONDS = 10
 _KEEPALIVE_SECONDS = 5
 _BACKLOG = 256
+#: Connections at once; each may hold some 300 kB. A body that is being sent has a file besides.
+_CONNECTIONS = 2000
+_DESCRIPTORS = 2 * _CONNECTIONS + 500
 _log = get_logger(__name__)
 
 
@@ -43,6 +45,7 @@ def run_web(settings: Settings) -> None:
     listener = _listen(settings)
     if warning is not None:
         _log.warning("listens_beyond_this_machine", detail=warning)
+    _allow_descriptors()
     _Server(settings, listener).run()
 
 
@@ -59,25 +62,25 @@ class _Server(BaseApplication):  # type: ignore[misc]
         options = {
             # gunicorn takes the descriptor over, and closes it.
             "bind": f"fd://{self._listener.detach()}",
-            "worker_class": "gthread",
+            "worker_class": Worker,
             "workers": 1,
-            "threads": self._settings.web_threads,
-            "worker_connections": max(1000, 2 * self._settings.web_threads),
+            "worker_connections": _CONNECTIONS,
+            "asgi_lifespan": "off",
+            "asgi_loop": "asyncio",
             "graceful_timeout": _GRACEFUL_SECONDS,
             "keepalive": _KEEPALIVE_SECONDS,
             "loglevel": self._settings.log_level,
             "logger_class": _RootLogger,
             "control_socket_disable": True,
-            "post_worker_init": _end_streams_early,
             "worker_exit": _close,
         }
         for name, value in options.items():
             self.cfg.set(name, value)
 
-    def load(self) -> Flask:
+    def load(self) -> Front:
         """Make the app; gunicorn calls this in the worker, after the fork."""
         try:
-            return create_app(self._settings)
+            return Front(create_app(self._settings), threads=self._settings.web_threads)
         except AtelierError as error:
             # It was well a moment ago; this code ends gunicorn, and whoever supervises it tries again.
             _log.error("cannot_serve", code=error.code, detail=error.detail)
@@ -95,23 +98,18 @@ class _RootLogger(Logger):  # type: ignore[misc]
             log.propagate = True
 
 
-def _end_streams_early(worker: Worker) -> None:
-    """Let streams and waits end at the first sign of the end: the worker would wait 10 s for them."""
-    services = services_of(worker.wsgi)
-    graceful = signal.getsignal(signal.SIGTERM)
-
-    def end(number: int, frame: FrameType | None) -> None:
-        services.stopping.set()
-        if callable(graceful):
-            graceful(number, frame)
-
-    signal.signal(signal.SIGTERM, end)
-
-
 def _close(_server: object, worker: Worker) -> None:
-    app = getattr(worker, "wsgi", None)
-    if app is not None:
-        services_of(app).close()
+    if worker.front is not None:
+        worker.front.close()
+        services_of(worker.front.app).close()
+
+
+def _allow_descriptors() -> None:
+    """Allow as many open descriptors as the machine lets this process have, up to what is needed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -22,6 +22,9 @@ _DECODERS = 2
 _REDIS_SECONDS = 2
 #: How long somebody who asks whether the service is well waits for an answer.
 _CHECK_SECONDS = 2.0
+#: Streams and waits at once. None holds a thread, but each looks at the database every other second.
+_STREAMS = 500
+_WAITS = 250
 
 
 class ConcurrencyLimit:
@@ -98,7 +101,7 @@ class StreamTiming:
 
 @dataclass(frozen=True)
 class Services:
-    """Everything a view may use. Half of the threads may stream, a quarter may wait."""
+    """Everything a view may use."""
 
     backend: Backend
     uploads: Uploads
@@ -126,13 +129,12 @@ def open_services(settings: Settings) -> Services:
 
 def make_services(backend: Backend, decoding: threading.Semaphore) -> Services:
     """Return the services over a backend; `decoding` limits how many requests decode pictures at once."""
-    threads = backend.settings.web_threads
     return Services(
         backend=backend,
         uploads=Uploads(backend, decoding),
         thumbnails=Thumbnails(backend.storage, decoding),
-        streams=ConcurrencyLimit(threads // 2),
-        waits=ConcurrencyLimit(threads // 4),
+        streams=ConcurrencyLimit(_STREAMS),
+        waits=ConcurrencyLimit(_WAITS),
     )
 
 

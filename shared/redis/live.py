@@ -82,6 +82,18 @@ class ProgressStore:
             pubsub.subscribe(self._channel(job_id))
             yield pubsub
 
+    @contextmanager
+    def watch_all(self) -> Iterator[redis.client.PubSub]:
+        """Subscribe to the channels of all jobs; `job_of` tells whose a message is."""
+        pubsub: redis.client.PubSub = self._client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+        with redis_errors(), pubsub:
+            pubsub.psubscribe(self._channel("*"))
+            yield pubsub
+
+    def job_of(self, channel: str) -> str:
+        """Return the id of the job whose channel this is."""
+        return channel.removeprefix(self._channel(""))
+
     def _progress_key(self, job_id: str) -> str:
         return self._names.key("progress", job_id)
 

@@ -18,6 +18,7 @@ from shared.errors import (
     PictureUnsupported,
     StorageFull,
     StorageUnavailable,
+    UploadsUnavailable,
 )
 from shared.storage.layout import asset_key
 from web.api import API_PATH
@@ -58,6 +59,7 @@ assets = Blueprint("assets", __name__, url_prefix=f"{API_PATH}/assets")
         StorageFull,
         StorageUnavailable,
         DatabaseUnavailable,
+        UploadsUnavailable,
     ),
     bodies={
         MULTIPART: {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
 from typing import Any
 
 from flask import Blueprint, Response, request
@@ -18,7 +17,7 @@ from web.api.openapi import Answer, Operation, Parameter
 from web.db.models import JobEvent
 from web.jobs.queries import get_job, get_version
 from web.jobs.transitions import events_after
-from web.jobs.watch import JobWatch
+from web.later import Turn, send_stream
 from web.security import current_caller
 from web.services import Services, get_services
 
@@ -27,7 +26,7 @@ events = Blueprint("events", __name__, url_prefix=f"{API_PATH}/jobs/<job_id>")
 
 
 class JobStream:
-    """The texts of one stream.
+    """What is said in one stream.
 
     A stream that starts afresh begins with a snapshot: a ``status`` event with the whole job. One that goes
     on after `last_id` begins with the durable events since. It ends after the final status, or after
@@ -41,40 +40,42 @@ class JobStream:
         self._sent_id = last_id
         self._sent_live: LiveProgress | None = None
         self._progress_at = -math.inf
+        self._started: float | None = None
+        self._has_told = False
+        self._spoke_at = 0.0
 
-    def __iter__(self) -> Iterator[str]:
-        timing, started = self._services.timing, time.monotonic()
-        spoke_at = started
-        opening = f"retry: {_RECONNECT_MS}\n"
-        with JobWatch(
-            self._services.backend.redis.progress, self._job_id, stopping=self._services.stopping
-        ) as watch:
-            while True:
-                texts, ended = self._news()
-                if texts:
-                    # Within the first event: some clients drop a block that is none.
-                    yield opening + "".join(texts)
-                    opening = ""
-                    spoke_at = time.monotonic()
-                elif spoke_at == started:
-                    yield ": watching\n\n"  # with it the answer's head leaves
-                    spoke_at = time.monotonic()
-                if ended or self._services.stopping.is_set():
-                    return
-                if texts:
-                    continue  # there may be more by now
-                now = time.monotonic()
-                if now - started >= timing.stream_seconds:
-                    return
-                if now - spoke_at >= timing.comment_seconds:
-                    yield ": still here\n\n"
-                    spoke_at = now
-                next_progress = self._progress_at + timing.progress_seconds - now
-                quiet_until = min(spoke_at + timing.comment_seconds, started + timing.stream_seconds)
-                if next_progress > 0:
-                    watch.wait(min(next_progress, quiet_until - now), only_changes=True)
-                else:
-                    watch.wait(quiet_until - now)
+    @property
+    def job_id(self) -> str:
+        """The job that it tells of."""
+        return self._job_id
+
+    def take_turn(self) -> Turn:
+        """Return what there is to say now."""
+        is_first = self._started is None
+        if self._started is None:
+            self._started = self._spoke_at = time.monotonic()
+        texts, ended = self._news()
+        data, now, timing = "".join(texts), time.monotonic(), self._services.timing
+        if texts:
+            self._spoke_at = now
+            if not self._has_told:
+                # Within the first event: some clients drop a block that is none.
+                data, self._has_told = f"retry: {_RECONNECT_MS}\n{data}", True
+        elif is_first:
+            data = ": watching\n\n"  # with it the answer's head leaves
+        if ended or self._services.stopping.is_set():
+            return _turn(data, None)
+        if texts:
+            return _turn(data, 0)  # there may be more by now
+        if now - self._started >= timing.stream_seconds:
+            return _turn(data, None)
+        if now - self._spoke_at >= timing.comment_seconds:
+            data, self._spoke_at = ": still here\n\n", now
+        quiet_until = min(self._spoke_at + timing.comment_seconds, self._started + timing.stream_seconds)
+        next_progress = self._progress_at + timing.progress_seconds - now
+        if next_progress > 0:
+            return _turn(data, min(next_progress, quiet_until - now), only_changes=True)
+        return _turn(data, quiet_until - now)
 
     def _news(self) -> tuple[list[str], bool]:
         """Return what there is to say now, and whether that was the last of it."""
@@ -159,6 +160,10 @@ class JobStream:
         return read_view(self._services.backend, self._job_id, caller=self._caller)
 
 
+def _turn(text: str, seconds: float | None, *, only_changes: bool = False) -> Turn:
+    return Turn(text.encode("utf-8", "replace"), seconds, only_changes=only_changes)
+
+
 def _snapshot(view: JobView) -> dict[str, Any]:
     return {
         "status": view.job.status,
@@ -213,16 +218,11 @@ def watch_job(job_id: str) -> Response:
             f"all {services.streams.count} event streams are taken; poll the job, or try again later"
         )
     stream = JobStream(services, job.id, caller=caller, last_id=last_id)
-    response = Response(_encode(iter(stream)), content_type="text/event-stream; charset=utf-8")
+    response = send_stream(stream, services, content_type="text/event-stream; charset=utf-8")
     response.call_on_close(services.streams.give_back)
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
     return response
-
-
-def _encode(texts: Iterator[str]) -> Iterator[bytes]:
-    for text in texts:
-        yield text.encode("utf-8", "replace")
 
 
 def _last_id(text: str | None) -> int | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import difflib
-import errno
 import hashlib
 import io
 import json
@@ -18,23 +17,27 @@ from urllib.parse import quote
 from flask import Response, request
 from pydantic import BaseModel, ValidationError
 from werkzeug.datastructures import FileStorage
-from werkzeug.exceptions import RequestedRangeNotSatisfiable, RequestEntityTooLarge, UnsupportedMediaType
+from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 from werkzeug.http import dump_options_header
 from werkzeug.wsgi import FileWrapper
 
-from shared.errors import Fault, MalformedRequest, MissingPart, PictureTooHeavy, StorageFull
+from shared.errors import Fault, MalformedRequest, MissingPart, PictureTooHeavy, UploadsUnavailable
 from shared.options import StyleOptions
 from shared.picture import PictureLimits
 from shared.texts import field_schemas, read_texts
+from web.api.conditional import ConditionalResponse
 from web.assets.uploads import max_body_bytes, too_heavy
 from web.jobs.queries import JobFilter
 
-MAX_WAIT_SECONDS = 60
+#: A proxy that waits 60 s, as the usual ones do, must still hear the answer.
+MAX_WAIT_SECONDS = 50
 #: For what never changes: a year, the most that caches care for.
 FOREVER_SECONDS = 31_536_000
 #: What messages call the body of a request.
 BODY = "the body"
 _MAX_TEXT_BYTES = 500_000
+#: What is read of a file at once.
+_SENT_BYTES = 64 * 1024
 _WAIT = re.compile(r'\s*wait\s*=\s*"?([0-9]{1,9})"?\s*(?:;.*)?', re.IGNORECASE)
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -45,17 +48,18 @@ def json_answer(
     *,
     headers: Mapping[str, str] | None = None,
     media_type: str = "application/json",
-) -> Response:
+) -> ConditionalResponse:
     """Return a response of `data`; what cannot be written as UTF-8 becomes a question mark."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False)
-    response = Response(text.encode("utf-8", "replace") + b"\n", status=status, content_type=media_type)
+    content = text.encode("utf-8", "replace") + b"\n"
+    response = ConditionalResponse(content, status=status, content_type=media_type)
     response.headers["Cache-Control"] = "no-cache"
     response.headers.update(headers or {})
     return response
 
 
 def wait_seconds(header: str | None) -> int:
-    """Return how long a client wants to wait, 0 to 60 s; a preference that is not understood is none."""
+    """Return how long a client wants to wait, 0 to 50 s; a preference that is not understood is none."""
     for part in (header or "").split(","):
         match = _WAIT.fullmatch(part)
         if match:
@@ -186,15 +190,19 @@ def receive_upload(limits: PictureLimits, *, known: Iterable[str]) -> None:
     Raises:
         PictureTooHeavy: when the whole has more bytes than two pictures may have.
         MalformedRequest: for parts that mean nothing here.
-        StorageFull: when they do not fit on the disk of temporary files.
+        UploadsUnavailable: when the folder for temporary files does not take them.
     """
     request.max_content_length = max_body_bytes(limits)
     try:
-        refuse_unknown("part", {**dict.fromkeys(request.files), **request.form}, known=known)
+        names = [*request.files, *request.form]
+        sent = {**dict.fromkeys(request.files), **request.form}
+    except (ConnectionError, TimeoutError):
+        raise  # of the client, not of the disk
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise StorageFull("the disk that uploads are received on (TMPDIR) is full") from error
+        # Also when no folder for temporary files can be had at all: a full one looks like that at first.
+        raise UploadsUnavailable(
+            f"the folder for temporary files (TMPDIR) does not take the upload: {error.strerror or error}"
+        ) from error
     except RequestEntityTooLarge:
         size = request.content_length
         if size is not None and size <= request.max_content_length:
@@ -202,6 +210,10 @@ def receive_upload(limits: PictureLimits, *, known: Iterable[str]) -> None:
             raise MalformedRequest.at("", detail) from None
         heavy = too_heavy("the request", size, limits)
         raise PictureTooHeavy.at("", heavy.detail, code=heavy.code) from None
+    if not all(names):  # whatever the types say, it may be None
+        hint = "a part has no name; name each in its Content-Disposition"
+        raise MalformedRequest(hint, faults=(Fault("", "invalid_value", hint),))
+    refuse_unknown("part", sent, known=known)
 
 
 def read_body(kind: type[Model]) -> Model:
@@ -271,23 +283,20 @@ def send_stored(
     A file that never changes has a `max_age`; any other is asked for again with its ETag each time.
 
     Raises:
-        RequestedRangeNotSatisfiable: when the range asked for lies outside.
+        PreconditionFailed, RequestedRangeNotSatisfiable: as `ConditionalResponse`; the file is closed.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
-    response = Response(FileWrapper(file), content_type=content_type, direct_passthrough=True)
+    response = ConditionalResponse(
+        FileWrapper(file, _SENT_BYTES), content_type=content_type, direct_passthrough=True
+    )
     response.call_on_close(file.close)
     response.content_length = size
     response.set_etag(etag)
     response.headers["Cache-Control"] = f"private, max-age={max_age}, immutable" if max_age else "no-cache"
     if download_name is not None:
         response.headers["Content-Disposition"] = _disposition(download_name)
-    try:
-        response.make_conditional(request, accept_ranges=True, complete_length=size)
-    except RequestedRangeNotSatisfiable:
-        file.close()
-        raise
-    return response
+    return response.make_conditional(request, accept_ranges=True, complete_length=size)
 
 
 def send_bytes(data: bytes, *, content_type: str, etag: str, max_age: int = 0) -> Response:

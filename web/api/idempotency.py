@@ -11,6 +11,8 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 
 from flask import Response, request
 from sqlalchemy.orm import Session
@@ -25,6 +27,7 @@ from shared.errors import (
 from shared.logs import get_logger
 from web.api.openapi import Parameter
 from web.jobs.idempotency import FirstAnswer, KeptKey, NoteKey, add_key, complete_key, find_key, note_no_key
+from web.later import Waiting, when_answered
 from web.security import current_caller
 from web.services import Services, get_services
 
@@ -68,11 +71,13 @@ def answer_once(
         detail = f"{HEADER} has {len(key)} characters; allowed are 1 to 255, all of them printable ASCII"
         raise MalformedRequest.at(f"/{HEADER}", detail)
     services, caller, digest = get_services(), current_caller(), _digest(content())
-    with services.keys_in_flight.hold(caller, key):
+    with ExitStack() as in_flight:
+        in_flight.enter_context(services.keys_in_flight.hold(caller, key))
         kept = _find(services, caller, key)
         if kept is None:
             try:
-                return _first_answer(services, caller, key, act(_note(caller, key, digest)), answer)
+                job_id = act(_note(caller, key, digest))
+                return _keep(_first_answer(services, caller, key, job_id, answer), in_flight)
             except IdempotencyKeyInUse:
                 # Of another process, then, which has committed: what was done here is undone.
                 kept = _find(services, caller, key)
@@ -86,9 +91,20 @@ def answer_once(
             if kept.answer is None
             else _replay(kept.answer)
         )
-        response.headers[REPLAYED] = "true"
         _log.info("request_replayed", job_id=kept.job_id)
-        return response
+        return _keep(when_answered(response, _say_replayed), in_flight)
+
+
+def _keep(response: Response, in_flight: ExitStack) -> Response:
+    """Hold the key on for an answer that is waited for."""
+    if isinstance(response, Waiting):
+        response.wait.closers.append(in_flight.pop_all().close)
+    return response
+
+
+def _say_replayed(response: Response) -> Response:
+    response.headers[REPLAYED] = "true"
+    return response
 
 
 def _digest(content: object) -> str:
@@ -111,8 +127,11 @@ def _note(caller: str, key: str, digest: str) -> NoteKey:
 def _first_answer(
     services: Services, caller: str, key: str, job_id: str, answer: Callable[[str], Response]
 ) -> Response:
-    """Answer for a job as it is now, and keep that for those who ask again."""
-    response = answer(job_id)
+    """Answer for a job, and keep that for those who ask again."""
+    return when_answered(answer(job_id), partial(_keep_first, services, caller, key, job_id))
+
+
+def _keep_first(services: Services, caller: str, key: str, job_id: str, response: Response) -> Response:
     headers = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
     first = FirstAnswer(response.status_code, headers, response.get_data(as_text=True))
     try:

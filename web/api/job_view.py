@@ -46,7 +46,7 @@ from web.jobs.queries import count_with_workers, get_job, get_version, queue_pos
 from web.jobs.retention import expires_at
 from web.jobs.states import REQUESTS, is_legal
 from web.jobs.transitions import may_have_checkpoints
-from web.jobs.watch import JobWatch
+from web.later import Wait, answer_later
 from web.services import Services
 
 _LIVE = {JobStatus.RUNNING, JobStatus.CANCELING}
@@ -309,34 +309,62 @@ def _view(
         raise JobUnreadable(f"what is stored of the job cannot be shown: {error}") from error
 
 
-def wait_until_changed(services: Services, view: JobView, *, caller: str, seconds: float) -> JobView:
-    """Return the job as soon as it is shown differently, or as it is after `seconds`."""
-    old, job_id, deadline = view.etag, view.job.id, time.monotonic() + seconds
-    with JobWatch(services.backend.redis.progress, job_id, stopping=services.stopping) as watch:
-        while True:
-            view = read_view(services.backend, job_id, caller=caller)
-            left = deadline - time.monotonic()
-            if view.etag != old or left <= 0 or services.stopping.is_set():
-                return view
-            watch.wait(left)
+Answer = Callable[[JobView], Response]
 
 
-def wait_until_final(services: Services, job_id: str, *, caller: str, seconds: float) -> JobView:
-    """Return the job as soon as it has ended, or as it is after `seconds`."""
-    deadline, version = time.monotonic() + seconds, None
-    with JobWatch(services.backend.redis.progress, job_id, stopping=services.stopping) as watch:
-        while True:
-            with services.backend.database.read() as session:
-                now_version = get_version(session, job_id)
-            if now_version is None:
-                raise NotFound(f"job '{job_id}' is gone")
-            left = deadline - time.monotonic()
-            if now_version != version or left <= 0 or services.stopping.is_set():
-                version = now_version
-                view = read_view(services.backend, job_id, caller=caller)
-                if view.job.job_status.is_final or left <= 0 or services.stopping.is_set():
-                    return view
-            watch.wait(left, only_changes=True)
+def answer_when_changed(
+    services: Services, view: JobView, answer: Answer, *, caller: str, seconds: int
+) -> Response:
+    """Answer for the job as soon as it is shown differently, or as it is after `seconds`.
+
+    The caller has taken a place to wait, which is given back.
+    """
+    old, job_id = view.etag, view.job.id
+
+    def is_over() -> bool:
+        return read_view(services.backend, job_id, caller=caller).etag != old
+
+    return _answer_later(services, job_id, is_over, answer, caller=caller, seconds=seconds)
+
+
+def answer_when_final(
+    services: Services, job_id: str, answer: Answer, *, caller: str, seconds: int
+) -> Response:
+    """Answer for the job as soon as it has ended, or as it is after `seconds`; else as above."""
+    version: int | None = None
+
+    def is_over() -> bool:
+        nonlocal version
+        with services.backend.database.read() as session:
+            found = get_version(session, job_id)
+        if found is None:
+            raise NotFound(f"job '{job_id}' is gone")
+        if found == version:
+            return False
+        version = found
+        return read_view(services.backend, job_id, caller=caller).job.job_status.is_final
+
+    return _answer_later(services, job_id, is_over, answer, caller=caller, seconds=seconds, only_changes=True)
+
+
+def _answer_later(
+    services: Services,
+    job_id: str,
+    is_over: Callable[[], bool],
+    answer: Answer,
+    *,
+    caller: str,
+    seconds: int,
+    only_changes: bool = False,
+) -> Response:
+    def give() -> Response:
+        response = answer(read_view(services.backend, job_id, caller=caller))
+        response.headers["Preference-Applied"] = f"wait={seconds}"
+        return response
+
+    closers: list[Callable[[], object]] = [services.waits.give_back]
+    wait = Wait(job_id, time.monotonic() + seconds, is_over, give, only_changes, closers)
+    return answer_later(wait, services)
 
 
 def job_answer(view: JobView, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

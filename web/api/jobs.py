@@ -14,7 +14,7 @@ from shared.status import JobStatus
 from shared.texts import Whole
 from web.api import API_PATH
 from web.api.http import json_answer, make_token, read_query, read_token, wait_seconds
-from web.api.job_view import job_answer, read_view, read_views, wait_until_changed
+from web.api.job_view import JobView, answer_when_changed, job_answer, read_view, read_views
 from web.api.openapi import IF_NONE_MATCH, NOT_MODIFIED, WAIT, Answer, Operation, Parameter, query_parameters
 from web.api.schemas import JobListOut, JobOut
 from web.api.submit import submit_job
@@ -125,18 +125,17 @@ def read_job(job_id: str) -> Response:
     """
     services, caller = get_services(), current_caller()
     view = read_view(services.backend, job_id, caller=caller)
-    headers = {}
     seconds = wait_seconds(request.headers.get("Prefer"))
     known = request.if_none_match
-    waits = seconds and known.contains(view.etag) and not view.job.job_status.is_final
+    waits = seconds and known.contains_weak(view.etag) and not view.job.job_status.is_final
     # A preference may be passed over: with all places taken, the answer comes at once.
     if waits and services.waits.take():
-        try:
-            view = wait_until_changed(services, view, caller=caller, seconds=seconds)
-        finally:
-            services.waits.give_back()
-        headers["Preference-Applied"] = f"wait={seconds}"
-    response = job_answer(view, headers=headers)
+        return answer_when_changed(services, view, _answer_for, caller=caller, seconds=seconds)
+    return _answer_for(view)
+
+
+def _answer_for(view: JobView) -> Response:
+    response = job_answer(view)
     response.make_conditional(request)
     return response
 

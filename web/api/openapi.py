@@ -18,6 +18,7 @@ from shared.errors import AtelierError
 from shared.options import StyleOptions
 from shared.texts import field_schemas
 from web.api import API_PATH
+from web.api.http import MAX_WAIT_SECONDS
 from web.api.problems import MEDIA_TYPE, status_of
 from web.api.schemas import ProblemOut
 from web.jobs.fields import ExtendBody, ForkBody, RetryBody, SubmitBody
@@ -93,7 +94,7 @@ class Operation:
 
 WAIT = Parameter(
     "Prefer",
-    "wait=N waits up to N seconds, at most 60",
+    f"wait=N waits up to N seconds, at most {MAX_WAIT_SECONDS}",
     "header",
     {"type": "string"},
     example="wait=30",

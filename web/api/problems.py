@@ -73,6 +73,8 @@ _HTTP_CODES = {
     404: NotFound.code,
     405: "method_not_allowed",
     406: "not_acceptable",
+    408: "request_timeout",
+    412: "precondition_failed",
     413: "request_too_large",
     415: PictureUnsupported.code,
     416: "range_not_satisfiable",

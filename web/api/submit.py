@@ -25,6 +25,7 @@ from shared.errors import (
     PictureUnsupported,
     StorageFull,
     StorageUnavailable,
+    UploadsUnavailable,
 )
 from shared.options import parse_options
 from shared.texts import field_schemas, read_texts
@@ -41,7 +42,7 @@ from web.api.http import (
     wait_seconds,
 )
 from web.api.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADER, answer_once
-from web.api.job_view import job_answer, read_view, wait_until_final
+from web.api.job_view import JobView, answer_when_final, job_answer, read_view
 from web.api.openapi import (
     JSON,
     MULTIPART,
@@ -141,6 +142,7 @@ class _Asked:
         StorageFull,
         StorageUnavailable,
         DatabaseUnavailable,
+        UploadsUnavailable,
     ),
     parameters=(*query_parameters(SubmitQuery), WAIT, IDEMPOTENCY_KEY),
     bodies={JSON: SubmitBody, MULTIPART: _PARTS_SCHEMA},
@@ -186,16 +188,13 @@ def _validate(services: Services, job: JobRequest) -> ValidationOut:
 
 def _accepted(services: Services, job_id: str) -> Response:
     caller, seconds = current_caller(), wait_seconds(request.headers.get("Prefer"))
-    headers = {}
     if seconds and services.waits.take():
-        try:
-            view = wait_until_final(services, job_id, caller=caller, seconds=seconds)
-        finally:
-            services.waits.give_back()
-        headers["Preference-Applied"] = f"wait={seconds}"
-    else:
-        view = read_view(services.backend, job_id, caller=caller)
-    headers["Location"] = view.data["urls"]["self"]
+        return answer_when_final(services, job_id, _answer_for, caller=caller, seconds=seconds)
+    return _answer_for(read_view(services.backend, job_id, caller=caller))
+
+
+def _answer_for(view: JobView) -> Response:
+    headers = {"Location": view.data["urls"]["self"]}
     if view.job.job_status.is_final:
         return job_answer(view, headers=headers)
     headers["Retry-After"] = str(_RETRY_SECONDS)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
-from flask import Flask, Response, render_template, request, url_for
+from flask import Flask, Response, current_app, render_template, request, url_for
 
 from shared.clock import from_rfc3339
 from web.api import API_PATH
+from web.api.conditional import ConditionalResponse
 from web.api.problems import MEDIA_TYPE
 from web.words import ago, file_size, span
 
@@ -26,6 +28,8 @@ def dress_pages(app: Flask) -> None:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(span=span, ago=ago, file_size=file_size, moment=_moment)
     app.context_processor(lambda: {"navigation": _navigation(app)})
+    app.before_request(_merge_slashes)
+    app.add_url_rule("/favicon.ico", "favicon", _favicon)
     app.after_request(_show_problem)
 
 
@@ -50,7 +54,7 @@ def parts(*templates: str, **values: Any) -> Response:  # noqa: ANN401 - as abov
 
 
 def _html(text: str, status: int = 200) -> Response:
-    response = Response(text, status, content_type="text/html; charset=utf-8")
+    response = ConditionalResponse(text, status, content_type="text/html; charset=utf-8")
     response.headers["Cache-Control"] = "no-cache"
     if status == 200:
         # Weak: it is the same however it is compressed.
@@ -65,6 +69,27 @@ def _navigation(app: Flask) -> list[dict[str, Any]]:
         for endpoint, title in NAVIGATION
         if endpoint in app.view_functions
     ]
+
+
+def _merge_slashes() -> Response | None:
+    """Lead a path with several slashes at its beginning to the one that was meant, on this very host.
+
+    Werkzeug reads it as if there were one, so a page would be shown under an address whose relative links
+    are names of other hosts.
+    """
+    path = request.environ.get("PATH_INFO", "")
+    if not path.startswith("//"):
+        return None
+    # A browser takes a backslash for a slash: what is left must not begin with one either.
+    meant = path.encode("latin-1", "replace").lstrip(b"/\\")
+    query = request.query_string.decode("latin-1")
+    address = f"{request.script_root}/{quote(meant)}{f'?{query}' if query else ''}"
+    return Response(status=308, headers={"Location": address})
+
+
+def _favicon() -> Response:
+    """Give the icon to those who ask without having read a page."""
+    return current_app.send_static_file("icon.svg")
 
 
 def _show_problem(response: Response) -> Response:

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from web.app import create_app
-from web.services import StreamTiming, hold_services, services_of
+from web.services import ConcurrencyLimit, StreamTiming, hold_services, services_of
 
 
 class Stream:
@@ -172,7 +172,8 @@ def test_progress_is_rare_and_events_are_not(client, submit, workshop, timing):
         assert [kind for kind, _, _ in events] == ["output", "status"]
 
 
-def test_no_more_than_half_of_the_threads(client, submit, problem_of):
+def test_all_streams_are_taken(app, services, client, submit, problem_of):
+    hold_services(app, dataclasses.replace(services, streams=ConcurrencyLimit(2)))
     job = submit()
     with Stream(client, job), Stream(client, job):
         response = client.get(job["urls"]["events"])

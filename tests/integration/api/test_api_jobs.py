@@ -262,7 +262,7 @@ def test_submit_and_wait_for_the_end(app, client, parts, workshop, services):
     worker.join()
     assert response.status_code == 200
     assert response.json["status"] == "succeeded"
-    assert response.headers["Preference-Applied"] == "wait=60"
+    assert response.headers["Preference-Applied"] == "wait=50"
     assert response.headers["Location"] == response.json["urls"]["self"]
 
 
@@ -273,8 +273,8 @@ def test_submit_and_wait_in_vain(client, parts, services):
     assert services.waits.take()  # the place was given back
 
 
-def test_no_place_to_wait(client, parts, services):
-    assert services.waits.take()
+def test_no_place_to_wait(app, client, parts, services):
+    hold_services(app, dataclasses.replace(services, waits=ConcurrencyLimit(0)))
     response = client.post(JOBS, data=parts(), headers={"Prefer": "wait=60"})
     assert response.status_code == 202
     assert "Preference-Applied" not in response.headers

@@ -132,8 +132,27 @@ def test_a_full_disk_of_temporary_files_is_no_fault_of_ours(client, parts, probl
 
     body = parts()
     monkeypatch.setattr("werkzeug.formparser.SpooledTemporaryFile", full)
-    problem = problem_of(client.post(JOBS, data=body), 507, "storage_full")
+    problem = problem_of(client.post(JOBS, data=body), 503, "uploads_unavailable")
     assert "TMPDIR" in problem["detail"]
+
+
+# Werkzeug leaves the part of the file that is in memory to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("url", [JOBS, ASSETS, "/new"])
+def test_no_folder_for_temporary_files(client, problem_of, monkeypatch, url):
+    """What a process sees that begins while the folder is full: tempfile finds none it can write to."""
+
+    def none(*_: object) -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    head = b'--x\r\nContent-Disposition: form-data; name="content"; filename="a.png"\r\n\r\n'
+    body = head + os.urandom(600_000) + b"\r\n--x--\r\n"  # too much to be kept in memory
+    monkeypatch.setattr("tempfile._get_default_tempdir", none)
+    monkeypatch.setattr("tempfile.tempdir", None)
+    answer = client.post(url, data=body, content_type="multipart/form-data; boundary=x")
+    problem = problem_of(answer, 503, "uploads_unavailable")
+    assert "TMPDIR" in problem["detail"]
+    assert answer.headers["Retry-After"]
 
 
 def test_workers_and_queue_show_the_room(client, fill, services, settings):
