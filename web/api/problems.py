@@ -83,6 +83,8 @@ _HTTP_CODES = {
 _HTTP_TITLES = {
     "method_not_allowed": "This address does not take the method.",
     "not_acceptable": "The answer cannot be had in the form asked for.",
+    "request_timeout": "The request did not come in time.",
+    "precondition_failed": "What lies here is not what the request goes on from.",
     "request_too_large": "The request has too many bytes.",
     "range_not_satisfiable": "The file has no such range.",
 }

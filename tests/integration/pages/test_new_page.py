@@ -147,7 +147,7 @@ def test_every_fault_is_at_its_field_and_nothing_is_lost(client, hand_in, make_p
     assert form.fault("style").startswith("style is not a picture that can be read")
     assert form.fault("options.steps") == "steps is 0; allowed is 1 to 2000"
     assert "size is 'wide'; it must be a whole number" in form.fault("options.size")
-    assert "control characters" in form.fault("name")
+    assert "no control character" in form.fault("name")
     assert "number" in form.fault("run_timeout_seconds")
     assert "labels.Bad key" in answer.text
     assert form.fault("content") == form.fault("options.style_weight") == ""

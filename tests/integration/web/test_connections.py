@@ -130,7 +130,7 @@ def test_the_older_protocol(line):
 
 
 def test_a_whole_url_is_asked_for(line):
-    line.sendall(request("GET http://localhost:8000/healthz?x=y", host="evil.example"))
+    line.sendall(request("GET http://localhost:8000/healthz", host="evil.example"))
     assert read_answer(line)[0] == 200
     line.sendall(request("GET http://evil.example/api/v1/jobs"))
     assert read_answer(line)[0] == 421

@@ -39,8 +39,7 @@ def test_serves_and_ends_with_an_open_stream(server, make_picture, settings):
     assert response.status == 202
     connection.request("GET", job["urls"]["events"])
     stream = connection.getresponse()
-    assert stream.readline() == b"retry: 2000\n"
-    assert (stream.readline(), stream.readline()) == (b"\n", b"id: 1\n")
+    assert (stream.readline(), stream.readline()) == (b"retry: 2000\n", b"id: 1\n")
     server.process.send_signal(signal.SIGTERM)
     stream.read()  # ends by itself, not by a reset
     connection.close()
