@@ -40,6 +40,7 @@ export class LiveJob extends EventTarget {
     // A page that comes back from the browser's cache has missed everything since.
     addEventListener("pageshow", (event) => event.persisted && this.refresh());
     document.addEventListener("visibilitychange", () => (document.hidden ? this.#hide() : this.refresh()));
+    this.#seats.addEventListener("lost", () => this.#makeRoom());
     this.#seats.addEventListener("free", () => this.#isSeatless && this.#wait(Math.random() * FREE_MS));
   }
 
@@ -54,6 +55,13 @@ export class LiveJob extends EventTarget {
     if (this.#source === null) return;
     this.#hangUp();
     this.#wait(HIDDEN_MS);
+  }
+
+  /** Too many pages have a stream. */
+  #makeRoom() {
+    this.#hangUp();
+    this.#isSeatless = true;
+    this.#poll();
   }
 
   /** Watch the job, if it goes on and there is a connection for it; else ask for it. */

@@ -1,15 +1,19 @@
 // How many pages of this browser hold a stream: over HTTP/1.1 it has six connections to a host for all of them.
 
 const SEATS = 4;
-const ANSWER_MS = 60;
+const ANSWER_MS = 100;
 const CHANNEL = "atelier-streams";
 
-/** Asks the other pages for one of the seats; "free" is told when one may have become free. */
+/**
+ * Asks the other pages for one of the seats. "free" is told when one may have become free, "lost" when an answer came
+ * late and this page has one too many.
+ */
 export class StreamSeats extends EventTarget {
   #channel = "BroadcastChannel" in window ? new BroadcastChannel(CHANNEL) : null;
   #id = crypto.getRandomValues(new Uint32Array(2)).join("-");
   #holds = false;
-  #asking = null; // who is known to hold a seat, or asks at the same time and goes first
+  #isAsking = false;
+  #known = new Set(); // who holds a seat, or asks at the same time and goes first
 
   constructor() {
     super();
@@ -19,12 +23,13 @@ export class StreamSeats extends EventTarget {
   /** Take a seat, if there is one. */
   async take() {
     if (this.#holds || !this.#channel) return true;
-    if (this.#asking) return false;
-    const known = (this.#asking = new Set());
+    if (this.#isAsking) return false;
+    this.#isAsking = true;
+    this.#known.clear();
     this.#say("asks");
     await new Promise((resolve) => setTimeout(resolve, ANSWER_MS));
-    this.#asking = null;
-    this.#holds = known.size < SEATS;
+    this.#isAsking = false;
+    this.#holds = this.#known.size < SEATS;
     return this.#holds;
   }
 
@@ -36,9 +41,17 @@ export class StreamSeats extends EventTarget {
   }
 
   #hear({ kind, id }) {
-    if (kind === "asks" && (this.#holds || (this.#asking && this.#id < id))) this.#say("holds");
-    if (kind === "holds" || (kind === "asks" && id < this.#id)) this.#asking?.add(id);
-    if (kind === "leaves") this.dispatchEvent(new Event("free"));
+    if (kind === "asks" && (this.#holds || (this.#isAsking && this.#id < id))) this.#say("holds");
+    if (kind === "holds" || (kind === "asks" && this.#isAsking && id < this.#id)) this.#known.add(id);
+    if (kind === "leaves") {
+      this.#known.delete(id);
+      this.dispatchEvent(new Event("free"));
+    }
+    // A busy page answers late. Of too many it is always the same one that goes.
+    if (this.#holds && [...this.#known].filter((other) => other < this.#id).length >= SEATS) {
+      this.#holds = false;
+      this.dispatchEvent(new Event("lost"));
+    }
   }
 
   #say(kind) {
