@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 BLOCKS = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
 
 
-@pytest.mark.parametrize("word", ["curl -s", "--out result.png", "atelier fork"])
+@pytest.mark.parametrize("word", ["curl -s", "-O size=128 -o result.png", "atelier fork"])
 def test_a_job_as_the_readme_shows_it(service: Service, tmp_path: Path, word: str):
     if word == "curl -s" and not shutil.which("curl") and not os.environ.get("CI"):
         pytest.skip("there is no curl; with CI set this is a failure")

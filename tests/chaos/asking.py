@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx2
 
-_PATIENCE_SECONDS = 90
+#: Longer than a disk stays full: three times stall and lease, 120 s where these are longest.
+_PATIENCE_SECONDS = 300
 _PAUSE_SECONDS = 0.15
 #: The service, or its disk, is not fit for it now.
 _UNAVAILABLE = {503, 507}

@@ -33,7 +33,7 @@ from worker.ending import NAME_TAKEN
 
 pytestmark = pytest.mark.process
 
-_PATIENCE_SECONDS = 40
+_PATIENCE_SECONDS = 120
 Starter = Callable[..., subprocess.Popen[str]]
 
 

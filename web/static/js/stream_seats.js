@@ -13,7 +13,8 @@ export class StreamSeats extends EventTarget {
   #id = crypto.getRandomValues(new Uint32Array(2)).join("-");
   #holds = false;
   #isAsking = false;
-  #known = new Set(); // who holds a seat, or asks at the same time and goes first
+  #holders = new Set();
+  #ahead = new Set(); // who asks at the same time and goes first
 
   constructor() {
     super();
@@ -25,11 +26,12 @@ export class StreamSeats extends EventTarget {
     if (this.#holds || !this.#channel) return true;
     if (this.#isAsking) return false;
     this.#isAsking = true;
-    this.#known.clear();
+    this.#holders.clear();
+    this.#ahead.clear();
     this.#say("asks");
     await new Promise((resolve) => setTimeout(resolve, ANSWER_MS));
     this.#isAsking = false;
-    this.#holds = this.#known.size < SEATS;
+    this.#holds = new Set([...this.#holders, ...this.#ahead]).size < SEATS;
     return this.#holds;
   }
 
@@ -41,14 +43,16 @@ export class StreamSeats extends EventTarget {
   }
 
   #hear({ kind, id }) {
-    if (kind === "asks" && (this.#holds || (this.#isAsking && this.#id < id))) this.#say("holds");
-    if (kind === "holds" || (kind === "asks" && this.#isAsking && id < this.#id)) this.#known.add(id);
+    if (kind === "asks" && this.#holds) this.#say("holds");
+    if (kind === "asks" && this.#isAsking && this.#id < id) this.#say("goes first");
+    if (this.#isAsking && id < this.#id && (kind === "asks" || kind === "goes first")) this.#ahead.add(id);
+    if (kind === "holds") this.#holders.add(id);
     if (kind === "leaves") {
-      this.#known.delete(id);
+      this.#holders.delete(id);
       this.dispatchEvent(new Event("free"));
     }
     // A busy page answers late. Of too many it is always the same one that goes.
-    if (this.#holds && [...this.#known].filter((other) => other < this.#id).length >= SEATS) {
+    if (this.#holds && [...this.#holders].filter((other) => other < this.#id).length >= SEATS) {
       this.#holds = false;
       this.dispatchEvent(new Event("lost"));
     }
