@@ -8,12 +8,13 @@ from enum import StrEnum
 
 from sqlalchemy import func, select
 
-from shared.errors import ArtifactExists, ArtifactMissing, IdentityMissing, IdentityWrong
+from shared.errors import ArtifactExists, IdentityMissing, IdentityWrong
 from shared.installation import IDENTITY_KEY, Installation, has_content, read_identity, write_identity
 from shared.logs import get_logger
 from shared.protocol import new_id
 from shared.storage.layout import asset_key
 from shared.storage.store import ArtifactStore
+from shared.storage.verify import holds_file
 from web.db.database import Database
 from web.db.models import Asset, InstallationRow, Job, JobCheckpoint
 
@@ -142,7 +143,7 @@ def _look(database: Database, store: ArtifactStore) -> Sighting:
         checkpoints = session.scalars(work.order_by(JobCheckpoint.job_id.desc()).limit(_SAMPLE)).all()
     found = read_identity(store)
     if checkpoints:
-        share_work = any(_has(store, key) for key in checkpoints if key)
+        share_work = any(holds_file(store, key) for key in checkpoints if key)
     else:
         share_work = known is not None or not folders
     return Sighting(
@@ -151,16 +152,8 @@ def _look(database: Database, store: ArtifactStore) -> Sighting:
         file_id=found.id if found else None,
         has_rows=has_jobs or bool(pictures),
         has_files=has_content(store),
-        share_pictures=any(_has(store, asset_key(sha256)) for sha256 in pictures) and share_work,
+        share_pictures=any(holds_file(store, asset_key(sha256)) for sha256 in pictures) and share_work,
     )
-
-
-def _has(store: ArtifactStore, key: str) -> bool:
-    try:
-        store.stat(key)
-    except ArtifactMissing:
-        return False
-    return True
 
 
 def _add_row(database: Database, installation_id: str, *, from_first_release: bool, now: datetime) -> None:

@@ -103,6 +103,19 @@ class CheckedFiles:
                 self._known.popitem(last=False)
 
 
+def holds_file(store: ArtifactStore, key: str) -> bool:
+    """Whether there is a file under a key, whatever is in it.
+
+    Raises:
+        StorageUnavailable: when the storage fails.
+    """
+    try:
+        store.stat(key)
+    except ArtifactMissing:
+        return False
+    return True
+
+
 def is_cut_off(jpeg: bytes) -> bool:
     """Whether the bytes of a JPEG that we wrote ourselves lack its beginning or its end.
 

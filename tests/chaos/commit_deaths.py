@@ -19,9 +19,9 @@ import pytest
 import structlog
 
 from shared.options import StyleOptions
+from tests.support.engines import EngineAround
 from tests.support.mortal_disk import LEAST_POINTS, Death
 from worker.engine.state import EngineState, Step
-from worker.engine.weights.weights import Weights
 from worker.runner import Engine
 
 
@@ -71,24 +71,18 @@ class CommitDeaths:
             path.unlink(missing_ok=True)
 
 
-class MortalEngine:
+class MortalEngine(EngineAround):
     """Another engine, whose process dies of what it does after the last step, if that is wanted."""
 
     def __init__(self, engine: Engine, folder: Path, *, node: str) -> None:
         """Watch this process's disk; `folder` is where the rounds of deaths are."""
-        self._engine = engine
+        super().__init__(engine)
         self._folder = folder
         self._node = node
         self._death = Death(self._die)
         self._death.install(pytest.MonkeyPatch())
         self._words = ""
         self._done = Path()
-        self.version = engine.version
-
-    @property
-    def weights(self) -> Weights:
-        """The weights of the engine within."""
-        return self._engine.weights
 
     def stylize(
         self, content: bytes, style: bytes, options: StyleOptions, *, resume: EngineState | None = None

@@ -13,8 +13,8 @@ from pathlib import Path
 from shared.errors import ArtifactMissing
 from shared.options import StyleOptions
 from shared.storage.local import LocalStore
+from tests.support.engines import EngineAround
 from worker.engine.state import EngineState, Step
-from worker.engine.weights.weights import Weights
 from worker.runner import Engine
 
 #: What the engine says when it breaks; no other failure of an engine has a reason in a run.
@@ -45,18 +45,12 @@ def install_missing_inputs(switch: Path) -> None:
     LocalStore.read = failing_read  # type: ignore[method-assign]
 
 
-class FailingEngine:
+class FailingEngine(EngineAround):
     """Another engine, none of whose runs comes to its end while the switch says so."""
 
     def __init__(self, engine: Engine, switch: Path) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self._switch = switch
-        self.version = engine.version
-
-    @property
-    def weights(self) -> Weights:
-        """The weights of the engine within."""
-        return self._engine.weights
 
     def stylize(
         self, content: bytes, style: bytes, options: StyleOptions, *, resume: EngineState | None = None

@@ -11,8 +11,8 @@ from time import time
 import structlog
 
 from shared.options import StyleOptions
+from tests.support.engines import EngineAround
 from worker.engine.state import EngineState, Step
-from worker.engine.weights.weights import Weights
 from worker.runner import Engine
 
 
@@ -32,19 +32,13 @@ class EngineRun:
     made: dict[int, float] = field(default_factory=dict)
 
 
-class CountingEngine:
+class CountingEngine(EngineAround):
     """Another engine, with each of its steps written down; the job's id is taken from the log's context."""
 
     def __init__(self, engine: Engine, folder: Path, *, node: str) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self._runs = 0
         self._handle = os.open(folder / f"{node}.steps", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        self.version = engine.version
-
-    @property
-    def weights(self) -> Weights:
-        """The weights of the engine within."""
-        return self._engine.weights
 
     def stylize(
         self, content: bytes, style: bytes, options: StyleOptions, *, resume: EngineState | None = None

@@ -12,6 +12,7 @@ from shared.errors import LossNotFinite
 from shared.options import StyleOptions
 from worker.engine.state import EngineState, Losses, Step
 from worker.engine.weights.weights import Weights
+from worker.runner import Engine
 
 WEIGHTS = Weights(name="untrained", sha256="0" * 64, convolutions={}, notice="no weights at all")
 
@@ -31,6 +32,19 @@ class Gate:
         if step == 3:
             self.reached.set()
             assert self.opened.wait(20)
+
+
+class EngineAround:
+    """What is the same in every engine that has another one, `_engine`, in it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.version = engine.version
+
+    @property
+    def weights(self) -> Weights:
+        """The weights of the engine within."""
+        return self._engine.weights
 
 
 class SteadyEngine:

@@ -37,6 +37,7 @@ from shared.storage import open_store
 from shared.storage.layout import attempt_folder, job_folder, replaced_attempt_folder
 from shared.storage.local import LocalStore, make_folders
 from shared.storage.store import ArtifactStore
+from shared.storage.verify import holds_file
 from web.backup.making import require_room, sqlite_path
 from web.backup.manifest import BackedUpFile, BackupFolder, Manifest, digest_of
 from web.db.database import Database
@@ -188,16 +189,10 @@ def _look_at(place: Path, store: ArtifactStore, manifest: Manifest) -> Target:
         has_rows=has_rows,
         storage_id=found.id if found else None,
         has_files=has_content(store),
-        shares_jobs=any(_has(store, file.key) for file in manifest.files if file.key.startswith("jobs/")),
+        shares_jobs=any(
+            holds_file(store, file.key) for file in manifest.files if file.key.startswith("jobs/")
+        ),
     )
-
-
-def _has(store: ArtifactStore, key: str) -> bool:
-    try:
-        store.stat(key)
-    except ArtifactMissing:
-        return False
-    return True
 
 
 def _look_at_database(place: Path) -> tuple[str | None, bool, bool]:
