@@ -23,6 +23,10 @@ _STALLED_SECONDS = 120.0
 _SWEEP_SECONDS = 1.0
 #: How long a process that ends lets requests go on; gunicorn's parent kills it 3 s later.
 _ENDING_SECONDS = 7.0
+#: How long what still comes is read after a refusal of a head, and on how many connections at once: to close
+#: with something unread resets the connection, and the client loses the answer.
+_LINGER_SECONDS = 10.0
+_LINGERING = 100
 #: More than any head that gunicorn takes has of one line; all lines together.
 _HEAD_BYTES = 64 * 1024
 _FULL = (
@@ -36,6 +40,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
 
     def __init__(self, worker: Worker) -> None:
         super().__init__(worker)
+        self._closed = False
         self._now = worker.loop.time
         #: When its first head is due; None once it is there.
         self.head_due: float | None = self._now() + _HEAD_SECONDS
@@ -43,6 +48,8 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         self._unread_bytes = 0
         self._read_at = 0.0
         self._is_closing_after_answer = False
+        self._is_refused = False
+        self.is_lingering = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Begin, if there is a place; who has waited longest for the end of a head makes room."""
@@ -51,6 +58,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         self.worker.connections.add(self)
         if not is_welcome:
             transport.write(_FULL)
+            self._is_refused = True
             self._close_transport()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -60,12 +68,29 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
 
     def data_received(self, data: bytes) -> None:
         """Take in what has come; a head may have 64 kB."""
+        if self.is_lingering:
+            return
         if self.head_due is not None:
             self._head_bytes += len(data)
         super().data_received(data)
         if self.head_due is not None and self._head_bytes > _HEAD_BYTES:
             self._send_error_response(431, "Request Header Fields Too Large")
             self._close_transport()
+
+    def _send_error_response(self, *words: Any, **how: Any) -> None:  # noqa: ANN401 - gunicorn's
+        self._is_refused = True
+        super()._send_error_response(*words, **how)
+
+    def _close_transport(self) -> None:
+        """Close it; after a refusal, once the client has read the answer and closed, or a little later."""
+        lingering = sum(connection.is_lingering for connection in self.worker.connections)
+        if not self._is_refused or self._closed or self.transport.is_closing() or lingering >= _LINGERING:
+            super()._close_transport()
+            return
+        self._closed = self.is_lingering = True
+        self.transport.write_eof()
+        self.transport.resume_reading()
+        self.worker.loop.call_later(_LINGER_SECONDS, self.transport.close)
 
     def _on_headers_complete(self) -> Any:  # noqa: ANN401 - gunicorn's
         self.head_due = None
@@ -103,6 +128,8 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
 
     def end(self) -> None:
         """End it; what has been written is still sent."""
+        if self.is_lingering:
+            self.transport.close()
         self._close_transport()
         if self._request_ready is not None:
             self._request_ready.set()

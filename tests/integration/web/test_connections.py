@@ -151,13 +151,21 @@ def test_head_has_the_length_and_no_body(line):
     assert got.count(b'"ok"') == 1
 
 
-def test_a_head_that_does_not_end(line):
+HEADS = {
+    "without an end": (b"".join(b"X-%d: " % number + b"x" * 4000 + b"\r\n" for number in range(22)), 431),
+    "a long line": (b"X: " + b"x" * 2_000_000, 431),
+    "no head": (b"no colon at all\r\n" * 50_000, 400),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_what_a_head_is_refused_with_arrives_though_the_client_still_sends(line, name):
+    rest, status = HEADS[name]
     line.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
-    for number in range(40):
-        line.sendall(b"X-%d: " % number + b"x" * 4000 + b"\r\n")
-        if number > 20:
-            break
-    assert read_answer(line)[0] == 431
+    for start in range(0, len(rest), 4000):
+        line.sendall(rest[start : start + 4000])
+    assert read_answer(line)[0] == status
+    assert line.recv(1) == b""
 
 
 def test_heads_that_do_not_come(server, line):
