@@ -58,7 +58,9 @@ class Front:
             bell.ring(is_change=True)
 
     def close(self) -> None:
-        """Let the threads go when they have done what they do."""
+        """Let the threads go when they have done what they do; what listens to Redis has ended then."""
+        self.stopping.set()
+        self._watchers.close()
         self._pool.shutdown(wait=False)
 
     def errand(self) -> Errand:

@@ -20,6 +20,8 @@ POLL_SECONDS = 2.0
 POLL_WITHOUT_REDIS_SECONDS = 0.5
 _SLICE_SECONDS = 0.5
 _RETRY_SECONDS = 5.0
+#: Longer than a slice and the time that Redis may take for a reply.
+_CLOSING_SECONDS = 3.0
 _log = get_logger(__name__)
 
 
@@ -118,6 +120,13 @@ class JobWatchers:
                 self._waking[job_id].remove(wake)
                 if not self._waking[job_id]:
                     del self._waking[job_id]
+
+    def close(self) -> None:
+        """Wait until its connection is let go of, after `stopping` is set: it would be closed under it."""
+        with self._lock:
+            thread = self._thread
+        if thread is not None:
+            thread.join(_CLOSING_SECONDS)
 
     def _listen(self) -> None:
         while not self._stopping.is_set():
