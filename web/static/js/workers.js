@@ -40,8 +40,8 @@ async function drain(event) {
   button.setAttribute("aria-disabled", "true");
   fault.hidden = true;
   try {
-    // The form leads to the page's own view, for those without scripts; the API has the same path below its base.
-    await send("POST", `/api/v1${event.target.getAttribute("action")}`);
+    // The form leads to the page's own view, for those without scripts.
+    await send("POST", event.target.dataset.api);
     announce(`${card.dataset.worker} is draining`);
     await poll.now(); // it may have been the last one
   } catch (error) {
