@@ -65,6 +65,7 @@ class Nginx:
         user = "user root;" if os.getuid() == 0 else ""
         file.write_text(_AROUND.format(folder=self._folder, server=self._server, user=user))
         words = [self._program, "-p", str(self._folder), "-c", str(file), "-e", "stderr"]
+        assert not self._answers(), f"port {self._port} is taken"
         self._process = subprocess.Popen(words)
         wait_until(self._listens, seconds=_SECONDS, what="nginx listens")
         return self
@@ -79,5 +80,8 @@ class Nginx:
     def _listens(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, "nginx has ended"
+        return self._answers()
+
+    def _answers(self) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self._port)) == 0

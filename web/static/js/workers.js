@@ -1,9 +1,9 @@
 // The page of workers as it goes on: what changes is drawn by the server, and told of here.
 import { announce } from "./announcer.js";
 import { PartsSource, Poll, takeParts } from "./page_parts.js";
-import { Refused, send } from "./request.js";
+import { Refused, link, send } from "./request.js";
 
-const PARTS_URL = "/parts/workers";
+const PARTS_URL = link("/parts/workers");
 const POLL_MS = 2000;
 
 const source = new PartsSource();
