@@ -30,7 +30,8 @@ def junk_items(scene: Scene) -> list[Loss]:
     client.set(names.key("worker", "junk"), "no json", ex=30)
     for node in scene.cluster.holders().values():
         for job_id, attempt in node:
-            client.rpush(names.key("flag", job_id, attempt), "a list")
+            key = names.key("flag", job_id, attempt)
+            client.pipeline().delete(key).rpush(key, "a list").execute()  # it may be there
     return []
 
 
