@@ -92,18 +92,22 @@ chaos: $(STAMP)  ## Prove that nothing is lost: planted bugs, 10 000 jobs, 200 f
 fuzz: $(STAMP)  ## Send requests made from openapi.json for five minutes, by schemathesis
 	@$(BIN)/python -m tests.fuzz
 
-system:  ## Install what the tests need beside Python: curl and Chromium, through apt where that can be done
-	@have() { for program in $$1; do command -v "$$program" >/dev/null && return 0; done; return 1; }; \
-	for programs in curl "chromium-headless-shell chromium"; do \
+system:  ## Install what the tests need beside Python: curl, nginx and Chromium, through apt where that can be done
+	@have() { PATH=$$PATH:/usr/sbin; for program in $$1; do command -v "$$program" >/dev/null && return 0; done; return 1; }; \
+	for programs in curl nginx "chromium-headless-shell chromium"; do \
 	    if have "$$programs"; then continue; fi; \
 	    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	        for program in $$programs; do \
 	            echo "Installing $$program ..."; \
-	            { apt-get update -qq && apt-get install -y -qq "$$program"; } >/dev/null && continue 2; \
+	            { apt-get update -qq && apt-get install -y -qq "$$program"; } >/dev/null || continue; \
+	            if [ "$$program" = nginx ]; then \
+	                { systemctl disable --now nginx || service nginx stop; } >/dev/null 2>&1 || true; \
+	            fi; \
+	            continue 2; \
 	        done; \
 	    fi; \
 	    echo "WARNING: there is no $${programs##* }, so what needs it is NOT tested:" >&2; \
-	    echo "         the README's commands need curl, the pages Chromium." >&2; \
+	    echo "         the README's commands need curl, the proxy nginx, the pages Chromium." >&2; \
 	done
 
 lint: $(STAMP)  ## Run the linters, the type checker and the checks of imports and compose.yaml

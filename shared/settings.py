@@ -66,8 +66,15 @@ class Settings(BaseModel):
         "folder",
     )
     url: str = Field(
-        "http://127.0.0.1:8000",
-        description="Where people find the service: the command line, and browsers behind a proxy",
+        "",
+        description="Where people find the service, with the path if it lies below one; empty is "
+        "http://127.0.0.1 with the port",
+    )
+    trusted_proxies: int = Field(
+        0,
+        ge=0,
+        le=10,
+        description="Proxies in front of web whose X-Forwarded-For, -Host and -Proto are believed",
     )
     allowed_hosts: str = Field(
         "",
@@ -204,6 +211,17 @@ class Settings(BaseModel):
     def resolved_storage_url(self) -> str:
         """The artifact store's URL with the default filled in."""
         return self.storage_url or (self.data_dir / "storage").as_uri()
+
+    @property
+    def local_url(self) -> str:
+        """Where this machine's own processes find the web process."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host  # noqa: S104 - compared only
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def public_url(self) -> str:
+        """Where people find the service, with the default filled in."""
+        return self.url or self.local_url
 
     def picture_limits(self) -> PictureLimits:
         """Return the limits of a picture."""

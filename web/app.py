@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from flask import Flask, Response, request
 from flask_compress import Compress
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from shared.settings import Settings
+from web.address import Mounted, parse_address
 from web.api.assets import assets
 from web.api.conditional import ConditionalResponse
 from web.api.documentation import docs
@@ -53,7 +55,7 @@ def create_app(settings: Settings) -> Flask:
 
     Raises:
         DatabaseUnavailable: when the database cannot be opened.
-        InvalidSettings: when the storage's URL is not known.
+        InvalidSettings: when the storage's URL is not known, or `ATELIER_URL` is no address.
     """
     app = Flask("web", static_folder="static", template_folder="templates")
     app.config.update(
@@ -87,4 +89,15 @@ def create_app(settings: Settings) -> Flask:
         app.register_blueprint(blueprint)
     for blueprint in (jobs_page, new_page, job_page, workers_page):
         app.register_blueprint(blueprint)
+    _place(app, settings)
     return app
+
+
+def _place(app: Flask, settings: Settings) -> None:
+    """Put an app below the path of `ATELIER_URL`, behind the proxies that are trusted."""
+    root = parse_address(settings.public_url).root
+    app.wsgi_app = Mounted(app.wsgi_app, root)  # type: ignore[method-assign]
+    count = settings.trusted_proxies
+    if count:
+        # Not X-Forwarded-Prefix: the path is that of ATELIER_URL.
+        app.wsgi_app = ProxyFix(app.wsgi_app, count, count, count, 0, 0)  # type: ignore[method-assign]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Collection
-from ipaddress import IPv6Address, ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,14 +16,11 @@ from shared.errors import CrossSiteRequest, InvalidSettings, UnknownHost
 from shared.logs import get_logger
 from shared.protocol import new_id
 from shared.settings import Settings
+from web.address import Address, bracketed, host_name, is_loopback, parse_address
 from web.later import is_put_off
 
 LOCAL_CALLER = "local"
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
-_HOST = re.compile(
-    r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?))"
-    r"(?::[0-9]*)?"
-)
 #: Addresses that mean all of a machine; no name of a service.
 _EVERYWHERE = frozenset({"0.0.0.0", "[::]"})  # noqa: S104 - compared only
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -32,7 +28,8 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    # With less than this a browser sends a page's own form as if it came from nowhere: "Origin: null".
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _PAGE_POLICY = (
@@ -60,7 +57,8 @@ def guard_requests(app: Flask, settings: Settings) -> None:
     Raises:
         InvalidSettings: as `allowed_hosts`.
     """
-    hosts = allowed_hosts(settings.host, settings.url, settings.allowed_hosts)
+    address = parse_address(settings.public_url)
+    hosts = allowed_hosts(settings.host, address, settings.allowed_hosts)
 
     def check() -> None:
         # Whoever looks after machines asks by an address that may be new every time; nothing is told there.
@@ -68,22 +66,21 @@ def guard_requests(app: Flask, settings: Settings) -> None:
             check_host(request.host, hosts)
         if request.method not in _SAFE_METHODS:
             check_encoding(request.headers.get("Content-Encoding"))
-            check_origin(
-                request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin"), host=request.host
-            )
+            site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+            check_origin(site, origin, host=request.host, address=address)
 
     app.before_request(check)
 
 
-def allowed_hosts(listens_on: str, url: str, names: str = "") -> frozenset[str]:
-    """Return the names that requests may use: this machine's own, that of the URL, and those that are set.
+def allowed_hosts(listens_on: str, address: Address, names: str = "") -> frozenset[str]:
+    """Return the names that requests may use: this machine's own, that people use, and those that are set.
 
     Any other name is a case of DNS rebinding: a page of another site that lets its own name lead here. Names
     of the machine itself cannot be misused so, wherever the service listens.
 
     Args:
         listens_on: The address that the service listens on; it is a name of its own, unless it means all.
-        url: Where people find the service.
+        address: Where people find the service.
         names: ``ATELIER_ALLOWED_HOSTS``: names or addresses with commas between; ``*.example.com`` is every
             name below one, ``*`` every name at all.
 
@@ -91,19 +88,16 @@ def allowed_hosts(listens_on: str, url: str, names: str = "") -> frozenset[str]:
         InvalidSettings: naming the entry of `names` that is none.
     """
     given = {_read_name(entry.strip()) for entry in names.split(",") if entry.strip()}
-    try:
-        public = urlsplit(url).hostname or ""
-    except ValueError as error:
-        raise InvalidSettings(f"ATELIER_URL is {url!r}, which is no address: {error}") from None
-    own = {name for host in (listens_on, public) if (name := host_name(_bracketed(host)))}
+    own = {address.name, *([name] if (name := host_name(bracketed(listens_on))) else [])}
     return frozenset(_LOOPBACK_NAMES | (own - _EVERYWHERE) | given)
 
 
 def exposure(settings: Settings) -> str | None:
     """Return what has to be known of a service that others than this machine reach; None for no other."""
-    if _is_loopback(settings.host):
+    if is_loopback(settings.host):
         return None
-    names = ", ".join(sorted(allowed_hosts(settings.host, settings.url, settings.allowed_hosts)))
+    hosts = allowed_hosts(settings.host, parse_address(settings.public_url), settings.allowed_hosts)
+    names = ", ".join(sorted(hosts))
     return (
         f"It listens on {settings.host or 'every address'}, port {settings.port}, beyond this machine, and "
         "has no login: whoever reaches that port may read, submit and delete. Let only a proxy with TLS and "
@@ -124,22 +118,6 @@ def check_host(host: str, allowed: Collection[str]) -> None:
         raise UnknownHost(f"the request asks for the host '{host[:100]}'; this service is {known}")
 
 
-def host_name(host: str) -> str | None:
-    """Return the name in a ``Host`` header as names are compared; None when there is none.
-
-    Without port and closing dot, in small letters; an address of version 6 in brackets, as short as it gets.
-    """
-    found = _HOST.fullmatch(host)
-    if found is None:
-        return None
-    if found["six"]:
-        try:
-            return f"[{IPv6Address(found['six'])}]"
-        except ValueError:
-            return None
-    return found["name"].lower().removesuffix(".") or None
-
-
 def _is_among(name: str, allowed: Collection[str]) -> bool:
     above = name.partition(".")[2]
     while above:
@@ -158,7 +136,7 @@ def _read_name(entry: str) -> str:
         bare = bare if bare.isascii() else bare.encode("idna").decode()
     except UnicodeError:
         bare = ""
-    name = host_name(_bracketed(bare))
+    name = host_name(bracketed(bare))
     if name is None or (wildcard and name.startswith("[")):
         raise InvalidSettings(
             f"ATELIER_ALLOWED_HOSTS: '{entry}' is no host name; write names or addresses with commas "
@@ -167,25 +145,35 @@ def _read_name(entry: str) -> str:
     return wildcard + name
 
 
-def _bracketed(host: str) -> str:
-    """Return an address of version 6 in the brackets that it has in a ``Host`` header."""
-    return f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host
-
-
-def check_origin(fetch_site: str | None, origin: str | None, *, host: str) -> None:
+def check_origin(fetch_site: str | None, origin: str | None, *, host: str, address: Address) -> None:
     """Refuse a request that changes something and that a page of another site sent.
 
-    Browsers send ``Sec-Fetch-Site``, older ones ``Origin``; other clients send neither.
+    Browsers send ``Sec-Fetch-Site``, those on plain HTTP and older ones only ``Origin``; other clients send
+    neither. The origin of the address at which people find the service is its own, whatever a proxy makes of
+    ``Host``; another scheme or port of that host is another site. At any other name that the service
+    answers to, its pages have the origin that was asked for.
+
+    Args:
+        fetch_site: The header ``Sec-Fetch-Site``.
+        origin: The header ``Origin``.
+        host: The host and port that the request is for, which have been checked.
+        address: Where people find the service.
 
     Raises:
         CrossSiteRequest: naming the origin.
     """
     if fetch_site is not None:
         is_ours = fetch_site in ("same-origin", "none")
+    elif origin is None or origin == address.origin:
+        is_ours = True
     else:
-        is_ours = origin is None or _netloc(origin) == host
+        is_public = host_name(host) == address.name and not address.is_local
+        is_ours = not is_public and _netloc(origin) == host
     if not is_ours:
-        raise CrossSiteRequest(f"the request comes from a page of {(origin or 'another site')[:200]}")
+        raise CrossSiteRequest(
+            f"the request comes from a page of {(origin or 'another site')[:200]}; this service is at "
+            f"{address.origin} (ATELIER_URL)"
+        )
 
 
 class UnsupportedEncoding(UnsupportedMediaType):
@@ -211,13 +199,6 @@ def _netloc(origin: str) -> str | None:
         return urlsplit(origin).netloc
     except ValueError:  # no address
         return None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def handle_traffic(app: Flask) -> None:
@@ -253,6 +234,7 @@ def _end(response: Response) -> Response:
         method=request.method,
         path=request.path,
         status=response.status_code,
+        client=request.remote_addr,
         seconds=round(time.monotonic() - g.started, 4),
     )
     return response

@@ -72,6 +72,8 @@ class _Server(BaseApplication):  # type: ignore[misc]
             "loglevel": self._settings.log_level,
             "logger_class": _RootLogger,
             "control_socket_disable": True,
+            # By default it believes proxies on this machine; whom we believe is a setting of ours.
+            "forwarded_allow_ips": "",
             "worker_exit": _close,
         }
         for name, value in options.items():

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import random
 import socket
+from collections import deque
 
 _FIRST, _PER_WORKER = 20_000, 400
+#: Those given lately: a server whose port was asked for first may be started last.
+_given: deque[int] = deque(maxlen=_PER_WORKER // 2)
 
 
 def free_port() -> int:
@@ -18,11 +21,14 @@ def free_port() -> int:
     number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     first = _FIRST + number % 30 * _PER_WORKER
     for port in random.sample(range(first, first + _PER_WORKER), _PER_WORKER):
+        if port in _given:
+            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return port
+        _given.append(port)
+        return port
     raise AssertionError(f"none of the ports from {first} on is free")

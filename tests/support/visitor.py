@@ -10,7 +10,10 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response
 
 #: The shell is the same browser without its own windows, and takes a third of the processor's time.
 CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+#: A name of this machine that browsers do not trust as they do localhost; tests put a proxy there.
+PROXY_NAME = "styles.example"
 SWITCHES = (
+    f"--host-resolver-rules=MAP {PROXY_NAME} 127.0.0.1",
     "--no-sandbox",  # it runs in containers, and sees our own pages only
     "--disable-gpu",
     "--disable-quic",

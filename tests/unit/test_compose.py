@@ -9,6 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from shared.settings import PREFIX, Settings, load_settings
+from web.address import parse_address
 from web.security import allowed_hosts
 
 _ROOT = Path(__file__).parents[2]
@@ -53,7 +54,7 @@ def test_web_answers_to_the_names_of_the_published_port_only(services):
     given = {key: _default(value) for key, value in services["web"]["environment"].items()}
     settings = load_settings(given)
     assert settings.host == "0.0.0.0"
-    allowed = allowed_hosts(settings.host, settings.url, settings.allowed_hosts)
+    allowed = allowed_hosts(settings.host, parse_address(settings.public_url), settings.allowed_hosts)
     assert allowed == {"localhost", "127.0.0.1", "[::1]"}
 
 
@@ -124,8 +125,11 @@ def test_each_side_gets_its_own_requirements_only():
 
 
 def _default(value: str) -> str:
-    """What Compose puts in for ``${NAME:-default}`` when the variable is not set."""
-    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", str(value))
+    """What Compose puts in for ``${NAME:-default}`` when the variable is not set; they may be nested."""
+    text, before = str(value), None
+    while text != before:
+        text, before = re.sub(r"\$\{\w+:-([^{}]*)\}", r"\1", text), text
+    return text
 
 
 def test_commands_in_the_documents_start_no_other_service():

@@ -21,6 +21,7 @@ from shared.errors import (
     UploadsUnavailable,
 )
 from shared.storage.layout import asset_key
+from web.address import link
 from web.api import API_PATH
 from web.api.http import FOREVER_SECONDS, file_part, json_answer, receive_upload, send_stored
 from web.api.openapi import (
@@ -77,7 +78,7 @@ def create_asset() -> Response:
         raise UnsupportedMediaType(f"send multipart/form-data, not {request.mimetype or 'nothing'}")
     receive_upload(services.backend.settings.picture_limits(), known=("file",))
     asset, is_new = services.uploads.add(file_part("file"), caller=caller, now=utc_now())
-    location = {"Location": f"{API_PATH}/assets/{asset.id}"}
+    location = {"Location": link(f"{API_PATH}/assets/{asset.id}")}
     return json_answer(_to_json(asset), 201 if is_new else 200, headers=location)
 
 
@@ -133,5 +134,5 @@ def _to_json(asset: Asset) -> dict[str, object]:
         width=asset.width,
         height=asset.height,
         created_at=asset.created_at,
-        url=f"{API_PATH}/assets/{asset.id}/content",
+        url=link(f"{API_PATH}/assets/{asset.id}/content"),
     ).model_dump(mode="json")

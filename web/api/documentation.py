@@ -38,7 +38,7 @@ def read_docs() -> Response:
 
 
 def _document() -> dict[str, Any]:
-    url = get_backend().settings.url
+    url = get_backend().settings.public_url
     return build_document(current_app, version=this_release().version, contact_url=url)
 
 

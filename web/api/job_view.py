@@ -18,6 +18,7 @@ from shared.errors import JobUnreadable, NotFound
 from shared.logs import get_logger
 from shared.redis.live import LiveProgress
 from shared.status import JobStatus
+from web.address import link
 from web.api import API_PATH
 from web.api.http import json_answer
 from web.api.schemas import (
@@ -142,8 +143,8 @@ def eta_of(live: LiveProgress | None) -> EtaOut | None:
 
 
 def job_url(job_id: str, *parts: object) -> str:
-    """Return the path of a job, or of something below it."""
-    return "/".join([f"{API_PATH}/jobs/{job_id}", *map(str, parts)])
+    """Return the link to a job, or to something below it."""
+    return link("/".join([f"{API_PATH}/jobs/{job_id}", *map(str, parts)]))
 
 
 def _queue(job: Job, position: int | None, queue: QueueState) -> QueueOut:
@@ -168,7 +169,7 @@ def _input(asset: Asset) -> InputOut:
         filename=asset.filename,
         width=asset.width,
         height=asset.height,
-        url=f"{API_PATH}/assets/{asset.id}/content",
+        url=link(f"{API_PATH}/assets/{asset.id}/content"),
     )
 
 

@@ -35,6 +35,7 @@ from shared.errors import (
     WorkerTooOld,
 )
 from shared.logs import get_logger
+from web.address import link
 from web.api.http import json_answer
 
 MEDIA_TYPE = "application/problem+json"
@@ -130,11 +131,11 @@ def problem(
 ) -> Response:
     """Return a problem response; its type leads to the code's entry in the documentation."""
     body: dict[str, object] = {
-        "type": f"/docs#{code}",
+        "type": link(f"/docs#{code}"),
         "title": title_of(code),
         "status": status,
         "detail": detail,
-        "instance": request.path,
+        "instance": link(request.path),
         "code": code,
         "errors": errors or [],
     }
@@ -186,10 +187,10 @@ def _answer_http(error: HTTPException) -> Response:
     if status < 400:
         return Response(status=status, headers=error.get_headers())
     if status == 404:
-        detail = f"there is nothing at {request.path}; the paths are listed at /docs"
+        detail = f"there is nothing at {link(request.path)}; the paths are listed at {link('/docs')}"
     elif isinstance(error, MethodNotAllowed):
         allowed = ", ".join(sorted(error.valid_methods or ()))
-        detail = f"{request.method} is not possible at {request.path}; allowed are {allowed}"
+        detail = f"{request.method} is not possible at {link(request.path)}; allowed are {allowed}"
     else:
         detail = error.description or error.name
     usual = MalformedRequest.code if status < 500 else AtelierError.code

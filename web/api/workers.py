@@ -23,6 +23,7 @@ from shared.logs import get_logger
 from shared.redis.workers import WorkerBeat, WorkerState
 from shared.settings import Settings
 from shared.storage.store import Room
+from web.address import link
 from web.api import API_PATH
 from web.api.http import json_answer, refuse_body
 from web.api.job_view import job_url
@@ -162,7 +163,7 @@ def _worker(beat: WorkerBeat, names: Mapping[str, str], now: datetime) -> Worker
             since=beat.job.since,
             url=job_url(beat.job.job_id),
         )
-    drain = f"{API_PATH}/workers/{quote(beat.worker_id, safe='')}/drain"
+    drain = link(f"{API_PATH}/workers/{quote(beat.worker_id, safe='')}/drain")
     return WorkerOut(
         id=beat.worker_id,
         host=beat.host,

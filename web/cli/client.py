@@ -355,7 +355,7 @@ class ApiClient:
 
     def download(self, url: str) -> Iterator[bytes]:
         """Yield a file's bytes in pieces."""
-        with _transport_errors(self.url), self._http.stream("GET", url) as response:
+        with _transport_errors(self.url), self._http.stream("GET", self.address(url)) as response:
             if not response.is_success:
                 response.read()
                 raise _problem(response)

@@ -107,8 +107,9 @@ def demo(
     options = {"steps": steps, "size": size}
     with FolderLock(out, holder="another 'atelier demo'"), StopRequest() as stop_request:
         _clear(out / "data", result, sheet)
-        # Always its own data, even if the environment names those of a running service.
-        environ = {**os.environ, f"{PREFIX}DATABASE_URL": "", f"{PREFIX}STORAGE_URL": ""}
+        # Always its own data and address, even if the environment names those of a running service.
+        names = ("DATABASE_URL", "STORAGE_URL", "URL")
+        environ = {**os.environ, **{PREFIX + name: "" for name in names}}
         given = {"DATA_DIR": str(out / "data"), "HOST": "127.0.0.1", "PORT": str(free_port())}
         settings = local_settings(environ, given)
         own_redis = not environ.get(f"{PREFIX}REDIS_URL")
@@ -123,13 +124,12 @@ def demo(
                 stop_request=stop_request,
                 show_logs=False,
             ) as stack,
-            ApiClient(settings.url) as client,
+            ApiClient(settings.local_url) as client,
         ):
             if stack.wait_for_worker() is None:
                 raise StartFailed(f"the worker did not become ready:\n{stack.log_tails()}")
-            output.say(
-                f"Submitting {content.name} and {style.name} to {settings.url}, {steps} steps, {size} px …"
-            )
+            url = settings.local_url
+            output.say(f"Submitting {content.name} and {style.name} to {url}, {steps} steps, {size} px …")
             job = client.submit(content, style, JobFields(options, name="demo", reuse=False)).job
             job = follow_job(
                 client, job.id, output=output, wait_seconds=1, timeout_seconds=30, while_waiting=stack.tick

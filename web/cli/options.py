@@ -172,7 +172,7 @@ def given_timeouts(queue_timeout: float | None, run_timeout: float | None) -> di
 
 def open_client(url: str | None) -> ApiClient:
     """Return a client of the service at `url`, else at the one that the settings name."""
-    return ApiClient(load_settings(os.environ).url if url is None else url)
+    return ApiClient(load_settings(os.environ).public_url if url is None else url)
 
 
 def job_argument(command: Command) -> Command:

@@ -15,12 +15,13 @@ def web() -> None:
 
     It listens on ATELIER_HOST and ATELIER_PORT.
     """
+    from web.address import parse_address
     from web.security import allowed_hosts
     from web.server import run_web
 
     settings = load_settings(os.environ)
     # Here, where what is wrong becomes a sentence; in a process of the server it would be a crash.
-    allowed_hosts(settings.host, settings.url, settings.allowed_hosts)
+    allowed_hosts(settings.host, parse_address(settings.public_url), settings.allowed_hosts)
     run_web(settings)
 
 

@@ -6,7 +6,6 @@ import os
 import shlex
 from pathlib import Path
 from time import sleep
-from urllib.parse import urlsplit
 
 import click
 
@@ -79,24 +78,20 @@ def local_settings(environ: dict[str, str], given: dict[str, str]) -> Settings:
     if not environ.get(f"{PREFIX}VGG19_WEIGHTS"):
         environ[f"{PREFIX}VGG19_WEIGHTS"] = "auto"
     environ.update({PREFIX + name: value for name, value in given.items()})
-    settings = load_settings(environ)
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host  # noqa: S104 - compared only
-    url = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
-    # People may come by another address, through a proxy; this one is for the commands on this machine.
-    public = urlsplit(settings.url).hostname
-    names = ",".join(filter(None, (settings.allowed_hosts, public)))
-    return settings.model_copy(update={"url": url, "allowed_hosts": names})
+    return load_settings(environ)
 
 
 def _greet(stack: Stack, output: Output, workers: int) -> None:
-    url = stack.settings.url
-    there = "" if url == Settings().url else f" --url {url}"
+    url, public_url = stack.settings.local_url, stack.settings.public_url
+    there = "" if url == public_url == Settings().public_url else f" --url {url}"
     output.say(f"Atelier listens on {url}", style="bold green")
+    if public_url != url:
+        output.say(f"  people find it: {public_url}")
     output.say(f"  submit a job:   {shlex.join(program())} submit CONTENT STYLE --wait{there}")
     output.say(f"  add a worker:   {stack.command('add')}")
     if stack.owns_redis:
         output.say(f"  its Redis:      {stack.settings.redis_url} (for 'atelier queue set-aside')")
-    output.say(f"  documentation:  {url}/docs")
+    output.say(f"  documentation:  {public_url}/docs")
     output.say(f"  data and logs:  {stack.settings.data_dir}")
     if workers:
         beat = stack.wait_for_worker()

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from flask import Flask, Response
 
+from web.address import below, parse_address
 from web.assets.uploads import max_body_bytes
 from web.front.body import Bodies, Body, Receive, waste
 from web.front.wsgi import Answer, Errand, Scope, environ_of, split_target
@@ -40,6 +41,7 @@ class Front:
         self.stopping = services.stopping
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="request")
         self._watchers = JobWatchers(services.backend.redis.progress, stopping=services.stopping)
+        self._root = parse_address(services.backend.settings.public_url).root
         self._upload_bytes = max_body_bytes(services.backend.settings.picture_limits())
         self.bodies = Bodies(_BODIES * self._upload_bytes)
         self._bells: set[_Bell] = set()
@@ -69,7 +71,8 @@ class Front:
 
     def limit(self, scope: Scope) -> int:
         """Return how many bytes a request's body may have."""
-        if scope["method"] == "POST" and split_target(scope)[1].rstrip("/") in _UPLOADS:
+        path = below(split_target(scope)[1], self._root).rstrip("/")
+        if scope["method"] == "POST" and path in _UPLOADS:
             return self._upload_bytes
         return int(self.app.config["MAX_CONTENT_LENGTH"])
 

@@ -14,6 +14,7 @@ from werkzeug.datastructures import MultiDict
 from shared.clock import from_rfc3339, utc_now
 from shared.errors import MalformedRequest
 from shared.status import JobStatus
+from web.address import link
 from web.api.http import make_token, read_token
 from web.api.job_view import JobView, read_views
 from web.api.jobs import read_filter
@@ -78,7 +79,7 @@ def job_card(job: Mapping[str, Any], now: datetime | None) -> JobCard:
     labels = [f"{key}:{value}" for key, value in job["labels"].items()]
     return JobCard(
         id=job["id"],
-        url=f"/jobs/{job['id']}",
+        url=link(f"/jobs/{job['id']}"),
         name=job_name(job),
         status=job["status"],
         is_final=JobStatus(job["status"]).is_final,
@@ -132,7 +133,7 @@ def page_url(only: JobFilter, **more: str | None) -> str:
 
 def _address(path: str, only: JobFilter, more: Mapping[str, str | None]) -> str:
     query = filter_query(only) + [(name, value) for name, value in more.items() if value is not None]
-    return f"{path}?{urlencode(query)}" if query else path
+    return link(f"{path}?{urlencode(query)}" if query else path)
 
 
 def filter_query(only: JobFilter) -> list[tuple[str, str]]:

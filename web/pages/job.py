@@ -24,6 +24,7 @@ from shared.status import JobStatus
 from shared.storage.layout import preview_key
 from shared.storage.store import ArtifactStore
 from shared.texts import field_schemas, read_texts
+from web.address import link
 from web.api.http import check_values
 from web.api.job_view import read_view
 from web.api.problems import status_of
@@ -269,7 +270,7 @@ def act(job_id: str, action: str) -> Response:
 def go_back(job_id: str, action: str) -> Response:
     """Lead from the address of a form, which a reload asks for, to the page."""
     if action not in _ACTION_NAMES:
-        raise NotFound(f"there is nothing at {request.path}")
+        raise NotFound(f"there is nothing at {link(request.path)}")
     return Response(status=303, headers={"Location": _path(job_id)})
 
 
@@ -337,4 +338,4 @@ def _carry_out(action: str, job_id: str) -> str:
 
 
 def _path(job_id: str) -> str:
-    return f"/jobs/{job_id}"
+    return link(f"/jobs/{job_id}")

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from flask import Flask, Response, current_app, render_template, request, url_for
 
 from shared.clock import from_rfc3339
+from web.address import link
 from web.api import API_PATH
 from web.api.conditional import ConditionalResponse
 from web.api.problems import MEDIA_TYPE
@@ -27,6 +28,7 @@ def dress_pages(app: Flask) -> None:
     """Give an app's templates what all pages share, and let people see problems as pages."""
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(span=span, ago=ago, file_size=file_size, moment=_moment)
+    app.jinja_env.globals["root"] = lambda: link("")  # also in macros, which see no context
     app.context_processor(lambda: {"navigation": _navigation(app)})
     app.before_request(_merge_slashes)
     app.add_url_rule("/favicon.ico", "favicon", _favicon)
@@ -65,7 +67,7 @@ def _html(text: str, status: int = 200) -> Response:
 
 def _navigation(app: Flask) -> list[dict[str, Any]]:
     return [
-        {"endpoint": endpoint, "title": title, "current": request.path == url_for(endpoint)}
+        {"endpoint": endpoint, "title": title, "current": link(request.path) == url_for(endpoint)}
         for endpoint, title in NAVIGATION
         if endpoint in app.view_functions
     ]
@@ -83,7 +85,7 @@ def _merge_slashes() -> Response | None:
     # A browser takes a backslash for a slash: what is left must not begin with one either.
     meant = path.encode("latin-1", "replace").lstrip(b"/\\")
     query = request.query_string.decode("latin-1")
-    address = f"{request.script_root}/{quote(meant)}{f'?{query}' if query else ''}"
+    address = link(f"/{quote(meant)}{f'?{query}' if query else ''}")
     return Response(status=308, headers={"Location": address})
 
 

@@ -27,6 +27,7 @@ from shared.options import PRESETS, StyleOptions, parse_options
 from shared.picture import PictureLimits
 from shared.picture_file import CONTENT_TYPES
 from shared.texts import field_schemas, read_texts
+from web.address import link
 from web.api import API_PATH
 from web.api.http import check_values, receive_upload
 from web.api.problems import status_of
@@ -98,7 +99,7 @@ class PictureWell:
     @property
     def url(self) -> str | None:
         """Where the picture is."""
-        return f"{API_PATH}/assets/{self.asset.id}/content" if self.asset else None
+        return link(f"{API_PATH}/assets/{self.asset.id}/content") if self.asset else None
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,7 @@ def create() -> Response:
                 caller=current_caller(),
                 now=now,
             )
-            return Response(status=303, headers={"Location": f"/jobs/{job_id}"})
+            return Response(status=303, headers={"Location": link(f"/jobs/{job_id}")})
         except (PictureRefused, NotFound) as error:
             faults += _faults_of(error)
     return _page(services, form, fields, assets, faults=faults)

@@ -12,6 +12,8 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from shared.clock import from_rfc3339, utc_now
 from shared.errors import AtelierError, NotFound, RedisUnavailable, WorkerTooOld
+from web.address import link
+from web.api import API_PATH
 from web.api.problems import status_of
 from web.api.workers import drain_worker, read_queue, read_workers
 from web.jobs.estimates import about_words
@@ -99,14 +101,16 @@ class WorkerCard:
     heard: str
     job: WorkerJobCard | None
     rest: str
+    #: The page's own view, and the API's; empty for one that cannot be drained.
     drain_url: str
+    drain_api: str
     faults: str = ""
 
 
 def worker_card(worker: Mapping[str, Any], now: datetime) -> WorkerCard:
     """Return the card of a worker; `worker` is as the API shows it."""
     total, used = worker["memory"]["total_bytes"], worker["memory"]["used_bytes"]
-    drain_url = worker["urls"]["drain"]
+    drain_api = worker["urls"]["drain"] or ""
     return WorkerCard(
         id=worker["id"],
         state=worker["state"],
@@ -124,7 +128,8 @@ def worker_card(worker: Mapping[str, Any], now: datetime) -> WorkerCard:
         heard=heard_words(worker["heartbeat_age_seconds"]),
         job=_job_card(worker["job"], now) if worker["job"] else None,
         rest=worker["reason"] or _RESTS[worker["state"]],
-        drain_url=drain_url.removeprefix("/api/v1") if drain_url else "",
+        drain_url=drain_api.replace(API_PATH, "", 1),
+        drain_api=drain_api,
         faults=fault_words(worker["faults"]),
     )
 
@@ -173,7 +178,7 @@ def heard_words(age_seconds: float) -> str:
 def _job_card(job: Mapping[str, Any], now: datetime) -> WorkerJobCard:
     since = (now - from_rfc3339(job["since"])).total_seconds()
     return WorkerJobCard(
-        url=f"/jobs/{job['id']}",
+        url=link(f"/jobs/{job['id']}"),
         name=job["name"] or job["id"],
         line=f"step {job['step']} of {job['steps']}, for {span(since)}",
         value=job["step"] / job["steps"],

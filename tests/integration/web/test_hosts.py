@@ -8,6 +8,7 @@ import json
 import pytest
 
 from tests.support.web_process import WebProcess
+from web.address import OWN_PATHS
 from web.app import create_app
 from web.services import services_of
 
@@ -49,6 +50,24 @@ def test_what_a_proxy_is_told_by_others_changes_nothing(open_client):
         assert open_client.get(JOBS, headers=headers).status_code == 421
         headers = {"Host": "gpu-host.lan", forged: "evil.example"}
         assert open_client.get(JOBS, headers=headers).status_code == 200
+
+
+def test_as_many_proxies_are_believed_as_are_set(settings):
+    app = create_app(settings.model_copy(update={"trusted_proxies": 1, "allowed_hosts": "gpu-host.lan"}))
+    client = app.test_client()
+    for told, status in (
+        ("gpu-host.lan", 200), ("evil.example, gpu-host.lan", 200), ("gpu-host.lan, evil.example", 421)
+    ):  # fmt: skip
+        answer = client.get(JOBS, headers={"Host": "127.0.0.1:8000", "X-Forwarded-Host": told})
+        assert answer.status_code == status, told
+    answer = client.get("/new", headers={"X-Forwarded-Prefix": "/evil", "Host": "gpu-host.lan"})
+    assert "/evil" not in answer.text
+    services_of(app).close()
+
+
+def test_the_apps_own_paths_are_known(app):
+    """A path in `ATELIER_URL` that begins as one of them does is refused."""
+    assert {rule.rule.split("/")[1] for rule in app.url_map.iter_rules()} - {""} == OWN_PATHS
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])

@@ -51,6 +51,7 @@ def test_a_busy_worker_shows_its_job():
 
 def test_it_is_drained_through_the_page_by_its_quoted_name():
     assert card().drain_url == "/workers/a%20b/drain"
+    assert card().drain_api == "/api/v1/workers/a%20b/drain"
 
 
 @pytest.mark.parametrize(

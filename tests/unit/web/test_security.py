@@ -6,9 +6,11 @@ import pytest
 
 from shared.errors import CrossSiteRequest, InvalidSettings, UnknownHost
 from shared.settings import Settings
+from web.address import parse_address
 from web.security import allowed_hosts, check_host, check_origin, exposure
 
 HOST = "127.0.0.1:8000"
+LOCAL = parse_address(f"http://{HOST}")
 
 
 @pytest.mark.parametrize(
@@ -23,7 +25,7 @@ HOST = "127.0.0.1:8000"
     ],
 )
 def test_our_own_pages_and_programs_pass(fetch_site: str | None, origin: str | None):
-    check_origin(fetch_site, origin, host=HOST)
+    check_origin(fetch_site, origin, host=HOST, address=LOCAL)
 
 
 @pytest.mark.parametrize(
@@ -40,27 +42,55 @@ def test_our_own_pages_and_programs_pass(fetch_site: str | None, origin: str | N
 )
 def test_pages_of_other_sites_are_refused(fetch_site: str | None, origin: str | None):
     with pytest.raises(CrossSiteRequest):
-        check_origin(fetch_site, origin, host=HOST)
+        check_origin(fetch_site, origin, host=HOST, address=LOCAL)
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "is_ours"),
+    [
+        ("styles.example:8443", "https://styles.example:8443", True),
+        ("styles.example", "https://styles.example:8443", True),  # the proxy drops the port
+        ("127.0.0.1:8000", "https://styles.example:8443", True),  # the proxy passes no host on
+        ("styles.example:8443", "http://styles.example:8443", False),
+        ("styles.example", "https://styles.example", False),
+        ("styles.example:9000", "https://styles.example:9000", False),
+        ("styles.example:8443", "https://STYLES.example:8443", False),  # no browser writes it so
+        ("127.0.0.1:8000", "https://evil.example", False),
+        ("styles.example:8443", "null", False),
+        # By the names of this machine people come without the proxy, or through a tunnel.
+        ("127.0.0.1:8000", "http://127.0.0.1:8000", True),
+        ("localhost:9000", "http://localhost:9000", True),
+        ("localhost:9000", "http://localhost:9001", False),
+        ("other.lan", "http://other.lan", True),
+    ],
+)
+def test_the_address_that_is_set_decides_exactly(host: str, origin: str, is_ours: bool):
+    address = parse_address("https://Styles.example:8443/below/")
+    if is_ours:
+        check_origin(None, origin, host=host, address=address)
+    else:
+        with pytest.raises(CrossSiteRequest):
+            check_origin(None, origin, host=host, address=address)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "LOCALHOST:80", "[::1]:8000", "[::1]"])
 def test_a_loopback_service_answers_to_the_names_of_this_machine(host: str):
-    check_host(host, allowed_hosts("127.0.0.1", "http://127.0.0.1:8000"))
+    check_host(host, allowed_hosts("127.0.0.1", LOCAL))
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", ""])
 def test_a_loopback_service_answers_to_no_other_name(host: str):
     with pytest.raises(UnknownHost):
-        check_host(host, allowed_hosts("127.0.0.1", "http://127.0.0.1:8000"))
+        check_host(host, allowed_hosts("127.0.0.1", LOCAL))
 
 
 def test_a_name_that_people_use_is_allowed_by_the_url():
-    check_host("atelier.example", allowed_hosts("localhost", "https://atelier.example"))
+    check_host("atelier.example", allowed_hosts("localhost", parse_address("https://atelier.example")))
 
 
 @pytest.mark.parametrize("listens_on", ["0.0.0.0", "::", ""])
 def test_a_service_for_a_network_answers_to_its_names_only(listens_on: str):
-    allowed = allowed_hosts(listens_on, "https://atelier.example", "gpu-host.lan")
+    allowed = allowed_hosts(listens_on, parse_address("https://atelier.example"), "gpu-host.lan")
     for host in ("gpu-host.lan:8000", "atelier.example", "127.0.0.1:8000", "localhost", "[::1]:8000"):
         check_host(host, allowed)
     for host in ("evil.example", "192.168.1.5:8000", "0.0.0.0:8000", "[::]:8000"):
@@ -86,7 +116,7 @@ def test_a_service_for_a_network_answers_to_its_names_only(listens_on: str):
     ],
 )
 def test_the_names_that_are_set(setting: str, passes: list[str], fails: list[str]):
-    allowed = allowed_hosts("0.0.0.0", "http://127.0.0.1:8000", setting)
+    allowed = allowed_hosts("0.0.0.0", LOCAL, setting)
     for host in passes:
         check_host(host, allowed)
     for host in fails:
@@ -100,7 +130,7 @@ def test_the_names_that_are_set(setting: str, passes: list[str], fails: list[str
 )
 def test_a_name_that_is_none_is_a_wrong_setting(setting: str):
     with pytest.raises(InvalidSettings, match="ATELIER_ALLOWED_HOSTS"):
-        allowed_hosts("127.0.0.1", "http://127.0.0.1:8000", f"good.example,{setting}")
+        allowed_hosts("127.0.0.1", LOCAL, f"good.example,{setting}")
 
 
 @pytest.mark.parametrize(
@@ -109,11 +139,11 @@ def test_a_name_that_is_none_is_a_wrong_setting(setting: str):
 )
 def test_a_host_that_is_none_is_refused(host: str):
     with pytest.raises(UnknownHost):
-        check_host(host, allowed_hosts("127.0.0.1", "http://127.0.0.1:8000"))
+        check_host(host, allowed_hosts("127.0.0.1", LOCAL))
 
 
 def test_the_address_it_listens_on_is_a_name_of_its_own():
-    check_host("192.168.1.5:8000", allowed_hosts("192.168.1.5", "http://127.0.0.1:8000"))
+    check_host("192.168.1.5:8000", allowed_hosts("192.168.1.5", LOCAL))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.1.2.3"])

@@ -226,7 +226,7 @@ class Stack:
 
     def _wait_until_ready(self) -> None:
         deadline = monotonic() + _READY_SECONDS
-        with ApiClient(self.settings.url) as client:
+        with ApiClient(self.settings.local_url) as client:
             while not client.is_ready():
                 self.tick()
                 if monotonic() > deadline:

@@ -1,5 +1,5 @@
 // How long the job would take, asked for again whenever that may have changed.
-import { Refused, send } from "./request.js";
+import { Refused, link, send } from "./request.js";
 
 const PAUSE_MS = 250;
 const AGAIN_MS = 15000; // the queue moves on, also while nothing is touched
@@ -35,7 +35,7 @@ export class Estimate {
     this.#asking = asking;
     this.#root.setAttribute("aria-busy", "true");
     try {
-      const found = await send("GET", `/api/v1/estimate?${this.#question()}`, { signal: asking.signal });
+      const found = await send("GET", link(`/api/v1/estimate?${this.#question()}`), { signal: asking.signal });
       this.#say(found.message, found.queue.message);
       this.#refused([]);
     } catch (error) {

@@ -1,6 +1,6 @@
 // The actions on a job: the forms of the page, sent to the API without leaving the page.
 import { announce } from "./announcer.js";
-import { Refused, newKey, send } from "./request.js";
+import { Refused, link, newKey, send } from "./request.js";
 
 export class JobActions {
   #url;
@@ -23,8 +23,8 @@ export class JobActions {
     form.setAttribute("aria-busy", "true");
     try {
       const answer = await this.#ask(form, action === "fork" ? forkBody(form) : plainBody(form));
-      if (action === "delete") location.assign("/?note=deleted");
-      else if (action === "fork") location.assign(`/jobs/${answer.id}`);
+      if (action === "delete") location.assign(link("/?note=deleted"));
+      else if (action === "fork") location.assign(link(`/jobs/${answer.id}`));
       else this.#done(form);
     } catch (error) {
       if (!(error instanceof Refused)) throw error;

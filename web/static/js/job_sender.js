@@ -1,5 +1,5 @@
 // Handing a job in: once, however often an answer is lost on the way.
-import { Refused, newKey, send } from "./request.js";
+import { Refused, link, newKey, send } from "./request.js";
 
 const RETRY_MS = [1000, 2000, 4000];
 
@@ -48,13 +48,13 @@ export class JobSender {
       for (const [name, value] of Object.entries(fields)) {
         form.append(name, typeof value === "string" ? value : JSON.stringify(value));
       }
-      return upload("/api/v1/jobs", form, headers, this.#progress);
+      return upload(link("/api/v1/jobs"), form, headers, this.#progress);
     }
     // One of them is known to the service already: then both go by their ids.
     const ids = {};
     for (const [part, picture] of parts) ids[part] = picture.assetId ?? (await this.#uploadAsset(part, picture));
     this.#progress(1, "Submitting");
-    return send("POST", "/api/v1/jobs", { json: { ...fields, ...ids }, headers });
+    return send("POST", link("/api/v1/jobs"), { json: { ...fields, ...ids }, headers });
   }
 
   async #uploadAsset(part, picture) {
@@ -63,7 +63,7 @@ export class JobSender {
       const form = new FormData();
       form.append("file", picture.file, picture.name);
       try {
-        const asset = await upload("/api/v1/assets", form, {}, this.#progress);
+        const asset = await upload(link("/api/v1/assets"), form, {}, this.#progress);
         this.#uploaded.set(picture.file, asset.id);
       } catch (error) {
         if (error instanceof Refused) error.problem = named(error.problem, part);

@@ -7,7 +7,7 @@ import { LabelRows } from "./label_rows.js";
 import { OptionInputs } from "./option_inputs.js";
 import { listenForPictures } from "./picture_drop.js";
 import { PictureWell } from "./picture_well.js";
-import { Refused } from "./request.js";
+import { Refused, link } from "./request.js";
 
 const form = document.querySelector("form.new-job");
 const limits = { maxBytes: Number(form.dataset.maxBytes), types: form.dataset.accept.split(",") };
@@ -88,8 +88,8 @@ async function submit() {
   try {
     const job = await sender.send(Object.fromEntries(wells.map((well) => [well.part, well.picture])), fields());
     // Whoever comes back finds what was sent, ready to be changed.
-    history.replaceState(null, "", `/new?from=${encodeURIComponent(job.id)}`);
-    location.assign(`/jobs/${encodeURIComponent(job.id)}`);
+    history.replaceState(null, "", link(`/new?from=${encodeURIComponent(job.id)}`));
+    location.assign(link(`/jobs/${encodeURIComponent(job.id)}`));
   } catch (error) {
     setBusy(false);
     if (!(error instanceof Refused)) throw error;

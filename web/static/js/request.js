@@ -1,5 +1,10 @@
 // Requests to the API, and its refusals as errors.
 
+/** A path of the service as a link: a proxy may serve it below a path of its own. */
+export function link(path) {
+  return document.documentElement.dataset.root + path;
+}
+
 /** A refusal: `problem` is what the API answered (RFC 9457), or what stands in for it. */
 export class Refused extends Error {
   constructor(problem) {

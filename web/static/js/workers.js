@@ -1,9 +1,9 @@
 // The page of workers as it goes on: what changes is drawn by the server, and told of here.
 import { announce } from "./announcer.js";
 import { PartsSource, Poll, takeParts } from "./page_parts.js";
-import { Refused, send } from "./request.js";
+import { Refused, link, send } from "./request.js";
 
-const PARTS_URL = "/parts/workers";
+const PARTS_URL = link("/parts/workers");
 const POLL_MS = 2000;
 
 const source = new PartsSource();
@@ -40,8 +40,8 @@ async function drain(event) {
   button.setAttribute("aria-disabled", "true");
   fault.hidden = true;
   try {
-    // The form leads to the page's own view, for those without scripts; the API has the same path below its base.
-    await send("POST", `/api/v1${event.target.getAttribute("action")}`);
+    // The form leads to the page's own view, for those without scripts.
+    await send("POST", event.target.dataset.api);
     announce(`${card.dataset.worker} is draining`);
     await poll.now(); // it may have been the last one
   } catch (error) {
