@@ -17,7 +17,7 @@ from flask import Flask, Response
 
 from web.assets.uploads import max_body_bytes
 from web.front.body import Bodies, Body, Receive, waste
-from web.front.wsgi import Answer, Errand, Scope, environ_of, split_target
+from web.front.wsgi import Answer, Errand, Scope, environ_of, find_fault, split_target
 from web.jobs.watch import POLL_SECONDS, POLL_WITHOUT_REDIS_SECONDS, JobWatchers
 from web.later import INSTEAD_KEY, LEFT_KEY, Left, Source, Wait
 from web.services import services_of
@@ -60,6 +60,14 @@ class Front:
     def close(self) -> None:
         """Let the threads go when they have done what they do."""
         self._pool.shutdown(wait=False)
+
+    def tell_methods(self) -> Response:
+        """Return the answer to ``OPTIONS *``: what is taken at some address or other."""
+        response = Response(status=204)
+        response.allow.update(
+            method for rule in self.app.url_map.iter_rules() for method in rule.methods or ()
+        )
+        return response
 
     def errand(self) -> Errand:
         """Return the threads, for one request."""
@@ -128,25 +136,28 @@ class _Exchange:
 
     async def run(self) -> None:
         """Take the request in, have it answered, and send the answer."""
-        length = _length(self._scope)
+        length, fault = _length(self._scope), find_fault(self._scope)
         limit = self._front.limit(self._scope)
         is_too_long = length is not None and length > limit
-        if not is_too_long:
+        if not is_too_long and fault is None:
             self._body = await self._front.bodies.take(self._receive, limit=limit, run=self._errand.run)
         try:
-            await self._answer(length if is_too_long else None)
+            await self._answer(length if is_too_long else None, fault)
         finally:
             if self._body is not None:
                 body = self._body
                 self._errand.finish(lambda: self._front.bodies.give_back(body))
 
-    async def _answer(self, too_long: int | None) -> None:
+    async def _answer(self, too_long: int | None, fault: Exception | None) -> None:
         body, is_whole = self._body, self._body is not None and self._body.is_whole
         size = too_long if body is None else body.size or None
         environ = environ_of(self._scope, _Nothing() if body is None else body.file, size=size)  # type: ignore[arg-type]
-        if body is not None and body.fault is not None:
+        fault = fault if body is None else body.fault
+        if fault is not None:
             environ["CONTENT_LENGTH"] = "0"
-            environ[INSTEAD_KEY] = _raiser(body.fault)
+            environ[INSTEAD_KEY] = _raiser(fault)
+        elif self._scope["raw_path"] == b"*":
+            environ[INSTEAD_KEY] = self._front.tell_methods
         if not is_whole and CLOSE_KEY in self._scope:
             self._scope[CLOSE_KEY]()
         first = await self._errand.run(Answer, self._front.app, environ)

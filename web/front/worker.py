@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import os
+from http import HTTPStatus
 from typing import Any
 
-from gunicorn.asgi.protocol import ASGIProtocol  # type: ignore[import-untyped]
+from gunicorn.asgi.protocol import (  # type: ignore[import-untyped]
+    ASGIProtocol,
+    _get_cached_status_line,
+)
 from gunicorn.workers.gasgi import ASGIWorker  # type: ignore[import-untyped]
 
 from web.front.application import CLOSE_KEY, Front
 from web.front.wsgi import Scope
 
 _BACKLOG = 256
+_VERSIONS = ((1, 0), (1, 1))
 #: From the connection to the end of the first head. Later heads have gunicorn's keep-alive to come in.
 _HEAD_SECONDS = 10.0
 #: How long a client may read nothing of what waits for it.
@@ -72,7 +77,11 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
             return
         if self.head_due is not None:
             self._head_bytes += len(data)
-        super().data_received(data)
+        try:
+            super().data_received(data)
+        except ValueError:  # a length of thousands of digits, which Python does not read
+            self._send_error_response(413, "Content Too Large")
+            self._close_transport()
         if self.head_due is not None and self._head_bytes > _HEAD_BYTES:
             self._send_error_response(431, "Request Header Fields Too Large")
             self._close_transport()
@@ -142,6 +151,9 @@ class Worker(ASGIWorker):  # type: ignore[misc]
         super().__init__(*words, **how)
         self.connections: set[Connection] = set()
         self.front: Front | None = None
+        for status in HTTPStatus:  # gunicorn does not know them all
+            for version in _VERSIONS:
+                _get_cached_status_line(version, status.value, status.phrase)
 
     def load_wsgi(self) -> None:
         """Make the app and its front."""
