@@ -49,7 +49,8 @@ from web.jobs.transitions import may_have_checkpoints
 from web.later import Wait, answer_later
 from web.services import Services
 
-_LIVE = {JobStatus.RUNNING, JobStatus.CANCELING}
+#: The statuses of which live progress tells.
+LIVE = {JobStatus.RUNNING, JobStatus.CANCELING}
 #: What a row makes go wrong that holds something else than we put there.
 _UNREADABLE = (ValidationError, TypeError, KeyError, ValueError, AttributeError, ArithmeticError)
 _log = get_logger(__name__)
@@ -114,7 +115,7 @@ def job_to_json(
 
 def live_part(job: Job, live: LiveProgress | None) -> LiveProgress | None:
     """Return the live progress if it tells of this attempt, and more than the row does."""
-    fits = live is not None and job.job_status in _LIVE and live.attempt == job.attempt
+    fits = live is not None and job.job_status in LIVE and live.attempt == job.attempt
     return live if fits and live is not None and live.step >= job.step else None
 
 
@@ -255,6 +256,19 @@ def read_view(backend: Backend, job_id: str, *, caller: str) -> JobView:
     return read_views(backend, lambda session: [get_job(session, job_id, caller=caller)])[0]
 
 
+def read_shared_view(backend: Backend, job_id: str, *, caller: str, since: float) -> JobView:
+    """Return a job as it was shown at some moment after `since`, by the clock of `time.monotonic`.
+
+    For those who watch it: however many hear of a change, it is read once. What is returned is not changed.
+
+    Raises:
+        NotFound: when there is none with this id.
+    """
+    return backend.shared.get(
+        ("job", caller, job_id), lambda: read_view(backend, job_id, caller=caller), since=since
+    )
+
+
 def read_views(backend: Backend, query: Callable[[Session], list[Job]]) -> list[JobView]:
     """Return the jobs that a query finds as they are shown now; Redis is asked after the session.
 
@@ -271,7 +285,7 @@ def read_views(backend: Backend, query: Callable[[Session], list[Job]]) -> list[
         running = count_with_workers(session) if queued else 0
         run_seconds = recent_run_seconds(session) if queued else []
         rows = read_line_rows(session) if queued else LineRows()
-    live = backend.live.progress([job.id for job in jobs if job.status in _LIVE])
+    live = backend.live.progress([job.id for job in jobs if job.status in LIVE])
     queue = None
     if queued:
         beats = backend.live.workers()
@@ -321,8 +335,8 @@ def answer_when_changed(
     """
     old, job_id = view.etag, view.job.id
 
-    def is_over() -> bool:
-        return read_view(services.backend, job_id, caller=caller).etag != old
+    def is_over(since: float) -> bool:
+        return read_shared_view(services.backend, job_id, caller=caller, since=since).etag != old
 
     return _answer_later(services, job_id, is_over, answer, caller=caller, seconds=seconds)
 
@@ -333,7 +347,7 @@ def answer_when_final(
     """Answer for the job as soon as it has ended, or as it is after `seconds`; else as above."""
     version: int | None = None
 
-    def is_over() -> bool:
+    def is_over(since: float) -> bool:
         nonlocal version
         with services.backend.database.read() as session:
             found = get_version(session, job_id)
@@ -342,7 +356,8 @@ def answer_when_final(
         if found == version:
             return False
         version = found
-        return read_view(services.backend, job_id, caller=caller).job.job_status.is_final
+        view = read_shared_view(services.backend, job_id, caller=caller, since=since)
+        return view.job.job_status.is_final
 
     return _answer_later(services, job_id, is_over, answer, caller=caller, seconds=seconds, only_changes=True)
 
@@ -350,7 +365,7 @@ def answer_when_final(
 def _answer_later(
     services: Services,
     job_id: str,
-    is_over: Callable[[], bool],
+    is_over: Callable[[float], bool],
     answer: Answer,
     *,
     caller: str,
