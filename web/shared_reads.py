@@ -23,6 +23,8 @@ class _Read:
     lock: threading.Lock = field(default_factory=threading.Lock)
     users: int = 0
     begun_at: float = -math.inf
+    #: What was begun to be read before is out of date.
+    changed_at: float = -math.inf
     value: Any = None
 
 
@@ -57,7 +59,8 @@ class SharedReads:
         try:
             with entry.lock:
                 now = self._monotonic()
-                if entry.begun_at <= (now - self.stale_seconds if since is None else since):
+                least = now - self.stale_seconds if since is None else since
+                if entry.begun_at <= max(least, entry.changed_at):
                     found = read()
                     entry.value, entry.begun_at = found, now
                 known: _T = entry.value
@@ -65,6 +68,12 @@ class SharedReads:
         finally:
             with self._lock:
                 entry.users -= 1
+
+    def forget(self, key: Hashable) -> None:
+        """Have it read again by whoever asks from now on: what it tells of was changed."""
+        with self._lock:
+            if (entry := self._reads.get(key)) is not None:
+                entry.changed_at = self._monotonic()
 
     def __len__(self) -> int:
         """Return how much is kept."""

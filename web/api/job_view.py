@@ -40,9 +40,9 @@ from web.assets.thumbnails import thumbnail_version
 from web.backend import Backend
 from web.db.models import Asset, Job
 from web.jobs.estimates import QueueState, no_start_reason, wait_ahead
-from web.jobs.line import LineRows, queue_state, read_line_rows
+from web.jobs.line import read_shared_queue
 from web.jobs.mending import mend
-from web.jobs.queries import count_with_workers, get_job, get_version, queue_positions, recent_run_seconds
+from web.jobs.queries import get_job, get_version, queue_positions
 from web.jobs.retention import expires_at
 from web.jobs.states import REQUESTS, is_legal
 from web.jobs.transitions import may_have_checkpoints
@@ -272,6 +272,8 @@ def read_shared_view(backend: Backend, job_id: str, *, caller: str, since: float
 def read_views(backend: Backend, query: Callable[[Session], list[Job]]) -> list[JobView]:
     """Return the jobs that a query finds as they are shown now; Redis is asked after the session.
 
+    The waits of those that are queued rest on what `read_shared_queue` tells; their places are those of now.
+
     A job whose row cannot be read is shown without what is wrong in it; one that cannot be shown even so is
     left out, unless it is the only one.
 
@@ -282,14 +284,8 @@ def read_views(backend: Backend, query: Callable[[Session], list[Job]]) -> list[
         jobs = query(session)
         queued = [job.id for job in jobs if job.status == JobStatus.QUEUED.value]
         positions = queue_positions(session, queued)
-        running = count_with_workers(session) if queued else 0
-        run_seconds = recent_run_seconds(session) if queued else []
-        rows = read_line_rows(session) if queued else LineRows()
     live = backend.live.progress([job.id for job in jobs if job.status in LIVE])
-    queue = None
-    if queued:
-        beats = backend.live.workers()
-        queue = queue_state(backend, rows, running=running, run_seconds=run_seconds, beats=beats)
+    queue = read_shared_queue(backend) if queued else None
     days = backend.settings.retention_days
     views = []
     for job in jobs:

@@ -144,7 +144,7 @@ class _Bell:
 
 
 def seconds_to_poll(now: float, *, every: float, phase: float) -> float:
-    """Return how long it is until a stream looks again: at moments of its own, `phase` of the way between two.
+    """Return how long until a stream looks again: at moments of its own, `phase` of the way between two.
 
     However many one change has woken, they look at different times from then on. It is half to one and a
     half times `every`.

@@ -34,6 +34,7 @@ from web.jobs.faults import without_faults
 from web.jobs.fields import ExtendBody, RetryBody
 from web.jobs.forking import damage_of, fork_origin, verify_kept, verify_start
 from web.jobs.idempotency import NoteKey, note_no_key
+from web.jobs.line import note_queue_change
 from web.jobs.queries import get_job
 from web.jobs.retention import delete_final_job
 from web.jobs.routing import queue_rank
@@ -408,6 +409,7 @@ def _change_job(
         except StaleJob:
             if not left:
                 raise
+    note_queue_change(backend)
     _notify(backend, job_id, attempt, decide_flag(before, flag))
 
 

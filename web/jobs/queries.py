@@ -54,6 +54,7 @@ def add_job(
     labels: Mapping[str, str],
     max_attempts: int,
     now: datetime,
+    metrics: Mapping[str, Any] = MappingProxyType({}),
     extra: Mapping[str, Any] = MappingProxyType({}),
 ) -> Job:
     """Add a queued job with its first history entry; `extra` names further columns."""
@@ -73,7 +74,7 @@ def add_job(
         queued_at=now,
         step=0,
         outputs=[],
-        metrics={},
+        metrics=dict(metrics),
         labels=[JobLabel(key=key, value=value) for key, value in labels.items()],
     )
     session.add(job)
