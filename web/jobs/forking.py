@@ -25,7 +25,6 @@ from web.backend import Backend
 from web.db.models import Job, JobCheckpoint
 from web.jobs.fields import ForkBody
 from web.jobs.idempotency import NoteKey, note_no_key
-from web.jobs.line import note_queue_change
 from web.jobs.queries import add_job, get_job
 from web.jobs.told_waits import wait_to_tell
 from web.jobs.transitions import list_checkpoints
@@ -183,7 +182,6 @@ def fork_job(
         _add_fork(
             backend, fork_id, checkpoint, body, options, caller=caller, now=now, told=told, note_key=note_key
         )
-        note_queue_change(backend)
     except Exception:
         with suppress(StorageUnavailable, ArtifactMissing):
             backend.storage.delete_tree(job_folder(fork_id))

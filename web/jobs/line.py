@@ -185,20 +185,21 @@ def queue_state(
     return QueueState(running, workers, run_seconds, backend.live.control_fault(), line)
 
 
-def read_shared_queue(backend: Backend) -> QueueState:
-    """Return the state of the queue as it was at most a second ago, or after the last change by this process.
+def read_shared_queue(backend: Backend, *, since: float | None = None) -> QueueState:
+    """Return the state of the queue as it was at most a second ago, or after `since` (of `time.monotonic`).
 
     Every look at a queued job needs it, and reading it costs more than all else of that look. What others
-    have done meanwhile (a worker that came, a job that began) shows a second later.
+    have done meanwhile (a worker that came, a job that began) shows a second later; what was asked of a job
+    here, at once.
 
     Raises:
         DatabaseUnavailable: when the database cannot be asked.
     """
-    return backend.shared.get(_SHARED_KEY, lambda: _read_queue(backend))
+    return backend.shared.get(_SHARED_KEY, lambda: _read_queue(backend), since=since)
 
 
 def note_queue_change(backend: Backend) -> None:
-    """Have the shared state of the queue read again: this process has changed what waits."""
+    """Have the shared state of the queue read again: this process has changed what waits or runs."""
     backend.shared.forget(_SHARED_KEY)
 
 

@@ -25,7 +25,6 @@ from web.backend import Backend
 from web.db.models import Asset
 from web.jobs.fields import SubmitFields
 from web.jobs.idempotency import NoteKey, note_no_key
-from web.jobs.line import note_queue_change
 from web.jobs.queries import add_job
 from web.jobs.reuse import decide_reuse, work_sha256
 from web.jobs.told_waits import wait_to_tell
@@ -117,7 +116,6 @@ def submit(
                 )
                 decision.settle(session, job, now=now)
                 note_key(session, decision.job_id)
-            note_queue_change(backend)
             return decision.job_id
 
 

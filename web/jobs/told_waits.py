@@ -7,6 +7,7 @@ were canceled or have expired, are not counted, nor are those that were paused b
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -47,7 +48,8 @@ def wait_to_tell(backend: Backend) -> dict[str, Any]:
     Raises:
         DatabaseUnavailable: when the queue cannot be read.
     """
-    queue = read_shared_queue(backend)
+    # As it is now; what the answer then tells rests on the same.
+    queue = read_shared_queue(backend, since=time.monotonic())
     with backend.database.read() as session:
         position = count_queued(session) + 1
     return note_told(wait_ahead(position, queue))

@@ -49,6 +49,26 @@ def test_who_does_not_say_gets_what_is_a_second_old(shared, reader):
     assert shared.get("a", reader.read) == 3
 
 
+def test_what_is_forgotten_is_read_again(shared, reader):
+    shared.forget("a")  # nothing is known of it
+    assert shared.get("a", reader.read) == 1
+    shared.forget("a")
+    reader.now += 0.1
+    assert shared.get("a", reader.read) == 2
+    assert shared.get("a", reader.read) == 2
+
+
+def test_what_is_forgotten_while_it_is_read_is_read_again(shared, reader):
+    def change_meanwhile():
+        reader.now += 0.1
+        shared.forget("a")
+        reader.now += 0.1
+        return reader.read()
+
+    assert shared.get("a", change_meanwhile) == 1
+    assert shared.get("a", reader.read) == 2
+
+
 def test_what_fails_is_read_again(shared, reader):
     def fail():
         raise LookupError
