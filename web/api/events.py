@@ -97,13 +97,13 @@ class JobStream:
         if version is None:
             return texts, True
         if self._sent_id is None or self._sent_id > version:
-            view = self._view(version)
+            view = self._read(self._since)
             self._sent_id = view.job.version
             texts.append(_event("status", _snapshot(view), number=view.job.version))
         elif self._sent_id < version:
             texts, view = self._durable(self._sent_id)
         elif self._may_be_live is not False and self._may_progress():
-            view = self._view(version)
+            view = self._read(self._since)
         else:
             return texts, False
         # Its status stays what it is until its version is another one.
@@ -116,7 +116,9 @@ class JobStream:
         """Return the events since, and the job as it is; the last one and the last status carry it whole."""
         with self._services.backend.database.read() as session:
             events = events_after(session, self._job_id, after)
-        view = self._view(events[-1].sequence if events else after)
+        view = self._read(self._since)
+        if events and view.job.version < events[-1].sequence:
+            view = self._read(time.monotonic())  # that was begun to be read before
         statuses = [event.sequence for event in events if event.type == "status"]
         texts = []
         for event in events:
@@ -163,11 +165,6 @@ class JobStream:
 
     def _may_progress(self) -> bool:
         return time.monotonic() - self._progress_at >= self._services.timing.progress_seconds
-
-    def _view(self, version: int) -> JobView:
-        """Return the job as it is at this version, or a later one."""
-        view = self._read(self._since)
-        return view if view.job.version >= version else self._read(time.monotonic())
 
     def _read(self, since: float) -> JobView:
         return read_shared_view(self._services.backend, self._job_id, caller=self._caller, since=since)

@@ -217,7 +217,7 @@ class FormReader(FormDataParser):
         Raises:
             MalformedRequest: saying what is wrong with the form as a whole.
         """
-        if not content_length:
+        if not content_length:  # the front tells the length of every body
             return stream, self.cls(), self.cls()
         self.silent, make, made = False, self.stream_factory, []
 
