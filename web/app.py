@@ -14,6 +14,7 @@ from web.api.documentation import docs
 from web.api.estimates import estimates
 from web.api.events import events
 from web.api.health import health
+from web.api.http import FormRequest
 from web.api.job_actions import job_actions
 from web.api.job_files import job_files, thumbnails
 from web.api.jobs import jobs
@@ -37,9 +38,16 @@ _MAX_BODY_BYTES = 1_000_000
 
 def compress_pages(app: Flask) -> None:
     """Let an app compress its pages and their files for browsers that say they can read it."""
+    app.before_request(_read_encodings)
     app.config.update(COMPRESS_MIMETYPES=_MEDIA_TYPES, COMPRESS_STREAMS=False)
     Compress(app)
     app.after_request(_read_static)  # runs before the compression, as the later one
+
+
+def _read_encodings() -> None:
+    # Flask-Compress takes one with q=0 for one that is wanted, and does not read a space before the q.
+    wanted = [f"{name};q={quality:g}" for name, quality in request.accept_encodings if quality > 0]
+    request.environ["HTTP_ACCEPT_ENCODING"] = ", ".join(wanted)
 
 
 def _read_static(response: Response) -> Response:
@@ -65,7 +73,7 @@ def create_app(settings: Settings) -> Flask:
         PROPAGATE_EXCEPTIONS=False,
     )
     app.url_map.strict_slashes = False
-    app.response_class = ConditionalResponse
+    app.request_class, app.response_class = FormRequest, ConditionalResponse
     hold_services(app, open_services(settings))
     handle_traffic(app)
     guard_requests(app, settings)

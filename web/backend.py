@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from shared.clock import utc_now
@@ -22,6 +22,7 @@ from shared.storage.store import ArtifactStore, Room, is_too_full
 from web.db.database import Database
 from web.identity import Identity, establish_identity
 from web.protection import note_older_database
+from web.shared_reads import SharedReads
 
 _AWAY_SECONDS = 5.0
 _T = TypeVar("_T")
@@ -38,6 +39,8 @@ class Backend:
     storage: ArtifactStore
     redis: Coordination
     live: LiveReader
+    #: What many ask for at once, read once.
+    shared: SharedReads = field(default_factory=SharedReads)
 
     @classmethod
     def open(cls, settings: Settings, *, reply_seconds: float = 10, upgrade: bool = True) -> Backend:

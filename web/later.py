@@ -39,8 +39,11 @@ class Source(Protocol):
     def job_id(self) -> str:
         """The job that it tells of."""
 
-    def take_turn(self) -> Turn:
-        """Return what there is to say; a short call, in any thread, never two at once."""
+    def take_turn(self, *, since: float) -> Turn:
+        """Return what there is to say; a short call, in any thread, never two at once.
+
+        What was read after `since`, by the clock of `time.monotonic`, need not be read again.
+        """
 
 
 @dataclass
@@ -50,8 +53,9 @@ class Wait:
     job_id: str
     #: By the clock of `time.monotonic`.
     deadline: float
-    #: Looks whether the waiting is over; a short call, in any thread, never two at once.
-    is_over: Callable[[], bool]
+    #: Looks whether the waiting is over; a short call, in any thread, never two at once. What was read after
+    #: the moment it is given need not be read again.
+    is_over: Callable[[float], bool]
     #: Gives the answer, in the context of the request.
     answer: Callable[[], Response]
     only_changes: bool = False
@@ -107,7 +111,7 @@ def answer_later(wait: Wait, services: Services) -> Response:
         return Waiting(wait)
     try:
         with JobWatch(services.backend.redis.progress, wait.job_id, stopping=services.stopping) as watch:
-            while not wait.is_over() and not services.stopping.is_set():
+            while not wait.is_over(time.monotonic()) and not services.stopping.is_set():
                 seconds = wait.deadline - time.monotonic()
                 if seconds <= 0:
                     break
@@ -134,7 +138,7 @@ def is_put_off(response: AnyResponse) -> bool:
 def _turns(source: Source, services: Services) -> Iterator[bytes]:
     with JobWatch(services.backend.redis.progress, source.job_id, stopping=services.stopping) as watch:
         while True:
-            turn = source.take_turn()
+            turn = source.take_turn(since=time.monotonic())
             if turn.data:
                 yield turn.data
             if turn.pause_seconds is None:

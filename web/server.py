@@ -25,6 +25,8 @@ from web.services import services_of
 _GRACEFUL_SECONDS = 10
 _KEEPALIVE_SECONDS = 5
 _BACKLOG = 256
+#: The most that gunicorn takes, and what RFC 9112 asks for at least.
+_LINE_BYTES = 8190
 #: Connections at once; each may hold some 300 kB. A body that is being sent has a file besides.
 _CONNECTIONS = 2000
 _DESCRIPTORS = 2 * _CONNECTIONS + 500
@@ -65,6 +67,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
             "worker_class": Worker,
             "workers": 1,
             "worker_connections": _CONNECTIONS,
+            "limit_request_line": _LINE_BYTES,
             "asgi_lifespan": "off",
             "asgi_loop": "asyncio",
             "graceful_timeout": _GRACEFUL_SECONDS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +17,8 @@ from web.backend import Backend
 from web.jobs.idempotency import KeysInFlight
 
 _KEY = "atelier"
+#: Of all numbers, multiples of this one lie furthest apart.
+_GOLDEN = (5**0.5 - 1) / 2
 #: Pictures decoded at once: one of 40 megapixels takes up to 160 MB.
 _DECODERS = 2
 #: Requests work without Redis: one that hangs must not delay an answer by 10 s.
@@ -41,6 +44,17 @@ class ConcurrencyLimit:
     def give_back(self) -> None:
         """Return a place that was taken."""
         self._free.release()
+
+
+class Spread:
+    """Numbers from 0 to 1, each far from those before: what is done at them is not done at once."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
+
+    def next(self) -> float:
+        """Return the next one; the first is 0."""
+        return next(self._numbers) * _GOLDEN % 1.0
 
 
 class _Check(threading.Thread):
@@ -113,6 +127,8 @@ class Services:
     #: Set when the process is about to end; streams and waits end then.
     stopping: threading.Event = field(default_factory=threading.Event)
     timing: StreamTiming = field(default_factory=StreamTiming)
+    #: For what many clients would otherwise make happen at the same moment.
+    spread: Spread = field(default_factory=Spread)
 
     def close(self) -> None:
         """Close all connections."""

@@ -23,10 +23,9 @@ from shared.errors import (
 from shared.storage.layout import asset_key
 from web.address import link
 from web.api import API_PATH
-from web.api.http import FOREVER_SECONDS, file_part, json_answer, receive_upload, send_stored
+from web.api.http import FOREVER_SECONDS, MULTIPART, file_part, json_answer, receive_upload, send_stored
 from web.api.openapi import (
     IF_NONE_MATCH,
-    MULTIPART,
     NOT_MODIFIED,
     RANGE,
     Answer,

@@ -1,4 +1,9 @@
-"""Conditional requests and ranges as RFC 9110 has them, where Werkzeug reads them otherwise."""
+"""Conditional requests and ranges as RFC 9110 has them, where Werkzeug reads them otherwise.
+
+What is read is checked by `ConditionalResponse`. What is changed is checked by `require_match`: the addresses
+below one job, each against the ETag of that job, which is what they change or begin with. Where something new
+is made of nothing (a job, an asset) no client can have seen another version: conditions are passed over.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +21,21 @@ from werkzeug.wrappers import Request
 #: One range of bytes. Several are answered with the whole, which the standard allows.
 _RANGE = re.compile(r"\s*bytes\s*=[\s,]*([0-9]{0,4000})\s*-\s*([0-9]{0,4000})[\s,]*", re.IGNORECASE)
 _READING = ("GET", "HEAD")
+#: What the ETag of a compressed file has at its end.
+_CODED = re.compile(r":(?:zstd|br|gzip|deflate)$")
+
+
+class OtherVersion(PreconditionFailed):
+    """What is here is not what the client has seen; the answer tells the ETag of what is here."""
+
+    def __init__(self, etag: str | None) -> None:
+        told = f"; its ETag is {etag}" if etag else ""
+        super().__init__(f"what is here is another version than the request asks for{told}")
+        self._etag = etag
+
+    def get_headers(self, *words: Any, **how: Any) -> list[tuple[str, str]]:  # noqa: ANN401 - Werkzeug's
+        """Return the headers of the answer."""
+        return [*super().get_headers(*words, **how), *([("ETag", self._etag)] if self._etag else [])]
 
 
 class ConditionalResponse(Response):
@@ -46,9 +66,11 @@ class ConditionalResponse(Response):
         if environ["REQUEST_METHOD"] not in _READING or self.status_code != 200:
             return self
         etag, last_modified = self.headers.get("ETag"), parse_date(self.headers.get("Last-Modified"))
-        if not is_precondition_met(environ, etag, last_modified):
+        # What is compressed by now was checked before that; who compresses expects no refusal.
+        is_asked = "Content-Encoding" in self.headers
+        if not is_asked and not is_precondition_met(environ, etag, last_modified):
             self.close()
-            raise PreconditionFailed("what is here is another version than the request asks for")
+            raise OtherVersion(etag)
         if is_known(environ, etag, last_modified):
             self.status_code = 304
         elif accept_ranges and complete_length and environ["REQUEST_METHOD"] == "GET":
@@ -80,6 +102,23 @@ def is_precondition_met(environ: Mapping[str, Any], etag: str | None, last_modif
         return wanted.star_tag or (etag is not None and _has_strong(wanted, etag))
     limit = parse_date(environ.get("HTTP_IF_UNMODIFIED_SINCE"))
     return limit is None or last_modified is None or last_modified <= limit
+
+
+def has_conditions(environ: Mapping[str, Any]) -> bool:
+    """Whether a request that changes something asks to be carried out only on what it has seen."""
+    return "HTTP_IF_MATCH" in environ or "HTTP_IF_NONE_MATCH" in environ
+
+
+def require_match(environ: Mapping[str, Any], etag: str) -> None:
+    """Let a change be made only to what the request asks for; `etag` is that of what is to be changed.
+
+    Raises:
+        OtherVersion: when ``If-Match`` names another one, or ``If-None-Match`` this one.
+    """
+    if not is_precondition_met(environ, etag, None):
+        raise OtherVersion(etag)
+    if "HTTP_IF_NONE_MATCH" in environ and is_known(environ, etag, None):
+        raise OtherVersion(etag)
 
 
 def is_known(environ: Mapping[str, Any], etag: str | None, last_modified: datetime | None) -> bool:
@@ -128,4 +167,5 @@ def read_range(header: str | None, size: int) -> tuple[int, int] | None:
 
 def _has_strong(wanted: ETags, etag: str) -> bool:
     plain, is_weak = unquote_etag(etag)
-    return not is_weak and wanted.is_strong(plain)
+    # Who got it compressed has seen the same.
+    return not is_weak and any(_CODED.sub("", one) == plain for one in wanted.as_set())

@@ -12,7 +12,7 @@ from flask import Blueprint, Response, request
 from shared.errors import NotFound, TooManyStreams
 from shared.redis.live import LiveProgress
 from web.api import API_PATH
-from web.api.job_view import JobView, eta_of, job_url, live_part, progress_of, read_view
+from web.api.job_view import LIVE, JobView, eta_of, job_url, live_part, progress_of, read_shared_view
 from web.api.openapi import Answer, Operation, Parameter
 from web.db.models import JobEvent
 from web.jobs.queries import get_job, get_version
@@ -21,7 +21,8 @@ from web.later import Turn, send_stream
 from web.security import current_caller
 from web.services import Services, get_services
 
-_RECONNECT_MS = 2000
+#: When clients come back. After a restart all of them do, and not all at once.
+_RECONNECT_MS, _RECONNECT_SPREAD_MS = 2000, 1500
 events = Blueprint("events", __name__, url_prefix=f"{API_PATH}/jobs/<job_id>")
 
 
@@ -38,19 +39,24 @@ class JobStream:
         self._job_id = job_id
         self._caller = caller
         self._sent_id = last_id
+        self._since = -math.inf
         self._sent_live: LiveProgress | None = None
         self._progress_at = -math.inf
         self._started: float | None = None
         self._has_told = False
         self._spoke_at = 0.0
+        self._reconnect_ms = _RECONNECT_MS + round(_RECONNECT_SPREAD_MS * services.spread.next())
+        #: Whether there may be live progress; None as long as the job was not looked at.
+        self._may_be_live: bool | None = None
 
     @property
     def job_id(self) -> str:
         """The job that it tells of."""
         return self._job_id
 
-    def take_turn(self) -> Turn:
-        """Return what there is to say now."""
+    def take_turn(self, *, since: float) -> Turn:
+        """Return what there is to say now; what was read after `since` is new enough."""
+        self._since = since
         is_first = self._started is None
         if self._started is None:
             self._started = self._spoke_at = time.monotonic()
@@ -60,7 +66,7 @@ class JobStream:
             self._spoke_at = now
             if not self._has_told:
                 # Within the first event: some clients drop a block that is none.
-                data, self._has_told = f"retry: {_RECONNECT_MS}\n{data}", True
+                data, self._has_told = f"retry: {self._reconnect_ms}\n{data}", True
         elif is_first:
             data = ": watching\n\n"  # with it the answer's head leaves
         if ended or self._services.stopping.is_set():
@@ -91,15 +97,17 @@ class JobStream:
         if version is None:
             return texts, True
         if self._sent_id is None or self._sent_id > version:
-            view = self._view()
+            view = self._read(self._since)
             self._sent_id = view.job.version
             texts.append(_event("status", _snapshot(view), number=view.job.version))
         elif self._sent_id < version:
             texts, view = self._durable(self._sent_id)
-        elif self._may_progress():
-            view = self._view()
+        elif self._may_be_live is not False and self._may_progress():
+            view = self._read(self._since)
         else:
             return texts, False
+        # Its status stays what it is until its version is another one.
+        self._may_be_live = view.job.job_status in LIVE
         if view.job.job_status.is_final and view.job.version <= (self._sent_id or 0):
             return texts, True
         return [*texts, *self._live(view)], False
@@ -108,7 +116,9 @@ class JobStream:
         """Return the events since, and the job as it is; the last one and the last status carry it whole."""
         with self._services.backend.database.read() as session:
             events = events_after(session, self._job_id, after)
-        view = self._view()
+        view = self._read(self._since)
+        if events and view.job.version < events[-1].sequence:
+            view = self._read(time.monotonic())  # that was begun to be read before
         statuses = [event.sequence for event in events if event.type == "status"]
         texts = []
         for event in events:
@@ -156,8 +166,8 @@ class JobStream:
     def _may_progress(self) -> bool:
         return time.monotonic() - self._progress_at >= self._services.timing.progress_seconds
 
-    def _view(self) -> JobView:
-        return read_view(self._services.backend, self._job_id, caller=self._caller)
+    def _read(self, since: float) -> JobView:
+        return read_shared_view(self._services.backend, self._job_id, caller=self._caller, since=since)
 
 
 def _turn(text: str, seconds: float | None, *, only_changes: bool = False) -> Turn:

@@ -10,15 +10,17 @@ import io
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, BinaryIO, TypeVar
+from typing import IO, Any, BinaryIO, TypeVar
 from urllib.parse import quote
 
-from flask import Response, request
+from flask import Request, Response, request
 from pydantic import BaseModel, ValidationError
-from werkzeug.datastructures import FileStorage
+from werkzeug.datastructures import FileStorage, MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
-from werkzeug.http import dump_options_header
+from werkzeug.formparser import FormDataParser
+from werkzeug.http import dump_options_header, parse_list_header
 from werkzeug.wsgi import FileWrapper
 
 from shared.errors import Fault, MalformedRequest, MissingPart, PictureTooHeavy, UploadsUnavailable
@@ -33,6 +35,7 @@ from web.jobs.queries import JobFilter
 MAX_WAIT_SECONDS = 50
 #: For what never changes: a year, the most that caches care for.
 FOREVER_SECONDS = 31_536_000
+MULTIPART = "multipart/form-data"
 #: What messages call the body of a request.
 BODY = "the body"
 _MAX_TEXT_BYTES = 500_000
@@ -60,7 +63,7 @@ def json_answer(
 
 def wait_seconds(header: str | None) -> int:
     """Return how long a client wants to wait, 0 to 50 s; a preference that is not understood is none."""
-    for part in (header or "").split(","):
+    for part in parse_list_header(header or ""):
         match = _WAIT.fullmatch(part)
         if match:
             return min(int(match[1]), MAX_WAIT_SECONDS)
@@ -74,9 +77,12 @@ def parse_json(text: str | bytes, *, name: str) -> Any:  # noqa: ANN401 - any JS
         MalformedRequest: saying where it is not well formed.
     """
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_object)
         # Half a surrogate pair is JSON, but no text that could be stored or shown.
         json.dumps(value, ensure_ascii=False).encode()
+    except _Repeated as error:
+        detail = f"{error.args[0]} is there twice in {name}; give it once"
+        raise MalformedRequest.at(_pointer(name), detail, code="repeated_field") from None
     except json.JSONDecodeError as error:
         detail = f"{name} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         raise MalformedRequest.at(_pointer(name), detail, code="not_json") from None
@@ -84,6 +90,18 @@ def parse_json(text: str | bytes, *, name: str) -> Any:  # noqa: ANN401 - any JS
         detail = f"{name} is not JSON that can be read"
         raise MalformedRequest.at(_pointer(name), detail, code="not_json") from None
     return value
+
+
+class _Repeated(Exception):
+    """An object of a JSON text has a name twice: which value is meant is anybody's guess."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        ((name, _),) = Counter(name for name, _ in pairs).most_common(1)
+        raise _Repeated(name[:100])
+    return values
 
 
 def _pointer(name: str) -> str:
@@ -182,6 +200,67 @@ def text_part(name: str) -> str | None:
         return data.decode()
     except UnicodeDecodeError:
         raise MalformedRequest.at(f"/{name}", f"{name} is not UTF-8 text") from None
+
+
+class FormReader(FormDataParser):
+    """Reads a form; one that cannot be read is refused, where Werkzeug takes it for an empty one."""
+
+    def parse(
+        self,
+        stream: IO[bytes],
+        mimetype: str,
+        content_length: int | None,
+        options: dict[str, str] | None = None,
+    ) -> tuple[IO[bytes], MultiDict[str, str], MultiDict[str, FileStorage]]:
+        """Return the stream, the texts and the files.
+
+        Raises:
+            MalformedRequest: saying what is wrong with the form as a whole.
+        """
+        if not content_length:  # the front tells the length of every body
+            return stream, self.cls(), self.cls()
+        self.silent, make, made = False, self.stream_factory, []
+
+        def note(*words: Any, **how: Any) -> IO[bytes]:  # noqa: ANN401 - Werkzeug's
+            made.append(make(*words, **how))
+            return made[-1]
+
+        self.stream_factory = note
+        try:
+            return super().parse(stream, mimetype, content_length, options)
+        except Exception as error:
+            for file in made:
+                file.close()
+            if not isinstance(error, ValueError):
+                raise
+            detail = _form_fault(error, mimetype, (options or {}).get("boundary", ""))
+            raise MalformedRequest.at("", detail, code="not_a_form") from None
+
+
+class FormRequest(Request):
+    """A request whose form is read by `FormReader`, whichever view reads it."""
+
+    form_data_parser_class = FormReader
+
+
+def _form_fault(error: ValueError, mimetype: str, boundary: str) -> str:
+    if mimetype != MULTIPART:
+        return "the form is not UTF-8 text"
+    shown = boundary[:80]
+    if not boundary:
+        return (
+            "the Content-Type names no boundary between the parts, as in multipart/form-data; boundary=x; "
+            "programs add it by themselves when they are not told a Content-Type"
+        )
+    if not boundary.isascii():
+        return f"the boundary '{shown}' in the Content-Type has other characters than ASCII"
+    if "PREAMBLE" in str(error):
+        return f"the body has no line '--{shown}', the boundary that its Content-Type names"
+    if "Content-Disposition" in str(error):
+        return "a part has no Content-Disposition; with it each is named"
+    return (
+        f"a part of the body is not whole: headers, an empty line, what it holds; '--{shown}--' is behind all"
+    )
 
 
 def receive_upload(limits: PictureLimits, *, known: Iterable[str]) -> None:

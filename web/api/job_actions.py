@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from flask import Blueprint, Response, request
+from werkzeug.http import quote_etag
 
 from shared.clock import utc_now
 from shared.errors import (
@@ -21,10 +25,11 @@ from shared.errors import (
     StorageUnavailable,
 )
 from web.api import API_PATH
+from web.api.conditional import OtherVersion, has_conditions, require_match
 from web.api.http import read_body, refuse_body
 from web.api.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADER, answer_once
-from web.api.job_view import job_answer, read_view
-from web.api.openapi import JSON, Answer, Operation
+from web.api.job_view import JobView, job_answer, read_view
+from web.api.openapi import IF_MATCH, JSON, Answer, Operation
 from web.api.schemas import JobOut
 from web.jobs import actions
 from web.jobs.fields import ExtendBody, ForkBody, RetryBody
@@ -45,6 +50,7 @@ job_actions = Blueprint("job_actions", __name__, url_prefix=f"{API_PATH}/jobs/<j
     "jobs",
     answers={200: Answer("The job, canceled or canceling", (JobOut,))},
     refusals=_REFUSALS,
+    parameters=(IF_MATCH,),
 )
 def cancel(job_id: str) -> Response:
     """Cancel a job; asking again changes nothing. A running one stops at its next step: `canceling` first.
@@ -52,7 +58,8 @@ def cancel(job_id: str) -> Response:
     What it has done so far is kept as a checkpoint, from which it can be retried or forked.
     """
     refuse_body()
-    actions.cancel_job(get_backend(), job_id, caller=current_caller(), now=utc_now())
+    with _as_asked(job_id) as version:
+        actions.cancel_job(get_backend(), job_id, caller=current_caller(), now=utc_now(), version=version)
     return _answer(job_id)
 
 
@@ -62,6 +69,7 @@ def cancel(job_id: str) -> Response:
     "jobs",
     answers={200: Answer("The job, paused, or running with the reason pausing", (JobOut,))},
     refusals=_REFUSALS,
+    parameters=(IF_MATCH,),
 )
 def pause(job_id: str) -> Response:
     """Pause a job; asking again changes nothing.
@@ -70,7 +78,8 @@ def pause(job_id: str) -> Response:
     with the reason `pausing`.
     """
     refuse_body()
-    actions.pause_job(get_backend(), job_id, caller=current_caller(), now=utc_now())
+    with _as_asked(job_id) as version:
+        actions.pause_job(get_backend(), job_id, caller=current_caller(), now=utc_now(), version=version)
     return _answer(job_id)
 
 
@@ -80,6 +89,7 @@ def pause(job_id: str) -> Response:
     "jobs",
     answers={200: Answer("The job, queued", (JobOut,))},
     refusals=(*_REFUSALS, NotReady, StorageUnavailable),
+    parameters=(IF_MATCH,),
 )
 def resume(job_id: str) -> Response:
     """Let a paused job go on, from its checkpoint, on any worker; it ends as if it had not been paused.
@@ -87,7 +97,8 @@ def resume(job_id: str) -> Response:
     It stays paused when the file that it began with is damaged, and it has no checkpoint of its own.
     """
     refuse_body()
-    actions.resume_job(get_backend(), job_id, caller=current_caller(), now=utc_now())
+    with _as_asked(job_id) as version:
+        actions.resume_job(get_backend(), job_id, caller=current_caller(), now=utc_now(), version=version)
     return _answer(job_id)
 
 
@@ -97,6 +108,7 @@ def resume(job_id: str) -> Response:
     "jobs",
     answers={200: Answer("The job, queued", (JobOut,))},
     refusals=(*_REFUSALS, NotReady, StorageFull, StorageUnavailable),
+    parameters=(IF_MATCH,),
     bodies={JSON: RetryBody},
     needs_body=False,
 )
@@ -106,7 +118,10 @@ def retry(job_id: str) -> Response:
     Also one that succeeded, if its result is damaged or gone: it makes the same once more.
     """
     body = read_body(RetryBody)
-    actions.retry_job(get_backend(), job_id, body, caller=current_caller(), now=utc_now())
+    with _as_asked(job_id) as version:
+        actions.retry_job(
+            get_backend(), job_id, body, caller=current_caller(), now=utc_now(), version=version
+        )
     return _answer(job_id)
 
 
@@ -124,7 +139,7 @@ def retry(job_id: str) -> Response:
         StorageFull,
         StorageUnavailable,
     ),
-    parameters=(IDEMPOTENCY_KEY,),
+    parameters=(IDEMPOTENCY_KEY, IF_MATCH),
     bodies={JSON: ExtendBody},
 )
 def extend(job_id: str) -> Response:
@@ -135,9 +150,16 @@ def extend(job_id: str) -> Response:
     body = read_body(ExtendBody)
 
     def act(note_key: NoteKey) -> str:
-        actions.extend_job(
-            get_backend(), job_id, body, caller=current_caller(), now=utc_now(), note_key=note_key
-        )
+        with _as_asked(job_id) as version:
+            actions.extend_job(
+                get_backend(),
+                job_id,
+                body,
+                caller=current_caller(),
+                now=utc_now(),
+                note_key=note_key,
+                version=version,
+            )
         return job_id
 
     return answer_once(lambda: body.model_dump(mode="json", exclude_unset=True), act, _answer)
@@ -169,7 +191,7 @@ def extend(job_id: str) -> Response:
         StorageUnavailable,
         DatabaseUnavailable,
     ),
-    parameters=(IDEMPOTENCY_KEY,),
+    parameters=(IDEMPOTENCY_KEY, IF_MATCH),
     bodies={JSON: ForkBody},
 )
 def fork(job_id: str) -> Response:
@@ -181,9 +203,10 @@ def fork(job_id: str) -> Response:
     body = read_body(ForkBody)
 
     def act(note_key: NoteKey) -> str:
-        return fork_job(
-            get_backend(), job_id, body, caller=current_caller(), now=utc_now(), note_key=note_key
-        )
+        with _as_asked(job_id):
+            return fork_job(
+                get_backend(), job_id, body, caller=current_caller(), now=utc_now(), note_key=note_key
+            )
 
     return answer_once(lambda: body.model_dump(mode="json", exclude_unset=True), act, _answer_fork)
 
@@ -194,6 +217,7 @@ def fork(job_id: str) -> Response:
     "jobs",
     answers={204: Answer("It is gone")},
     refusals=(MalformedRequest, NotFound, NotTerminal, StaleJob, DatabaseUnavailable),
+    parameters=(IF_MATCH,),
 )
 def delete(job_id: str) -> Response:
     """Remove a job that has ended: the record, its history and all of its files.
@@ -201,15 +225,38 @@ def delete(job_id: str) -> Response:
     Its forks stay, and so do the two pictures as long as another job uses them.
     """
     refuse_body()
-    actions.delete_job(get_backend(), job_id, caller=current_caller())
+    with _as_asked(job_id) as version:
+        actions.delete_job(get_backend(), job_id, caller=current_caller(), version=version)
     return Response(status=204)
 
 
+@contextmanager
+def _as_asked(job_id: str) -> Iterator[int | None]:
+    """Give the version of the job that a change is to be made at; None when the request does not say.
+
+    Raises:
+        OtherVersion: when the job is not as the request wants it, or changes meanwhile.
+    """
+    if not has_conditions(request.environ):
+        yield None
+        return
+    view = _read(job_id)
+    require_match(request.environ, quote_etag(view.etag))
+    try:
+        yield view.job.version
+    except StaleJob:
+        raise OtherVersion(quote_etag(_read(job_id).etag)) from None
+
+
+def _read(job_id: str) -> JobView:
+    return read_view(get_backend(), job_id, caller=current_caller())
+
+
 def _answer_fork(fork_id: str) -> Response:
-    view = read_view(get_backend(), fork_id, caller=current_caller())
+    view = _read(fork_id)
     headers = {"Location": view.data["urls"]["self"], "Retry-After": str(_RETRY_SECONDS)}
     return job_answer(view, status=202, headers=headers)
 
 
 def _answer(job_id: str) -> Response:
-    return job_answer(read_view(get_backend(), job_id, caller=current_caller()))
+    return job_answer(_read(job_id))

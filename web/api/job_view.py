@@ -41,16 +41,17 @@ from web.assets.thumbnails import thumbnail_version
 from web.backend import Backend
 from web.db.models import Asset, Job
 from web.jobs.estimates import QueueState, no_start_reason, wait_ahead
-from web.jobs.line import LineRows, queue_state, read_line_rows
+from web.jobs.line import read_shared_queue
 from web.jobs.mending import mend
-from web.jobs.queries import count_with_workers, get_job, get_version, queue_positions, recent_run_seconds
+from web.jobs.queries import get_job, get_version, queue_positions
 from web.jobs.retention import expires_at
 from web.jobs.states import REQUESTS, is_legal
 from web.jobs.transitions import may_have_checkpoints
 from web.later import Wait, answer_later
 from web.services import Services
 
-_LIVE = {JobStatus.RUNNING, JobStatus.CANCELING}
+#: The statuses of which live progress tells.
+LIVE = {JobStatus.RUNNING, JobStatus.CANCELING}
 #: What a row makes go wrong that holds something else than we put there.
 _UNREADABLE = (ValidationError, TypeError, KeyError, ValueError, AttributeError, ArithmeticError)
 _log = get_logger(__name__)
@@ -115,7 +116,7 @@ def job_to_json(
 
 def live_part(job: Job, live: LiveProgress | None) -> LiveProgress | None:
     """Return the live progress if it tells of this attempt, and more than the row does."""
-    fits = live is not None and job.job_status in _LIVE and live.attempt == job.attempt
+    fits = live is not None and job.job_status in LIVE and live.attempt == job.attempt
     return live if fits and live is not None and live.step >= job.step else None
 
 
@@ -256,8 +257,23 @@ def read_view(backend: Backend, job_id: str, *, caller: str) -> JobView:
     return read_views(backend, lambda session: [get_job(session, job_id, caller=caller)])[0]
 
 
+def read_shared_view(backend: Backend, job_id: str, *, caller: str, since: float) -> JobView:
+    """Return a job as it was shown at some moment after `since`, by the clock of `time.monotonic`.
+
+    For those who watch it: however many hear of a change, it is read once. What is returned is not changed.
+
+    Raises:
+        NotFound: when there is none with this id.
+    """
+    return backend.shared.get(
+        ("job", caller, job_id), lambda: read_view(backend, job_id, caller=caller), since=since
+    )
+
+
 def read_views(backend: Backend, query: Callable[[Session], list[Job]]) -> list[JobView]:
     """Return the jobs that a query finds as they are shown now; Redis is asked after the session.
+
+    The waits of those that are queued rest on what `read_shared_queue` tells; their places are those of now.
 
     A job whose row cannot be read is shown without what is wrong in it; one that cannot be shown even so is
     left out, unless it is the only one.
@@ -269,14 +285,8 @@ def read_views(backend: Backend, query: Callable[[Session], list[Job]]) -> list[
         jobs = query(session)
         queued = [job.id for job in jobs if job.status == JobStatus.QUEUED.value]
         positions = queue_positions(session, queued)
-        running = count_with_workers(session) if queued else 0
-        run_seconds = recent_run_seconds(session) if queued else []
-        rows = read_line_rows(session) if queued else LineRows()
-    live = backend.live.progress([job.id for job in jobs if job.status in _LIVE])
-    queue = None
-    if queued:
-        beats = backend.live.workers()
-        queue = queue_state(backend, rows, running=running, run_seconds=run_seconds, beats=beats)
+    live = backend.live.progress([job.id for job in jobs if job.status in LIVE])
+    queue = read_shared_queue(backend) if queued else None
     days = backend.settings.retention_days
     views = []
     for job in jobs:
@@ -322,8 +332,8 @@ def answer_when_changed(
     """
     old, job_id = view.etag, view.job.id
 
-    def is_over() -> bool:
-        return read_view(services.backend, job_id, caller=caller).etag != old
+    def is_over(since: float) -> bool:
+        return read_shared_view(services.backend, job_id, caller=caller, since=since).etag != old
 
     return _answer_later(services, job_id, is_over, answer, caller=caller, seconds=seconds)
 
@@ -334,7 +344,7 @@ def answer_when_final(
     """Answer for the job as soon as it has ended, or as it is after `seconds`; else as above."""
     version: int | None = None
 
-    def is_over() -> bool:
+    def is_over(since: float) -> bool:
         nonlocal version
         with services.backend.database.read() as session:
             found = get_version(session, job_id)
@@ -343,7 +353,8 @@ def answer_when_final(
         if found == version:
             return False
         version = found
-        return read_view(services.backend, job_id, caller=caller).job.job_status.is_final
+        view = read_shared_view(services.backend, job_id, caller=caller, since=since)
+        return view.job.job_status.is_final
 
     return _answer_later(services, job_id, is_over, answer, caller=caller, seconds=seconds, only_changes=True)
 
@@ -351,7 +362,7 @@ def answer_when_final(
 def _answer_later(
     services: Services,
     job_id: str,
-    is_over: Callable[[], bool],
+    is_over: Callable[[float], bool],
     answer: Answer,
     *,
     caller: str,

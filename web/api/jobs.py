@@ -121,7 +121,8 @@ def read_job(job_id: str) -> Response:
     """Read a job as it is now, with its live progress.
 
     With `If-None-Match` the answer is 304 when nothing is shown differently; with `Prefer: wait=N` besides,
-    the answer comes when something is, at the latest after N seconds.
+    the answer comes when something is, at the latest after N seconds. The waits in `queue` rest on what was
+    so up to a second ago; its `position` is that of now.
     """
     services, caller = get_services(), current_caller()
     view = read_view(services.backend, job_id, caller=caller)

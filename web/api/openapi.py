@@ -24,7 +24,6 @@ from web.api.schemas import ProblemOut
 from web.jobs.fields import ExtendBody, ForkBody, RetryBody, SubmitBody
 
 JSON = "application/json"
-MULTIPART = "multipart/form-data"
 _V = TypeVar("_V", bound=Callable[..., Any])
 _KEY = "operation"
 #: What a schema of a text says of it, in this order.
@@ -101,6 +100,12 @@ WAIT = Parameter(
 )
 IF_NONE_MATCH = Parameter(
     "If-None-Match", "An ETag: answers 304 when it is still the same", "header", example='"1-0a1b2c3d"'
+)
+IF_MATCH = Parameter(
+    "If-Match",
+    "The job's ETag: answers 412 when it is another one by now, and changes nothing",
+    "header",
+    example='"1-0a1b2c3d"',
 )
 RANGE = Parameter("Range", "bytes=first-last: answers 206 with that part", "header", example="bytes=0-1023")
 NOT_MODIFIED = Answer("Not changed since the ETag")

@@ -414,6 +414,15 @@ class QueueStateOut(BaseModel):
     )
     backlog_low_seconds: float | None = Field(None, description="Few jobs submitted now would wait less")
     backlog_high_seconds: float | None = Field(None, description="Few jobs submitted now would wait more")
+    told_waits: int = Field(
+        0,
+        description="Of the last 200 jobs that began: how many had been told a wait when they were submitted",
+    )
+    told_waits_kept: float | None = Field(
+        None,
+        description="The share of `told_waits` that began between low and high as told then, or 2 s off; "
+        "null while there are none",
+    )
     workers: int | None = Field(description="Workers that take jobs; null while Redis cannot be asked")
     message: str | None = Field(description="Why no job can start, if there is a reason")
 

@@ -31,6 +31,7 @@ from shared.options import parse_options
 from shared.texts import field_schemas, read_texts
 from web.api.http import (
     BODY,
+    MULTIPART,
     check_values,
     file_part,
     json_answer,
@@ -45,7 +46,6 @@ from web.api.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADER, answer_once
 from web.api.job_view import JobView, answer_when_final, job_answer, read_view
 from web.api.openapi import (
     JSON,
-    MULTIPART,
     WAIT,
     Answer,
     Operation,

@@ -42,12 +42,14 @@ from web.backend import Backend, decide_room
 from web.jobs.estimates import QueueState, no_start_reason, wait_ahead
 from web.jobs.line import look_at_line, read_line_rows
 from web.jobs.queries import QueueCounts, count_queue, names_of_jobs, recent_run_seconds
+from web.jobs.told_waits import ToldWaits, read_told_waits
 from web.jobs.waits import Line
 from web.security import current_caller
 from web.services import get_backend
 
 _log = get_logger(__name__)
 _NO_NAMES: Mapping[str, str] = MappingProxyType({})
+_NONE_TOLD = ToldWaits()
 _NO_ROOMS: Mapping[str, Room] = MappingProxyType({})
 workers = Blueprint("workers", __name__, url_prefix=API_PATH)
 
@@ -108,10 +110,11 @@ def queue_to_json(
     control_fault: str | None = None,
     no_room: StorageFull | None = None,
     line: Line | None = None,
+    told: ToldWaits = _NONE_TOLD,
 ) -> dict[str, Any]:
     """Return the queue as the API shows it; `run_seconds` is how long the last jobs took.
 
-    `line` is what is known of each that runs and waits.
+    `line` is what is known of each that runs and waits, `told` what became of the waits told before.
 
     `no_room` is why no new work is taken in, if the disks are too full.
     """
@@ -127,6 +130,8 @@ def queue_to_json(
         backlog_seconds=None if wait is None else wait.likely,
         backlog_low_seconds=None if wait is None else wait.low,
         backlog_high_seconds=None if wait is None else wait.high,
+        told_waits=told.count,
+        told_waits_kept=told.share,
         workers=eligible,
         message=message_of(beats, control_fault=control_fault, no_room=no_room),
     ).model_dump(mode="json")
@@ -225,7 +230,7 @@ def read_queue(backend: Backend) -> dict[str, Any]:
     """
     with backend.database.read() as session:
         counts, run_seconds = count_queue(session), recent_run_seconds(session)
-        rows = read_line_rows(session)
+        rows, told = read_line_rows(session), read_told_waits(session)
     beats = backend.live.workers()
     return queue_to_json(
         counts,
@@ -235,6 +240,7 @@ def read_queue(backend: Backend) -> dict[str, Any]:
         control_fault=backend.live.control_fault(),
         no_room=backend.find_no_room(),
         line=look_at_line(backend, rows, beats),
+        told=told,
     )
 
 

@@ -23,6 +23,7 @@ from web.jobs.faults import read_fault, with_fault
 from web.jobs.queries import get_jobs
 from web.jobs.routing import queue_rank
 from web.jobs.states import PAUSING, RESULT_MISSING, WORKER_DRAINED, WORKER_UNFIT, Trigger, is_legal
+from web.jobs.told_waits import judge_told
 from web.jobs.transitions import (
     HistoryEntry,
     apply_trigger,
@@ -116,7 +117,7 @@ def _write_claim(session: Session, job: Job, data: dict[str, Any], *, now: datet
         "weights": data["weights"],
         "engine_version": data["engine_version"],
         "started_at": job.started_at or now,
-        "metrics": {"queue_seconds": round((now - job.created_at).total_seconds(), 3), **_metrics(job)},
+        "metrics": _metrics_at_start(job, now=now),
     }
     # A claim that was repeated because Redis had lost it is not added to the history.
     repeated = job.job_status is not JobStatus.QUEUED and who == known
@@ -128,6 +129,14 @@ def _write_claim(session: Session, job: Job, data: dict[str, Any], *, now: datet
     )  # fmt: skip
     if not repeated:
         save_attempt(session, job.id, job.attempt, **who, started_at=now, ended_at=None, outcome=None)
+
+
+def _metrics_at_start(job: Job, *, now: datetime) -> dict[str, Any]:
+    """Return the metrics of a job that begins: how long it waited, and whether that is what it was told."""
+    waited, metrics = round((now - job.created_at).total_seconds(), 3), _metrics(job)
+    if job.started_at is None and job.queued_at == job.created_at:
+        metrics = judge_told(metrics, waited)
+    return {"queue_seconds": waited, **metrics}
 
 
 def write_success(session: Session, job: Job, marker: ResultMarker, *, now: datetime) -> None:

@@ -11,23 +11,28 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from flask import Flask, Response
 
 from web.address import below, parse_address
 from web.assets.uploads import max_body_bytes
 from web.front.body import Bodies, Body, Receive, waste
-from web.front.wsgi import Answer, Errand, Scope, environ_of, split_target
+from web.front.wsgi import Answer, Errand, Scope, environ_of, find_fault, split_target
 from web.jobs.watch import POLL_SECONDS, POLL_WITHOUT_REDIS_SECONDS, JobWatchers
 from web.later import INSTEAD_KEY, LEFT_KEY, Left, Source, Wait
 from web.services import services_of
 
+_T = TypeVar("_T")
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 #: In the scope: tells the connection to end with this answer.
 CLOSE_KEY = "atelier.close"
 #: Where two pictures may be sent; anywhere else the app's own limit holds.
 _UPLOADS = frozenset({"/api/v1/jobs", "/api/v1/assets", "/new"})
+#: How many streams and waits look at their jobs at once: they may all have to, and others are to be answered.
+_LOOKS = 3
+#: And how often all together look for what they were not told of.
+_LOOKS_PER_SECOND = 200
 #: How many of the largest bodies may lie on the disk at once.
 _BODIES = 20
 
@@ -45,6 +50,8 @@ class Front:
         self._upload_bytes = max_body_bytes(services.backend.settings.picture_limits())
         self.bodies = Bodies(_BODIES * self._upload_bytes)
         self._bells: set[_Bell] = set()
+        self._spread = services.spread
+        self._looking = asyncio.Semaphore(_LOOKS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -65,6 +72,14 @@ class Front:
         self._watchers.close()
         self._pool.shutdown(wait=False)
 
+    def tell_methods(self) -> Response:
+        """Return the answer to ``OPTIONS *``: what is taken at some address or other."""
+        response = Response(status=204)
+        response.allow.update(
+            method for rule in self.app.url_map.iter_rules() for method in rule.methods or ()
+        )
+        return response
+
     def errand(self) -> Errand:
         """Return the threads, for one request."""
         return Errand(self._pool)
@@ -76,11 +91,22 @@ class Front:
             return self._upload_bytes
         return int(self.app.config["MAX_CONTENT_LENGTH"])
 
+    def poll_seconds(self) -> float:
+        """Return how long a stream or a wait goes without a look at its job when nothing rings."""
+        usual = POLL_SECONDS if self._watchers.hears else POLL_WITHOUT_REDIS_SECONDS
+        return max(usual, len(self._bells) / _LOOKS_PER_SECOND)
+
+    async def look(self, errand: Errand, bell: _Bell, call: Callable[[float], _T]) -> _T:
+        """Return what a look at a job returns, which may rest on what was read since this was called."""
+        since = bell.reset()
+        async with self._looking:
+            return await errand.run(call, since)
+
     @contextmanager
     def watch(self, job_id: str) -> Iterator[_Bell]:
         """Have a bell rung when a job changes, during the block."""
         loop = asyncio.get_running_loop()
-        bell = _Bell(self._watchers)
+        bell = _Bell(self.poll_seconds, phase=self._spread.next())
 
         def wake(is_change: bool) -> None:
             with suppress(RuntimeError):  # the loop may have ended by now
@@ -97,8 +123,9 @@ class Front:
 class _Bell:
     """Rung for a stream or a wait when its job may have changed."""
 
-    def __init__(self, watchers: JobWatchers) -> None:
-        self._watchers = watchers
+    def __init__(self, poll_seconds: Callable[[], float], *, phase: float) -> None:
+        self._poll_seconds = poll_seconds
+        self._phase = phase
         self._any, self._change = asyncio.Event(), asyncio.Event()
 
     def ring(self, *, is_change: bool) -> None:
@@ -107,17 +134,28 @@ class _Bell:
         if is_change:
             self._change.set()
 
-    def reset(self) -> None:
-        """Hear only what rings from now on; then the job is looked at."""
+    def reset(self) -> float:
+        """Hear only what rings from now on, and return when that is; then the job is looked at."""
         self._any.clear()
         self._change.clear()
+        return time.monotonic()
 
     async def wait(self, seconds: float, *, only_changes: bool) -> None:
         """Return when it rings, at the latest after `seconds`, and sooner where a ring may have been lost."""
-        most = POLL_SECONDS if self._watchers.hears else POLL_WITHOUT_REDIS_SECONDS
+        most = seconds_to_poll(time.monotonic(), every=self._poll_seconds(), phase=self._phase)
         event = self._change if only_changes else self._any
         with suppress(TimeoutError):
             await asyncio.wait_for(event.wait(), max(0.0, min(seconds, most)))
+
+
+def seconds_to_poll(now: float, *, every: float, phase: float) -> float:
+    """Return how long until a stream looks again: at moments of its own, `phase` of the way between two.
+
+    However many one change has woken, they look at different times from then on. It is half to one and a
+    half times `every`.
+    """
+    seconds = every - (now - phase * every) % every
+    return seconds if seconds >= every / 2 else seconds + every
 
 
 class _Exchange:
@@ -133,25 +171,28 @@ class _Exchange:
 
     async def run(self) -> None:
         """Take the request in, have it answered, and send the answer."""
-        length = _length(self._scope)
+        length, fault = _length(self._scope), find_fault(self._scope)
         limit = self._front.limit(self._scope)
         is_too_long = length is not None and length > limit
-        if not is_too_long:
+        if not is_too_long and fault is None:
             self._body = await self._front.bodies.take(self._receive, limit=limit, run=self._errand.run)
         try:
-            await self._answer(length if is_too_long else None)
+            await self._answer(length if is_too_long else None, fault)
         finally:
             if self._body is not None:
                 body = self._body
                 self._errand.finish(lambda: self._front.bodies.give_back(body))
 
-    async def _answer(self, too_long: int | None) -> None:
+    async def _answer(self, too_long: int | None, fault: Exception | None) -> None:
         body, is_whole = self._body, self._body is not None and self._body.is_whole
         size = too_long if body is None else body.size or None
         environ = environ_of(self._scope, _Nothing() if body is None else body.file, size=size)  # type: ignore[arg-type]
-        if body is not None and body.fault is not None:
+        fault = fault if body is None else body.fault
+        if fault is not None:
             environ["CONTENT_LENGTH"] = "0"
-            environ[INSTEAD_KEY] = _raiser(body.fault)
+            environ[INSTEAD_KEY] = _raiser(fault)
+        elif self._scope["raw_path"] == b"*":
+            environ[INSTEAD_KEY] = self._front.tell_methods
         if not is_whole and CLOSE_KEY in self._scope:
             self._scope[CLOSE_KEY]()
         first = await self._errand.run(Answer, self._front.app, environ)
@@ -180,9 +221,8 @@ class _Exchange:
     async def _until_over(self, wait: Wait) -> Callable[[], Response]:
         with self._front.watch(wait.job_id) as bell:
             while True:
-                bell.reset()
                 try:
-                    if await self._errand.run(wait.is_over):
+                    if await self._front.look(self._errand, bell, wait.is_over):
                         return wait.answer
                 except Exception as error:  # noqa: BLE001 - the app answers it
                     return _raiser(error)
@@ -211,8 +251,7 @@ class _Exchange:
     async def _send_stream(self, source: Source) -> bool:
         with self._front.watch(source.job_id) as bell:
             while True:
-                bell.reset()
-                turn = await self._errand.run(source.take_turn)
+                turn = await self._front.look(self._errand, bell, lambda since: source.take_turn(since=since))
                 if turn.data:
                     await self._send_piece(turn.data, more=True)
                 if turn.pause_seconds is None:

@@ -7,15 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import os
+from http import HTTPStatus
 from typing import Any
 
-from gunicorn.asgi.protocol import ASGIProtocol  # type: ignore[import-untyped]
+from gunicorn.asgi.protocol import (  # type: ignore[import-untyped]
+    ASGIProtocol,
+    _get_cached_status_line,
+)
 from gunicorn.workers.gasgi import ASGIWorker  # type: ignore[import-untyped]
 
 from web.front.application import CLOSE_KEY, Front
 from web.front.wsgi import Scope
 
 _BACKLOG = 256
+_VERSIONS = ((1, 0), (1, 1))
+#: What Python says of a Content-Length of thousands of digits.
+_TOO_MANY_DIGITS = "for integer string conversion"
 #: From the connection to the end of the first head. Later heads have gunicorn's keep-alive to come in.
 _HEAD_SECONDS = 10.0
 #: How long a client may read nothing of what waits for it.
@@ -64,6 +71,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         self.worker.connections.discard(self)
+        self.worker.lingering.discard(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -72,7 +80,13 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
             return
         if self.head_due is not None:
             self._head_bytes += len(data)
-        super().data_received(data)
+        try:
+            super().data_received(data)
+        except ValueError as error:
+            if _TOO_MANY_DIGITS not in str(error):
+                raise
+            self._send_error_response(413, "Content Too Large")
+            self._close_transport()
         if self.head_due is not None and self._head_bytes > _HEAD_BYTES:
             self._send_error_response(431, "Request Header Fields Too Large")
             self._close_transport()
@@ -83,11 +97,12 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
 
     def _close_transport(self) -> None:
         """Close it; after a refusal, once the client has read the answer and closed, or a little later."""
-        lingering = sum(connection.is_lingering for connection in self.worker.connections)
-        if not self._is_refused or self._closed or self.transport.is_closing() or lingering >= _LINGERING:
+        may_linger = self._is_refused and len(self.worker.lingering) < _LINGERING
+        if not may_linger or self._closed or self.transport.is_closing():
             super()._close_transport()
             return
         self._closed = self.is_lingering = True
+        self.worker.lingering.add(self)
         self.transport.write_eof()
         self.transport.resume_reading()
         self.worker.loop.call_later(_LINGER_SECONDS, self.transport.close)
@@ -141,7 +156,11 @@ class Worker(ASGIWorker):  # type: ignore[misc]
     def __init__(self, *words: Any, **how: Any) -> None:  # noqa: ANN401 - gunicorn's
         super().__init__(*words, **how)
         self.connections: set[Connection] = set()
+        self.lingering: set[Connection] = set()
         self.front: Front | None = None
+        for status in HTTPStatus:  # gunicorn does not know them all
+            for version in _VERSIONS:
+                _get_cached_status_line(version, status.value, status.phrase)
 
     def load_wsgi(self) -> None:
         """Make the app and its front."""

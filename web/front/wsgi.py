@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +12,7 @@ from typing import IO, Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from flask import Flask
+from werkzeug import exceptions
 
 from web.later import LEFT_KEY, Left
 
@@ -18,6 +20,8 @@ Scope = dict[str, Any]
 _T = TypeVar("_T")
 #: What is read of an answer in one go.
 _PIECE_BYTES = 64 * 1024
+_SLASH = re.compile(r"%2(f)", re.IGNORECASE)
+_WHOLE_URL = re.compile(rb"https?://", re.IGNORECASE)
 _NAMED_OTHERWISE = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 
 
@@ -92,6 +96,18 @@ def split_target(scope: Scope) -> tuple[str, str]:
     return "", raw
 
 
+def find_fault(scope: Scope) -> exceptions.HTTPException | None:
+    """Return why RFC 9112 has a head refused that gunicorn lets pass; None where it does not."""
+    if scope["http_version"] == "1.1" and not any(name == b"host" for name, _ in scope["headers"]):
+        return exceptions.BadRequest("the request has no Host header")
+    if _WHOLE_URL.match(scope["raw_path"]) and not split_target(scope)[0]:
+        return exceptions.BadRequest("the target of the request names no host")
+    codings = b",".join(value for name, value in scope["headers"] if name == b"transfer-encoding")
+    if codings.strip().lower() not in (b"", b"chunked"):
+        return exceptions.NotImplemented("the body has a transfer coding besides chunked; send it as it is")
+    return None
+
+
 def environ_of(scope: Scope, body: IO[bytes], *, size: int | None) -> dict[str, Any]:
     """Return the WSGI environ of a request; `size` is that of the body, None when it has none."""
     server, client = scope.get("server") or ("", 0), scope.get("client") or ("", 0)
@@ -100,7 +116,8 @@ def environ_of(scope: Scope, body: IO[bytes], *, size: int | None) -> dict[str, 
     environ = {
         "REQUEST_METHOD": scope["method"],
         "SCRIPT_NAME": "",
-        "PATH_INFO": unquote_to_bytes(raw).decode("latin-1"),
+        # A slash within a name stays as it was sent: decoded it would part the path.
+        "PATH_INFO": unquote_to_bytes(_SLASH.sub(r"%252\1", raw)).decode("latin-1"),
         "QUERY_STRING": query,
         "RAW_URI": f"{raw}?{query}" if query else raw,
         "SERVER_NAME": str(server[0]),

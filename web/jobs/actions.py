@@ -34,6 +34,7 @@ from web.jobs.faults import without_faults
 from web.jobs.fields import ExtendBody, RetryBody
 from web.jobs.forking import damage_of, fork_origin, verify_kept, verify_start
 from web.jobs.idempotency import NoteKey, note_no_key
+from web.jobs.line import note_queue_change
 from web.jobs.queries import get_job
 from web.jobs.retention import delete_final_job
 from web.jobs.routing import queue_rank
@@ -228,25 +229,33 @@ class Action:
         self.act(backend, job_id, *([] if self.body is None else [body]), caller=caller, now=now)
 
 
-def cancel_job(backend: Backend, job_id: str, *, caller: str, now: datetime) -> None:
-    """Cancel a caller's job.
+def cancel_job(
+    backend: Backend, job_id: str, *, caller: str, now: datetime, version: int | None = None
+) -> None:
+    """Cancel a caller's job; with a `version` only as long as that is its version.
 
     Raises:
         NotFound: when there is none with this id.
         InvalidState: when its status does not allow it.
-        StaleJob: when others kept changing it. The same holds for all functions here.
+        StaleJob: when it has another version, or others kept changing it.
+
+    The same holds for all functions here.
     """
     write = partial(write_cancel, now=now)
-    _change_job(backend, job_id, write, caller=caller, flag=Flag.CANCEL)
+    _change_job(backend, job_id, write, caller=caller, flag=Flag.CANCEL, version=version)
 
 
-def pause_job(backend: Backend, job_id: str, *, caller: str, now: datetime) -> None:
+def pause_job(
+    backend: Backend, job_id: str, *, caller: str, now: datetime, version: int | None = None
+) -> None:
     """Pause a caller's job; a running one is paused when its worker has saved a checkpoint."""
     write = partial(write_pause, now=now)
-    _change_job(backend, job_id, write, caller=caller, flag=Flag.PAUSE)
+    _change_job(backend, job_id, write, caller=caller, flag=Flag.PAUSE, version=version)
 
 
-def resume_job(backend: Backend, job_id: str, *, caller: str, now: datetime) -> None:
+def resume_job(
+    backend: Backend, job_id: str, *, caller: str, now: datetime, version: int | None = None
+) -> None:
     """Queue a caller's paused job again.
 
     Raises:
@@ -257,10 +266,18 @@ def resume_job(backend: Backend, job_id: str, *, caller: str, now: datetime) -> 
         job = get_job(session, job_id, caller=caller)
     if is_legal(job.job_status, Trigger.RESUME):
         verify_start(backend, job)
-    _change_job(backend, job_id, partial(write_resume, now=now), caller=caller)
+    _change_job(backend, job_id, partial(write_resume, now=now), caller=caller, version=version)
 
 
-def retry_job(backend: Backend, job_id: str, body: RetryBody, *, caller: str, now: datetime) -> None:
+def retry_job(
+    backend: Backend,
+    job_id: str,
+    body: RetryBody,
+    *,
+    caller: str,
+    now: datetime,
+    version: int | None = None,
+) -> None:
     """Queue a caller's job again that did not succeed, or whose result is no longer what it was.
 
     Raises:
@@ -277,7 +294,7 @@ def retry_job(backend: Backend, job_id: str, body: RetryBody, *, caller: str, no
     write = _with_room(
         backend, partial(write_retry, now=now, from_zero=from_zero, is_result_lost=is_result_lost)
     )
-    _change_job(backend, job_id, write, caller=caller)
+    _change_job(backend, job_id, write, caller=caller, version=version)
 
 
 def extend_job(
@@ -288,6 +305,7 @@ def extend_job(
     caller: str,
     now: datetime,
     note_key: NoteKey = note_no_key,
+    version: int | None = None,
 ) -> None:
     """Queue a caller's succeeded job for more steps.
 
@@ -309,7 +327,7 @@ def extend_job(
             raise NotReady("the job went on while its checkpoint was read; ask for it again")
         note_key(session, job.id)
 
-    _change_job(backend, job_id, _with_room(backend, write), caller=caller)
+    _change_job(backend, job_id, _with_room(backend, write), caller=caller, version=version)
 
 
 def _with_room(backend: Backend, write: Write) -> Write:
@@ -328,7 +346,7 @@ def _with_room(backend: Backend, write: Write) -> Write:
     return do
 
 
-def delete_job(backend: Backend, job_id: str, *, caller: str) -> None:
+def delete_job(backend: Backend, job_id: str, *, caller: str, version: int | None = None) -> None:
     """Remove a caller's job that has ended, and all of its files.
 
     The row is removed first: a crash or a failing storage leaves a folder without a job, for the pruner. So
@@ -343,7 +361,7 @@ def delete_job(backend: Backend, job_id: str, *, caller: str) -> None:
         write_delete(session, job)
         protections.append(read_protection(session, now=utc_now()))
 
-    _change_job(backend, job_id, write, caller=caller)
+    _change_job(backend, job_id, write, caller=caller, version=version)
     if protections[-1].is_held:
         _log.info("files_held", job_id=job_id, detail="a backup is being made; the collector removes them")
         return
@@ -376,18 +394,22 @@ def _change_job(
     *,
     caller: str,
     flag: Flag | None = None,
+    version: int | None = None,
 ) -> None:
     """Write a change, retrying when others change the job first; then notify worker and watchers."""
     for left in reversed(range(_TRIES)):
         try:
             with backend.database.write() as session:
                 job = get_job(session, job_id, caller=caller)
+                if version is not None and job.version != version:
+                    raise StaleJob(f"job {job.id} is no longer at version {version}")
                 before, attempt = job.job_status, job.attempt
                 write(session, job)
             break
         except StaleJob:
             if not left:
                 raise
+    note_queue_change(backend)
     _notify(backend, job_id, attempt, decide_flag(before, flag))
 
 

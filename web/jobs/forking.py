@@ -26,6 +26,7 @@ from web.db.models import Job, JobCheckpoint
 from web.jobs.fields import ForkBody
 from web.jobs.idempotency import NoteKey, note_no_key
 from web.jobs.queries import add_job, get_job
+from web.jobs.told_waits import wait_to_tell
 from web.jobs.transitions import list_checkpoints
 
 _MAX_NAMED = 12
@@ -177,7 +178,10 @@ def fork_job(
     try:
         with _refused_at_step():
             _copy_checkpoint(backend, checkpoint, fork_id)
-        _add_fork(backend, fork_id, checkpoint, body, options, caller=caller, now=now, note_key=note_key)
+        told = wait_to_tell(backend)
+        _add_fork(
+            backend, fork_id, checkpoint, body, options, caller=caller, now=now, told=told, note_key=note_key
+        )
     except Exception:
         with suppress(StorageUnavailable, ArtifactMissing):
             backend.storage.delete_tree(job_folder(fork_id))
@@ -256,6 +260,7 @@ def _add_fork(
     *,
     caller: str,
     now: datetime,
+    told: Mapping[str, Any],
     note_key: NoteKey,
 ) -> None:
     with backend.database.write() as session:
@@ -281,6 +286,7 @@ def _add_fork(
             labels=body.labels if "labels" in given else _labels(parent),
             max_attempts=backend.settings.max_attempts,
             now=now,
+            metrics=told,
             extra={"id": fork_id, "origin": origin, **deadlines},
         )
         fork.step = checkpoint.step

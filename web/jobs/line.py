@@ -44,6 +44,7 @@ _MOST_READ = 50
 _MOST_RUNS = 50
 #: A running job's speed changes by about so much until it ends, and its result is written then.
 _SLOWER, _FASTER, _RESULT_SECONDS = 1.25, 0.85, 1.0
+_SHARED_KEY = "queue"
 #: What a worker needs to stop a job: a step, and a checkpoint.
 _STOPPING = Range(1.0, 0.0, 5.0)
 
@@ -182,6 +183,32 @@ def queue_state(
     workers = None if beats is None else sum(beat.takes_jobs for beat in beats)
     line = look_at_line(backend, rows, beats)
     return QueueState(running, workers, run_seconds, backend.live.control_fault(), line)
+
+
+def read_shared_queue(backend: Backend, *, since: float | None = None) -> QueueState:
+    """Return the state of the queue as it was at most a second ago, or after `since` (of `time.monotonic`).
+
+    Every look at a queued job needs it, and reading it costs more than all else of that look. What others
+    have done meanwhile (a worker that came, a job that began) shows a second later; what was asked of a job
+    here, at once.
+
+    Raises:
+        DatabaseUnavailable: when the database cannot be asked.
+    """
+    return backend.shared.get(_SHARED_KEY, lambda: _read_queue(backend), since=since)
+
+
+def note_queue_change(backend: Backend) -> None:
+    """Have the shared state of the queue read again: this process has changed what waits or runs."""
+    backend.shared.forget(_SHARED_KEY)
+
+
+def _read_queue(backend: Backend) -> QueueState:
+    with backend.database.read() as session:
+        running, run_seconds = count_with_workers(session), recent_run_seconds(session)
+        rows = read_line_rows(session)
+    beats = backend.live.workers()
+    return queue_state(backend, rows, running=running, run_seconds=run_seconds, beats=beats)
 
 
 def make_forecast(backend: Backend, options: StyleOptions, sizes: Sizes) -> Forecast:

@@ -27,6 +27,7 @@ from web.jobs.fields import SubmitFields
 from web.jobs.idempotency import NoteKey, note_no_key
 from web.jobs.queries import add_job
 from web.jobs.reuse import decide_reuse, work_sha256
+from web.jobs.told_waits import wait_to_tell
 
 PARTS = ("content", "style")
 #: Working sizes in pixels, (width, height), by part.
@@ -94,9 +95,11 @@ def submit(
         work = work_sha256(
             content_sha256=taken.hashes["content"], style_sha256=taken.hashes["style"], options=options
         )
+        told = wait_to_tell(backend)
         with decide_reuse(backend, work, caller=caller, reuse=fields.reuse) as decision:
             with backend.database.write() as session:
                 assets = taken.rows(session, request, caller=caller, now=now)
+                columns = fields.deadline_columns(now) | decision.columns(session)
                 job = add_job(
                     session,
                     caller=caller,
@@ -107,7 +110,9 @@ def submit(
                     labels=fields.labels,
                     max_attempts=backend.settings.max_attempts,
                     now=now,
-                    extra=fields.deadline_columns(now) | decision.columns(session),
+                    # One that waits for another job waits for something else than a worker.
+                    metrics={} if columns.get("leader_id") else told,
+                    extra=columns,
                 )
                 decision.settle(session, job, now=now)
                 note_key(session, decision.job_id)

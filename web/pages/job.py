@@ -257,12 +257,13 @@ def act(job_id: str, action: str) -> Response:
     if action not in _ACTION_NAMES:
         known = ", ".join(_ACTION_NAMES)
         raise NotFound(f"'{action}' is nothing that can be asked of a job; known are {known}")
+    form = request.form  # first: one that cannot be read is refused as it is anywhere
     try:
         target = _carry_out(action, job_id)
     except NotFound:
         raise  # the job itself is not there
     except (Refusal, ServiceError, StaleJob) as error:
-        return _show(job_id, refusal_of(action, error, request.form), status=status_of(type(error)))
+        return _show(job_id, refusal_of(action, error, form), status=status_of(type(error)))
     return Response(status=303, headers={"Location": target})
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from shared.clock import utc_now
 from shared.redis.workers import WorkerBeat
+from tests.support.statements import noted_statements
+from web.db.models import Job
 
 JOBS = "/api/v1/jobs"
 
@@ -59,3 +63,89 @@ def test_a_step_of_the_job_ahead_is_no_news_but_much_progress_is(client, submit,
     later = client.get(url, headers={"If-None-Match": first.headers["ETag"]})
     assert later.status_code == 200
     assert later.json["queue"]["ahead_seconds"] < first.json["queue"]["ahead_seconds"] / 2
+
+
+def told_of(client):
+    queue = client.get("/api/v1/queue").json
+    return queue["told_waits"], queue["told_waits_kept"]
+
+
+def test_the_error_of_what_was_told_is_kept_as_a_number(client, submit, services, bench):
+    assert told_of(client) == (0, None)
+    at = utc_now()
+    services.backend.redis.workers.beat(
+        WorkerBeat(worker_id="gpu-a", device="cpu", weights="untrained", started_at=at, at=at)
+    )
+    first = submit(options={"steps": 2})  # told to begin at once
+    assert client.get(first["urls"]["self"]).json["queue"]["high_seconds"] == 0
+    bench.work(first["id"])
+    assert told_of(client) == (1, 1.0)
+    late = submit(options={"steps": 2})
+    with services.backend.database.write() as session:
+        row = session.get(Job, late["id"])
+        row.created_at = row.queued_at = row.created_at - timedelta(minutes=1)
+    bench.work(late["id"])
+    assert told_of(client) == (2, 0.5)
+    with services.backend.database.read() as session:
+        kept = session.get(Job, late["id"]).metrics
+    assert kept["told_wait"] == {"likely": 0.0, "low": 0.0, "high": 0.0, "is_kept": False}
+    assert kept["queue_seconds"] >= 60
+
+
+def test_who_was_told_nothing_or_paused_is_not_counted(client, submit, services, bench):
+    alone = submit(options={"steps": 2})  # no worker: nobody knows
+    bench.work(alone["id"])
+    at = utc_now()
+    services.backend.redis.workers.beat(
+        WorkerBeat(worker_id="gpu-a", device="cpu", weights="untrained", started_at=at, at=at)
+    )
+    paused = submit(options={"steps": 2})
+    bench.post(paused["id"], "pause")
+    bench.post(paused["id"], "resume")
+    bench.work(paused["id"])
+    assert told_of(client) == (0, None)
+
+
+def test_a_fork_is_told_and_a_follower_is_not(client, submit, services, bench):
+    parent = submit(options={"steps": 2, "checkpoint_every": 1})
+    bench.work(parent["id"])
+    at = utc_now()
+    services.backend.redis.workers.beat(
+        WorkerBeat(worker_id="gpu-a", device="cpu", weights="untrained", started_at=at, at=at)
+    )
+    fork = client.post(f"{parent['urls']['self']}/fork", json={"step": 1, "options": {"steps": 3}}).json
+    leader = submit(options={"steps": 5}, reuse="true")
+    follower = submit(options={"steps": 5}, reuse="true")
+    assert follower["leader_id"] == leader["id"]
+    with services.backend.database.read() as session:
+        assert "told_wait" in session.get(Job, fork["id"]).metrics
+        assert "told_wait" in session.get(Job, leader["id"]).metrics
+        assert "told_wait" not in session.get(Job, follower["id"]).metrics
+
+
+#: What is read of all that run and wait, and of the last that ended.
+_OF_THE_QUEUE = ("jobs.options, jobs.step", "count(*)", "SELECT jobs.metrics")
+
+
+def test_looking_at_a_queued_job_does_not_read_the_queue_each_time(client, submit, services):
+    jobs = [submit() for _ in range(5)]
+    services.backend.shared.stale_seconds = 3600
+    client.get(jobs[0]["urls"]["self"])
+    with noted_statements() as noted:
+        for job in jobs * 4:
+            assert client.get(job["urls"]["self"]).json["queue"]["position"] == jobs.index(job) + 1
+    assert [one for one in noted if any(part in one for part in _OF_THE_QUEUE)] == []
+    assert len(noted) <= 20 * 7  # begin, the job, its labels, its place (two), the end
+
+
+def test_what_this_process_changes_shows_at_once_in_what_is_told(client, submit, services, connect, workshop):
+    done = submit()
+    workshop.claim(done["id"])
+    workshop.succeed(done["id"])  # 12.5 s
+    connect({"attempt": {"worker_id": "gpu-a"}})
+    services.backend.shared.stale_seconds = 3600
+    jobs = [submit() for _ in range(3)]
+    told = [client.get(job["urls"]["self"]).json["queue"]["ahead_seconds"] for job in jobs]
+    assert told == pytest.approx([0, 12.5, 25], abs=0.2)
+    client.post(jobs[1]["urls"]["cancel"])
+    assert client.get(jobs[2]["urls"]["self"]).json["queue"]["ahead_seconds"] == pytest.approx(12.5, abs=0.2)

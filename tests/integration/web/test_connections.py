@@ -177,3 +177,19 @@ def test_heads_that_do_not_come(server, line):
     while data := line.recv(65536):
         got += data
     assert got.startswith(b"HTTP/1.1 408 ")
+
+
+def test_refused_connections_that_linger_are_forgotten(server):
+    """More of them than may linger at once, twice: each gets its answer, and all are gone then."""
+    for _ in range(2):
+        lines = []
+        for _ in range(120):
+            line = socket.create_connection(("127.0.0.1", server.settings.port), timeout=_SECONDS)
+            line.sendall(b"GARBAGE\r\n\r\n")
+            lines.append(line)
+        for line in lines:
+            assert read_answer(line)[0] == 400
+            line.close()
+    with socket.create_connection(("127.0.0.1", server.settings.port), timeout=_SECONDS) as line:
+        line.sendall(request("GET /healthz"))
+        assert read_answer(line)[0] == 200

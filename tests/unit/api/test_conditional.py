@@ -68,8 +68,13 @@ def test_dates_without_etags():
 
 
 @pytest.mark.parametrize(
-    ("header", "met"), [('"a"', True), ("*", True), ('W/"a"', False), ('"b"', False), ("", False)]
-)
+    ("header", "met"),
+    [
+        ('"a"', True), ("*", True), ('W/"a"', False), ('"b"', False), ("", False), ('"b", "a"', True),
+        # As it was sent compressed.
+        ('"a:gzip"', True), ('W/"a:gzip"', False), ('"a:x"', False), ('"b:gzip"', False),
+    ],
+)  # fmt: skip
 def test_if_match_is_strong(header, met):
     assert is_precondition_met({"HTTP_IF_MATCH": header}, '"a"', None) is met
     assert not is_precondition_met({"HTTP_IF_MATCH": '"a"'}, 'W/"a"', None)

@@ -19,6 +19,7 @@ from web.jobs.queries import JobFilter
     [
         (None, 0), ("", 0), ("wait=5", 5), ("Wait = 5", 5), ('wait="5"', 5), ("wait=500", 50),
         ("respond-async, wait=10", 10), ("wait=10;foo, x", 10), ("wait=-1", 0), ("wait=x", 0),
+        ('foo="a, wait=50", wait=1', 1), ('x="wait=9"', 0), ("wait=3, wait=9", 3), ("wait=1.5", 0),
         ("wait", 0), ("await=9", 0), ("wait=9999999999999", 0), ("wait=٣", 0),
     ],
 )  # fmt: skip
