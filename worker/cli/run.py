@@ -15,6 +15,7 @@ import click
 from shared.clock import to_rfc3339
 from shared.errors import InvalidSettings, WeightsError
 from shared.logs import configure_logs, get_logger
+from shared.processes import own_python
 from shared.settings import Settings, load_settings
 from shared.texts import is_printable
 
@@ -77,16 +78,11 @@ def _run(settings: Settings, name: str, gpus: str, fleet_pid: int | None) -> int
     if len(devices) > 1:
         return run_fleet(
             {
-                device.label: [
-                    sys.argv[0],
-                    "run",
-                    "--name",
-                    f"{name}-gpu{device.number}",
-                    "--gpus",
-                    device.visible,
-                    "--fleet-pid",
-                    str(os.getpid()),
-                ]
+                device.label: own_python(
+                    "atelier-worker",
+                    *("run", "--name", f"{name}-gpu{device.number}", "--gpus", device.visible),
+                    *("--fleet-pid", str(os.getpid())),
+                )
                 for device in devices
             },
             final_codes=frozenset({WRONG_SETTINGS, NO_WEIGHTS}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import sys
@@ -15,7 +16,7 @@ from types import TracebackType
 from shared.clock import utc_now
 from shared.errors import RedisUnavailable
 from shared.installation import names_at
-from shared.processes import ChildProcess, Program
+from shared.processes import ChildProcess, Program, own_python
 from shared.redis import Coordination
 from shared.redis.workers import WorkerBeat, WorkerState
 from shared.settings import Settings
@@ -42,7 +43,11 @@ _STAGES = {"redis": 0, "web": 1, "control": 2, "worker": 3}
 
 def program() -> list[str]:
     """Return how to call this program again: by its path where its name alone is not found."""
-    return ["atelier" if shutil.which("atelier") else sys.argv[0]]
+    if shutil.which("atelier"):
+        return ["atelier"]
+    if Path(sys.argv[0]).is_file() and os.access(sys.argv[0], os.X_OK):
+        return [sys.argv[0]]
+    return [sys.executable, "-m", "atelier_entry", "atelier"]
 
 
 def require_usable_database(settings: Settings) -> None:
@@ -186,17 +191,15 @@ class Stack:
             self.settings = self.settings.model_copy(update={"redis_url": server.url})
             log = server.folder / "redis.log"
             self._supervisor.start(RedisChild(server, self._program("redis", "redis", [], log=log)))
-        scripts = Path(sys.executable).parent
-        self._start_child("web", "web", [str(scripts / "atelier"), "web"])
-        self._start_child("control", "control", [str(scripts / "atelier"), "control"])
+        self._start_child("web", "web", own_python("atelier", "web"))
+        self._start_child("control", "control", own_python("atelier", "control"))
         self._wait_until_ready()
         # Not before: the identity that a worker looks for is made by the others, at the first start.
         for name in self._worker_names:
             self._start_worker(name)
 
     def _start_worker(self, name: str) -> None:
-        scripts = Path(sys.executable).parent
-        self._start_child(name, "worker", [str(scripts / "atelier-worker"), "run", "--name", name])
+        self._start_child(name, "worker", own_python("atelier-worker", "run", "--name", name))
 
     def _start_child(self, name: str, kind: str, words: list[str]) -> None:
         log = self._log(name)
