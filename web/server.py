@@ -14,6 +14,7 @@ from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
 from shared.errors import AtelierError, InvalidSettings
 from shared.logs import configure_logs, get_logger
+from shared.redis.connection import require_fit_redis
 from shared.settings import Settings
 from web.app import create_app
 from web.backend import Backend
@@ -36,9 +37,10 @@ def run_web(settings: Settings) -> None:
 
     Raises:
         InvalidSettings: when the address cannot be listened on, or a name in a setting is none.
-        ServiceError: when database or storage cannot be used.
+        ServiceError: when database or storage cannot be used, or Redis is too old.
     """
     configure_logs(settings)
+    require_fit_redis(settings)
     warning = exposure(settings)
     # What is wrong with database or storage is said here: gunicorn's worker would bury it in a traceback.
     Backend.open(settings).close()

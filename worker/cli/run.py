@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shared.clock import to_rfc3339
-from shared.errors import InvalidSettings, WeightsError
+from shared.errors import InvalidSettings, RedisTooOld, WeightsError
 from shared.logs import configure_logs, get_logger
 from shared.processes import own_python
 from shared.settings import Settings, load_settings
@@ -53,8 +53,9 @@ def run(name: str | None, gpus: str, fleet_pid: int | None) -> None:
         settings = load_settings(os.environ)
         configure_logs(settings)
         sys.exit(_run(settings, name or socket.gethostname(), gpus, fleet_pid))
-    except InvalidSettings as error:
-        raise click.UsageError(error.detail) from None
+    except (InvalidSettings, RedisTooOld) as error:
+        advice = f". {error.suggestion}" if error.suggestion else ""
+        raise click.UsageError(f"{error.detail}{advice}") from None
     except WeightsError as error:
         click.echo(f"{error.code}: {error.detail}", err=True)
         if error.suggestion:
@@ -63,7 +64,8 @@ def run(name: str | None, gpus: str, fleet_pid: int | None) -> None:
 
 
 def _run(settings: Settings, name: str, gpus: str, fleet_pid: int | None) -> int:
-    from worker.arrival import first_beat  # here: --help needs none
+    from shared.redis.connection import require_fit_redis  # here: --help needs none
+    from worker.arrival import first_beat
     from worker.devices import choose_devices, decide_gpus, has_cuda, list_gpus
     from worker.engine.runtime import load_overlooked_libraries, native_messages_held, require_gpu
     from worker.engine.weights.source import ImagenetSource, check_weights, resolve_weights
@@ -87,6 +89,7 @@ def _run(settings: Settings, name: str, gpus: str, fleet_pid: int | None) -> int
             },
             final_codes=frozenset({WRONG_SETTINGS, NO_WEIGHTS}),
         )
+    require_fit_redis(settings)
     source = ImagenetSource.of(settings)
     choice = resolve_weights(settings.vgg19_weights, source)
     check_weights(choice)

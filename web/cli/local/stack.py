@@ -18,6 +18,7 @@ from shared.errors import RedisUnavailable
 from shared.installation import names_at
 from shared.processes import ChildProcess, Program, own_python
 from shared.redis import Coordination
+from shared.redis.connection import require_fit_redis
 from shared.redis.workers import WorkerBeat, WorkerState
 from shared.settings import Settings
 from shared.storage import open_store
@@ -93,7 +94,7 @@ class Stack:
 
         Raises:
             UpRefused: before anything is started, when the folder or the port is in use.
-        DatabaseUnavailable: before anything is started, when there is a database that cannot be used.
+            DatabaseUnavailable, RedisTooOld: before anything is started, when what is there cannot be used.
             StartFailed, RedisUnavailable: when a part does not start; all others are stopped again.
         """
         try:
@@ -178,6 +179,8 @@ class Stack:
         lock = self._exits.enter_context(FolderLock(self.settings.data_dir, holder="another 'atelier'"))
         require_free_port(self.settings.host, self.settings.port)
         require_usable_database(self.settings)
+        if not self.owns_redis:
+            require_fit_redis(self.settings)
         guard = self._exits.enter_context(Guard(keep_open=(lock.fd,)))
         self._supervisor = Supervisor(
             guard,
