@@ -62,7 +62,7 @@ def connect_redis(settings: Settings, *, reply_seconds: float = 10, tries_again:
     )
     try:
         client.connection_pool.make_connection()  # it connects to nothing yet
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, redis.RedisError) as error:
         words = str(error).partition("unexpected keyword argument ")[2] or str(error)
         raise InvalidSettings(f"ATELIER_REDIS_URL has a parameter that is none: {words}") from None
     return client
@@ -173,13 +173,18 @@ def plain_url(settings: Settings) -> str:
 
 
 def broker_url(settings: Settings) -> str:
-    """Return the URL of Redis as kombu has it: a socket is called otherwise there."""
-    url = plain_url(settings)
-    if not url.startswith("unix://"):
-        return url
-    address, _, query = url.partition("?")
-    pairs = [("virtual_host" if name == "db" else name, value) for name, value in parse_qsl(query)]
-    return f"redis+socket://{address.removeprefix('unix://')}" + (f"?{urlencode(pairs)}" if pairs else "")
+    """Return the URL of Redis as kombu has it: a socket is called otherwise, a database is part of the path.
+
+    kombu takes no other parameter, and fails at one that it does not know.
+    """
+    url, _, query = plain_url(settings).partition("?")
+    told = dict(parse_qsl(query))
+    if url.startswith("unix://"):
+        database = f"?{urlencode({'virtual_host': told['db']})}" if "db" in told else ""
+        return f"redis+socket://{url.removeprefix('unix://')}{database}"
+    scheme, _, rest = url.partition("://")
+    address, _, path = rest.partition("/")
+    return f"{scheme}://{address}/{path.strip('/') or told.get('db', '0')}"
 
 
 def _tls_of_url(url: str) -> dict[str, Any] | None:
