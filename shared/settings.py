@@ -329,6 +329,8 @@ def redis_url_fault(url: str) -> str | None:
         hint = "; write both before an @" if unknown[0] in ("username", "password") else ""
         known = f"known are {', '.join(sorted(_REDIS_PARAMETERS))} and those of TLS, ssl_…"
         return f"has a parameter that is none: '{unknown[0][:40]}'; {known}{hint}"
+    if scheme != "rediss" and any(name.startswith("ssl_") for name in query):
+        return "says something of TLS (ssl_…), and is without it; with TLS it begins with rediss://"
     if query.get("protocol", ["2"])[0] not in ("2", "3"):
         return "asks for another protocol than 2 and 3"
     if scheme == "unix":

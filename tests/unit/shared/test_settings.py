@@ -56,6 +56,7 @@ def test_defaults_and_derived_places(tmp_path: Path):
         ({"ATELIER_REDIS_URL": "redis://h/0?db=5"}, "asks for two databases, '0' and '5'"),
         ({"ATELIER_REDIS_URL": "redis://h?colour=red"}, "has a parameter that is none: 'colour'; known are"),
         ({"ATELIER_REDIS_URL": "redis://h?password=x"}, "write both before an @"),
+        ({"ATELIER_REDIS_URL": "redis://h?ssl_cert_reqs=none"}, "with TLS it begins with rediss://"),
         ({"ATELIER_REDIS_URL": "redis://h?protocol=9"}, "asks for another protocol than 2 and 3"),
         ({"ATELIER_REDIS_URL": "redis://h#0"}, "has a #; in a password, write it as %23"),
         ({"ATELIER_REDIS_URL": f"redis://{'a' * 64}"}, "names a host that cannot be one"),

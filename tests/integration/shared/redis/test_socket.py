@@ -48,6 +48,6 @@ def test_a_socket_leads_both_halves_to_the_same_database(path: Path, query: str,
 def test_a_parameter_that_is_none_is_named():
     with pytest.raises(InvalidSettings, match="a parameter that is none: 'colour'"):
         load_settings({"ATELIER_REDIS_URL": "redis://127.0.0.1:1/0?colour=red"})
-    told = load_settings({"ATELIER_REDIS_URL": "redis://127.0.0.1:1/0?ssl_colour=red"})
+    told = load_settings({"ATELIER_REDIS_URL": "rediss://127.0.0.1:1/0?ssl_colour=red"})
     with pytest.raises(InvalidSettings, match="a parameter that is none: 'ssl_colour'"):
         connect_redis(told)
