@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from math import isnan
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -20,6 +21,8 @@ from web.jobs.fields import MAX_TIMEOUT_SECONDS
 Command = TypeVar("Command", bound=Callable[..., Any])
 #: A key of a label has neither of the separators.
 _LABEL = re.compile(r"(?P<key>[^:=]+)[:=](?P<value>.*)", re.DOTALL)
+#: What the id of an uploaded picture begins with where a file might stand.
+ASSET = "asset:"
 _KEY = re.compile(r"[ -~]{1,255}")
 
 
@@ -38,6 +41,26 @@ class LabelType(click.ParamType[tuple[str, str]]):
         if found is None:
             self.fail(f"'{value}' is not of the form KEY:VALUE", param, ctx)
         return found["key"], found["value"]
+
+
+def asset_id_of(_ctx: click.Context, _param: click.Parameter, text: str) -> str:
+    """Return the id in ``asset:ID``, or an id alone, as a callback."""
+    return text.removeprefix(ASSET)
+
+
+class PictureType(click.Path):
+    """A picture: a file, or ``asset:ID`` for one that was uploaded before, as its id alone."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, dir_okay=False, readable=True, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 - click's own
+        """Return the path of a file as `Path`, the id of an asset as text; fail where there is neither."""
+        if isinstance(value, str) and value.startswith(ASSET):
+            if not value.removeprefix(ASSET):
+                self.fail(f"'{value}' names none: write asset:ID, or ./{value} for a file", param, ctx)
+            return value.removeprefix(ASSET)
+        return super().convert(value, param, ctx)
 
 
 class SecondsType(click.FloatRange):

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import click
 
 from shared.settings import PREFIX, Settings, load_settings
-from shared.terminal import show_notice
+from shared.terminal import GivenPath, show_notice
 from web.cli.local.host import StopRequest
 from web.cli.local.stack import Stack, program
 from web.cli.output import Output
@@ -34,8 +34,8 @@ _UNTRAINED = (
 @click.option("--workers", type=click.IntRange(0, 64), default=1, show_default=True, help="How many workers.")
 @click.option(
     "--data-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for everything it keeps. [default: ATELIER_DATA_DIR, else data]",
+    type=GivenPath(file_okay=False),
+    help="Folder for all that no setting gives a place of its own. [default: ATELIER_DATA_DIR, else data]",
 )
 @click.pass_obj
 def up(output: Output, *, port: int | None, workers: int, data_dir: Path | None) -> None:

@@ -28,7 +28,7 @@ from shared.redis.names import Names
 from shared.settings import Settings, load_settings
 from shared.storage import open_store
 from shared.storage.store import ArtifactStore, Room, measure_room
-from shared.terminal import to_json_text
+from shared.terminal import SettingsRefused, to_json_text
 from worker.context import Aside
 from worker.devices import Device, choose_devices, decide_gpus, has_cuda, list_gpus, read_memory
 from worker.engine.weights.source import ImagenetSource, check_weights, find_weights
@@ -83,7 +83,7 @@ def check(gpus: str, *, as_json: bool) -> None:
         settings = load_settings(os.environ)
         seen = _Look(settings, gpus)
     except InvalidSettings as error:
-        raise click.UsageError(error.detail) from None
+        raise SettingsRefused(error.detail) from None
     is_fit = could_work(seen.findings)
     said = summary(seen.findings, seen.devices, seen.weights)
     if as_json:

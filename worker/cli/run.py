@@ -17,6 +17,7 @@ from shared.errors import InvalidSettings, RedisTooOld, WeightsError
 from shared.logs import configure_logs, get_logger
 from shared.processes import own_python
 from shared.settings import Settings, load_settings
+from shared.terminal import GivenText
 from shared.texts import is_printable
 
 if TYPE_CHECKING:
@@ -30,7 +31,11 @@ _log = get_logger(__name__)
 
 
 @click.command(short_help="Take jobs from the queue and carry them out.")
-@click.option("--name", help="Name of this node; default: the machine's name. Must be unique among workers.")
+@click.option(
+    "--name",
+    type=GivenText(),
+    help="Name of this node; default: the machine's name. Must be unique among workers.",
+)
 @click.option("--fleet-pid", type=int, hidden=True, help="The process that started one node for each GPU.")
 @click.option(
     "--gpus",
