@@ -100,6 +100,34 @@ class GivenText(click.ParamType[str]):
         return str(value)
 
 
+class WholeNumber(click.IntRange):
+    """A whole number within bounds; whatever else is given, the bounds are told."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 - click's own
+        """Return the number in a word; fail for any other word."""
+        try:
+            int(value)
+        except ValueError:
+            least = "" if self.min is None else f" from {self.min} on"
+            bounds = least if self.max is None else f" from {self.min or 0} to {self.max}"
+            self.fail(f"'{value}' is no whole number{bounds}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def _refuse_repeated(ctx: click.Context, command: click.Command, name: str, words: Sequence[str]) -> None:
+    """Refuse an option with one value that is given twice: click takes the last, and says nothing."""
+    try:
+        *_, given = command.make_parser(click.Context(command, ctx, name)).parse_args(list(words))
+    except click.UsageError:
+        return  # said when the words are read for good
+    seen: set[click.Option] = set()
+    for param in given:
+        if isinstance(param, click.Option) and not (param.multiple or param.count):
+            if param in seen and (param.secondary_opts or not param.is_flag):
+                raise click.UsageError(f"{param.opts[-1]} is given twice; it has one value", ctx)
+            seen.add(param)
+
+
 class LazyGroup(click.Group):
     """A group that imports a command's module only when that command is called.
 
@@ -156,7 +184,10 @@ class LazyGroup(click.Group):
             near = difflib.get_close_matches(word, self._table, n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(self._table)}"
             ctx.fail(f"there is no command '{word}'; {hint}")
-        return super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None and not ctx.resilient_parsing:
+            _refuse_repeated(ctx, command, word, rest)
+        return name, command, rest
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Return what a shell may complete a word to; of commands from the table, without importing them."""

@@ -25,7 +25,7 @@ from web.cli.output import (
     UsageRefused,
     only_one,
 )
-from web.cli.views import JobAnswer, JobFields, JobView, Submitted
+from web.cli.views import Event, JobAnswer, JobFields, JobView, Submitted, read_events
 
 _BASE = "/api/v1"
 #: A file, or the id of one that was uploaded before.
@@ -249,6 +249,19 @@ class ApiClient:
                 response.read()
                 raise _problem(response)
             yield from response.iter_bytes()
+
+    def events(self, job_id: str, after: int) -> Iterator[Event]:
+        """Yield what becomes of a job: first what has after event `after`, then the rest as it happens.
+
+        It ends when the job has ended, or after minutes: whoever wants more comes back with the last number.
+        """
+        headers = {"Last-Event-ID": str(after)}
+        path = f"{_job_path(job_id)}/events"
+        with _transport_errors(self.url), self._http.stream("GET", path, headers=headers) as response:
+            if not response.is_success:
+                response.read()
+                raise _problem(response)
+            yield from read_events(response.iter_lines())
 
     def readiness(self) -> dict[str, Any]:
         """Return how each part of the service is; also of one that is not ready."""

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from shared.settings import PREFIX
 from shared.status import JobStatus
-from shared.terminal import GivenPath
+from shared.terminal import GivenPath, WholeNumber
 from web.cli.client import ApiClient
 from web.cli.follow import follow_job, report_end, save_picture
 from web.cli.local.host import FolderLock, StopRequest, free_port
@@ -77,12 +77,10 @@ def _scaled(picture: Image.Image, height: int) -> Image.Image:
 @click.option(
     "--style", type=_PICTURE, default=_EXAMPLES / "style.png", help="Style picture. [default: an example]"
 )
-@click.option(
-    "--steps", type=click.IntRange(1, 2000), default=100, show_default=True, help="Steps of the job."
-)
+@click.option("--steps", type=WholeNumber(1, 2000), default=100, show_default=True, help="Steps of the job.")
 @click.option(
     "--size",
-    type=click.IntRange(32, 4096),
+    type=WholeNumber(32, 4096),
     default=256,
     show_default=True,
     help="Long side of the result, in px.",

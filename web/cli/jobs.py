@@ -11,7 +11,7 @@ from rich.table import Table
 
 from shared.options import parse_assignments
 from shared.status import JobStatus
-from shared.terminal import GivenText, format_seconds
+from shared.terminal import GivenText, WholeNumber, format_seconds
 from web.cli.client import ApiClient
 from web.cli.follow import follow_job, report_end
 from web.cli.handing_in import hand_in, key_option, refuse_idle_timeout, see_through, wait_options
@@ -137,9 +137,7 @@ def watch(ctx: click.Context, output: Output, job_id: str, *, timeout: float, ur
     help="Only younger ones. TIME has its zone, as in 2026-11-23T08:47:41Z.",
 )
 @click.option("--batch", "batch_id", type=GivenText(), metavar="ID", help="Only those of this batch.")
-@click.option(
-    "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many at most."
-)
+@click.option("--limit", type=WholeNumber(1, 10_000), default=20, show_default=True, help="How many at most.")
 @url_option
 @json_option
 @click.pass_obj
@@ -281,7 +279,7 @@ def retry(
 
 @click.command
 @job_argument
-@click.argument("steps", type=click.IntRange(min=1))
+@click.argument("steps", type=WholeNumber(min=1))
 @key_option
 @wait_options
 @url_option
@@ -320,7 +318,7 @@ def extend(
 
 @click.command(cls=StyleCommand)
 @job_argument
-@click.argument("step", type=click.IntRange(min=1))
+@click.argument("step", type=WholeNumber(min=1))
 @style_option
 @click.option("--name", help="What to call the new job.  [default: as its parent]")
 @label_option("Attach a label; repeatable.  [default: those of its parent]")

@@ -17,6 +17,7 @@ _COMMANDS = {
     "submit": ("web.cli.submit:submit", "Submit a content and a style picture."),
     "status": ("web.cli.jobs:status", "Show a job."),
     "watch": ("web.cli.jobs:watch", "Follow a job until it ends."),
+    "events": ("web.cli.outlook:events", "Tell what becomes of a job, event by event."),
     "list": ("web.cli.jobs:list_jobs", "List jobs, newest first."),
     "cancel": ("web.cli.jobs:cancel", "Cancel a job."),
     "pause": ("web.cli.jobs:pause", "Pause a job and set its worker free."),

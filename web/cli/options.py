@@ -68,6 +68,10 @@ class SecondsType(click.FloatRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - click's
         """Return the seconds in a word."""
+        try:
+            float(value)
+        except ValueError:
+            self.fail(f"'{value}' is no number of seconds", param, ctx)
         seconds = float(super().convert(value, param, ctx))
         if isnan(seconds):
             self.fail(f"'{value}' is no number of seconds", param, ctx)

@@ -1,15 +1,18 @@
-"""How the service is and what it expects: `estimate`, `ready`, and the attempts of a job."""
+"""What the service expects and remembers: `estimate`, `ready`, and the attempts and events of a job."""
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 import click
 
 from shared.options import parse_assignments
+from shared.terminal import WholeNumber
 from web.cli.options import job_argument, json_option, open_client, style_option, url_option
 from web.cli.output import ExitCode, Output
+from web.cli.views import Event
 
 #: What an estimate depends on.
 _OPTIONS = ("preset", "steps", "size")
@@ -99,6 +102,44 @@ def attempts(output: Output, job_id: str, *, url: str | None) -> None:
     output.answer(document, "\n".join(_line(item) for item in document["attempts"]))
     if not document["attempts"]:
         output.say("No worker has begun it.")
+
+
+@click.command
+@job_argument
+@click.option(
+    "--after",
+    type=WholeNumber(min=0),
+    default=0,
+    show_default=True,
+    help="Only those after the event of this number.",
+)
+@url_option
+@json_option
+@click.pass_obj
+def events(output: Output, job_id: str, *, after: int, url: str | None) -> None:
+    """Tell what has become of the job ID, and what does, one event a line, until it ends.
+
+    Kept events have a number; progress and previews come between them while the job runs. With --json all of
+    them are one document, written at the end.
+    """
+    told: list[Event] = []
+    is_over = False
+    with open_client(url) as client:
+        job_id = client.find_job(job_id)
+        while not is_over:
+            for event in client.events(job_id, after):
+                after = event.number or after
+                is_over |= event.is_last
+                told.append(event)
+                if not output.as_json:
+                    data = {name: value for name, value in event.data.items() if name != "job"}
+                    click.echo(f"{event.number or '':>6} {event.kind:<10} {json.dumps(data)}")
+            if not is_over:
+                # The stream ends after minutes, too, and there is none of a job that has ended before.
+                job = client.job(job_id).job
+                is_over = job is not None and job.status.is_final and job.version <= after
+    if output.as_json:
+        output.answer({"events": [event.to_json() for event in told]}, "")
 
 
 def _line(item: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from shared.terminal import GivenText, LazyGroup
+from shared.terminal import GivenText, LazyGroup, WholeNumber
 from web.cli.follow import ending_of, require_target, save_file, save_picture
 from web.cli.handing_in import out_option
 from web.cli.options import asset_id_of, job_argument, json_option, open_client, url_option
@@ -18,7 +18,7 @@ _FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 
 @click.command
 @job_argument
-@click.option("--step", type=click.IntRange(min=1), help="The picture of the checkpoint at this step.")
+@click.option("--step", type=WholeNumber(min=1), help="The picture of the checkpoint at this step.")
 @click.option("--preview", is_flag=True, help="The newest preview, a JPEG, also while the job runs.")
 @click.option("--small", is_flag=True, help="In small, a JPEG: of the result, or the newest there is.")
 @out_option("File or folder to save to.  [default: the ID and what it is, here]", is_png=False)

@@ -18,7 +18,7 @@ from shared.redis import Coordination
 from shared.redis.set_aside import KEEP_ENTRIES, SetAsideEntry
 from shared.settings import load_settings
 from shared.storage import open_store
-from shared.terminal import GivenText
+from shared.terminal import GivenText, WholeNumber
 from web.cli.handing_in import was_given
 from web.cli.options import json_option
 from web.cli.output import Output, only_one
@@ -36,7 +36,7 @@ _SHOWN_CHARACTERS = 300
 @click.option("--drop", type=GivenText(), metavar="ID", help="Forget the entry ID.")
 @click.option(
     "--limit",
-    type=click.IntRange(1, 1000),
+    type=WholeNumber(1, 1000),
     default=100,
     show_default=True,
     help="List so many, newest first.",

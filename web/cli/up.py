@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import click
 
 from shared.settings import PREFIX, Settings, load_settings
-from shared.terminal import GivenPath, show_notice
+from shared.terminal import GivenPath, WholeNumber, show_notice
 from web.cli.local.host import StopRequest
 from web.cli.local.stack import Stack, program
 from web.cli.output import Output
@@ -28,10 +28,10 @@ _UNTRAINED = (
 @click.command
 @click.option(
     "--port",
-    type=click.IntRange(1, 65535),
+    type=WholeNumber(1, 65535),
     help="Port of the web process. [default: ATELIER_PORT, else 8000]",
 )
-@click.option("--workers", type=click.IntRange(0, 64), default=1, show_default=True, help="How many workers.")
+@click.option("--workers", type=WholeNumber(0, 64), default=1, show_default=True, help="How many workers.")
 @click.option(
     "--data-dir",
     type=GivenPath(file_okay=False),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +41,11 @@ class JobView:
     def status(self) -> JobStatus:
         """The job's status."""
         return JobStatus(self.document["status"])
+
+    @property
+    def version(self) -> int:
+        """The number of its last event."""
+        return int(self.document["version"])
 
     @property
     def step(self) -> int:
@@ -140,6 +145,39 @@ class Submitted:
 
     job: JobView
     is_replay: bool
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event of a job; only one that is kept has a number."""
+
+    kind: str
+    data: dict[str, Any]
+    number: int | None = None
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the job has ended with it."""
+        return self.kind == "status" and JobStatus(self.data["status"]).is_final
+
+    def to_json(self) -> dict[str, object]:
+        """Return it as the service told it."""
+        return {"id": self.number, "event": self.kind, "data": self.data}
+
+
+def read_events(lines: Iterable[str]) -> Iterator[Event]:
+    """Yield the events in the lines of a stream of server-sent events; each of ours has one line of data."""
+    told: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        if line:
+            told[name] = value.strip()
+        elif "data" in told:
+            number = told.get("id")
+            yield Event(
+                told.get("event", "message"), json.loads(told["data"]), int(number) if number else None
+            )
+            told = {}
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,24 @@ def test_a_job_tells_its_attempts(atelier, done):
     assert json.loads(atelier("attempts", done, "--json").stdout)["attempts"][0]["number"] == 1
 
 
+def test_a_job_tells_its_events(atelier, service, done):
+    lines = atelier("events", done).stdout.splitlines()
+    kinds = [line.split()[1] for line in lines]
+    assert [int(line.split()[0]) for line in lines] == list(range(1, len(lines) + 1))
+    assert (kinds.count("checkpoint"), kinds[0], "output" in kinds) == (4, "status", True)
+    told = json.loads(atelier("events", done, "--after", len(lines) - 1, "--json").stdout)["events"]
+    assert [event["id"] for event in told] == [len(lines)]
+    assert atelier("events", done, "--after", len(lines)).stdout == ""
+    assert atelier("events", "ffffffff").exit_code == 2
+
+
+def test_events_are_told_until_the_job_ends(atelier, service, pictures):
+    job_id = atelier("submit", *pictures, *_FEW).stdout.strip()
+    service.work(SteadyEngine())
+    last = atelier("events", job_id).stdout.splitlines()[-1]
+    assert '"status": "succeeded"' in last
+
+
 def test_an_estimate_needs_no_picture(atelier, done):
     told = atelier("estimate", "-O", "steps=20", "--content", "64x48", "--style", "64×48")
     assert told.exit_code == 0, told.stderr

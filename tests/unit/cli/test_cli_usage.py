@@ -20,7 +20,18 @@ from worker.cli.main import main as atelier_worker
 
 _COMMANDS = (
     *("up", "demo", "web", "control", "submit", "status", "watch", "list", "cancel", "pause", "resume"),
-    *("retry", "extend", "fork", "download", "checkpoints", "attempts", "delete", "asset", "estimate"),
+    *(
+        "retry",
+        "extend",
+        "fork",
+        "download",
+        "checkpoints",
+        "attempts",
+        "events",
+        "delete",
+        "asset",
+        "estimate",
+    ),
     *("ready", "prune"),
 )
 
@@ -125,6 +136,13 @@ def test_wrong_options_are_all_named_before_anything_is_sent(pictures):
         (["download", "x", "--small", "-o", "nowhere/a.jpg"], "'nowhere' does not exist"),
         (["estimate", "-O", "style_weight=2"], "style_weight changes no estimate"),
         (["estimate", "--content", "big"], "not of the form WIDTHxHEIGHT"),
+        (["list", "--limit", "x"], "'x' is no whole number from 1 to 10000"),
+        (["extend", "x", "many"], "'many' is no whole number from 1 on"),
+        (["watch", "x", "--timeout", "soon"], "'soon' is no number of seconds"),
+        (["list", "--limit", "5", "--limit", "6"], "--limit is given twice; it has one value"),
+        (["list", "--name", "a", "--name=b"], "--name is given twice"),
+        (["asset", "show", "x", "--url", "http://a", "--url", "http://b"], "--url is given twice"),
+        (["submit", "a", "b", "--reuse", "--no-reuse"], "--reuse is given twice"),
         (["asset", "upload"], "Missing argument"),
         (["asset", "show", ""], "it is empty"),
         (["asset", "uplaod"], "did you mean 'upload'?"),
