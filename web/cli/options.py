@@ -21,6 +21,8 @@ from web.jobs.fields import MAX_TIMEOUT_SECONDS
 Command = TypeVar("Command", bound=Callable[..., Any])
 #: A key of a label has neither of the separators.
 _LABEL = re.compile(r"(?P<key>[^:=]+)[:=](?P<value>.*)", re.DOTALL)
+#: A year: nobody waits for longer, and no span without end can be told.
+_LONGEST_TIMEOUT_SECONDS = 31_536_000
 #: What the id of an uploaded picture begins with where a file might stand.
 ASSET = "asset:"
 _KEY = re.compile(r"[ -~]{1,255}")
@@ -166,7 +168,7 @@ def timeout_option(command: Command) -> Command:
     """Add ``--timeout``: how long the service may be away while a job is followed."""
     return click.option(
         "--timeout",
-        type=SecondsType(min=0),
+        type=SecondsType(min=0, max=_LONGEST_TIMEOUT_SECONDS),
         default=60,
         show_default=True,
         metavar="SECONDS",

@@ -138,6 +138,7 @@ def test_wrong_options_are_all_named_before_anything_is_sent(pictures):
         (["estimate", "--content", "big"], "not of the form WIDTHxHEIGHT"),
         (["list", "--limit", "x"], "'x' is no whole number from 1 to 10000"),
         (["extend", "x", "many"], "'many' is no whole number from 1 on"),
+        (["watch", "x", "--timeout", "inf"], "inf is not in the range 0<=x<=31536000"),
         (["watch", "x", "--timeout", "soon"], "'soon' is no number of seconds"),
         (["list", "--limit", "5", "--limit", "6"], "--limit is given twice; it has one value"),
         (["list", "--name", "a", "--name=b"], "--name is given twice"),
