@@ -116,6 +116,8 @@ def test_the_images_hold_all_that_the_wheel_is_made_of():
     ]
     copied = " ".join(re.findall(r"^COPY (.*)$", _DOCKERFILE, re.MULTILINE)).split()
     assert set(built["only-include"]) <= set(copied)
+    sent = {line.removeprefix("!") for line in (_ROOT / ".dockerignore").read_text().splitlines()}
+    assert set(built["only-include"]) <= sent
     assert {path.name for path in map(_ROOT.joinpath, built["only-include"]) if path.exists()} == {
         "atelier_entry.py",
         "shared",
