@@ -111,9 +111,8 @@ def test_the_images_install_only_what_is_locked_and_run_without_root():
 
 
 def test_the_images_hold_all_that_the_wheel_is_made_of():
-    built = tomllib.loads((_ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"][
-        "wheel"
-    ]
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text())
+    built = project["tool"]["hatch"]["build"]["targets"]["wheel"]
     copied = " ".join(re.findall(r"^COPY (.*)$", _DOCKERFILE, re.MULTILINE)).split()
     assert set(built["only-include"]) <= set(copied)
     sent = {line.removeprefix("!") for line in (_ROOT / ".dockerignore").read_text().splitlines()}
