@@ -81,6 +81,7 @@ def atelier_worker() -> Any:  # noqa: ANN401 - what the program ends with
 
 def main() -> Any:  # noqa: ANN401 - what the program ends with
     """Run the program, or our own module, that the first word names, with the other words."""
+    _forget_this_folder()
     name, *words = sys.argv[1:] or [""]
     if name in _PROGRAMS:
         sys.argv = [name, *words]
@@ -91,6 +92,12 @@ def main() -> Any:  # noqa: ANN401 - what the program ends with
     sys.argv = [name, *words]
     runpy.run_module(name, run_name="__main__", alter_sys=True)
     return 0
+
+
+def _forget_this_folder() -> None:
+    """Take the folder away that ``-m`` or a script's place puts first: what lies there need not be meant."""
+    if not sys.flags.safe_path and sys.path and Path(sys.path[0]).resolve() in (Path.cwd(), _ROOT):
+        del sys.path[0]
 
 
 def _run(program: str) -> Any:  # noqa: ANN401 - what the program ends with

@@ -61,6 +61,21 @@ def test_a_script_as_installers_write_it_runs_our_own(run, tmp_path, program):
         assert (wrong.returncode, f"Usage: {program} " in wrong.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("program", _SCRIPTS)
+def test_modules_in_the_current_folder_are_not_meant(tmp_path, program):
+    """Python looks there first with -m; a folder of somebody's own may well have a redis.py."""
+    for name in ("click", "redis", "web", "secrets"):
+        (tmp_path / f"{name}.py").write_text(f"raise RuntimeError('foreign {name}')\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "atelier_entry", program, "--version"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(_ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_foreign_module_that_is_loaded_already_is_named(run, foreign):
     (foreign / "web" / "__init__.py").write_text("")
     (foreign / "sitecustomize.py").write_text("import web\n")
