@@ -116,15 +116,16 @@ class WholeNumber(click.IntRange):
 
 def _refuse_repeated(ctx: click.Context, command: click.Command, name: str, words: Sequence[str]) -> None:
     """Refuse an option with one value that is given twice: click takes the last, and says nothing."""
+    own = click.Context(command, ctx, name)
     try:
-        *_, given = command.make_parser(click.Context(command, ctx, name)).parse_args(list(words))
+        *_, given = command.make_parser(own).parse_args(list(words))
     except click.UsageError:
         return  # said when the words are read for good
     seen: set[click.Option] = set()
     for param in given:
         if isinstance(param, click.Option) and not (param.multiple or param.count):
             if param in seen and (param.secondary_opts or not param.is_flag):
-                raise click.UsageError(f"{param.opts[-1]} is given twice; it has one value", ctx)
+                raise click.UsageError(f"{param.opts[-1]} is given twice; it has one value", own)
             seen.add(param)
 
 
