@@ -12,7 +12,7 @@ FROM base AS wheel
 WORKDIR /src
 COPY requirements/build.txt /tmp/requirements.txt
 RUN pip install --no-cache-dir --require-hashes -r /tmp/requirements.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE atelier_entry.py ./
 COPY shared shared
 COPY web web
 COPY worker worker

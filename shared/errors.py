@@ -31,6 +31,7 @@ AtelierError
 │   ├── FilesHeld              files_held
 │   ├── BackupDamaged          backup_damaged
 │   ├── RedisUnavailable       redis_unavailable
+│   │   └── RedisTooOld        redis_too_old
 │   ├── DatabaseUnavailable    database_unavailable
 │   │   └── DatabaseUnusable   database_unusable
 │   ├── StorageFull            storage_full
@@ -315,6 +316,14 @@ class RedisUnavailable(ServiceError):
 
     code = "redis_unavailable"
     suggestion = "Check ATELIER_REDIS_URL and that the server is running."
+
+
+class RedisTooOld(RedisUnavailable):
+    """Redis is of a release that is too old."""
+
+    code = "redis_too_old"
+    retryable = False
+    suggestion = "Name another server with ATELIER_REDIS_URL, or put a younger release in its place."
 
 
 class DatabaseUnavailable(ServiceError):

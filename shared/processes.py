@@ -7,6 +7,7 @@ import math
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ _FIRST_DELAY_SECONDS = 0.5
 _LONGEST_DELAY_SECONDS = 30.0
 _STEADY_SECONDS = 60.0
 _TAIL_BYTES = 8192
+_ENTRY = Path(__file__).resolve().parents[1] / "atelier_entry.py"
 _PROC = Path("/proc")
 _BOOT_ID = _PROC / "sys/kernel/random/boot_id"
 
@@ -59,6 +61,14 @@ def describe_code(code: int) -> str:
         return f"signal {signal.Signals(-code).name}"
     except ValueError:
         return f"signal {-code}"
+
+
+def own_python(name: str, *words: str) -> list[str]:
+    """Return how to start a program (``atelier``, ``atelier-worker``), or a module of ours by its name.
+
+    It works in any folder and whatever is on Python's path, which may have packages with the names of ours.
+    """
+    return [sys.executable, "-P", str(_ENTRY), name, *words]
 
 
 @dataclass(frozen=True)

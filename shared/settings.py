@@ -6,11 +6,13 @@ The setting `redis_url` is the variable ``ATELIER_REDIS_URL``. Nothing else read
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal
-from urllib.parse import parse_qs, quote, urlsplit
+from typing import Any, Literal, get_args
+from urllib.parse import parse_qs, quote, unquote_to_bytes, urlsplit
 
 from pydantic import (
     BaseModel,
@@ -31,7 +33,23 @@ PREFIX = "ATELIER_"
 _LONGEST_SECONDS = 604_800
 #: A century: beyond it there is no calendar for the oldest that is to be kept.
 _LONGEST_DAYS = 36_525
+#: Beyond it programs in other languages lose digits of a number in JSON.
+_MOST = 2**53 - 1
 _HOME = Path("~/.cache/atelier")
+#: What may hold a password: a refusal does not repeat it.
+_SECRET = frozenset({"redis_url", "database_url", "vgg19_weights_url"})
+#: Web, which alone needs them, says what is wrong with them.
+_READ_LATER = frozenset({"url", "allowed_hosts"})
+_HOST_NAME = re.compile(r"(?!.{254})[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
+_DIGEST = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{64}")
+_WEIGHTS = ("imagenet", "auto", "untrained")
+#: What may follow the ? of an address of Redis; names of TLS begin with ssl_.
+_REDIS_PARAMETERS = frozenset(
+    {
+        *("db", "protocol", "client_name", "max_connections", "health_check_interval", "retry_on_timeout"),
+        *("socket_timeout", "socket_connect_timeout", "socket_keepalive"),
+    }
+)
 #: What others call what Redis' own addresses say otherwise.
 _OTHER_WORDS = {
     "redis+socket": "unix:///PATH/OF/THE/SOCKET",
@@ -101,12 +119,13 @@ class Settings(BaseModel):
     min_free_bytes: int = Field(
         1_073_741_824,
         ge=0,
+        le=_MOST,
         description="Bytes that stay free on the disks of storage and database: with less, no job is taken "
         "in or begun; 0 is no limit",
     )
-    max_upload_bytes: int = Field(25_000_000, ge=1, description="Largest picture file, in bytes")
-    max_pixels: int = Field(40_000_000, ge=1, description="Largest picture, in pixels")
-    min_side_px: int = Field(32, ge=16, description="Shortest side of a picture, in pixels")
+    max_upload_bytes: int = Field(25_000_000, ge=1, le=_MOST, description="Largest picture file, in bytes")
+    max_pixels: int = Field(40_000_000, ge=1, le=_MOST, description="Largest picture, in pixels")
+    min_side_px: int = Field(32, ge=16, le=100_000, description="Shortest side of a picture, in pixels")
     lease_seconds: float = Field(
         30, ge=0.1, le=_LONGEST_SECONDS, description="A lease not renewed for this long is lost"
     )
@@ -123,6 +142,7 @@ class Settings(BaseModel):
     max_deliveries: int = Field(
         3,
         ge=1,
+        le=1_000_000,
         description="Deliveries of one attempt to one worker before it is handed back as a worker_crash_loop",
     )
     queue_window: int = Field(
@@ -165,11 +185,24 @@ class Settings(BaseModel):
         "json", description="json for machines, console for people"
     )
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_text(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse what nobody means and nobody sees; in a number, space at an end is no matter."""
+        name = str(info.field_name)
+        is_text = cls.model_fields[name].annotation in (str, Path) and name not in _READ_LATER
+        if is_text and isinstance(value, str | Path) and str(value):
+            if not is_printable(str(value)):
+                raise ValueError("it must be text in UTF-8, without control characters")
+            if str(value) != str(value).strip():
+                raise ValueError("there is a space at an end of it: take it away")
+        return value
+
     @field_validator("data_dir", "cache_dir")
     @classmethod
     def _expand(cls, path: Path, info: ValidationInfo) -> Path:
-        if not is_printable(str(path)):
-            raise ValueError("a folder's name must be text in UTF-8, without control characters")
+        if str(path).startswith("file:"):
+            raise ValueError("a folder is written as its path, such as /var/lib/atelier, without file:")
         try:
             return path.expanduser().absolute()
         except RuntimeError:
@@ -180,10 +213,59 @@ class Settings(BaseModel):
         except OSError as error:
             raise ValueError(f"the folder that it counts from is gone: {error.strerror}") from None
 
+    @field_validator("health_file", "redis_ca_file")
+    @classmethod
+    def _expand_file(cls, name: str) -> str:
+        try:
+            return str(Path(name).expanduser()) if name.startswith("~") else name
+        except RuntimeError:
+            raise ValueError("there is no such home folder; write the whole path, from / on") from None
+
+    @field_validator("storage_url")
+    @classmethod
+    def _names_a_folder(cls, url: str) -> str:
+        if url:
+            folder_of(url)
+        return url
+
     @field_validator("host")
     @classmethod
     def _without_brackets(cls, host: str) -> str:
-        return host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        plain = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        if plain and not (_is_address(plain) or _HOST_NAME.fullmatch(plain)):
+            raise ValueError(
+                "allowed is an address such as 127.0.0.1, ::1 or 0.0.0.0, or the name of one; the port is "
+                "ATELIER_PORT"
+            )
+        return plain
+
+    @field_validator("vgg19_weights")
+    @classmethod
+    def _knows_weights(cls, weights: str) -> str:
+        if weights.lower() in _WEIGHTS and weights not in _WEIGHTS:
+            raise ValueError(f"write '{weights.lower()}', or ./{weights} for a file that is called so")
+        if "://" in weights:
+            raise ValueError("a file is written as its path; ATELIER_VGG19_WEIGHTS_URL is for an address")
+        return weights
+
+    @field_validator("vgg19_weights_url")
+    @classmethod
+    def _is_web_address(cls, url: str) -> str:
+        try:
+            parts = urlsplit(url)
+            is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            is_one = False
+        if not is_one:
+            raise ValueError("allowed is an address that begins with http:// or https://")
+        return url
+
+    @field_validator("vgg19_weights_hash")
+    @classmethod
+    def _is_digest(cls, digest: str) -> str:
+        if not _DIGEST.fullmatch(digest):
+            raise ValueError("allowed are 32 hex digits (MD5) or 64 (SHA-256)")
+        return digest
 
     @model_validator(mode="after")
     def _can_reach_redis(self) -> Settings:
@@ -253,16 +335,73 @@ def redis_url_fault(url: str) -> str | None:
         )
     if port == 0:
         return "has the port 0, which nobody listens on"
-    path, query = parts.path, parse_qs(parts.query)
+    if parts.fragment:
+        return "has a #; in a password, write it as %23"
+    try:
+        (parts.hostname or "").encode("idna")
+    except UnicodeError:
+        return "names a host that cannot be one: a part of it is empty, or longer than 63 characters"
+    path, query = parts.path, parse_qs(parts.query, keep_blank_values=True)
+    unknown = [name for name in query if name not in _REDIS_PARAMETERS and not name.startswith("ssl_")]
+    if unknown:
+        hint = "; write both before an @" if unknown[0] in ("username", "password") else ""
+        known = f"known are {', '.join(sorted(_REDIS_PARAMETERS))} and those of TLS, ssl_…"
+        return f"has a parameter that is none: '{unknown[0][:40]}'; {known}{hint}"
+    if scheme != "rediss" and any(name.startswith("ssl_") for name in query):
+        return "says something of TLS (ssl_…), and is without it; with TLS it begins with rediss://"
+    if query.get("protocol", ["2"])[0] not in ("2", "3"):
+        return "asks for another protocol than 2 and 3"
     if scheme == "unix":
         if not path.strip("/") or parts.hostname:
             return "names no socket: write unix:///PATH/OF/THE/SOCKET, with three slashes"
         database = query.get("db", ["0"])[0]
     else:
         database = path.strip("/") or query.get("db", ["0"])[0]
+        if path.strip("/") and query.get("db", [database])[0] != database:
+            return f"asks for two databases, '{database[:40]}' and '{query['db'][0][:40]}'"
     if not (database.isascii() and database.isdecimal()):
         return f"asks for the database '{database[:40]}'; a database of Redis is a number, mostly 0"
     return None
+
+
+def folder_of(url: str) -> Path:
+    """Return the folder at a ``file:`` URL.
+
+    Raises:
+        ValueError: saying what is wrong with it, in words that go on after the URL.
+    """
+    form = "allowed is file:///path/of/a/folder"
+    if url.startswith("/"):
+        raise ValueError(f"{form}; for this folder write file://{quote(url)}")
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ValueError(form) from None
+    if parts.scheme != "file":
+        raise ValueError(form)
+    if parts.netloc not in ("", "localhost"):
+        raise ValueError(
+            f"{form}, with three slashes: with two, '{parts.netloc}' is a machine. A folder of another "
+            "machine is mounted on this one first"
+        )
+    if not parts.path.startswith("/"):
+        raise ValueError(f"{form}, with the whole path from / on")
+    if "?" in url or "#" in url:
+        raise ValueError(f"{form}; in a name write ? as %3F and # as %23")
+    try:
+        path = unquote_to_bytes(parts.path).decode()
+    except UnicodeDecodeError:
+        path = ""
+    if not path or not is_printable(path):
+        raise ValueError(f"{form}; decoded, it must be text in UTF-8, without control characters")
+    return Path(path)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        return bool(ip_address(host))
+    except ValueError:
+        return False
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
@@ -302,7 +441,30 @@ def _explain(item: dict[str, object]) -> str:
         near = difflib.get_close_matches(name, Settings.model_fields, n=1)
         hint = f"; did you mean {PREFIX}{near[0].upper()}?" if near else ""
         return f"{variable} is not a setting{hint}"
-    return f"{variable} is {_given(item['input'])}: {str(item['msg']).removeprefix('Value error, ')}"
+    said = _allowed(name) if item["type"] != "value_error" else None
+    given = "" if name in _SECRET else f" is {_given(item['input'])}"
+    return f"{variable}{given}: {said or str(item['msg']).removeprefix('Value error, ')}"
+
+
+def _allowed(name: str) -> str | None:
+    """Return what a setting may be, if it is a number or one of some words."""
+    field = Settings.model_fields[name]
+    if field.annotation not in (int, float):
+        words = get_args(field.annotation)
+        return f"allowed are {', '.join(words)}" if words else None
+    least = [_bound(rule, ("ge", "from"), ("gt", "above")) for rule in field.metadata]
+    most = [_bound(rule, ("le", "up to"), ("lt", "below")) for rule in field.metadata]
+    kind = "a whole number" if field.annotation is int else "a number"
+    return " ".join(["allowed is", kind, *filter(None, least), *filter(None, most)])
+
+
+def _bound(rule: Any, *kinds: tuple[str, str]) -> str:  # noqa: ANN401 - annotated-types'
+    """Return a bound in words; empty for a rule of another kind."""
+    for attribute, words in kinds:
+        value = getattr(rule, attribute, None)
+        if value is not None:
+            return f"{words} {int(value) if value == int(value) else value}"
+    return ""
 
 
 def _given(value: object) -> str:

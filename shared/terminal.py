@@ -6,9 +6,11 @@ import codecs
 import difflib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from io import TextIOWrapper
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -18,6 +20,8 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TextColumn
 
+#: Where a context keeps the words that its program was called with.
+_WORDS = "atelier.words"
 #: What a terminal shows that lacks the letter.
 _PLAIN = {"–": "-", "—": "-", "…": "...", "×": "x", "·": "-", "’": "'", "→": "->"}
 
@@ -53,6 +57,78 @@ def to_json_text(document: object) -> str:
     return json.dumps(document, indent=2, ensure_ascii=not is_unicode)
 
 
+class SettingsRefused(click.UsageError):
+    """A setting is wrong; said as a wrong word of the command line is."""
+
+    code = "invalid_settings"
+
+
+@contextmanager
+def _usage_told(words: Sequence[str], *, is_outermost: bool) -> Iterator[None]:
+    """Write a refusal of words as one JSON document, too, where ``--json`` is among them."""
+    try:
+        yield
+    except click.UsageError as error:
+        if is_outermost and "--json" in words:
+            told = {"code": getattr(error, "code", "usage_refused"), "detail": error.format_message()}
+            click.echo(to_json_text({"error": {**told, "suggestion": None, "errors": []}}))
+        raise
+
+
+class GivenPath(click.Path):
+    """The path of a file or folder; the empty one is none, and not the current folder."""
+
+    def __init__(self, **more: Any) -> None:  # noqa: ANN401 - click's own
+        super().__init__(path_type=Path, **more)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 - click's own
+        """Return the path in a word; fail for an empty one."""
+        if value == "":
+            self.fail("it is empty; name a file or a folder ('.' is the current one)", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class GivenText(click.ParamType[str]):
+    """A text; an empty one is refused, since it would stand for no text at all."""
+
+    name = "text"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text in a word; fail for an empty one."""
+        if not str(value).strip():
+            self.fail("it is empty; leave the option out instead", param, ctx)
+        return str(value)
+
+
+class WholeNumber(click.IntRange):
+    """A whole number within bounds; whatever else is given, the bounds are told."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 - click's own
+        """Return the number in a word; fail for any other word."""
+        try:
+            int(value)
+        except ValueError:
+            least = "" if self.min is None else f" from {self.min} on"
+            bounds = least if self.max is None else f" from {self.min or 0} to {self.max}"
+            self.fail(f"'{value}' is no whole number{bounds}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def _refuse_repeated(ctx: click.Context, command: click.Command, name: str, words: Sequence[str]) -> None:
+    """Refuse an option with one value that is given twice: click takes the last, and says nothing."""
+    own = click.Context(command, ctx, name)
+    try:
+        *_, given = command.make_parser(own).parse_args(list(words))
+    except click.UsageError:
+        return  # said when the words are read for good
+    seen: set[click.Option] = set()
+    for param in given:
+        if isinstance(param, click.Option) and not (param.multiple or param.count):
+            if param in seen and (param.secondary_opts or not param.is_flag):
+                raise click.UsageError(f"{param.opts[-1]} is given twice; it has one value", own)
+            seen.add(param)
+
+
 class LazyGroup(click.Group):
     """A group that imports a command's module only when that command is called.
 
@@ -68,6 +144,25 @@ class LazyGroup(click.Group):
         """Run the program that this is."""
         prepare_streams()
         return super().main(*arguments, **more)
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,  # noqa: ANN401 - click's own
+    ) -> click.Context:
+        """Read the words as far as they are this group's own."""
+        words = list(args)
+        with _usage_told(words, is_outermost=parent is None):
+            ctx = super().make_context(info_name, args, parent, **extra)
+        ctx.meta.setdefault(_WORDS, words)
+        return ctx
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own
+        """Run the command that the words name."""
+        with _usage_told(ctx.meta.get(_WORDS, ()), is_outermost=ctx.parent is None):
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names of all commands, in the order of use."""
@@ -90,7 +185,10 @@ class LazyGroup(click.Group):
             near = difflib.get_close_matches(word, self._table, n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(self._table)}"
             ctx.fail(f"there is no command '{word}'; {hint}")
-        return super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None and not ctx.resilient_parsing:
+            _refuse_repeated(ctx, command, word, rest)
+        return name, command, rest
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Return what a shell may complete a word to; of commands from the table, without importing them."""

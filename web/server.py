@@ -14,6 +14,7 @@ from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
 from shared.errors import AtelierError, InvalidSettings
 from shared.logs import configure_logs, get_logger
+from shared.redis.connection import require_fit_redis
 from shared.settings import Settings
 from web.app import create_app
 from web.backend import Backend
@@ -38,9 +39,10 @@ def run_web(settings: Settings) -> None:
 
     Raises:
         InvalidSettings: when the address cannot be listened on, or a name in a setting is none.
-        ServiceError: when database or storage cannot be used.
+        ServiceError: when database or storage cannot be used, or Redis is too old.
     """
     configure_logs(settings)
+    require_fit_redis(settings)
     warning = exposure(settings)
     # What is wrong with database or storage is said here: gunicorn's worker would bury it in a traceback.
     Backend.open(settings).close()
@@ -118,11 +120,18 @@ def _allow_descriptors() -> None:
 
 
 def _listen(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        places = socket.getaddrinfo(
+            settings.host or None, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except OSError as error:
+        raise InvalidSettings(f"ATELIER_HOST is '{settings.host}': {error.strerror or error}") from error
+    # Of a name that has both, such as localhost, the address of IPv4.
+    family, kind, protocol, _, place = min(places, key=lambda found: found[0] != socket.AF_INET)
+    listener = socket.socket(family, kind, protocol)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((settings.host, settings.port))
+        listener.bind(place)
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
@@ -131,5 +140,7 @@ def _listen(settings: Settings) -> socket.socket:
             raise InvalidSettings(
                 f"ATELIER_PORT: {address} is in use by another process; stop it or choose another port"
             ) from error
-        raise InvalidSettings(f"cannot listen on {address}: {error.strerror or error}") from error
+        raise InvalidSettings(
+            f"ATELIER_HOST and ATELIER_PORT: cannot listen on {address}: {error.strerror or error}"
+        ) from error
     return listener

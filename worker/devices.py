@@ -177,6 +177,10 @@ def choose_devices(wanted: str, gpus: Sequence[Device], *, why_not: str | None =
     known = {str(gpu.number): gpu for gpu in gpus}
     numbers = [number.strip() for number in wanted.split(",")]
     missing = [number for number in numbers if number not in known]
+    if not all(re.fullmatch("[0-9]+", number) for number in missing):
+        raise InvalidSettings(f"--gpus is {wanted!r}; allowed are auto, all, none, or numbers such as 0,2")
+    if len(set(numbers)) < len(numbers):
+        raise InvalidSettings(f"--gpus is {wanted!r}; each GPU is named once, since it serves one node")
     if missing:
         raise InvalidSettings(
             f"--gpus is {wanted!r}; this machine has no GPU {', '.join(missing)} "

@@ -1,4 +1,4 @@
-"""The connection to Redis, its errors as `RedisUnavailable`, and the mark that shows a loss of data."""
+"""The connection to Redis, its least version, its errors, and the mark that shows a loss of data."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from redis.connection import parse_url
 from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
-from shared.errors import InvalidSettings, RedisUnavailable
+from shared.errors import InvalidSettings, RedisTooOld, RedisUnavailable
 from shared.protocol import new_id
 from shared.redis.names import Names
 from shared.settings import Settings
 
+#: Of Redis; Valkey's own begin with 7.2.
+LEAST_VERSION = (6, 2)
+_START_SECONDS = 2.0
 _VERIFICATIONS = ("required", "optional", "none")
 #: Replies to a command that is wrong in itself, or that meets a key which somebody else has filled. Every
 #: other error means that Redis refuses a command that is right: for want of memory, disk, replicas or
@@ -54,14 +57,81 @@ def connect_redis(settings: Settings, *, reply_seconds: float = 10, tries_again:
         encoding_errors="surrogateescape",
         socket_timeout=reply_seconds,
         health_check_interval=25,
+        redis_connect_func=_meet,
         **more,
     )
     try:
         client.connection_pool.make_connection()  # it connects to nothing yet
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, redis.RedisError) as error:
         words = str(error).partition("unexpected keyword argument ")[2] or str(error)
         raise InvalidSettings(f"ATELIER_REDIS_URL has a parameter that is none: {words}") from None
     return client
+
+
+def require_fit_redis(settings: Settings) -> None:
+    """Prove that the server is not one that will never do; one that does not answer may be well later.
+
+    Raises:
+        RedisTooOld: when it is of a release before `LEAST_VERSION`.
+        InvalidSettings: as `connect_redis`.
+    """
+    client = connect_redis(settings, reply_seconds=_START_SECONDS, tries_again=False)
+    try:
+        with redis_errors():
+            client.ping()
+    except RedisTooOld:
+        raise
+    except RedisUnavailable:
+        pass  # each part waits for it in its own way
+    finally:
+        client.close()
+
+
+class _OldServer(redis.RedisError):
+    """The server is too old; no further try changes that, so it is no error of the connection."""
+
+
+def _meet(connection: Any) -> None:  # noqa: ANN401 - any kind of redis-py's connections
+    """Begin a connection as redis-py does, and refuse a server that is too old."""
+    refusal = None
+    try:
+        connection.on_connect()
+    except redis.ResponseError as error:
+        # The greeting of redis-py came with 6.0.
+        if "unknown command" not in str(error).lower():
+            raise
+        refusal = error
+    version = _told_version(connection)
+    if version is None and refusal is not None:
+        raise refusal
+    if version is not None and _numbers(version) < LEAST_VERSION:
+        raise _OldServer(
+            f"the Redis that ATELIER_REDIS_URL names is of version {version}; Atelier works with "
+            f"{'.'.join(map(str, LEAST_VERSION))} and later, and with every Valkey"
+        )
+    if refusal is not None:
+        raise refusal
+
+
+def _told_version(connection: Any) -> str | None:  # noqa: ANN401 - as above
+    """Return the version that a server tells; None when it tells none, or may not."""
+    greeting = getattr(connection, "handshake_metadata", None) or {}
+    told = greeting.get("version") or greeting.get(b"version")
+    if told is None:
+        connection.send_command("INFO", "server", check_health=False)
+        try:
+            told = connection.read_response(disable_decoding=True)
+        except redis.ResponseError:
+            return None
+        found = re.search(rb"redis_version:([0-9.]+)", told if isinstance(told, bytes) else b"")
+        told = found[1] if found else None
+    text = told.decode(errors="replace") if isinstance(told, bytes) else told
+    return text if isinstance(text, str) and re.match(r"\d+\.\d+", text) else None
+
+
+def _numbers(version: str) -> tuple[int, int]:
+    major, minor, *_ = re.findall(r"\d+", version)
+    return int(major), int(minor)
 
 
 def tls_options(settings: Settings) -> dict[str, Any]:
@@ -103,13 +173,18 @@ def plain_url(settings: Settings) -> str:
 
 
 def broker_url(settings: Settings) -> str:
-    """Return the URL of Redis as kombu has it: a socket is called otherwise there."""
-    url = plain_url(settings)
-    if not url.startswith("unix://"):
-        return url
-    address, _, query = url.partition("?")
-    pairs = [("virtual_host" if name == "db" else name, value) for name, value in parse_qsl(query)]
-    return f"redis+socket://{address.removeprefix('unix://')}" + (f"?{urlencode(pairs)}" if pairs else "")
+    """Return the URL of Redis as kombu has it: a socket is called otherwise, a database is part of the path.
+
+    kombu takes no other parameter, and fails at one that it does not know.
+    """
+    url, _, query = plain_url(settings).partition("?")
+    told = dict(parse_qsl(query))
+    if url.startswith("unix://"):
+        database = f"?{urlencode({'virtual_host': told['db']})}" if "db" in told else ""
+        return f"redis+socket://{url.removeprefix('unix://')}{database}"
+    scheme, _, rest = url.partition("://")
+    address, _, path = rest.partition("/")
+    return f"{scheme}://{address}/{path.strip('/') or told.get('db', '0')}"
 
 
 def _tls_of_url(url: str) -> dict[str, Any] | None:
@@ -139,6 +214,8 @@ def redis_errors() -> Iterator[None]:
     """
     try:
         yield
+    except _OldServer as error:
+        raise RedisTooOld(str(error)) from error
     except (redis.ConnectionError, redis.TimeoutError) as error:
         raise RedisUnavailable(f"Redis does not answer: {error}") from error
     except redis.ResponseError as error:

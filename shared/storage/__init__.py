@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
-
 from shared.errors import InvalidSettings
+from shared.settings import folder_of
 from shared.storage.store import ArtifactStore
 
 
@@ -17,7 +15,7 @@ def open_store(url: str) -> ArtifactStore:
     """
     from shared.storage.local import LocalStore  # here, so that only the chosen store is loaded
 
-    parts = urlsplit(url)
-    if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path:
-        return LocalStore(url2pathname(parts.path))
-    raise InvalidSettings(f"ATELIER_STORAGE_URL is {url!r}; it must be of the form file:///path/of/a/folder")
+    try:
+        return LocalStore(folder_of(url))
+    except ValueError as error:
+        raise InvalidSettings(f"ATELIER_STORAGE_URL is {url!r}: {error}") from None

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from contextlib import suppress
 from threading import Event, Thread
-from types import TracebackType
+from types import MappingProxyType, TracebackType
+
+_NOTHING: Mapping[bytes, bytes] = MappingProxyType({})
 
 
 class Proxy:
-    """Passes on what comes for a server on this machine, while it is open."""
+    """Passes on what comes for a server on this machine, while it is open.
 
-    def __init__(self, port: int) -> None:
+    On the way, bytes become others of the same length: `asked` in what goes there, `told` in what comes back.
+    """
+
+    def __init__(
+        self, port: int, *, asked: Mapping[bytes, bytes] = _NOTHING, told: Mapping[bytes, bytes] = _NOTHING
+    ) -> None:
+        self._asked, self._told = asked, told
         self._port = port
         self._open = Event()
         self._open.set()
@@ -46,12 +55,14 @@ class Proxy:
                 near, _ = self._listener.accept()
                 far = socket.create_connection(("127.0.0.1", self._port))
                 self._sockets += [near, far]
-                for source, target in ((near, far), (far, near)):
-                    Thread(target=self._pass_on, args=(source, target), daemon=True).start()
+                for source, target, changed in ((near, far, self._asked), (far, near, self._told)):
+                    Thread(target=self._pass_on, args=(source, target, changed), daemon=True).start()
 
-    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+    def _pass_on(self, source: socket.socket, target: socket.socket, changed: Mapping[bytes, bytes]) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
+                for real, other in changed.items():
+                    data = data.replace(real, other)
                 if self._open.is_set():
                     target.sendall(data)
             target.shutdown(socket.SHUT_WR)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,21 @@ def test_the_images_install_only_what_is_locked_and_run_without_root():
         stage = re.search(rf"^FROM \S+ AS {target}$(.*?)(?=^FROM|\Z)", _DOCKERFILE, re.MULTILINE | re.DOTALL)
         assert stage is not None
         assert "\nUSER atelier\n" in stage[1]
+
+
+def test_the_images_hold_all_that_the_wheel_is_made_of():
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text())
+    built = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    copied = " ".join(re.findall(r"^COPY (.*)$", _DOCKERFILE, re.MULTILINE)).split()
+    assert set(built["only-include"]) <= set(copied)
+    sent = {line.removeprefix("!") for line in (_ROOT / ".dockerignore").read_text().splitlines()}
+    assert set(built["only-include"]) <= sent
+    assert {path.name for path in map(_ROOT.joinpath, built["only-include"]) if path.exists()} == {
+        "atelier_entry.py",
+        "shared",
+        "web",
+        "worker",
+    }
 
 
 def test_each_side_gets_its_own_requirements_only():

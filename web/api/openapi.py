@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from werkzeug.routing import Rule
 
-from shared.errors import AtelierError
+from shared.errors import AtelierError, ServiceError
 from shared.options import StyleOptions
 from shared.texts import field_schemas
 from web.api import API_PATH
@@ -245,8 +245,9 @@ def _responses(operation: Operation) -> dict[str, Any]:
     responses = {str(status): _answer(answer) for status, answer in sorted(operation.answers.items())}
     by_status: dict[int, list[type[AtelierError]]] = {}
     for refusal in operation.refusals:
-        # An abstract kind never occurs itself.
-        for kind in refusal.__subclasses__() or [refusal]:
+        # A refusal of which there are kinds never occurs itself; a service that does not answer does.
+        own = [refusal] if issubclass(refusal, ServiceError) else []
+        for kind in [*own, *refusal.__subclasses__()] or [refusal]:
             known = by_status.setdefault(status_of(kind), [])
             if kind not in known:
                 known.append(kind)

@@ -13,6 +13,7 @@ from shared.clock import to_rfc3339, utc_now
 from shared.errors import BackupDamaged
 from shared.logs import configure_logs
 from shared.settings import Settings, load_settings
+from shared.terminal import GivenPath
 from web.backend import Backend
 from web.backup.making import Made, make_backup, sqlite_path
 from web.backup.manifest import BackupFolder, Manifest
@@ -26,7 +27,7 @@ _NAMED = 10
 
 
 @click.command
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("folder", type=GivenPath(file_okay=False))
 @click.option(
     "--check", is_flag=True, help="Make none; read the one that is there, and say whether it is whole."
 )
@@ -59,7 +60,7 @@ def backup(ctx: click.Context, *, folder: Path, check: bool) -> None:
 
 
 @click.command
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=GivenPath(exists=True, file_okay=False))
 @json_option
 @click.pass_context
 def restore(ctx: click.Context, *, folder: Path) -> None:

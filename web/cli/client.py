@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import mimetypes
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +16,6 @@ from urllib.parse import quote
 import httpx2
 
 from shared.errors import Fault, InvalidSettings
-from shared.status import JobStatus
 from web.cli.output import (
     NAMED_IDS,
     ConnectionLost,
@@ -28,166 +25,16 @@ from web.cli.output import (
     UsageRefused,
     only_one,
 )
+from web.cli.views import Event, JobAnswer, JobFields, JobView, Submitted, read_events
 
 _BASE = "/api/v1"
+#: A file, or the id of one that was uploaded before.
+Picture = Path | str
 _WHOLE_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 #: Shorter ones are of all jobs of weeks.
 _SHORTEST_PREFIX = 4
 _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class JobOutput:
-    """One output file of a job; `url` is absolute or a path of the service."""
-
-    name: str
-    url: str
-    sha256: str
-    size_bytes: int
-    content_type: str
-
-
-@dataclass(frozen=True)
-class JobView:
-    """The job's JSON document and the few parts of it that the command line shows."""
-
-    document: dict[str, Any]
-
-    @property
-    def id(self) -> str:
-        """The job's id."""
-        return str(self.document["id"])
-
-    @property
-    def name(self) -> str:
-        """The job's name, or its id if it has none."""
-        return str(self.document.get("name") or self.id)
-
-    @property
-    def status(self) -> JobStatus:
-        """The job's status."""
-        return JobStatus(self.document["status"])
-
-    @property
-    def step(self) -> int:
-        """Steps done; 0 before the first."""
-        return int(self._part("progress").get("step") or 0)
-
-    @property
-    def steps(self) -> int:
-        """Steps asked for."""
-        return int(self._part("progress").get("steps") or self._part("options").get("steps") or 0)
-
-    @property
-    def attempt(self) -> int:
-        """The number of the current attempt."""
-        return int(self._part("attempt").get("number") or 1)
-
-    @property
-    def is_pausing(self) -> bool:
-        """Whether its worker was asked to pause and still runs."""
-        return self.status is JobStatus.RUNNING and self.document.get("status_reason") == "pausing"
-
-    @property
-    def origin(self) -> tuple[str, int] | None:
-        """The job and the step whose checkpoint it starts from, if it was forked or extended."""
-        origin = self._part("origin")
-        return (str(origin["job_id"]), int(origin["step"])) if origin else None
-
-    @property
-    def loss(self) -> float | None:
-        """The total loss at the last step."""
-        loss = self._part("progress").get("loss")
-        total = loss.get("total") if isinstance(loss, dict) else None
-        return None if total is None else float(total)
-
-    @property
-    def seconds_left(self) -> float | None:
-        """The estimated time left, in seconds."""
-        eta = self._part("eta").get("seconds")
-        if eta is not None:
-            return float(eta)
-        rate = self._part("progress").get("steps_per_second")
-        return (self.steps - self.step) / float(rate) if rate and self.steps else None
-
-    @property
-    def notice(self) -> str | None:
-        """The notice about the weights that it ran with."""
-        notice = self._part("weights").get("notice")
-        return str(notice) if notice else None
-
-    @property
-    def hindrance(self) -> str | None:
-        """Why it does not start, if something keeps it from starting."""
-        message = self._part("queue").get("message")
-        return str(message) if message else None
-
-    @property
-    def leader_id(self) -> str | None:
-        """The job with the same work that it waits for, or whose result it got."""
-        leader_id = self.document.get("leader_id")
-        return str(leader_id) if leader_id else None
-
-    @property
-    def error(self) -> dict[str, Any]:
-        """Why it failed: code, title, detail, retryable, suggestion; empty when it did not."""
-        return self._part("error")
-
-    @property
-    def run_seconds(self) -> float | None:
-        """The run time in seconds."""
-        seconds = self._part("metrics").get("run_seconds")
-        return None if seconds is None else float(seconds)
-
-    @property
-    def outputs(self) -> list[JobOutput]:
-        """The output files; empty before it succeeded."""
-        return [
-            JobOutput(item["name"], item["url"], item["sha256"], item["size_bytes"], item["content_type"])
-            for item in self.document.get("outputs") or []
-        ]
-
-    def _part(self, name: str) -> dict[str, Any]:
-        part = self.document.get(name)
-        return part if isinstance(part, dict) else {}
-
-
-@dataclass(frozen=True)
-class JobAnswer:
-    """A job as the service answered with it; None when it still has the given ETag."""
-
-    job: JobView | None
-    etag: str | None
-
-
-@dataclass(frozen=True)
-class Submitted:
-    """The submitted job; `is_replay` when an earlier request with the same key had created it."""
-
-    job: JobView
-    is_replay: bool
-
-
-@dataclass(frozen=True)
-class JobFields:
-    """What is sent of a new job beside its pictures; `timeouts` are in seconds, by their fields' names."""
-
-    options: Mapping[str, object]
-    name: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
-    timeouts: Mapping[str, float] = field(default_factory=dict)
-    reuse: bool = True
-
-    def to_parts(self) -> dict[str, str]:
-        """Return the fields as the text parts of a request."""
-        parts = {"options": json.dumps(dict(self.options))}
-        if self.name is not None:
-            parts["name"] = self.name
-        if self.labels:
-            parts["labels"] = json.dumps(dict(self.labels))
-        parts |= {name: str(seconds) for name, seconds in self.timeouts.items()}
-        return parts if self.reuse else {**parts, "reuse": "false"}
 
 
 class ApiClient:
@@ -223,7 +70,7 @@ class ApiClient:
         self._http.close()
 
     def submit(
-        self, content: Path, style: Path, fields: JobFields, *, idempotency_key: str | None = None
+        self, content: Picture, style: Picture, fields: JobFields, *, idempotency_key: str | None = None
     ) -> Submitted:
         """Submit two pictures and return the new job.
 
@@ -232,18 +79,42 @@ class ApiClient:
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         return _submitted(self._send_pictures(content, style, fields, headers=headers))
 
-    def validate(self, content: Path, style: Path, fields: JobFields) -> dict[str, Any]:
-        """Let all be checked as `submit` would, and return what the job would be carried out with."""
+    def validate(self, content: Picture, style: Picture, fields: JobFields) -> dict[str, Any]:
+        """Let all be checked as `submit` would, and return what the job would be carried out with.
+
+        Raises:
+            UsageRefused: for a file beside an asset: it would have to be uploaded, and that stores it.
+        """
+        if isinstance(content, Path) != isinstance(style, Path):
+            raise UsageRefused("a dry run stores nothing: name two files, or two uploaded pictures")
         query = {"validate_only": "true"}
         return dict(self._send_pictures(content, style, fields, params=query).json())
 
+    def upload(self, picture: Path) -> dict[str, Any]:
+        """Upload a picture, and return its asset; the same bytes are the same asset."""
+        with picture.open("rb") as file:
+            files = {"file": (_told_name(picture), file, _media_type(picture))}
+            return dict(self._send("POST", f"{_BASE}/assets", files=files).json())
+
+    def asset(self, asset_id: str) -> dict[str, Any]:
+        """Return what is known of an uploaded picture."""
+        return dict(self._send("GET", f"{_BASE}/assets/{quote(asset_id, safe='')}").json())
+
     def _send_pictures(
         self,
-        content: Path,
-        style: Path,
+        content: Picture,
+        style: Picture,
         fields: JobFields,
         **more: Any,  # noqa: ANN401 - httpx2's own
     ) -> httpx2.Response:
+        if not isinstance(content, Path) or not isinstance(style, Path):
+            # The API takes two ids, or two files.
+            ids = [
+                str(self.upload(picture)["id"]) if isinstance(picture, Path) else picture
+                for picture in (content, style)
+            ]
+            body = {"content": ids[0], "style": ids[1], **fields.to_json()}
+            return self._send("POST", f"{_BASE}/jobs", json=body, **more)
         with content.open("rb") as content_file, style.open("rb") as style_file:
             files = {
                 "content": (_told_name(content), content_file, _media_type(content)),
@@ -306,13 +177,14 @@ class ApiClient:
         labels: Mapping[str, str] | None = None,
         name: str | None = None,
         created_after: str | None = None,
+        batch_id: str | None = None,
         limit: int = 20,
     ) -> list[JobView]:
         """Return at most `limit` jobs, newest first, that have one of these statuses and all else."""
         query = [("status", status) for status in statuses]
         query += [("label", f"{key}:{value}") for key, value in (labels or {}).items()]
-        query += [("name", name)] if name is not None else []
-        query += [("created_after", created_after)] if created_after is not None else []
+        single = {"name": name, "created_after": created_after, "batch_id": batch_id}
+        query += [(key, value) for key, value in single.items() if value is not None]
         found: list[JobView] = []
         token = ""
         while len(found) < limit:
@@ -324,6 +196,23 @@ class ApiClient:
             if not token:
                 break
         return found[:limit]
+
+    def about(self, job_id: str, what: str) -> dict[str, Any]:
+        """Return a list that belongs to a job: its ``checkpoints`` or its ``attempts``."""
+        return dict(self._send("GET", f"{_job_path(job_id)}/{what}").json())
+
+    def picture_path(self, job_id: str, *words: object) -> str:
+        """Return the path of a picture of a job, such as ``checkpoints``, 10."""
+        return "/".join([_job_path(job_id), *(quote(str(word), safe="") for word in words)])
+
+    def asset_path(self, asset_id: str, what: str) -> str:
+        """Return the path of an asset's ``content`` or ``thumbnail``."""
+        return f"{_BASE}/assets/{quote(asset_id, safe='')}/{what}"
+
+    def estimate(self, query: Mapping[str, object]) -> dict[str, Any]:
+        """Return how long a job with these options and sizes of pictures is likely to take, and to wait."""
+        texts = {name: str(value) for name, value in query.items()}
+        return dict(self._send("GET", f"{_BASE}/estimate", params=texts).json())
 
     def ask(self, job_id: str, action: str, body: Mapping[str, object] | None = None) -> JobView:
         """Request an action on a job, such as ``pause``, and return the job."""
@@ -360,6 +249,30 @@ class ApiClient:
                 response.read()
                 raise _problem(response)
             yield from response.iter_bytes()
+
+    def events(self, job_id: str, after: int) -> Iterator[Event]:
+        """Yield what becomes of a job: first what has after event `after`, then the rest as it happens.
+
+        It ends when the job has ended, or after minutes: whoever wants more comes back with the last number.
+        """
+        headers = {"Last-Event-ID": str(after)}
+        path = f"{_job_path(job_id)}/events"
+        with _transport_errors(self.url), self._http.stream("GET", path, headers=headers) as response:
+            if not response.is_success:
+                response.read()
+                raise _problem(response)
+            yield from read_events(response.iter_lines())
+
+    def readiness(self) -> dict[str, Any]:
+        """Return how each part of the service is; also of one that is not ready."""
+        with _transport_errors(self.url):
+            response = self._http.get("/readyz")
+        if response.status_code not in (httpx2.codes.OK, httpx2.codes.SERVICE_UNAVAILABLE):
+            raise _problem(response)
+        try:
+            return dict(response.json())
+        except ValueError:
+            raise _problem(response) from None
 
     def is_ready(self) -> bool:
         """Whether all parts of the service work; False also while nothing answers."""

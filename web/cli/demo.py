@@ -11,12 +11,14 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from shared.settings import PREFIX
 from shared.status import JobStatus
-from web.cli.client import ApiClient, JobFields
+from shared.terminal import GivenPath, WholeNumber
+from web.cli.client import ApiClient
 from web.cli.follow import follow_job, report_end, save_picture
 from web.cli.local.host import FolderLock, StopRequest, free_port
 from web.cli.local.stack import Stack
 from web.cli.output import Output, StartFailed, UpRefused, exit_code_for
 from web.cli.up import local_settings
+from web.cli.views import JobFields
 
 _MIN_HEIGHT_PX = 256
 _MAX_HEIGHT_PX = 1024
@@ -75,12 +77,10 @@ def _scaled(picture: Image.Image, height: int) -> Image.Image:
 @click.option(
     "--style", type=_PICTURE, default=_EXAMPLES / "style.png", help="Style picture. [default: an example]"
 )
-@click.option(
-    "--steps", type=click.IntRange(1, 2000), default=100, show_default=True, help="Steps of the job."
-)
+@click.option("--steps", type=WholeNumber(1, 2000), default=100, show_default=True, help="Steps of the job.")
 @click.option(
     "--size",
-    type=click.IntRange(32, 4096),
+    type=WholeNumber(32, 4096),
     default=256,
     show_default=True,
     help="Long side of the result, in px.",
@@ -88,7 +88,7 @@ def _scaled(picture: Image.Image, height: int) -> Image.Image:
 @click.option(
     "-o",
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=GivenPath(file_okay=False),
     default=Path("build/demo"),
     show_default=True,
     help="Folder for the pictures and, while it runs, for all data; data of an earlier run is removed.",

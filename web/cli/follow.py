@@ -16,16 +16,26 @@ from rich.markup import escape
 from shared.errors import NotReady
 from shared.status import JobStatus
 from shared.terminal import StepBar, format_seconds
-from web.cli.client import ApiClient, JobAnswer, JobView
+from web.cli.client import ApiClient
 from web.cli.output import DownloadDamaged, Output, ServiceProblem, ServiceUnreachable, TargetRefused
+from web.cli.views import JobAnswer, JobView
 
 _WAIT_SECONDS = 20
 _SHORTEST_ROUND_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
-#: Endings of pictures that a PNG must not have.
-_OTHER_PICTURES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"}
-)
+#: How the names of pictures end, by their media types.
+_ENDINGS = {
+    "image/png": (".png",),
+    "image/jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "image/webp": (".webp",),
+    "image/gif": (".gif",),
+    "image/bmp": (".bmp", ".dib"),
+    "image/tiff": (".tif", ".tiff"),
+    "image/avif": (".avif",),
+    "image/heic": (".heic", ".heif"),
+    "image/heif": (".heif", ".heic"),
+}
+_PNG = "image/png"
 
 
 def save_picture(client: ApiClient, job: JobView, out: Path | None) -> Path:
@@ -45,25 +55,41 @@ def save_picture(client: ApiClient, job: JobView, out: Path | None) -> Path:
     target = out or Path()
     if target.is_dir():
         target /= f"{job.id}{Path(output.name).suffix or '.png'}"
+    save_file(client, output.url, target, sha256=output.sha256)
+    return target
+
+
+def save_file(client: ApiClient, url: str, target: Path, *, sha256: str | None = None) -> str:
+    """Download a file into `target`, whole or not at all, and return its SHA-256.
+
+    Raises:
+        TargetRefused: when it cannot be written there.
+        DownloadDamaged: when the bytes do not match a given SHA-256.
+    """
     digest = hashlib.sha256()
     try:
         with _piece_beside(target) as piece:
             with piece.open("wb") as file:
-                for data in client.download(output.url):
+                for data in client.download(url):
                     digest.update(data)
                     file.write(data)
-            if digest.hexdigest() != output.sha256:
+            if sha256 is not None and digest.hexdigest() != sha256:
                 raise DownloadDamaged(
-                    f"the picture of job {job.id} arrived with SHA-256 {digest.hexdigest()}, "
-                    f"the job names {output.sha256}; nothing was written to {target}"
+                    f"the picture arrived with SHA-256 {digest.hexdigest()}, the service names {sha256}; "
+                    f"nothing was written to {target}"
                 )
             piece.replace(target)
     except OSError as error:
         raise _unwritable(target, error) from error
-    return target
+    return digest.hexdigest()
 
 
-def require_target(out: Path) -> None:
+def ending_of(content_type: str) -> str:
+    """Return how the name of a picture of a media type ends."""
+    return _ENDINGS.get(content_type, ("",))[0]
+
+
+def require_target(out: Path, content_type: str = _PNG) -> None:
     """Prove that a picture can be written as the file `out`, or into it if it is a folder.
 
     Raises:
@@ -71,9 +97,12 @@ def require_target(out: Path) -> None:
     """
     if str(out) == "-":
         raise TargetRefused("the picture cannot go to standard output, which has the answer: name a file")
-    if out.suffix.lower() in _OTHER_PICTURES:
+    endings, known = _ENDINGS.get(content_type, ()), {end for ends in _ENDINGS.values() for end in ends}
+    if out.suffix.lower() in known.difference(endings) and not out.is_dir():
+        what = content_type.removeprefix("image/").upper()
         raise TargetRefused(
-            f"'{out}' would hold a PNG, whatever its name says: let it end in .png, and convert it afterwards"
+            f"'{out}' would hold a {what}, whatever its name says: let it end in {ending_of(content_type)}, "
+            "and convert it afterwards"
         )
     try:
         kind = out.stat().st_mode if out.exists() else None

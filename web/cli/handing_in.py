@@ -13,26 +13,30 @@ from uuid import uuid4
 
 import click
 
-from shared.terminal import format_seconds, show_notice
-from web.cli.client import ApiClient, JobView, Submitted
+from shared.terminal import GivenPath, format_seconds, show_notice
+from web.cli.client import ApiClient
 from web.cli.follow import follow_job, report_end, require_target, save_picture
 from web.cli.options import KeyType, timeout_option
 from web.cli.output import ConnectionLost, Output, ServiceProblem, ServiceUnreachable, exit_code_for
+from web.cli.views import JobView, Submitted
 
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def out_option(text: str) -> Callable[[Command], Command]:
-    """Add ``-o``: where the picture goes. Looked at before anything is asked for, or computed."""
+def out_option(text: str, *, is_png: bool = True) -> Callable[[Command], Command]:
+    """Add ``-o``: where the picture goes. Looked at before anything is asked for, or computed.
+
+    Where it need not be a PNG, the command itself looks, as soon as it knows what it is.
+    """
 
     def look(_ctx: click.Context, _param: click.Parameter, out: Path | None) -> Path | None:
-        if out is not None:
+        if out is not None and is_png:
             require_target(out)
         return out
 
-    return click.option("-o", "--out", type=click.Path(path_type=Path), callback=look, help=text)
+    return click.option("-o", "--out", type=GivenPath(), callback=look, help=text)
 
 
 def wait_options(command: Command) -> Command:
@@ -40,6 +44,17 @@ def wait_options(command: Command) -> Command:
     command = timeout_option(command)
     command = out_option("Save the final picture in this file or folder; implies --wait.")(command)
     return click.option("--wait", is_flag=True, help="Follow the job until it ends.")(command)
+
+
+def refuse_idle_timeout(ctx: click.Context, *, is_followed: bool) -> None:
+    """Refuse a --timeout of a command that asks once and follows nothing."""
+    if not is_followed and was_given(ctx, "timeout"):
+        raise click.UsageError("--timeout is for following the job: it goes with --wait or -o")
+
+
+def was_given(ctx: click.Context, name: str) -> bool:
+    """Whether a parameter of a command was written, and is not a default."""
+    return ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
 def key_option(command: Command) -> Command:

@@ -1,4 +1,4 @@
-"""The commands on jobs that exist: status, watch, list, download, and every action."""
+"""The commands on jobs that exist: status, watch, list, and every action."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from rich.table import Table
 
 from shared.options import parse_assignments
 from shared.status import JobStatus
-from shared.terminal import format_seconds
-from web.cli.client import ApiClient, JobView
-from web.cli.follow import follow_job, report_end, save_picture
-from web.cli.handing_in import hand_in, key_option, out_option, see_through, wait_options
+from shared.terminal import GivenText, WholeNumber, format_seconds
+from web.cli.client import ApiClient
+from web.cli.follow import follow_job, report_end
+from web.cli.handing_in import hand_in, key_option, refuse_idle_timeout, see_through, wait_options
 from web.cli.options import (
     MomentType,
     StyleCommand,
@@ -29,6 +29,7 @@ from web.cli.options import (
     url_option,
 )
 from web.cli.output import Output, exit_code_for
+from web.cli.views import JobView
 
 #: id, status, step, created, and the gaps between them.
 _OTHER_COLUMNS = 36 + 9 + 9 + 20 + 2 * 4
@@ -125,16 +126,18 @@ def watch(ctx: click.Context, output: Output, job_id: str, *, timeout: float, ur
 )
 @label_option("Only with this label; repeatable, for all of them.")
 @click.option(
-    "--name", metavar="TEXT", help="Only with this in their name; capital and small letters are alike."
+    "--name",
+    type=GivenText(),
+    metavar="TEXT",
+    help="Only with this in their name; capital and small letters are alike.",
 )
 @click.option(
     "--created-after",
     type=MomentType(),
     help="Only younger ones. TIME has its zone, as in 2026-11-23T08:47:41Z.",
 )
-@click.option(
-    "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many at most."
-)
+@click.option("--batch", "batch_id", type=GivenText(), metavar="ID", help="Only those of this batch.")
+@click.option("--limit", type=WholeNumber(1, 10_000), default=20, show_default=True, help="How many at most.")
 @url_option
 @json_option
 @click.pass_obj
@@ -145,20 +148,26 @@ def list_jobs(
     labels: dict[str, str],
     name: str | None,
     created_after: str | None,
+    batch_id: str | None,
     limit: int,
     url: str | None,
 ) -> None:
     """List jobs, newest first."""
     with open_client(url) as client:
         jobs = client.jobs(
-            statuses=statuses, labels=labels, name=name, created_after=created_after, limit=limit
+            statuses=statuses,
+            labels=labels,
+            name=name,
+            created_after=created_after,
+            batch_id=batch_id,
+            limit=limit,
         )
     if output.as_json:
         output.answer({"jobs": [job.document for job in jobs]}, "")
     elif jobs:
         output.out.print(_table(jobs, output.out.width))
     else:
-        is_filtered = statuses or labels or name or created_after
+        is_filtered = statuses or labels or name or created_after or batch_id
         output.say("There are no such jobs." if is_filtered else "There are no jobs yet.")
 
 
@@ -231,6 +240,7 @@ def resume(
     url: str | None,
 ) -> None:
     """Let the paused job ID go on from its checkpoint, on whichever worker is free."""
+    refuse_idle_timeout(ctx, is_followed=wait or out is not None)
     with open_client(url) as client:
         job = client.ask(client.find_job(job_id), "resume")
         if wait or out:
@@ -258,6 +268,7 @@ def retry(
     url: str | None,
 ) -> None:
     """Try the job ID again, from its last checkpoint unless --from-zero is given."""
+    refuse_idle_timeout(ctx, is_followed=wait or out is not None)
     with open_client(url) as client:
         job = client.ask(client.find_job(job_id), "retry", {"from": "zero" if from_zero else "checkpoint"})
         if wait or out:
@@ -268,7 +279,7 @@ def retry(
 
 @click.command
 @job_argument
-@click.argument("steps", type=click.IntRange(min=1))
+@click.argument("steps", type=WholeNumber(min=1))
 @key_option
 @wait_options
 @url_option
@@ -307,7 +318,7 @@ def extend(
 
 @click.command(cls=StyleCommand)
 @job_argument
-@click.argument("step", type=click.IntRange(min=1))
+@click.argument("step", type=WholeNumber(min=1))
 @style_option
 @click.option("--name", help="What to call the new job.  [default: as its parent]")
 @label_option("Attach a label; repeatable.  [default: those of its parent]")
@@ -358,24 +369,6 @@ def fork(
         if wait or out:
             see_through(ctx, client, job, output=output, out=out, timeout_seconds=timeout)
     output.answer(job.document, job.id)
-
-
-@click.command
-@job_argument
-@out_option("File or folder to save to.  [default: <ID>.png here]")
-@url_option
-@json_option
-@click.pass_obj
-def download(output: Output, job_id: str, *, out: Path | None, url: str | None) -> None:
-    """Download the final picture of the job ID and check it against the hash that the job names.
-
-    A file that is already there is replaced, but only by the whole picture.
-    """
-    with open_client(url) as client:
-        job = client.job(client.find_job(job_id)).job
-        if job is not None:
-            path = save_picture(client, job, out)
-            output.answer({"job_id": job.id, "path": str(path), "sha256": job.outputs[0].sha256}, str(path))
 
 
 @click.command

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from math import isnan
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -20,6 +21,10 @@ from web.jobs.fields import MAX_TIMEOUT_SECONDS
 Command = TypeVar("Command", bound=Callable[..., Any])
 #: A key of a label has neither of the separators.
 _LABEL = re.compile(r"(?P<key>[^:=]+)[:=](?P<value>.*)", re.DOTALL)
+#: A year: nobody waits for longer, and no span without end can be told.
+_LONGEST_TIMEOUT_SECONDS = 31_536_000
+#: What the id of an uploaded picture begins with where a file might stand.
+ASSET = "asset:"
 _KEY = re.compile(r"[ -~]{1,255}")
 
 
@@ -40,11 +45,35 @@ class LabelType(click.ParamType[tuple[str, str]]):
         return found["key"], found["value"]
 
 
+def asset_id_of(_ctx: click.Context, _param: click.Parameter, text: str) -> str:
+    """Return the id in ``asset:ID``, or an id alone, as a callback."""
+    return text.removeprefix(ASSET)
+
+
+class PictureType(click.Path):
+    """A picture: a file, or ``asset:ID`` for one that was uploaded before, as its id alone."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, dir_okay=False, readable=True, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 - click's own
+        """Return the path of a file as `Path`, the id of an asset as text; fail where there is neither."""
+        if isinstance(value, str) and value.startswith(ASSET):
+            if not value.removeprefix(ASSET):
+                self.fail(f"'{value}' names none: write asset:ID, or ./{value} for a file", param, ctx)
+            return value.removeprefix(ASSET)
+        return super().convert(value, param, ctx)
+
+
 class SecondsType(click.FloatRange):
     """A time in seconds; not a number is none."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - click's
         """Return the seconds in a word."""
+        try:
+            float(value)
+        except ValueError:
+            self.fail(f"'{value}' is no number of seconds", param, ctx)
         seconds = float(super().convert(value, param, ctx))
         if isnan(seconds):
             self.fail(f"'{value}' is no number of seconds", param, ctx)
@@ -139,7 +168,7 @@ def timeout_option(command: Command) -> Command:
     """Add ``--timeout``: how long the service may be away while a job is followed."""
     return click.option(
         "--timeout",
-        type=SecondsType(min=0),
+        type=SecondsType(min=0, max=_LONGEST_TIMEOUT_SECONDS),
         default=60,
         show_default=True,
         metavar="SECONDS",

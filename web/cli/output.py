@@ -119,6 +119,8 @@ def only_one(text: str, ids: Sequence[str], *, kind: str) -> str:
     Raises:
         UnknownId: when there is none, or more than one.
     """
+    if not text:
+        raise UnknownId(f"an empty text names none of the {kind}")
     if text in ids:
         return text
     begun = [one for one in ids if one.startswith(text)]

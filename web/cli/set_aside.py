@@ -18,6 +18,8 @@ from shared.redis import Coordination
 from shared.redis.set_aside import KEEP_ENTRIES, SetAsideEntry
 from shared.settings import load_settings
 from shared.storage import open_store
+from shared.terminal import GivenText, WholeNumber
+from web.cli.handing_in import was_given
 from web.cli.options import json_option
 from web.cli.output import Output, only_one
 
@@ -25,18 +27,26 @@ _SHOWN_CHARACTERS = 300
 
 
 @click.command("set-aside")
-@click.option("--requeue", metavar="ID", help="Put the entry ID back to where it was, to be tried again.")
-@click.option("--drop", metavar="ID", help="Forget the entry ID.")
+@click.option(
+    "--requeue",
+    type=GivenText(),
+    metavar="ID",
+    help="Put the entry ID back to where it was, to be tried again.",
+)
+@click.option("--drop", type=GivenText(), metavar="ID", help="Forget the entry ID.")
 @click.option(
     "--limit",
-    type=click.IntRange(1, 1000),
+    type=WholeNumber(1, 1000),
     default=100,
     show_default=True,
     help="List so many, newest first.",
 )
 @json_option
 @click.pass_obj
-def set_aside(output: Output, *, requeue: str | None, drop: str | None, limit: int) -> None:
+@click.pass_context
+def set_aside(
+    ctx: click.Context, output: Output, *, requeue: str | None, drop: str | None, limit: int
+) -> None:
     """List the messages and reports in Redis that could not be read, or do something about one.
 
     They were set aside so that they hold up no others; the last 1000 are kept. It asks the Redis and the
@@ -44,6 +54,8 @@ def set_aside(output: Output, *, requeue: str | None, drop: str | None, limit: i
     """
     if requeue is not None and drop is not None:
         raise click.UsageError("--requeue and --drop exclude each other")
+    if was_given(ctx, "limit") and (requeue is not None or drop is not None):
+        raise click.UsageError("--limit is for the list: it goes without --requeue and --drop")
     settings = load_settings(os.environ)
     configure_logs(settings.model_copy(update={"log_level": "warning", "log_format": "console"}))
     redis = Coordination.connect(settings, names_at(open_store(settings.resolved_storage_url)))

@@ -10,9 +10,10 @@ import click
 
 from shared.options import parse_assignments, parse_options
 from shared.status import JobStatus
-from web.cli.client import JobFields
-from web.cli.handing_in import hand_in, key_option, see_through, wait_options
+from web.cli.client import Picture
+from web.cli.handing_in import hand_in, key_option, see_through, wait_options, was_given
 from web.cli.options import (
+    PictureType,
     StyleCommand,
     given_timeouts,
     json_option,
@@ -23,13 +24,12 @@ from web.cli.options import (
     url_option,
 )
 from web.cli.output import Output
-
-_PICTURE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
+from web.cli.views import JobFields
 
 
 @click.command(cls=StyleCommand)
-@click.argument("content", type=_PICTURE)
-@click.argument("style", type=_PICTURE)
+@click.argument("content", type=PictureType())
+@click.argument("style", type=PictureType())
 @style_option
 @click.option("--name", help="What to call the job.")
 @label_option("Attach a label; repeatable.")
@@ -52,8 +52,8 @@ _PICTURE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path
 def submit(
     ctx: click.Context,
     output: Output,
-    content: Path,
-    style: Path,
+    content: Picture,
+    style: Picture,
     *,
     assignments: tuple[str, ...],
     name: str | None,
@@ -74,10 +74,15 @@ def submit(
     the same. With --wait it shows a bar and ends as the job does: exit code 0 when it
     succeeded, 1 when it failed or expired, 3 when it was canceled.
 
+    A picture that was uploaded before ('atelier asset upload FILE') is written asset:ID.
+
     Example: atelier submit photo.jpg painting.jpg -O steps=200 -o result.png
     """
-    if dry_run and (wait or out):
-        raise click.UsageError("--dry-run submits nothing: there is nothing to wait for, or to save")
+    if dry_run and (wait or out or was_given(ctx, "idempotency_key") or was_given(ctx, "timeout")):
+        raise click.UsageError(
+            "--dry-run submits nothing: there is nothing to wait for, to save, or to do once only; it goes "
+            "without --wait, -o, --timeout and --idempotency-key"
+        )
     options = parse_assignments(assignments)
     parse_options(options)  # refuses at once what the service would refuse; only what was given is sent
     fields = JobFields(options, name, labels, given_timeouts(queue_timeout, run_timeout), reuse)

@@ -10,7 +10,7 @@ from time import sleep
 import click
 
 from shared.settings import PREFIX, Settings, load_settings
-from shared.terminal import show_notice
+from shared.terminal import GivenPath, WholeNumber, show_notice
 from web.cli.local.host import StopRequest
 from web.cli.local.stack import Stack, program
 from web.cli.output import Output
@@ -27,14 +27,14 @@ _UNTRAINED = (
 @click.command
 @click.option(
     "--port",
-    type=click.IntRange(1, 65535),
+    type=WholeNumber(1, 65535),
     help="Port of the web process. [default: ATELIER_PORT, else 8000]",
 )
-@click.option("--workers", type=click.IntRange(0, 64), default=1, show_default=True, help="How many workers.")
+@click.option("--workers", type=WholeNumber(0, 64), default=1, show_default=True, help="How many workers.")
 @click.option(
     "--data-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for everything it keeps. [default: ATELIER_DATA_DIR, else data]",
+    type=GivenPath(file_okay=False),
+    help="Folder for all that no setting gives a place of its own. [default: ATELIER_DATA_DIR, else data]",
 )
 @click.pass_obj
 def up(output: Output, *, port: int | None, workers: int, data_dir: Path | None) -> None:

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from shared.settings import load_settings
-from shared.terminal import LazyGroup, format_seconds
+from shared.terminal import GivenPath, LazyGroup, format_seconds
 from web.cli.local.worker_requests import ask_up
 from web.cli.options import json_option, open_client, url_option
 from web.cli.output import Output
@@ -106,10 +106,19 @@ def _lines(queue: dict[str, Any]) -> list[str]:
         ("running", queue.get("running")),
         ("paused", queue.get("paused")),
         ("oldest", _seconds(queue.get("oldest_age_seconds"))),
-        ("backlog", _seconds(queue.get("backlog_seconds"))),
+        ("backlog", _backlog(queue)),
         ("workers", "unknown" if queue.get("workers") is None else queue["workers"]),
     ]
     return [f"{label:<10} {value}" for label, value in rows]
+
+
+def _backlog(queue: dict[str, Any]) -> str:
+    """Return how long a new job is likely to wait, and between which times it almost surely does."""
+    likely = _seconds(queue.get("backlog_seconds"))
+    low, high = queue.get("backlog_low_seconds"), queue.get("backlog_high_seconds")
+    if low is None or high is None or low == high:
+        return likely
+    return f"{likely} ({format_seconds(low)} to {format_seconds(high)})"
 
 
 def _seconds(value: float | None) -> str:
@@ -133,7 +142,13 @@ def drain(output: Output, worker_id: str, *, url: str | None) -> None:
     output.answer(worker, str(worker["state"]))
 
 
-@click.group
+@click.group(
+    cls=LazyGroup,
+    table={
+        "add": ("web.cli.workers:add", "Start another worker."),
+        "start": ("web.cli.workers:start", "Start one that was drained or has given up."),
+    },
+)
 def worker() -> None:
     """Start workers of the 'atelier up' on this machine: another one, or one that has ended."""
 
@@ -141,12 +156,12 @@ def worker() -> None:
 def _data_dir_option(command: Callable[..., None]) -> Callable[..., None]:
     return click.option(
         "--data-dir",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=GivenPath(file_okay=False),
         help="The folder of that 'atelier up'. [default: ATELIER_DATA_DIR, else data]",
     )(command)
 
 
-@worker.command
+@click.command
 @_data_dir_option
 @json_option
 @click.pass_obj
@@ -156,7 +171,7 @@ def add(output: Output, *, data_dir: Path | None) -> None:
     output.answer({"answer": said}, said)
 
 
-@worker.command
+@click.command
 @click.argument("worker_id", metavar="WORKER_ID")
 @_data_dir_option
 @json_option

@@ -17,6 +17,7 @@ from shared.broker import Dispatch
 from shared.clock import utc_now
 from shared.errors import DatabaseUnavailable, DatabaseUnusable, RedisUnavailable, StorageUnavailable
 from shared.logs import configure_logs, get_logger
+from shared.redis.connection import require_fit_redis
 from shared.redis.control import BEAT_SECONDS, ControlBeat
 from shared.release import this_release
 from shared.settings import Settings, touch_health_file
@@ -198,8 +199,13 @@ class Control:
 
 
 def run_control(settings: Settings) -> None:
-    """Run rounds until SIGTERM or SIGINT; then apply the last reports, and return."""
+    """Run rounds until SIGTERM or SIGINT; then apply the last reports, and return.
+
+    Raises:
+        ServiceError: at once for what waiting does not mend, such as a Redis that is too old.
+    """
     configure_logs(settings)
+    require_fit_redis(settings)
     stopping = Event()
 
     def stop(_number: int, _frame: FrameType | None) -> None:

@@ -43,6 +43,10 @@ _NO_URL = (
     "ATELIER_DATABASE_URL is not the URL of a database that can be used here; that of a file is "
     "sqlite:////path/of/the/file.db"
 )
+#: Of Python's sqlite3, as SQLAlchemy passes them on; it drops all others, with a warning.
+_SQLITE_PARAMETERS = frozenset(
+    {"cached_statements", "check_same_thread", "detect_types", "isolation_level", "timeout", "uri"}
+)
 #: Equal to no file that was opened.
 _NO_FILE = (0, 0)
 #: Alembic's word for the newest revision.
@@ -59,6 +63,27 @@ def parse_url(url: str) -> URL:
         raise InvalidSettings(_NO_URL) from error
 
 
+def _require_sqlite_file(url: URL) -> None:
+    """Refuse what SQLite, or SQLAlchemy, would take for something else than is meant."""
+    name = url.database
+    if not name or name == ":memory:" or url.query.get("mode") == "memory":
+        raise InvalidSettings(
+            "ATELIER_DATABASE_URL names a database in memory, which ends with the process and which web and "
+            "control would not share; that of a file is sqlite:////path/of/the/file.db"
+        )
+    if name.startswith("~"):
+        raise InvalidSettings(
+            "ATELIER_DATABASE_URL names a file below '~', which is no folder there; write its whole path: "
+            "sqlite:////path/of/the/file.db"
+        )
+    unknown = sorted(url.query.keys() - _SQLITE_PARAMETERS)
+    if unknown and "uri" not in url.query:
+        raise InvalidSettings(
+            f"ATELIER_DATABASE_URL has a parameter that is none: '{unknown[0]}'; known are "
+            f"{', '.join(sorted(_SQLITE_PARAMETERS))}"
+        )
+
+
 class Database:
     """One database. Sessions are short; none stays open while a request is sent or an answer awaited."""
 
@@ -71,6 +96,8 @@ class Database:
         """
         parsed = parse_url(url)
         self._is_sqlite = parsed.get_backend_name() == "sqlite"
+        if self._is_sqlite:
+            _require_sqlite_file(parsed)
         arguments = {"timeout": _BUSY_SECONDS} if self._is_sqlite else {}
         name = parsed.database if self._is_sqlite else None
         has_file = name and name != ":memory:" and not name.startswith("file:")

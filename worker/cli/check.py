@@ -21,13 +21,14 @@ from shared.errors import (
     WeightsError,
 )
 from shared.installation import names_at
+from shared.processes import own_python
 from shared.protocol import new_id
 from shared.redis.connection import connect_redis, redis_errors
 from shared.redis.names import Names
 from shared.settings import Settings, load_settings
 from shared.storage import open_store
 from shared.storage.store import ArtifactStore, Room, measure_room
-from shared.terminal import to_json_text
+from shared.terminal import SettingsRefused, to_json_text
 from worker.context import Aside
 from worker.devices import Device, choose_devices, decide_gpus, has_cuda, list_gpus, read_memory
 from worker.engine.weights.source import ImagenetSource, check_weights, find_weights
@@ -54,15 +55,6 @@ _TENSORFLOW_SECONDS = 180
 _DOWNLOAD_SECONDS = 10
 _REDIS_SECONDS = 5
 _STORAGE_SECONDS = 10
-_LOAD_TENSORFLOW = """
-import json
-from worker.engine.runtime import load_overlooked_libraries
-load_overlooked_libraries()
-import tensorflow as tf
-cuda = tf.sysconfig.get_build_info().get("cuda_version")
-gpus = len(tf.config.list_physical_devices("GPU"))
-print(json.dumps({"version": tf.__version__, "cuda_version": cuda, "gpus": gpus}))
-"""
 #: Asks for the head of an address: in a process of its own, since a look-up of a name cannot be interrupted.
 _ASK_ADDRESS = """
 import sys, urllib.request
@@ -91,7 +83,7 @@ def check(gpus: str, *, as_json: bool) -> None:
         settings = load_settings(os.environ)
         seen = _Look(settings, gpus)
     except InvalidSettings as error:
-        raise click.UsageError(error.detail) from None
+        raise SettingsRefused(error.detail) from None
     is_fit = could_work(seen.findings)
     said = summary(seen.findings, seen.devices, seen.weights)
     if as_json:
@@ -235,7 +227,7 @@ def _load_tensorflow(devices: Sequence[Device]) -> TensorFlowFacts:
     }
     try:
         done = subprocess.run(  # noqa: S603 - our own interpreter
-            [sys.executable, "-c", _LOAD_TENSORFLOW],
+            own_python("worker.engine.runtime"),
             env=environ,
             capture_output=True,
             text=True,

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 import click
 
 from shared.clock import to_rfc3339
-from shared.errors import InvalidSettings, WeightsError
+from shared.errors import InvalidSettings, RedisTooOld, WeightsError
 from shared.logs import configure_logs, get_logger
+from shared.processes import own_python
 from shared.settings import Settings, load_settings
+from shared.terminal import GivenText
 from shared.texts import is_printable
 
 if TYPE_CHECKING:
@@ -29,7 +31,11 @@ _log = get_logger(__name__)
 
 
 @click.command(short_help="Take jobs from the queue and carry them out.")
-@click.option("--name", help="Name of this node; default: the machine's name. Must be unique among workers.")
+@click.option(
+    "--name",
+    type=GivenText(),
+    help="Name of this node; default: the machine's name. Must be unique among workers.",
+)
 @click.option("--fleet-pid", type=int, hidden=True, help="The process that started one node for each GPU.")
 @click.option(
     "--gpus",
@@ -52,8 +58,9 @@ def run(name: str | None, gpus: str, fleet_pid: int | None) -> None:
         settings = load_settings(os.environ)
         configure_logs(settings)
         sys.exit(_run(settings, name or socket.gethostname(), gpus, fleet_pid))
-    except InvalidSettings as error:
-        raise click.UsageError(error.detail) from None
+    except (InvalidSettings, RedisTooOld) as error:
+        advice = f". {error.suggestion}" if error.suggestion else ""
+        raise click.UsageError(f"{error.detail}{advice}") from None
     except WeightsError as error:
         click.echo(f"{error.code}: {error.detail}", err=True)
         if error.suggestion:
@@ -62,7 +69,8 @@ def run(name: str | None, gpus: str, fleet_pid: int | None) -> None:
 
 
 def _run(settings: Settings, name: str, gpus: str, fleet_pid: int | None) -> int:
-    from worker.arrival import first_beat  # here: --help needs none
+    from shared.redis.connection import require_fit_redis  # here: --help needs none
+    from worker.arrival import first_beat
     from worker.devices import choose_devices, decide_gpus, has_cuda, list_gpus
     from worker.engine.runtime import load_overlooked_libraries, native_messages_held, require_gpu
     from worker.engine.weights.source import ImagenetSource, check_weights, resolve_weights
@@ -77,20 +85,16 @@ def _run(settings: Settings, name: str, gpus: str, fleet_pid: int | None) -> int
     if len(devices) > 1:
         return run_fleet(
             {
-                device.label: [
-                    sys.argv[0],
-                    "run",
-                    "--name",
-                    f"{name}-gpu{device.number}",
-                    "--gpus",
-                    device.visible,
-                    "--fleet-pid",
-                    str(os.getpid()),
-                ]
+                device.label: own_python(
+                    "atelier-worker",
+                    *("run", "--name", f"{name}-gpu{device.number}", "--gpus", device.visible),
+                    *("--fleet-pid", str(os.getpid())),
+                )
                 for device in devices
             },
             final_codes=frozenset({WRONG_SETTINGS, NO_WEIGHTS}),
         )
+    require_fit_redis(settings)
     source = ImagenetSource.of(settings)
     choice = resolve_weights(settings.vgg19_weights, source)
     check_weights(choice)

@@ -19,7 +19,7 @@ from shared.options import StyleOptions, option_help, parse_assignments, parse_o
 from shared.picture import inspect_picture, working_size
 from shared.provenance import Provenance
 from shared.settings import Settings, load_settings
-from shared.terminal import StepBar, format_seconds, show_notice, to_json_text
+from shared.terminal import GivenPath, GivenText, StepBar, format_seconds, show_notice, to_json_text
 
 if TYPE_CHECKING:
     from worker.engine.engine import StyleEngine
@@ -39,7 +39,7 @@ _FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
     "--out",
     "output",
     required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=GivenPath(dir_okay=False),
     help="Where the picture is written; its name ends in .png, .jpg or .jpeg.",
 )
 @click.option(
@@ -52,6 +52,7 @@ _FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 )
 @click.option(
     "--weights",
+    type=GivenText(),
     metavar="imagenet|auto|untrained|PATH",
     help="VGG19 weights: the published ones; those or else untrained ones; untrained ones; or a Keras file. "
     "Default: ATELIER_VGG19_WEIGHTS, or else imagenet.",
@@ -91,7 +92,10 @@ def _stylize(
     """Judge everything that can be judged before anything slow is loaded; then compute and write."""
     console = Console(stderr=True, highlight=False)
     settings = load_settings(os.environ)
-    options = parse_options(parse_assignments(assignments))
+    given = parse_assignments(assignments)
+    if "checkpoint_every" in given:
+        raise click.UsageError("checkpoint_every is for jobs of the service: nothing goes on from here")
+    options = parse_options(given)
     _check_output(output)
     inputs = {
         name: _read(path, name, options, settings) for name, path in (("content", content), ("style", style))
@@ -115,6 +119,15 @@ def _check_output(output: Path) -> None:
         )
     if not output.parent.is_dir():
         raise click.BadParameter(f"the folder '{output.parent}' does not exist", param_hint="'-o' / '--out'")
+    try:
+        with _temporary(output) as path:
+            path.touch()
+    except OSError as error:
+        raise click.BadParameter(
+            f"'{output}' cannot be written: {error.strerror}", param_hint="'-o' / '--out'"
+        ) from None
+    if output.exists() and not output.is_file():
+        raise click.BadParameter(f"'{output}' is no file", param_hint="'-o' / '--out'")
 
 
 def _read(path: Path, name: str, options: StyleOptions, settings: Settings) -> bytes:

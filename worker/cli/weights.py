@@ -10,16 +10,21 @@ import click
 
 from shared.errors import InvalidSettings, WeightsError, WeightsInvalid, WeightsUnavailable
 from shared.settings import load_settings
-from shared.terminal import to_json_text
+from shared.terminal import GivenPath, LazyGroup, SettingsRefused, to_json_text
 from worker.engine.weights.fetch import file_digest, hash_fault, import_file
 from worker.engine.weights.source import ImagenetSource, WeightsChoice, check_weights, require_hash
 
 NO_WEIGHTS = 3
-_FILE = click.Path(path_type=Path)
+_FILE = GivenPath()
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document to stdout.")
 
 
 @click.group(
+    cls=LazyGroup,
+    table={
+        "import": ("worker.cli.weights:import_weights", "Put a downloaded file where workers look for it."),
+        "check": ("worker.cli.weights:check_file", "Tell whether a file is the published one."),
+    },
     short_help="Check the ImageNet weights, or put them where they belong.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
@@ -31,7 +36,7 @@ def weights() -> None:
     """
 
 
-@weights.command("import")
+@click.command("import")
 @click.argument("file", type=_FILE)
 @_JSON
 def import_weights(file: Path, *, as_json: bool) -> None:
@@ -51,7 +56,7 @@ def import_weights(file: Path, *, as_json: bool) -> None:
     _answer(document, f"{said} {source.path}", as_json=as_json)
 
 
-@weights.command("check")
+@click.command("check")
 @click.argument("file", type=_FILE, required=False)
 @_JSON
 def check_file(file: Path | None, *, as_json: bool) -> None:
@@ -97,7 +102,7 @@ def _source() -> ImagenetSource:
     try:
         return ImagenetSource.of(load_settings(os.environ))
     except InvalidSettings as error:
-        raise click.UsageError(error.detail) from None
+        raise SettingsRefused(error.detail) from None
 
 
 def _answer(document: dict[str, object], text: str, *, as_json: bool) -> None:

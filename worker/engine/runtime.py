@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import os
 import sys
 import tempfile
@@ -85,3 +86,17 @@ def forget_gpu_peak() -> None:
 
     if tf.config.list_logical_devices("GPU"):
         tf.config.experimental.reset_memory_stats(_GPU)
+
+
+def tell_tensorflow() -> None:
+    """Load TensorFlow and write what it sees to standard output, as JSON: its version, CUDA's, and GPUs."""
+    load_overlooked_libraries()
+    import tensorflow as tf
+
+    cuda_version = tf.sysconfig.get_build_info().get("cuda_version")
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    print(json.dumps({"version": tf.__version__, "cuda_version": cuda_version, "gpus": gpus}))  # noqa: T201
+
+
+if __name__ == "__main__":
+    tell_tensorflow()

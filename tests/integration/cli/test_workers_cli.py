@@ -10,6 +10,7 @@ from shared.clock import utc_now
 from shared.protocol import PROTOCOL
 from shared.redis.workers import WorkerBeat, WorkerJob, WorkerRegistry, WorkerState
 from tests.support.installation import names_of
+from web.cli.workers import _lines
 from web.jobs.estimates import START_ONE
 
 
@@ -61,6 +62,14 @@ def test_the_queue_is_one_line_a_figure(atelier, pictures):
         "depth": "1", "for others": "0", "running": "0", "paused": "0", "backlog": "–", "workers": "0",
     }  # fmt: skip
     assert json.loads(atelier("queue", "--json").stdout)["depth"] == 1
+
+
+def test_the_wait_is_told_with_its_bounds():
+    told = {"backlog_seconds": 90.0, "backlog_low_seconds": 30.0, "backlog_high_seconds": 300.0}
+    assert "backlog    1 min 30 s (30 s to 5 min 00 s)" in _lines(told)
+    assert "backlog    1 min 30 s" in _lines({"backlog_seconds": 90.0})
+    same = {"backlog_seconds": 0.0, "backlog_low_seconds": 0.0, "backlog_high_seconds": 0.0}
+    assert "backlog    0 s" in _lines(same)
 
 
 def test_drain_asks_and_an_unknown_worker_is_refused(atelier, registry):

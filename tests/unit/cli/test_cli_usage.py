@@ -20,7 +20,19 @@ from worker.cli.main import main as atelier_worker
 
 _COMMANDS = (
     *("up", "demo", "web", "control", "submit", "status", "watch", "list", "cancel", "pause", "resume"),
-    *("retry", "extend", "fork", "download", "delete", "prune"),
+    *(
+        "retry",
+        "extend",
+        "fork",
+        "download",
+        "checkpoints",
+        "attempts",
+        "events",
+        "delete",
+        "asset",
+        "estimate",
+    ),
+    *("ready", "prune"),
 )
 
 
@@ -104,6 +116,38 @@ def test_wrong_options_are_all_named_before_anything_is_sent(pictures):
         (["fork", "x", "5", "--idempotency-key", "schlüssel"], "is no key"),
         (["queue", "--url", "http://x", "set-aside"], "--url is of no use"),
         (["list", "--status", "done"], "is not one of"),
+        (["list", "--name", ""], "leave the option out"),
+        (["list", "--batch", " "], "leave the option out"),
+        (["download", "x", "-o", ""], "it is empty; name a file or a folder"),
+        (["fork", "x", "5", "-o", ""], "it is empty; name a file or a folder"),
+        (["up", "--data-dir", ""], "it is empty; name a file or a folder"),
+        (["worker", "add", "--data-dir", ""], "it is empty; name a file or a folder"),
+        (["backup", ""], "it is empty; name a file or a folder"),
+        (["demo", "-o", ""], "it is empty; name a file or a folder"),
+        (["queue", "set-aside", "--drop", ""], "leave the option out"),
+        (["queue", "set-aside", "--drop", "x", "--limit", "5"], "--limit is for the list"),
+        (["resume", "x", "--timeout", "5"], "goes with --wait or -o"),
+        (["retry", "x", "--timeout", "5"], "goes with --wait or -o"),
+        (["download", "x", "--preview", "--step", "5"], "--preview is a picture of its own"),
+        (["download", "x", "--preview", "--small"], "--preview is a picture of its own"),
+        (["download", "x", "--step", "0"], "0 is not in the range"),
+        (["download", "x", "--step", "5", "-o", "a.jpg"], "'a.jpg' would hold a PNG"),
+        (["download", "x", "--preview", "-o", "a.png"], "'a.png' would hold a JPEG"),
+        (["download", "x", "--small", "-o", "nowhere/a.jpg"], "'nowhere' does not exist"),
+        (["estimate", "-O", "style_weight=2"], "style_weight changes no estimate"),
+        (["estimate", "--content", "big"], "not of the form WIDTHxHEIGHT"),
+        (["list", "--limit", "x"], "'x' is no whole number from 1 to 10000"),
+        (["extend", "x", "many"], "'many' is no whole number from 1 on"),
+        (["watch", "x", "--timeout", "inf"], "inf is not in the range 0<=x<=31536000"),
+        (["watch", "x", "--timeout", "soon"], "'soon' is no number of seconds"),
+        (["list", "--limit", "5", "--limit", "6"], "--limit is given twice; it has one value"),
+        (["list", "--name", "a", "--name=b"], "--name is given twice"),
+        (["asset", "show", "x", "--url", "http://a", "--url", "http://b"], "--url is given twice"),
+        (["submit", "a", "b", "--reuse", "--no-reuse"], "--reuse is given twice"),
+        (["asset", "upload"], "Missing argument"),
+        (["asset", "show", ""], "it is empty"),
+        (["asset", "uplaod"], "did you mean 'upload'?"),
+        (["worker", "ad"], "did you mean 'add'?"),
         (["up", "--port", "70000"], "70000"),
         (["nonsense"], "there is no command 'nonsense'; there are: up, demo,"),
         (["lst"], "did you mean 'list'?"),
@@ -117,6 +161,71 @@ def test_wrong_usage_ends_with_2(words, message):
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("program", "words", "said"),
+    [
+        (main, ["--nope"], "No such option '--nope'"),
+        (main, ["lst"], "did you mean 'list'?"),
+        (main, ["list", "--limit", "0"], "0 is not in the range"),
+        (main, ["list", "--nope"], "No such option '--nope'"),
+        (main, ["status"], "Missing argument 'ID'"),
+        (main, ["queue", "setaside"], "did you mean 'set-aside'?"),
+        (main, ["asset", "download"], "Missing argument 'ID'"),
+        (atelier_worker, ["stylize", "a", "b"], "File 'a' does not exist"),
+        (atelier_worker, ["weights", "chekc"], "did you mean 'check'?"),
+    ],
+)
+def test_a_refused_word_is_a_document_as_any_other_refusal(program, words, said):
+    result = CliRunner().invoke(program, [*words, "--json"])
+    assert result.exit_code == 2
+    error = json.loads(result.stdout)["error"]
+    assert (error["code"], said in error["detail"]) == ("usage_refused", True)
+    assert said in result.stderr
+    assert error.keys() == {"code", "detail", "suggestion", "errors"}
+    assert CliRunner().invoke(program, words).stdout == ""
+
+
+def test_a_wrong_setting_is_a_document_in_both_programs():
+    for program, words in (
+        (main, ["list"]),
+        (atelier_worker, ["check"]),
+        (atelier_worker, ["weights", "check"]),
+    ):
+        result = CliRunner(env={"ATELIER_PORT": "0"}).invoke(program, [*words, "--json"])
+        assert (result.exit_code, json.loads(result.stdout)["error"]["code"]) == (2, "invalid_settings")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-o", ""], "it is empty; name a file or a folder"),
+        (["-o", "out.png", "--weights", ""], "leave the option out"),
+        (["-o", "out.png", "-O", "checkpoint_every=5"], "checkpoint_every is for jobs of the service"),
+        (["-o", "/proc/out.png"], "'/proc/out.png' cannot be written"),
+        (["-o", "fifo.png"], "'fifo.png' is no file"),
+    ],
+)
+def test_stylize_refuses_before_it_computes(pictures, tmp_path, monkeypatch, words, said):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("fifo.png")
+    result = CliRunner().invoke(atelier_worker, ["stylize", *pictures, *words])
+    assert (result.exit_code, said in result.stderr) == (2, True), result.stderr
+
+
+def test_a_node_without_a_name_is_not_given_another():
+    result = CliRunner().invoke(atelier_worker, ["run", "--name", ""])
+    assert (result.exit_code, "leave the option out" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "words", [["--wait"], ["-o", "out.png"], ["--timeout", "5"], ["--idempotency-key", "k"]]
+)
+def test_a_dry_run_takes_nothing_that_it_would_not_do(pictures, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, ["submit", *pictures, "--dry-run", *words])
+    assert (result.exit_code, "--dry-run submits nothing" in result.stderr) == (2, True)
 
 
 def test_an_option_with_two_values_is_refused(pictures):

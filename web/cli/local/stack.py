@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import sys
@@ -15,8 +16,9 @@ from types import TracebackType
 from shared.clock import utc_now
 from shared.errors import RedisUnavailable
 from shared.installation import names_at
-from shared.processes import ChildProcess, Program
+from shared.processes import ChildProcess, Program, own_python
 from shared.redis import Coordination
+from shared.redis.connection import require_fit_redis
 from shared.redis.workers import WorkerBeat, WorkerState
 from shared.settings import Settings
 from shared.storage import open_store
@@ -42,7 +44,11 @@ _STAGES = {"redis": 0, "web": 1, "control": 2, "worker": 3}
 
 def program() -> list[str]:
     """Return how to call this program again: by its path where its name alone is not found."""
-    return ["atelier" if shutil.which("atelier") else sys.argv[0]]
+    if shutil.which("atelier"):
+        return ["atelier"]
+    if Path(sys.argv[0]).is_file() and os.access(sys.argv[0], os.X_OK):
+        return [sys.argv[0]]
+    return [sys.executable, "-m", "atelier_entry", "atelier"]
 
 
 def require_usable_database(settings: Settings) -> None:
@@ -88,7 +94,7 @@ class Stack:
 
         Raises:
             UpRefused: before anything is started, when the folder or the port is in use.
-        DatabaseUnavailable: before anything is started, when there is a database that cannot be used.
+            DatabaseUnavailable, RedisTooOld: before anything is started, when what is there cannot be used.
             StartFailed, RedisUnavailable: when a part does not start; all others are stopped again.
         """
         try:
@@ -173,6 +179,8 @@ class Stack:
         lock = self._exits.enter_context(FolderLock(self.settings.data_dir, holder="another 'atelier'"))
         require_free_port(self.settings.host, self.settings.port)
         require_usable_database(self.settings)
+        if not self.owns_redis:
+            require_fit_redis(self.settings)
         guard = self._exits.enter_context(Guard(keep_open=(lock.fd,)))
         self._supervisor = Supervisor(
             guard,
@@ -186,17 +194,15 @@ class Stack:
             self.settings = self.settings.model_copy(update={"redis_url": server.url})
             log = server.folder / "redis.log"
             self._supervisor.start(RedisChild(server, self._program("redis", "redis", [], log=log)))
-        scripts = Path(sys.executable).parent
-        self._start_child("web", "web", [str(scripts / "atelier"), "web"])
-        self._start_child("control", "control", [str(scripts / "atelier"), "control"])
+        self._start_child("web", "web", own_python("atelier", "web"))
+        self._start_child("control", "control", own_python("atelier", "control"))
         self._wait_until_ready()
         # Not before: the identity that a worker looks for is made by the others, at the first start.
         for name in self._worker_names:
             self._start_worker(name)
 
     def _start_worker(self, name: str) -> None:
-        scripts = Path(sys.executable).parent
-        self._start_child(name, "worker", [str(scripts / "atelier-worker"), "run", "--name", name])
+        self._start_child(name, "worker", own_python("atelier-worker", "run", "--name", name))
 
     def _start_child(self, name: str, kind: str, words: list[str]) -> None:
         log = self._log(name)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from shared.errors import WeightsInvalid, WeightsUnavailable
+from shared.processes import own_python
 
 _SILENCE_SECONDS = 30.0
 _CHUNK_BYTES = 1 << 20
@@ -115,7 +116,7 @@ def fetch_file_within(timeout_seconds: float, url: str, sha: str, destination: P
     """
     # Another process, because neither a name look-up nor a server that trickles can be interrupted in this
     # one, and a thread left behind would be a danger to a parent that forks.
-    command = [sys.executable, "-m", __name__, url, sha, str(destination)]
+    command = own_python(__name__, url, sha, str(destination))
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
         try:
             _, messages = process.communicate(timeout=timeout_seconds)

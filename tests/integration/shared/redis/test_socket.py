@@ -14,7 +14,7 @@ from shared.errors import InvalidSettings
 from shared.redis import Coordination
 from shared.redis.connection import connect_redis
 from shared.redis.names import Names
-from shared.settings import Settings
+from shared.settings import Settings, load_settings
 from tests.support.waiting import wait_until
 from web.cli.local.redis_server import find_server
 
@@ -47,4 +47,7 @@ def test_a_socket_leads_both_halves_to_the_same_database(path: Path, query: str,
 
 def test_a_parameter_that_is_none_is_named():
     with pytest.raises(InvalidSettings, match="a parameter that is none: 'colour'"):
-        connect_redis(Settings(redis_url="redis://127.0.0.1:1/0?colour=red"))
+        load_settings({"ATELIER_REDIS_URL": "redis://127.0.0.1:1/0?colour=red"})
+    told = load_settings({"ATELIER_REDIS_URL": "rediss://127.0.0.1:1/0?ssl_colour=red"})
+    with pytest.raises(InvalidSettings, match="a parameter that is none: 'ssl_colour'"):
+        connect_redis(told)

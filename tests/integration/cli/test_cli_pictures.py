@@ -1,0 +1,163 @@
+"""Pictures through the command line: checkpoints, previews, uploads; and what a job would take."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from shared.status import JobStatus
+from tests.support.engines import SteadyEngine
+
+_FEW = ("-O", "steps=20", "-O", "checkpoint_every=5")
+_NOBODY = "01a21962-e425-72ca-9dac-45aac3e77629"
+
+
+@pytest.fixture
+def done(service, atelier, pictures) -> str:
+    """A job that has succeeded, with checkpoints."""
+    service.work(SteadyEngine())
+    return str(json.loads(atelier("submit", *pictures, *_FEW, "--wait", "--json").stdout)["id"])
+
+
+def kind(path: str | Path) -> str | None:
+    with Image.open(path) as picture:
+        return picture.format
+
+
+def test_the_pictures_of_a_job_are_fetched(atelier, done, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shown = atelier("checkpoints", done[:-3])
+    assert [line.split()[0] for line in shown.stdout.splitlines()] == ["5", "10", "15", "20"]
+    assert "attempt 1  loss 1" in shown.stdout
+    for words, name, its_kind in (
+        (["--step", 10], f"{done}-checkpoint-10.png", "PNG"),
+        (["--step", 10, "--small"], f"{done}-checkpoint-10-thumbnail.jpg", "JPEG"),
+        (["--preview"], f"{done}-preview.jpg", "JPEG"),
+        (["--small"], f"{done}-thumbnail.jpg", "JPEG"),
+        (["--step", 5, "-o", "five.png"], "five.png", "PNG"),
+        (["--preview", "-o", "now.jpeg"], "now.jpeg", "JPEG"),
+        ([], f"{done}.png", "PNG"),
+    ):
+        result = atelier("download", done, *words)
+        assert (result.exit_code, result.stdout) == (0, f"{name}\n"), result.stderr
+        assert kind(name) == its_kind
+    told = json.loads(atelier("download", done, "--step", 15, "-o", tmp_path, "--json").stdout)
+    assert told["sha256"] == hashlib.sha256(Path(told["path"]).read_bytes()).hexdigest()
+
+
+def test_what_is_not_there_is_refused_and_nothing_is_written(
+    service, atelier, pictures, tmp_path, monkeypatch
+):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    job_id = atelier("submit", *pictures).stdout.strip()
+    for words, said in (
+        (["--preview"], "it has no preview yet"),
+        (["--step", 7], "checkpoint"),
+        (["--step", 7000], "there is no checkpoint at 7000"),
+        ([], "it has no picture to download"),
+    ):
+        refused = atelier("download", job_id, *words)
+        assert (refused.exit_code, said in refused.stderr) == (2, True), refused.stderr
+    assert "It has no checkpoints." in atelier("checkpoints", job_id).stderr
+    assert "No worker has begun it." in atelier("attempts", job_id).stderr
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_a_picture_that_was_uploaded_once_serves_many_jobs(service, atelier, pictures, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    content, style = atelier("asset", "upload", *pictures).stdout.split()
+    again = json.loads(atelier("asset", "upload", pictures[0], "--json").stdout)["assets"]
+    assert [asset["id"] for asset in again] == [content]
+    jobs = [
+        json.loads(atelier("submit", *words, "--no-reuse", "--name", "n", "--label", "a:b", "--json").stdout)
+        for words in (
+            (f"asset:{content}", f"asset:{style}"),
+            (f"asset:{content}", pictures[1]),
+            (pictures[0], f"asset:{style}"),
+        )
+    ]
+    for job in jobs:
+        assert [job["input"][part]["asset_id"] for part in ("content", "style")] == [content, style]
+        assert (job["name"], job["labels"], job["status"]) == ("n", {"a": "b"}, "queued")
+    words = ("submit", f"asset:{content}", pictures[1], "--idempotency-key", "once")
+    assert atelier(*words).stdout == atelier(*words).stdout
+    shown = atelier("asset", "show", f"asset:{content}").stdout
+    assert "content.png" in shown
+    assert hashlib.sha256(Path(pictures[0]).read_bytes()).hexdigest() in shown
+    assert atelier("asset", "download", content).stdout == f"{content}.png\n"
+    assert Path(f"{content}.png").read_bytes() == Path(pictures[0]).read_bytes()
+    assert kind(atelier("asset", "download", content, "--small").stdout.strip()) == "JPEG"
+    refused = atelier("asset", "download", content, "-o", "a.webp")
+    assert (refused.exit_code, "'a.webp' would hold a PNG" in refused.stderr) == (2, True)
+
+
+def test_assets_that_are_none_are_refused(atelier, pictures):
+    unknown = atelier("submit", f"asset:{_NOBODY}", pictures[1])
+    assert (unknown.exit_code, _NOBODY in unknown.stderr) == (2, True)
+    empty = atelier("submit", "asset:", pictures[1])
+    assert (empty.exit_code, "'asset:' names none: write asset:ID" in empty.stderr) == (2, True)
+    assert atelier("asset", "show", _NOBODY).exit_code == 2
+
+
+def test_a_dry_run_stores_nothing(atelier, service, pictures):
+    content, style = atelier("asset", "upload", *pictures).stdout.split()
+    both = atelier("submit", f"asset:{content}", f"asset:{style}", "--dry-run", "-O", "steps=7")
+    assert (both.exit_code, "steps            7" in both.stdout) == (0, True)
+    mixed = atelier("submit", f"asset:{content}", pictures[1], "--dry-run")
+    assert (mixed.exit_code, "a dry run stores nothing" in mixed.stderr) == (2, True)
+    assert json.loads(atelier("list", "--json").stdout)["jobs"] == []
+
+
+def test_a_job_tells_its_attempts(atelier, done):
+    line = atelier("attempts", done).stdout
+    assert re.fullmatch(r" +1  node-a \(cpu\)  \S+Z from the start, succeeded \S+Z\n", line), line
+    assert json.loads(atelier("attempts", done, "--json").stdout)["attempts"][0]["number"] == 1
+
+
+def test_a_job_tells_its_events(atelier, service, done):
+    lines = atelier("events", done).stdout.splitlines()
+    kinds = [line.split()[1] for line in lines]
+    assert [int(line.split()[0]) for line in lines] == list(range(1, len(lines) + 1))
+    assert (kinds.count("checkpoint"), kinds[0], "output" in kinds) == (4, "status", True)
+    told = json.loads(atelier("events", done, "--after", len(lines) - 1, "--json").stdout)["events"]
+    assert [event["id"] for event in told] == [len(lines)]
+    assert atelier("events", done, "--after", len(lines)).stdout == ""
+    assert atelier("events", "ffffffff").exit_code == 2
+
+
+def test_events_are_told_until_the_job_ends(atelier, service, pictures):
+    job_id = atelier("submit", *pictures, *_FEW).stdout.strip()
+    service.work(SteadyEngine())
+    last = atelier("events", job_id).stdout.splitlines()[-1]
+    assert '"status": "succeeded"' in last
+
+
+def test_an_estimate_needs_no_picture(atelier, done):
+    told = atelier("estimate", "-O", "steps=20", "--content", "64x48", "--style", "64×48")
+    assert told.exit_code == 0, told.stderr
+    assert told.stdout.strip()
+    assert json.loads(atelier("estimate", "-O", "preset=draft", "--json").stdout)["message"]
+    refused = atelier("estimate", "-O", "steps=0")
+    assert (refused.exit_code, "steps is 0" in refused.stderr) == (2, True)
+
+
+def test_ready_tells_each_part(atelier, service):
+    told = atelier("ready")
+    assert told.exit_code == 0
+    parts = dict(line.split()[:2] for line in told.stdout.splitlines())
+    assert parts == dict.fromkeys(("database", "storage", "room", "redis", "control"), "ok")
+    assert json.loads(atelier("ready", "--json").stdout)["ready"] is True
+
+
+def test_a_list_of_a_batch_asks_for_that_batch(atelier, service, pictures):
+    job_id = atelier("submit", *pictures).stdout.strip()
+    assert json.loads(atelier("list", "--batch", "nobody's", "--json").stdout)["jobs"] == []
+    assert "no such jobs" in atelier("list", "--batch", "nobody's").stderr
+    atelier("cancel", job_id)
+    service.wait_for(job_id, JobStatus.CANCELED)
