@@ -30,6 +30,12 @@ def span(seconds: float | None) -> str:
     return f"{days} d {hours} h" if hours else f"{days} d"
 
 
+def sentence(words: str) -> str:
+    """Return words as a sentence, with a capital letter and a stop; nothing stays nothing."""
+    words = words.strip()
+    return f"{words[:1].upper()}{words[1:]}" + ("" if not words or words[-1] in ".!?…" else ".")
+
+
 def ago(moment: datetime, now: datetime) -> str:
     """Return how long ago a moment was, in its largest unit: 'just now', '5 min ago', '2 d ago'."""
     seconds = (now - moment).total_seconds()

@@ -45,6 +45,7 @@ def test_a_curve(page: Page, curve: dict[str, Any]):
         ("curve", "tickWords", curves()["ticks"]),
         ("words", "span", words()["spans"]),
         ("words", "fileSize", words()["sizes"]),
+        ("words", "sentence", words()["sentences"]),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

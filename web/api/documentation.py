@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
-from flask import Blueprint, Response, current_app, render_template
+from flask import Blueprint, Response, current_app, render_template, request
 from markupsafe import Markup, escape
 
 from shared.release import this_release
-from web.api.http import json_answer
+from web.api.http import MAX_WAIT_SECONDS, json_answer
 from web.api.openapi import build_document
 from web.api.problems import known_codes
 from web.services import get_backend
+from web.words import sentence
 
 docs = Blueprint("docs", __name__)
 
@@ -30,11 +34,28 @@ def read_docs() -> Response:
         "docs.html",
         document=document,
         marked=_marked,
+        said=_said,
+        as_json=_as_json,
+        address=service_address(get_backend().settings.url, asked=request.url_root),
+        wait_seconds=MAX_WAIT_SECONDS,
         operations=_by_tag(document),
         schemas=document["components"]["schemas"],
         codes=known_codes(),
     )
     return Response(page, content_type="text/html; charset=utf-8")
+
+
+def service_address(configured: str, *, asked: str) -> str:
+    """Return the address that examples name, without a slash at its end.
+
+    A service that is said to be on this machine alone may be reached through a tunnel or another port all the
+    same: the address that was asked for works for whoever reads it. Any other name is the one for people.
+    """
+    try:
+        is_here = ip_address(urlsplit(configured).hostname or "127.0.0.1").is_loopback
+    except ValueError:
+        is_here = urlsplit(configured).hostname == "localhost"
+    return (asked if is_here else configured).rstrip("/")
 
 
 def _document() -> dict[str, Any]:
@@ -48,6 +69,18 @@ def _by_tag(document: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
         for method, operation in methods.items():
             groups[operation["tags"][0]].append({"path": path, "method": method.upper(), **operation})
     return groups
+
+
+def _said(text: str) -> Markup:
+    """Return a description as a sentence, marked; nothing stays nothing."""
+    return _marked(sentence(text))
+
+
+def _as_json(value: object) -> str:
+    """Return a value as one writes it into a request: true, not True, and 10000, not 10000.0."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _marked(text: str) -> Markup:

@@ -140,14 +140,7 @@ def message_of(
     """Return why no job can start, or none is taken in, in one sentence; None when all is well."""
     if no_room is not None:
         return no_room.detail
-    if beats is None:
-        return "Redis does not answer; jobs are kept, and start when it is back"
-    return no_start_reason(
-        sum(beat.takes_jobs for beat in beats),
-        draining=sum(beat.state is WorkerState.DRAINING for beat in beats),
-        unhealthy=[beat.reason or "" for beat in beats if beat.state is WorkerState.UNHEALTHY],
-        control_fault=control_fault,
-    )
+    return no_start_reason(beats, control_fault=control_fault)
 
 
 def _worker(beat: WorkerBeat, names: Mapping[str, str], now: datetime) -> WorkerOut:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.golden.numbers import words
-from web.words import ago, file_size, span
+from web.words import ago, file_size, sentence, span
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -15,6 +15,11 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 @pytest.mark.parametrize(("seconds", "expected"), words()["spans"])
 def test_spans(seconds: float | None, expected: str):
     assert span(seconds) == expected
+
+
+@pytest.mark.parametrize(("text", "expected"), words()["sentences"])
+def test_sentences(text: str, expected: str):
+    assert sentence(text) == expected
 
 
 @pytest.mark.parametrize(("seconds", "expected"), words()["ages"])

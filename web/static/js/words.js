@@ -16,6 +16,12 @@ export function span(seconds) {
   return hours % 24 ? `${days} d ${hours % 24} h` : `${days} d`;
 }
 
+/** Words as a sentence: a capital letter at its beginning, a stop at its end; nothing stays nothing. */
+export function sentence(words) {
+  const text = words.trim();
+  return `${text.slice(0, 1).toUpperCase()}${text.slice(1)}${!text || ".!?…".includes(text.at(-1)) ? "" : "."}`;
+}
+
 /** How long ago a moment was: "just now", "5 min ago". */
 export function ago(moment, now = Date.now()) {
   const seconds = (now - new Date(moment).getTime()) / 1000;
