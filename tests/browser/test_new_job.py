@@ -187,7 +187,7 @@ def test_sliders_go_along_with_numbers(new: Page):
 def test_the_estimate_follows(new: Page, site: Site, workshop: Workshop):
     run, wait = new.locator("[data-run]"), new.locator("[data-wait]")
     expect(run).to_contain_text("nothing measured yet")
-    expect(wait).to_contain_text("no worker is connected")
+    expect(wait).to_contain_text("No worker is connected")
     workshop.connect()
     job = site.submit(options={"size": 512})
     workshop.claim(job["id"])
@@ -205,7 +205,7 @@ def test_what_cannot_be_estimated_is_said_at_its_field_as_it_is_typed(new: Page,
     fold(new, "Options")
     field = new.get_by_label("Size (px)")
     field.fill("5000")
-    expect(field).to_have_accessible_description(re.compile("size is 5000; allowed is 32 to 4096"))
+    expect(field).to_have_accessible_description(re.compile("Size is 5000; allowed is 32 to 4096"))
     expect(field).to_be_focused()
     field.fill("500")
     expect(field).not_to_have_attribute("aria-invalid", "true")

@@ -54,6 +54,15 @@ def test_words(page: Page, module: str, name: str, pairs: list[Any]):
     assert told == [list(pair) for pair in pairs]
 
 
+def test_what_is_said_of_a_fault(page: Page):
+    pairs = words()["faults"]
+    say = """async (faults) => {
+      const { said } = await import("/static/js/words.js");
+      return faults.map((fault) => [fault, said(...fault)]);
+    }"""
+    assert page.evaluate(say, [fault for fault, _ in pairs]) == [list(pair) for pair in pairs]
+
+
 def test_ages(page: Page):
     pairs = words()["ages"]
     assert page.evaluate(_AGES, [seconds for seconds, _ in pairs]) == [list(pair) for pair in pairs]

@@ -77,7 +77,7 @@ def test_a_refusal_is_shown_on_its_card(site: Site, visitor: Visitor):
     visitor.expects(r"request failed: GET .*/parts/workers", r"ERR_FAILED.*/parts/workers")
     registry_of(site).leave("gpu-a")
     page.get_by_role("button", name="Drain it now").click()
-    expect(card(page, "gpu-a").get_by_role("alert")).to_contain_text("there is no worker with the id 'gpu-a'")
+    expect(card(page, "gpu-a").get_by_role("alert")).to_contain_text("There is no worker 'gpu-a'")
 
 
 def test_the_page_goes_on_after_a_restart_of_the_web_process(site: Site, visitor: Visitor):

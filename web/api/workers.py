@@ -61,7 +61,7 @@ def drain_worker(backend: Backend, worker_id: str) -> WorkerBeat:
     """
     beat = backend.redis.workers.drain(worker_id) or backend.redis.lobby.drain(worker_id)
     if beat is None:
-        raise NotFound(f"there is no worker with the id '{worker_id}'; it may have ended already")
+        raise NotFound(f"there is no worker '{worker_id}'; it may have ended already")
     _log.info("drain_asked", worker_id=worker_id)
     return beat
 

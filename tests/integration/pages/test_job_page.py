@@ -70,7 +70,7 @@ def test_a_failed_job_says_what_to_do_with_retry_beside_it(submit, see, workshop
     error = OutOfMemory("9 GB are too many")
     workshop.fail(job_id, error)
     seen = see(job_id)
-    assert seen.parts["error"].strip() == f"{error.title()} 9 GB are too many {error.suggestion} Retry"
+    assert seen.parts["error"].strip() == f"{error.title()} 9 GB are too many. {error.suggestion} Retry"
     assert "Retry" not in seen.parts["actions"]
     assert seen.actions == ["retry", "delete"]
 

@@ -185,7 +185,7 @@ def test_a_page_token_of_other_filters_is_a_problem(look, submit):
         submit()
     token = urlsplit(look().links["Older jobs"]).query
     seen = look(f"/?{token}&name=x", status=400)
-    assert "page_token belongs to a list with other filters" in seen.text
+    assert "belongs to another search: begin again at the first page." in seen.text
 
 
 def test_it_asks_again_only_while_something_changes(client, submit, workshop):
