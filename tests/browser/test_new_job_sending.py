@@ -67,7 +67,7 @@ def test_a_picture_that_the_service_cannot_read_is_refused_at_its_half(
     expect(well(new, "Content")).to_contain_text("cannot show the picture")
     start(new)
     expect(well(new, "Content")).to_contain_text(
-        "The content is not a picture that can be read; allowed are JPEG"
+        "The content is no picture: it is a text file; allowed are JPEG"
     )
     expect(new.get_by_label("Content picture")).to_be_focused()
     expect(well(new, "Style")).to_contain_text("style.png")
@@ -185,7 +185,7 @@ def test_a_bad_picture_beside_a_known_one_is_refused_at_its_half(site: Site, vis
     page = visitor.open(f"{site.url}/new?from={site.submit()['id']}")
     choose(page, "Style", {"name": "a.png", "mimeType": "image/png", "buffer": b"no picture"})
     start(page)
-    expect(well(page, "Style")).to_contain_text("The style is not a picture that can be read")
+    expect(well(page, "Style")).to_contain_text("The style is no picture: it is a text file")
 
 
 @pytest.mark.parametrize("width", [DESKTOP, PHONE])

@@ -61,7 +61,7 @@ def test_the_only_worker_is_drained_by_keyboard(site: Site, visitor: Visitor):
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(card(page, "gpu-a").locator("[data-badge]")).to_have_text("draining")
-    expect(page.locator("[data-message]")).to_contain_text("the only worker is draining")
+    expect(page.locator("[data-message]")).to_contain_text("The only worker is draining")
     expect(card(page, "gpu-a").locator("h3")).to_be_focused()
     expect(page.locator("[data-drain]")).to_be_hidden()
     (worker,) = registry_of(site).alive()

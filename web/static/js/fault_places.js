@@ -1,7 +1,7 @@
 // Faults, each shown at the field that it is about, in words for people.
 import { said } from "./words.js";
 
-/** The places for faults in a form: elements whose `data-fault` is a JSON pointer; `data-said` is what people call the field. */
+/** The places for faults in a form: elements whose `data-fault` is a JSON pointer; `data-called` is what people call the field. */
 export class FaultPlaces {
   #form;
 
@@ -23,7 +23,7 @@ export class FaultPlaces {
     const told = new Map();
     for (const { pointer, detail } of faults) {
       const place = this.#place(pointer);
-      told.set(place, [...(told.get(place) ?? []), said(detail, pointer, place.dataset.said)]);
+      told.set(place, [...(told.get(place) ?? []), said(detail, pointer, place.dataset.called)]);
     }
     for (const [place, texts] of told) {
       if (place === this.#elsewhere) this.#sayElsewhere(texts);
@@ -36,7 +36,7 @@ export class FaultPlaces {
   note(faults, pointers) {
     for (const pointer of pointers) {
       const place = this.#form.querySelector(`[data-fault="${pointer}"]`);
-      const texts = faults.filter((fault) => fault.pointer === pointer).map((fault) => said(fault.detail, pointer, place?.dataset.said));
+      const texts = faults.filter((fault) => fault.pointer === pointer).map((fault) => said(fault.detail, pointer, place?.dataset.called));
       if (place) this.#say(place, texts.join(" "));
     }
   }

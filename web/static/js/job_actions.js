@@ -66,7 +66,7 @@ export class JobActions {
         elsewhere.push(said(detail));
         continue;
       }
-      place.textContent = said(detail, pointer, place.dataset.said);
+      place.textContent = said(detail, pointer, place.dataset.called);
       place.hidden = false;
       const input = form.querySelector(`[aria-describedby~="${place.id}"]`);
       input?.setAttribute("aria-invalid", "true");
