@@ -238,11 +238,11 @@ def test_the_estimate_follows(new: Page, site: Site, workshop: Workshop):
     workshop.claim(job["id"])
     workshop.succeed(job["id"])
     choose_both(new)
-    expect(run).to_have_text("about 13 s (9 s to 16 s, from 1 job on this service)")
-    expect(wait).to_have_text("a worker is free: it starts at once")
+    expect(run).to_have_text("About 13 s (9 s to 16 s, from 1 job on this service).")
+    expect(wait).to_have_text("A worker is free: it starts at once.")
     fold(new, "Options")
     new.get_by_label("Steps", exact=True).fill("200")
-    expect(run).to_contain_text("about 25 s")
+    expect(run).to_contain_text("About 25 s")
 
 
 def test_what_cannot_be_estimated_is_said_at_its_field_as_it_is_typed(new: Page, visitor: Visitor):

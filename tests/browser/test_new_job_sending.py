@@ -109,7 +109,7 @@ def test_labels_are_refused_at_their_place(new: Page, site: Site, visitor: Visit
     fold(new, "More")
     new.get_by_label("Label's key").fill("Bad Key")
     start(new)
-    expect(new.get_by_role("group", name="Labels")).to_contain_text("labels.Bad Key")
+    expect(new.get_by_role("group", name="Labels")).to_contain_text("The label 'Bad Key' must be")
     expect(new.get_by_label("Label's key")).to_be_focused()
 
 

@@ -118,13 +118,13 @@ def test_a_refusal_stays_while_the_page_goes_on(site: Site, visitor: Visitor):
     site.workshop.connect("gpu-a")
     page = visitor.open(f"{site.url}/workers")
     page.locator("[data-drain] summary").click()
-    page.route("**/drain", lambda route: route.fulfill(status=404, json={"detail": "it has ended"}))
+    page.route("**/drain", lambda route: route.fulfill(status=404, json={"detail": "It has ended."}))
     page.get_by_role("button", name="Drain it now").click()
     alert = card(page, "gpu-a").get_by_role("alert")
-    expect(alert).to_have_text("it has ended")
+    expect(alert).to_have_text("It has ended.")
     site.workshop.connect("gpu-a", state=WorkerState.STARTING)
     expect(card(page, "gpu-a").get_by_text("Loads its engine")).to_be_visible()
-    expect(alert).to_have_text("it has ended")
+    expect(alert).to_have_text("It has ended.")
 
 
 def test_what_is_open_and_where_the_focus_is_stay(site: Site, visitor: Visitor):

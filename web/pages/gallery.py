@@ -82,7 +82,7 @@ def job_card(job: Mapping[str, Any], now: datetime | None) -> JobCard:
         name=job_name(job),
         status=job["status"],
         is_final=JobStatus(job["status"]).is_final,
-        line=job_line(job),
+        line=_short(job_line(job)) if job["status"] == "queued" and not job["leader_id"] else job_line(job),
         suggestion=(error and error["suggestion"]) or "",
         progress=job["progress"]["value"] if job["status"] in _UNDER_WAY else None,
         thumbnail=job["urls"]["thumbnail"],
@@ -92,6 +92,11 @@ def job_card(job: Mapping[str, Any], now: datetime | None) -> JobCard:
         further_labels=max(0, len(labels) - _MOST_LABELS),
         notice=(job.get("weights") or {}).get("notice") or "",
     )
+
+
+def _short(line: str) -> str:
+    """Return why a job waits, without what to do about it: that would be on each card of a page."""
+    return line.partition("; ")[0]
 
 
 @dataclass(frozen=True)
