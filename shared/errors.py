@@ -434,8 +434,8 @@ class LossNotFinite(JobError):
 
     code = "loss_not_finite"
     suggestion = (
-        "Submit it again, or fork it where it was still well, with a lower learning_rate, or with a lower "
-        "content_weight or style_weight, whichever is larger."
+        "Submit it again, or fork it where it was still well, with a lower learning rate, or with a lower "
+        "content weight or style weight, whichever is larger."
     )
 
 
@@ -457,9 +457,7 @@ class RunTimeout(JobError):
     """The job ran longer than it was allowed to."""
 
     code = "timeout"
-    suggestion = (
-        "Retry it, which goes on from its checkpoint, or submit or fork it with a longer run_timeout_seconds."
-    )
+    suggestion = "Retry it, which goes on from its checkpoint, or submit or fork it with more time to run."
 
 
 class JobUnreadable(JobError):

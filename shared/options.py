@@ -97,7 +97,7 @@ class StyleOptions(BaseModel):
     @model_validator(mode="after")
     def _asks_for_something(self) -> StyleOptions:
         if self.content_weight == 0 and self.style_weight == 0:
-            raise ValueError("content_weight and style_weight are both 0; one must be positive")
+            raise ValueError("content weight and style weight are both 0; one must be more than 0")
         return self
 
     @property

@@ -5,6 +5,7 @@ Reads pictures with Pillow; decodes nothing before its pixel count is checked.
 
 from __future__ import annotations
 
+import codecs
 import math
 import re
 from array import array
@@ -37,12 +38,12 @@ from shared.picture_file import (
 MIN_WORKING_SIDE_PX = 16
 
 _KNOWN_OTHERS = {
-    b"%PDF": "PDF",
-    b"PK\x03\x04": "ZIP",
-    b"8BPS": "Photoshop",
-    b"<svg": "SVG",
-    b"<?xm": "XML or SVG",
-    b"\x1a\x45\xdf\xa3": "Matroska or WebM",
+    b"%PDF": "is no picture: it is a PDF file",
+    b"PK\x03\x04": "is no picture: it is a ZIP file",
+    b"8BPS": "is a Photoshop file",
+    b"<svg": "is an SVG file",
+    b"<?xm": "is an XML or SVG file",
+    b"\x1a\x45\xdf\xa3": "is no picture: it is a Matroska or WebM video",
 }
 
 
@@ -133,11 +134,13 @@ def _opened(data: bytes, *, name: str, limits: PictureLimits) -> Iterator[Image.
         head = data[:64].lstrip()
         for magic, kind in _KNOWN_OTHERS.items():
             if head.startswith(magic):
-                raise PictureUnsupported(f"{name} is a {kind} file; {_allowed()}") from error
+                raise PictureUnsupported(f"{name} {kind}; {_allowed()}") from error
         if is_heic(data) and not reads_heic():
             raise PictureUnsupported(f"{name} is a HEIC file; {_allowed()}") from error
         if data[4:8] == b"ftyp" and not is_heic(data) and not data[8:].startswith(b"avi"):
-            raise PictureUnsupported(f"{name} is a video file; {_allowed()}") from error
+            raise PictureUnsupported(f"{name} is no picture: it is a video; {_allowed()}") from error
+        if _is_text(data):
+            raise PictureInvalid(f"{name} is no picture: it is a text file; {_allowed()}") from error
         raise PictureInvalid(f"{name} is not a picture that can be read; {_allowed()}") from error
     except DECODING_ERRORS as error:
         raise PictureInvalid(f"{name} is damaged or cut off: {error}") from error
@@ -150,6 +153,20 @@ def _is_finite(picture: Image.Image) -> bool:
     return math.isfinite(sum(values))
 
 
-def _allowed() -> str:
+def allowed_kinds() -> str:
+    """Return the kinds of pictures that can be read here, in words."""
     heic = "HEIC, " if reads_heic() else ""
-    return f"allowed are JPEG, PNG, WebP, AVIF, {heic}TIFF, BMP and single-frame GIF"
+    return f"JPEG, PNG, WebP, AVIF, {heic}TIFF, BMP and single-frame GIF"
+
+
+def _allowed() -> str:
+    return f"allowed are {allowed_kinds()}"
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether a file begins like a text: UTF-8 without control characters but those that end lines."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(data[:1000])
+    except UnicodeDecodeError:
+        return False
+    return bool(text) and all(letter.isprintable() or letter in "\r\n\t\f\ufeff" for letter in text)

@@ -24,6 +24,23 @@ _TRUE_OR_FALSE = Annotated[Literal["true", "false"], _STRIPPED, AfterValidator(l
 _NULL = Annotated[Literal["null"], _STRIPPED, AfterValidator(lambda _: None)]
 #: They turn what follows around, and let a name look like another one.
 _TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+#: What pydantic says of a value, in plain words; a validator of ours says its own after "Value error".
+_REASONS = {
+    "string_type": "must be a text",
+    "bool_type": "must be true or false",
+    "dict_type": "must be an object",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "finite_number": "must be a number that is not infinite",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be {ge} or more",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be {le} or less",
+    "string_too_long": "has {size} characters; at most {max_length} are allowed",
+    "too_long": "has {size} entries; at most {max_length} are allowed",
+    "literal_error": "must be {expected}",
+}
 _WRITTEN: Mapping[Any, Any] = {int: _NUMBER, float: _NUMBER, bool: _TRUE_OR_FALSE, NoneType: _NULL}
 
 
@@ -42,6 +59,20 @@ def read_texts(model: type[BaseModel], texts: Mapping[str, str]) -> dict[str, ob
     """
     readers = _readers(model)
     return {name: _read(readers.get(name), text) for name, text in texts.items()}
+
+
+def reason_of(item: Mapping[str, Any]) -> str:
+    """Return what is wrong with a field, in plain words that go on from its name; `item` is pydantic's."""
+    reason = _REASONS.get(item["type"])
+    if reason is None:
+        return str(item["msg"]).removeprefix("Value error, ")
+    given = item["input"]
+    size = len(given) if isinstance(given, str | list | dict) else 0
+    limits = {
+        name: int(limit) if isinstance(limit, float) and limit.is_integer() else limit
+        for name, limit in item.get("ctx", {}).items()
+    }
+    return reason.format(size=size, **limits)
 
 
 def is_printable(text: str) -> bool:

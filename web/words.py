@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from math import floor
 
@@ -28,6 +29,27 @@ def span(seconds: float | None) -> str:
         return f"{hours} h {minutes} min" if minutes else f"{hours} h"
     days, hours = divmod(hours, 24)
     return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def sentence(words: str) -> str:
+    """Return words as a sentence, with a capital letter and a stop; nothing stays nothing."""
+    words = words.strip()
+    return f"{words[:1].upper()}{words[1:]}" + ("" if not words or words[-1] in ".!?…" else ".")
+
+
+def said(detail: str, pointer: str = "", label: str = "") -> str:
+    """Return the words of a fault as a sentence for people.
+
+    Messages begin with the field's name as programs know it, which its pointer (RFC 6901) ends with; people
+    know the field by its `label`.
+    """
+    parts = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+    if parts[:1] == ["labels"] and len(parts) == 2:
+        label = f"The label '{parts[1]}'"
+    name = ".".join(parts[1:] if parts[:1] == ["options"] and len(parts) > 1 else parts)
+    if name and label and re.match(rf"{re.escape(name)}(?![\w-])", detail):
+        detail = label + detail[len(name) :]
+    return sentence(detail)
 
 
 def ago(moment: datetime, now: datetime) -> str:

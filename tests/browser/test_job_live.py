@@ -105,7 +105,7 @@ def test_a_failure_says_what_to_do_with_retry_beside_it(job_page: Page, job_id: 
     workshop.fail(job_id, OutOfMemory("the picture needs 9.1 GB; cuda:0 has 7.8 GB"))
     error = job_page.locator("[data-part=error]")
     expect(error).to_contain_text("The device has not enough memory")
-    expect(error).to_contain_text("the picture needs 9.1 GB; cuda:0 has 7.8 GB")
+    expect(error).to_contain_text("The picture needs 9.1 GB; cuda:0 has 7.8 GB.")
     expect(error).to_contain_text("Submit it again with a smaller size.")
     expect(job_page.locator("#announcer")).to_contain_text("failed. The device has not enough memory")
     error.get_by_role("button", name="Retry from step 10").click()

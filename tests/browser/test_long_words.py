@@ -106,6 +106,42 @@ def test_nothing_is_wider_than_the_window(site: Site, visitor: Visitor, make: Ca
     assert torn == {width: [] for width in _WIDTHS}
 
 
+def test_the_sheets_of_menus_stay_inside_the_window(site: Site, visitor: Visitor):
+    """Also that of a button which stands at the window's edge, as Delete does on a phone."""
+    page = visitor.open(f"{site.url}{succeeded(site)}")
+    for width in _WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        for name in ("extend", "delete"):
+            page.locator(f"#{name} > summary").click()
+            box = page.locator(f"#{name} .menu-sheet").bounding_box()
+            assert box is not None
+            assert (box["x"] >= 0, box["x"] + box["width"] <= width) == (True, True), (name, width, box)
+            page.locator(f"#{name} > summary").click()
+
+
+def test_the_figures_of_the_queue_fill_their_rows(site: Site, visitor: Visitor):
+    page = visitor.open(f"{site.url}/workers")
+    for width in (*_WIDTHS, 820):
+        page.set_viewport_size({"width": width, "height": 900})
+        counts = page.locator(".figures > div").evaluate_all(
+            """(figures) => Object.values(Object.groupBy(figures, (one) => one.offsetTop))
+              .map((row) => row.length)"""
+        )
+        assert len(set(counts)) == 1, (width, counts)
+
+
+def test_identifiers_in_the_documentation_are_broken_only_where_they_must(site: Site, visitor: Visitor):
+    """None is broken that fits into the page's width, so that each can be read and copied as it is."""
+    page = visitor.open(f"{site.url}/docs")
+    for width in _WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        broken = page.locator(".reference td:first-child code").evaluate_all(
+            """(codes) => codes.filter((code) => code.getClientRects().length > 1)
+              .map((code) => code.textContent).filter((text) => text.length < 30)"""
+        )
+        assert broken == [], width
+
+
 def test_a_card_shows_three_labels_and_how_many_more_there_are(site: Site, visitor: Visitor):
     site.submit(name="Harbour", labels={f"key-{number:02d}": "value" for number in range(16)})
     card = visitor.open(site.url).locator(".job-card")

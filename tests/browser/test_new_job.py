@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import re
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from PIL import Image, ImageStat
+from playwright.sync_api import Locator, Page, Route, expect
 
 from shared.options import StyleOptions
 from tests.browser.new_job_form import CONTENT, STYLE, bring, choose, choose_both, fold, job_on, start, well
-from tests.support.visitor import Visitor
+from tests.support.visitor import Theme, Visitor
 from tests.support.website import Site
 from tests.support.workshop import Workshop
 
@@ -19,6 +21,49 @@ def new(visitor: Visitor, site: Site) -> Page:
     page = visitor.open(f"{site.url}/new")
     expect(page.get_by_role("heading", name="New job")).to_be_visible()
     return page
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 820, 390])
+def test_controls_are_of_their_theme_and_radios_are_round(
+    visitor: Visitor, site: Site, theme: Theme, width: int
+):
+    """A radio lies on a picture: around its circle the picture is seen, and no square of any colour."""
+    page = visitor.open(f"{site.url}/new", theme=theme, width=width)
+    pictures = page.locator(".preset img")
+    pictures.evaluate_all("(all) => Promise.all(all.map((one) => (one.loading = 'eager') && one.decode()))")
+    for radio in page.locator("[name=preset]").all():
+        radio.scroll_into_view_if_needed()
+        shown = _corners(radio)
+        radio.evaluate("(input) => { input.style.visibility = 'hidden'; }")
+        assert _corners(radio) == shown
+        radio.evaluate("(input) => { input.style.visibility = ''; }")
+    fold(page, "Options")
+    fold(page, "More")
+    page.get_by_label("Reuse an earlier result").uncheck()
+    controls = page.locator("[name=reuse], #name, #option-steps, [data-option=steps] [type=range]")
+    assert controls.count() == 4
+    for control in controls.all():
+        light = ImageStat.Stat(_seen(control).convert("L")).mean[0]
+        assert (light > 128) == (theme == "light"), (control.get_attribute("id"), light)
+
+
+def _seen(control: Locator) -> Image.Image:
+    with Image.open(io.BytesIO(control.screenshot())) as picture:
+        return picture.convert("RGB")
+
+
+def _corners(radio: Locator) -> list[object]:
+    """Return the colours at the four corners of the square that a radio lies in, with its ring."""
+    box = radio.bounding_box()
+    assert box is not None
+    ring = {"x": box["x"] - 1, "y": box["y"] - 1, "width": box["width"] + 2, "height": box["height"] + 2}
+    data = radio.page.screenshot(clip=ring)
+    with Image.open(io.BytesIO(data)) as picture:
+        right, bottom = picture.width - 1, picture.height - 1
+        return [
+            picture.convert("RGB").getpixel(at) for at in ((0, 0), (right, 0), (0, bottom), (right, bottom))
+        ]
 
 
 def test_a_job_with_all_that_can_be_said(new: Page, site: Site):
@@ -186,18 +231,18 @@ def test_sliders_go_along_with_numbers(new: Page):
 
 def test_the_estimate_follows(new: Page, site: Site, workshop: Workshop):
     run, wait = new.locator("[data-run]"), new.locator("[data-wait]")
-    expect(run).to_contain_text("nothing measured yet")
-    expect(wait).to_contain_text("no worker is connected")
+    expect(run).to_contain_text("Nothing measured yet")
+    expect(wait).to_contain_text("No worker is connected")
     workshop.connect()
     job = site.submit(options={"size": 512})
     workshop.claim(job["id"])
     workshop.succeed(job["id"])
     choose_both(new)
-    expect(run).to_have_text("about 13 s (9 s to 16 s, from 1 job on this service)")
-    expect(wait).to_have_text("a worker is free: it starts at once")
+    expect(run).to_have_text("About 13 s (9 s to 16 s, from 1 job on this service).")
+    expect(wait).to_have_text("A worker is free: it starts at once.")
     fold(new, "Options")
     new.get_by_label("Steps", exact=True).fill("200")
-    expect(run).to_contain_text("about 25 s")
+    expect(run).to_contain_text("About 25 s")
 
 
 def test_what_cannot_be_estimated_is_said_at_its_field_as_it_is_typed(new: Page, visitor: Visitor):
@@ -205,7 +250,7 @@ def test_what_cannot_be_estimated_is_said_at_its_field_as_it_is_typed(new: Page,
     fold(new, "Options")
     field = new.get_by_label("Size (px)")
     field.fill("5000")
-    expect(field).to_have_accessible_description(re.compile("size is 5000; allowed is 32 to 4096"))
+    expect(field).to_have_accessible_description(re.compile("Size is 5000; allowed is 32 to 4096"))
     expect(field).to_be_focused()
     field.fill("500")
     expect(field).not_to_have_attribute("aria-invalid", "true")

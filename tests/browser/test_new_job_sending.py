@@ -45,9 +45,9 @@ def test_a_refusal_is_at_its_field_and_nothing_is_lost(new: Page, site: Site, vi
     start(new)
     weight = new.get_by_label("Style weight", exact=True)
     expect(weight).to_be_focused()  # the first of them
-    expect(weight).to_have_accessible_description(re.compile("style_weight is -1; allowed is 0 to 1e"))
+    expect(weight).to_have_accessible_description(re.compile("Style weight is -1; allowed is 0 to 1e"))
     rate = new.get_by_label("Learning rate", exact=True)
-    expect(rate).to_have_accessible_description(re.compile("learning_rate is 7; allowed is 0.0001 to 1"))
+    expect(rate).to_have_accessible_description(re.compile("Learning rate is 7; allowed is 0.0001 to 1"))
     assert jobs_of(site) == []
     rate.fill("0.5")
     expect(rate).not_to_have_attribute("aria-invalid", "true")
@@ -67,7 +67,7 @@ def test_a_picture_that_the_service_cannot_read_is_refused_at_its_half(
     expect(well(new, "Content")).to_contain_text("cannot show the picture")
     start(new)
     expect(well(new, "Content")).to_contain_text(
-        "content is not a picture that can be read; allowed are JPEG"
+        "The content is no picture: it is a text file; allowed are JPEG"
     )
     expect(new.get_by_label("Content picture")).to_be_focused()
     expect(well(new, "Style")).to_contain_text("style.png")
@@ -89,11 +89,13 @@ def test_a_picture_that_no_browser_shows_is_handed_in(new: Page, site: Site, vis
 
 def test_what_is_cheap_to_see_is_refused_before_it_is_sent(new: Page, site: Site, tmp_path: Path):
     start(new)
-    expect(well(new, "Content")).to_contain_text("content is missing")
-    expect(well(new, "Style")).to_contain_text("style is missing")
+    expect(well(new, "Content")).to_contain_text("Choose a content picture.")
+    expect(well(new, "Style")).to_contain_text("Choose a style picture.")
     expect(new.get_by_label("Content picture")).to_be_focused()
     choose(new, "Content", {"name": "a.pdf", "mimeType": "application/pdf", "buffer": b"%PDF"})
-    expect(well(new, "Content")).to_contain_text("content is application/pdf; allowed are JPEG, PNG")
+    expect(well(new, "Content")).to_contain_text(
+        "The content is no picture: it is a PDF file. Allowed are JPEG, PNG"
+    )
     large = tmp_path / "a.png"
     large.write_bytes(bytes(25_100_000))
     choose(new, "Content", large)
@@ -107,7 +109,7 @@ def test_labels_are_refused_at_their_place(new: Page, site: Site, visitor: Visit
     fold(new, "More")
     new.get_by_label("Label's key").fill("Bad Key")
     start(new)
-    expect(new.get_by_role("group", name="Labels")).to_contain_text("labels.Bad Key")
+    expect(new.get_by_role("group", name="Labels")).to_contain_text("The label 'Bad Key' must be")
     expect(new.get_by_label("Label's key")).to_be_focused()
 
 
@@ -183,7 +185,7 @@ def test_a_bad_picture_beside_a_known_one_is_refused_at_its_half(site: Site, vis
     page = visitor.open(f"{site.url}/new?from={site.submit()['id']}")
     choose(page, "Style", {"name": "a.png", "mimeType": "image/png", "buffer": b"no picture"})
     start(page)
-    expect(well(page, "Style")).to_contain_text("style is not a picture that can be read")
+    expect(well(page, "Style")).to_contain_text("The style is no picture: it is a text file")
 
 
 @pytest.mark.parametrize("width", [DESKTOP, PHONE])
@@ -196,8 +198,8 @@ def test_without_scripts(site: Site, visitor: Visitor, width: int):
     page.get_by_label("Steps", exact=True).fill("9000")
     start(page)
     steps = page.get_by_label("Steps", exact=True)
-    expect(steps).to_have_accessible_description(re.compile("steps is 9000; allowed is 1 to 2000"))
-    expect(well(page, "Style")).to_contain_text("style is missing")
+    expect(steps).to_have_accessible_description(re.compile("Steps is 9000; allowed is 1 to 2000"))
+    expect(well(page, "Style")).to_contain_text("Choose a style picture.")
     expect(well(page, "Content").get_by_role("img", name="Content: content.png")).to_be_visible()
     expect(page.get_by_role("radio", name="Draft")).to_be_checked()
     steps.fill("7")

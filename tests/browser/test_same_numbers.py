@@ -45,12 +45,22 @@ def test_a_curve(page: Page, curve: dict[str, Any]):
         ("curve", "tickWords", curves()["ticks"]),
         ("words", "span", words()["spans"]),
         ("words", "fileSize", words()["sizes"]),
+        ("words", "sentence", words()["sentences"]),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_words(page: Page, module: str, name: str, pairs: list[Any]):
     told = page.evaluate(_SAY, [module, name, [number for number, _ in pairs]])
     assert told == [list(pair) for pair in pairs]
+
+
+def test_what_is_said_of_a_fault(page: Page):
+    pairs = words()["faults"]
+    say = """async (faults) => {
+      const { said } = await import("/static/js/words.js");
+      return faults.map((fault) => [fault, said(...fault)]);
+    }"""
+    assert page.evaluate(say, [fault for fault, _ in pairs]) == [list(pair) for pair in pairs]
 
 
 def test_ages(page: Page):

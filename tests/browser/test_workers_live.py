@@ -61,7 +61,7 @@ def test_the_only_worker_is_drained_by_keyboard(site: Site, visitor: Visitor):
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(card(page, "gpu-a").locator("[data-badge]")).to_have_text("draining")
-    expect(page.locator("[data-message]")).to_contain_text("the only worker is draining")
+    expect(page.locator("[data-message]")).to_contain_text("The only worker is draining")
     expect(card(page, "gpu-a").locator("h3")).to_be_focused()
     expect(page.locator("[data-drain]")).to_be_hidden()
     (worker,) = registry_of(site).alive()
@@ -77,7 +77,7 @@ def test_a_refusal_is_shown_on_its_card(site: Site, visitor: Visitor):
     visitor.expects(r"request failed: GET .*/parts/workers", r"ERR_FAILED.*/parts/workers")
     registry_of(site).leave("gpu-a")
     page.get_by_role("button", name="Drain it now").click()
-    expect(card(page, "gpu-a").get_by_role("alert")).to_contain_text("there is no worker with the id 'gpu-a'")
+    expect(card(page, "gpu-a").get_by_role("alert")).to_contain_text("There is no worker 'gpu-a'")
 
 
 def test_the_page_goes_on_after_a_restart_of_the_web_process(site: Site, visitor: Visitor):
@@ -118,13 +118,13 @@ def test_a_refusal_stays_while_the_page_goes_on(site: Site, visitor: Visitor):
     site.workshop.connect("gpu-a")
     page = visitor.open(f"{site.url}/workers")
     page.locator("[data-drain] summary").click()
-    page.route("**/drain", lambda route: route.fulfill(status=404, json={"detail": "it has ended"}))
+    page.route("**/drain", lambda route: route.fulfill(status=404, json={"detail": "It has ended."}))
     page.get_by_role("button", name="Drain it now").click()
     alert = card(page, "gpu-a").get_by_role("alert")
-    expect(alert).to_have_text("it has ended")
+    expect(alert).to_have_text("It has ended.")
     site.workshop.connect("gpu-a", state=WorkerState.STARTING)
     expect(card(page, "gpu-a").get_by_text("Loads its engine")).to_be_visible()
-    expect(alert).to_have_text("it has ended")
+    expect(alert).to_have_text("It has ended.")
 
 
 def test_what_is_open_and_where_the_focus_is_stay(site: Site, visitor: Visitor):

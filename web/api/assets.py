@@ -65,7 +65,7 @@ assets = Blueprint("assets", __name__, url_prefix=f"{API_PATH}/assets")
         MULTIPART: {
             "type": "object",
             "required": ["file"],
-            "properties": {"file": binary_schema("image/*")},
+            "properties": {"file": {**binary_schema("image/*"), "description": "The picture"}},
             "additionalProperties": False,
         }
     },

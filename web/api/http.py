@@ -26,7 +26,7 @@ from werkzeug.wsgi import FileWrapper
 from shared.errors import Fault, MalformedRequest, MissingPart, PictureTooHeavy, UploadsUnavailable
 from shared.options import StyleOptions
 from shared.picture import PictureLimits
-from shared.texts import field_schemas, read_texts
+from shared.texts import field_schemas, read_texts, reason_of
 from web.api.conditional import ConditionalResponse
 from web.assets.uploads import max_body_bytes, too_heavy
 from web.jobs.queries import JobFilter
@@ -351,7 +351,7 @@ def _fault(item: dict[str, Any]) -> Fault:
         return Fault(pointer, "missing_part", f"{name} is missing")
     if item["type"] == "extra_forbidden":
         return Fault(pointer, "unknown_field", f"{name} is not a field here")
-    return Fault(pointer, "invalid_value", f"{name}: {item['msg'].removeprefix('Value error, ')}")
+    return Fault(pointer, "invalid_value", f"{name} {reason_of(item)}")
 
 
 def send_stored(

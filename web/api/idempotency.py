@@ -40,7 +40,7 @@ IDEMPOTENCY_KEY = Parameter(
     "header",
     {"type": "string", "minLength": 1, "maxLength": 255},
 )
-REPLAYED_HEADER = {REPLAYED: "true: this is the first answer to a request that was repeated"}
+REPLAYED_HEADER = {REPLAYED: "`true`: this is the first answer to a request that was repeated"}
 
 _KEY = re.compile(r"[ -~]{1,255}")
 _KEPT_HEADERS = ("Location", "Retry-After", "ETag")

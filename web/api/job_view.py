@@ -40,10 +40,10 @@ from web.api.schemas import (
 from web.assets.thumbnails import thumbnail_version
 from web.backend import Backend
 from web.db.models import Asset, Job
-from web.jobs.estimates import QueueState, no_start_reason, wait_ahead
+from web.jobs.estimates import QueueState, wait_ahead
 from web.jobs.line import read_shared_queue
 from web.jobs.mending import mend
-from web.jobs.queries import get_job, get_version, queue_positions
+from web.jobs.queries import get_job, get_version, names_of_jobs, queue_positions
 from web.jobs.retention import expires_at
 from web.jobs.states import REQUESTS, is_legal
 from web.jobs.transitions import may_have_checkpoints
@@ -63,6 +63,7 @@ def job_to_json(
     live: LiveProgress | None,
     position: int | None,
     queue: QueueState | None,
+    leader_name: str | None = None,
     retention_days: float = 0,
 ) -> dict[str, Any]:
     """Return the job as the API shows it.
@@ -72,6 +73,7 @@ def job_to_json(
         live: Its live progress, of whatever attempt.
         position: Its place in the queue, from 1; None when it is in no line.
         queue: What the whole queue looks like; needed when the job is queued.
+        leader_name: What to call the job that this one waits for, if it waits for one.
         retention_days: How long a job is kept after its end; 0 is for ever.
     """
     live = live_part(job, live)
@@ -92,7 +94,9 @@ def job_to_json(
         priority=job.priority,
         labels={label.key: label.value for label in job.labels},
         batch_id=job.batch_id,
-        queue=_queue(job, position, queue) if job.job_status is JobStatus.QUEUED and queue else None,
+        queue=_queue(job, position, queue, leader_name)
+        if job.job_status is JobStatus.QUEUED and queue
+        else None,
         eta=eta_of(live) if job.job_status is JobStatus.RUNNING else None,
         input=InputsOut(content=_input(job.content), style=_input(job.style)),
         options=job.options,
@@ -148,10 +152,11 @@ def job_url(job_id: str, *parts: object) -> str:
     return link("/".join([f"{API_PATH}/jobs/{job_id}", *map(str, parts)]))
 
 
-def _queue(job: Job, position: int | None, queue: QueueState) -> QueueOut:
-    message = no_start_reason(queue.workers, control_fault=queue.control_fault)
+def _queue(job: Job, position: int | None, queue: QueueState, leader_name: str | None) -> QueueOut:
+    message = queue.no_start
     if job.leader_id is not None:
-        message = f"waits for job {job.leader_id}, which does the same work"
+        which = f"the job '{leader_name}'" if leader_name else "another job"
+        message = f"waits for {which}, which does the same work"
     wait = None if position is None else wait_ahead(position, queue)
     return QueueOut(
         position=position,
@@ -285,18 +290,30 @@ def read_views(backend: Backend, query: Callable[[Session], list[Job]]) -> list[
         jobs = query(session)
         queued = [job.id for job in jobs if job.status == JobStatus.QUEUED.value]
         positions = queue_positions(session, queued)
+        names = _leader_names(session, jobs)
     live = backend.live.progress([job.id for job in jobs if job.status in LIVE])
     queue = read_shared_queue(backend) if queued else None
     days = backend.settings.retention_days
     views = []
     for job in jobs:
         try:
-            views.append(_view(job, live.get(job.id), positions.get(job.id), queue, retention_days=days))
+            name = names.get(job.leader_id or "")
+            at = positions.get(job.id)
+            views.append(_view(job, live.get(job.id), at, queue, leader_name=name, retention_days=days))
         except JobUnreadable as error:
             if len(jobs) == 1:
                 raise
             _log.error("job_left_out", job_id=job.id, reason=error.detail)
     return views
+
+
+def _leader_names(session: Session, jobs: list[Job]) -> dict[str, str]:
+    """Return what to call the jobs that some of these wait for; all are of one caller."""
+    waiting = [job for job in jobs if job.leader_id is not None and job.status == JobStatus.QUEUED.value]
+    if not waiting:
+        return {}
+    ids = [job.leader_id for job in waiting if job.leader_id is not None]
+    return names_of_jobs(session, ids, caller=waiting[0].caller)
 
 
 def _view(
@@ -305,10 +322,18 @@ def _view(
     position: int | None,
     queue: QueueState | None,
     *,
+    leader_name: str | None,
     retention_days: float,
 ) -> JobView:
     def show(job: Job) -> dict[str, Any]:
-        return job_to_json(job, live=live, position=position, queue=queue, retention_days=retention_days)
+        return job_to_json(
+            job,
+            live=live,
+            position=position,
+            queue=queue,
+            leader_name=leader_name,
+            retention_days=retention_days,
+        )
 
     try:
         return JobView(job, show(job), live)

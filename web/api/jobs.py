@@ -34,7 +34,7 @@ class ListQuery(BaseModel):
 
     counts: bool = Field(
         False,
-        description="true: tell as well how many jobs there are of each status, "
+        description="`true`: tell as well how many jobs there are of each status, "
         "by all filters but the status",
     )
     page_size: Whole = Field(50, ge=1, le=200, description="How many jobs at most")
@@ -65,7 +65,7 @@ PARAMETERS = (
         example="2026-11-23T08:47:41Z",
     ),
     *query_parameters(ListQuery),
-    Parameter("page_token", "next_page_token of the page before; goes with the same filters only"),
+    Parameter("page_token", "The `next_page_token` of the page before; goes with the same filters only"),
 )
 jobs = Blueprint("jobs", __name__, url_prefix=f"{API_PATH}/jobs")
 jobs.post("")(submit_job)

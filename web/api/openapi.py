@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from werkzeug.routing import Rule
 
-from shared.errors import AtelierError, ServiceError
+from shared.errors import AtelierError, PictureRefused
 from shared.options import StyleOptions
 from shared.texts import field_schemas
 from web.api import API_PATH
@@ -39,6 +39,15 @@ _TAGS = {
 #: What the description of a field tells of its default, which is not for a client to send.
 DEFAULT_NOTE = "Default: `{default}`."
 OPTION_NOTE = "What is not sent the preset decides, in a fork the parent; `{default}` as a rule."
+#: Kinds that never occur themselves: one of theirs says more.
+_ABSTRACT = (PictureRefused,)
+#: What the parameters in paths are.
+_IN_PATHS = {
+    "asset_id": "The asset's id",
+    "job_id": "The job's id",
+    "step": "The step of the checkpoint",
+    "worker_id": "The worker's id, as `GET /workers` lists it",
+}
 #: Of the models whose `id` leads on: the parameter that it is.
 _LINKED = {"JobOut": "job_id", "AssetOut": "asset_id"}
 _ASSETS = ("01a20000-0000-7000-8000-00000000000a", "01a20000-0000-7000-8000-00000000000b")
@@ -93,7 +102,7 @@ class Operation:
 
 WAIT = Parameter(
     "Prefer",
-    f"wait=N waits up to N seconds, at most {MAX_WAIT_SECONDS}",
+    f"`wait=N` waits up to N seconds, at most {MAX_WAIT_SECONDS}",
     "header",
     {"type": "string"},
     example="wait=30",
@@ -107,7 +116,7 @@ IF_MATCH = Parameter(
     "header",
     example='"1-0a1b2c3d"',
 )
-RANGE = Parameter("Range", "bytes=first-last: answers 206 with that part", "header", example="bytes=0-1023")
+RANGE = Parameter("Range", "`bytes=first-last`: answers 206 with that part", "header", example="bytes=0-1023")
 NOT_MODIFIED = Answer("Not changed since the ETag")
 
 
@@ -245,9 +254,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
     responses = {str(status): _answer(answer) for status, answer in sorted(operation.answers.items())}
     by_status: dict[int, list[type[AtelierError]]] = {}
     for refusal in operation.refusals:
-        # A refusal of which there are kinds never occurs itself; a service that does not answer does.
-        own = [refusal] if issubclass(refusal, ServiceError) else []
-        for kind in [*own, *refusal.__subclasses__()] or [refusal]:
+        for kind in [*([] if refusal in _ABSTRACT else [refusal]), *refusal.__subclasses__()]:
             known = by_status.setdefault(status_of(kind), [])
             if kind not in known:
                 known.append(kind)
@@ -295,7 +302,13 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 def _path_parameters(rule: Rule) -> Iterable[dict[str, Any]]:
     for name in sorted(rule.arguments):
         kind = "integer" if f"<int:{name}>" in rule.rule else "string"
-        yield {"name": name, "in": "path", "required": True, "schema": {"type": kind}}
+        yield {
+            "name": name,
+            "in": "path",
+            "description": _IN_PATHS[name],
+            "required": True,
+            "schema": {"type": kind},
+        }
 
 
 def _schema_or_ref(body: Any) -> dict[str, Any]:  # noqa: ANN401 - a model, or a schema

@@ -89,7 +89,7 @@ class LossOut(BaseModel):
 class ProgressOut(BaseModel):
     """How far the job is."""
 
-    value: float = Field(ge=0, le=1, description="step / steps")
+    value: float = Field(ge=0, le=1, description="The share that is done: step / steps")
     step: int
     steps: int
     loss: LossOut | None
@@ -166,7 +166,7 @@ class _UrlsOut(BaseModel):
 
 
 _ACTION_URLS: dict[str, Any] = {trigger.value: (str | None, ...) for trigger in REQUESTS}
-_ACTION_URLS["fork"] = (str | None, Field(description="null as well while no checkpoint can exist"))
+_ACTION_URLS["fork"] = (str | None, Field(description="`null` as well while no checkpoint can exist"))
 _ACTION_URLS["delete"] = (str | None, Field(description="For DELETE: the job itself, once it has ended"))
 UrlsOut = create_model("UrlsOut", __base__=_UrlsOut, __doc__=_UrlsOut.__doc__, **_ACTION_URLS)
 
@@ -252,7 +252,7 @@ class AttemptOut(BaseModel):
     resumed_from_step: int | None
     started_at: Moment | None
     ended_at: Moment | None
-    outcome: str | None = Field(description="null while it is under way")
+    outcome: str | None = Field(description="`null` while it is under way")
 
 
 class AttemptsOut(BaseModel):
@@ -319,15 +319,15 @@ def estimate_out(forecast: Forecast) -> EstimateOut:
 class WorkerMemoryOut(BaseModel):
     """The memory of a worker's device: the GPU's, or the machine's for a worker on the CPU."""
 
-    total_bytes: int | None = Field(description="null where it cannot be measured")
+    total_bytes: int | None = Field(description="`null` where it cannot be measured")
     used_bytes: int | None = Field(description="By whatever program; null where it cannot be measured")
 
 
 class RoomOut(BaseModel):
     """The room of the file system that files lie on, in bytes."""
 
-    total_bytes: int | None = Field(description="null where it cannot be measured")
-    free_bytes: int | None = Field(description="null where it cannot be measured")
+    total_bytes: int | None = Field(description="`null` where it cannot be measured")
+    free_bytes: int | None = Field(description="`null` where it cannot be measured")
 
 
 class RoomsOut(BaseModel):
@@ -371,8 +371,8 @@ class WorkerOut(BaseModel):
     weights: str
     notice: str | None = Field(description="Something one should know of the weights")
     state: WorkerState = Field(
-        description="starting: its engine is being loaded; draining: it hands its job back and ends; "
-        "unhealthy: it takes no jobs for now"
+        description="`starting`: its engine is being loaded; `draining`: it hands its job back and ends; "
+        "`unhealthy`: it takes no jobs for now"
     )
     reason: str | None = Field(description="Why an unhealthy worker takes no jobs")
     faults: int = Field(

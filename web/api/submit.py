@@ -75,12 +75,21 @@ _PARTS_SCHEMA = {
     "type": "object",
     "required": [*PARTS],
     "properties": {
-        **dict.fromkeys(PARTS, _FILE),
-        "options": {**_JSON_TEXT, "contentSchema": {"$ref": "#/components/schemas/StyleOptions"}},
+        **{part: {**_FILE, "description": f"The {part} picture"} for part in PARTS},
+        "options": {
+            **_JSON_TEXT,
+            "description": "How the job is carried out: an object of style options",
+            "contentSchema": {"$ref": "#/components/schemas/StyleOptions"},
+        },
         **{
-            name: {**_JSON_TEXT, "contentSchema": text_schema(schema)}
-            if name in _JSON_FIELDS
-            else text_schema(schema)
+            name: {
+                **(
+                    {**_JSON_TEXT, "contentSchema": text_schema(schema)}
+                    if name in _JSON_FIELDS
+                    else text_schema(schema)
+                ),
+                "description": schema["description"],
+            }
             for name, schema in _FIELDS.items()
         },
     },
@@ -93,7 +102,7 @@ class SubmitQuery(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True)
 
-    validate_only: bool = Field(False, description="true: check everything and store nothing")
+    validate_only: bool = Field(False, description="`true`: check everything and store nothing")
 
 
 @dataclass(frozen=True)

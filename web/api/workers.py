@@ -64,7 +64,7 @@ def drain_worker(backend: Backend, worker_id: str) -> WorkerBeat:
     """
     beat = backend.redis.workers.drain(worker_id) or backend.redis.lobby.drain(worker_id)
     if beat is None:
-        raise NotFound(f"there is no worker with the id '{worker_id}'; it may have ended already")
+        raise NotFound(f"there is no worker '{worker_id}'; it may have ended already")
     _log.info("drain_asked", worker_id=worker_id)
     return beat
 
@@ -146,14 +146,7 @@ def message_of(
     """Return why no job can start, or none is taken in, in one sentence; None when all is well."""
     if no_room is not None:
         return no_room.detail
-    if beats is None:
-        return "Redis does not answer; jobs are kept, and start when it is back"
-    return no_start_reason(
-        sum(beat.takes_jobs for beat in beats),
-        draining=sum(beat.state is WorkerState.DRAINING for beat in beats),
-        unhealthy=[beat.reason or "" for beat in beats if beat.state is WorkerState.UNHEALTHY],
-        control_fault=control_fault,
-    )
+    return no_start_reason(beats, control_fault=control_fault)
 
 
 def _worker(beat: WorkerBeat, names: Mapping[str, str], now: datetime) -> WorkerOut:

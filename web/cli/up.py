@@ -11,6 +11,7 @@ import click
 
 from shared.settings import PREFIX, Settings, load_settings
 from shared.terminal import GivenPath, WholeNumber, show_notice
+from web.address import parse_address
 from web.cli.local.host import StopRequest
 from web.cli.local.stack import Stack, program
 from web.cli.output import Output
@@ -78,11 +79,13 @@ def local_settings(environ: dict[str, str], given: dict[str, str]) -> Settings:
     if not environ.get(f"{PREFIX}VGG19_WEIGHTS"):
         environ[f"{PREFIX}VGG19_WEIGHTS"] = "auto"
     environ.update({PREFIX + name: value for name, value in given.items()})
-    return load_settings(environ)
+    settings = load_settings(environ)
+    parse_address(settings.public_url)  # here, before anything is started
+    return settings
 
 
 def _greet(stack: Stack, output: Output, workers: int) -> None:
-    url, public_url = stack.settings.local_url, stack.settings.public_url
+    url, public_url = stack.settings.local_url, parse_address(stack.settings.public_url).url
     there = "" if url == public_url == Settings().public_url else f" --url {url}"
     output.say(f"Atelier listens on {url}", style="bold green")
     if public_url != url:

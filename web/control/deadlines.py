@@ -6,7 +6,6 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 
-from shared.clock import to_rfc3339
 from shared.errors import QueueDeadlinePassed, StaleJob
 from shared.logs import get_logger
 from shared.redis.live import Flag
@@ -41,8 +40,8 @@ class Deadlines:
         return sum(bool(self._failing.attempt(job.id, partial(self._expire_one, job, now))) for job in due)
 
     def _expire_one(self, job: Job, now: datetime) -> bool:
-        deadline = to_rfc3339(job.queue_deadline or now)
-        error = QueueDeadlinePassed(f"no worker took the job before {deadline}")
+        deadline = job.queue_deadline or now
+        error = QueueDeadlinePassed(f"the deadline was {deadline:%-d %b %Y, %H:%M:%S} UTC")
         try:
             with self._backend.database.write() as session:
                 current = session.merge(job, load=False)

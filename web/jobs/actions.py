@@ -191,7 +191,7 @@ def write_delete(session: Session, job: Job) -> None:
             f"allowed now: {', '.join(allowed) or 'nothing'}"
         )
     if not delete_final_job(session, job.id, version=job.version):
-        raise StaleJob(f"job {job.id} is no longer at version {job.version}")
+        raise StaleJob("the job changed at this very moment; look at it and try again")
 
 
 def _write_request(

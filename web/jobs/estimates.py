@@ -14,6 +14,7 @@ from shared.errors import InvalidOptions
 from shared.logs import get_logger
 from shared.options import read_stored_options
 from shared.picture import scaled_size
+from shared.redis.workers import WorkerBeat, WorkerState
 from shared.status import JobStatus
 from web.db.models import Asset, Job
 from web.jobs.queries import measured_seconds
@@ -159,15 +160,15 @@ def _quantile(ordered: Sequence[float], share: float) -> float:
 
 @dataclass(frozen=True)
 class QueueState:
-    """The state of the whole queue; `workers` is None while Redis cannot be asked.
+    """The state of the whole queue; `workers` is how many take jobs, None while Redis cannot be asked.
 
-    `control_fault` says why control starts no jobs, if that is so.
+    `no_start` says why no job can start, if none can: as `no_start_reason` has it.
     """
 
     running: int
     workers: int | None
     run_seconds: Sequence[float]
-    control_fault: str | None = None
+    no_start: str | None = None
     #: What is known of each that runs and waits; without it all are taken to be like the last ones.
     line: Line | None = None
 
@@ -176,26 +177,21 @@ class QueueState:
 START_ONE = "start one: 'atelier worker add' where 'atelier up' runs, else 'atelier-worker run'"
 
 
-def no_start_reason(
-    workers: int | None,
-    *,
-    draining: int = 0,
-    unhealthy: Sequence[str] = (),
-    control_fault: str | None = None,
-) -> str | None:
-    """Return why no job can start, in one sentence; None when one can.
+def no_start_reason(beats: Sequence[WorkerBeat] | None, *, control_fault: str | None = None) -> str | None:
+    """Return why no job can start, as a sentence without its full stop; None when one can.
 
-    `workers` is how many take jobs, None while Redis cannot be asked; `draining` is how many are draining,
-    `unhealthy` the reasons of those that take none for now.
+    `beats` are those of all workers, None while Redis cannot be asked.
     """
-    if workers is None:
-        return "Redis does not answer; the job is kept, and starts when it is back"
+    if beats is None:
+        return "Redis does not answer; jobs are kept, and start when it is back"
     if control_fault is not None:
         return control_fault
-    if workers:
+    if any(beat.takes_jobs for beat in beats):
         return None
+    unhealthy = [beat.reason for beat in beats if beat.state is WorkerState.UNHEALTHY]
     if unhealthy:
-        return f"no worker takes jobs for now: {unhealthy[0]}"
+        return "no worker takes jobs for now" + (f": {unhealthy[0]}" if unhealthy[0] else "")
+    draining = sum(beat.state is WorkerState.DRAINING for beat in beats)
     if draining:
         who = "the only worker" if draining == 1 else "every worker"
         return f"{who} is draining and takes no more jobs; {START_ONE}"
@@ -239,14 +235,15 @@ def _mean_ahead(position: int, state: QueueState) -> float | None:
 class Forecast:
     """The estimated run and wait of a job that is not submitted yet; `position` 1 is the next to start.
 
-    `run` is None while nothing is measured, `workers` while Redis is unavailable, `ahead_seconds` in both.
+    `run` is None while nothing is measured, `workers` while Redis is unavailable, `ahead_seconds` in both;
+    `no_start` is why no job can start, if none can.
     """
 
     run: Estimate | None
     position: int
     ahead_seconds: float | None
     workers: int | None
-    control_fault: str | None = None
+    no_start: str | None = None
     #: Few jobs wait less, and few more.
     ahead_low: float | None = None
     ahead_high: float | None = None
@@ -262,9 +259,8 @@ def run_message(run: Estimate | None) -> str:
 
 def wait_message(forecast: Forecast) -> str:
     """Return what a job waits for before it starts, as a sentence without its full stop."""
-    reason = no_start_reason(forecast.workers, control_fault=forecast.control_fault)
-    if reason is not None:
-        return reason
+    if forecast.no_start is not None:
+        return forecast.no_start
     if forecast.ahead_seconds == 0:
         return "a worker is free: it starts at once"
     ahead = forecast.position - 1

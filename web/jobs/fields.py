@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -19,12 +20,24 @@ MAX_TIMEOUT_SECONDS = 30 * 86_400
 
 def _printable(text: str) -> str:
     if not is_printable(text):
-        raise ValueError("it must have no control character and no bidi override")
+        raise ValueError("must have no control character, and none that turns the text around")
     return text
 
 
 _KEY_PATTERN = rf"^[a-z0-9_.\-]{{1,{MAX_LABEL_KEY_CHARS}}}$"
-LabelKey = Annotated[str, Field(pattern=_KEY_PATTERN), AfterValidator(_printable)]
+
+
+def _label_key(text: str) -> str:
+    if not re.fullmatch(_KEY_PATTERN, text) or text.endswith("\n"):
+        raise ValueError(
+            f"must be 1 to {MAX_LABEL_KEY_CHARS} characters, each a small letter, a digit, or one of . _ -"
+        )
+    return text
+
+
+LabelKey = Annotated[
+    str, AfterValidator(_label_key), WithJsonSchema({"type": "string", "pattern": _KEY_PATTERN})
+]
 LabelValue = Annotated[str, Field(max_length=MAX_LABEL_VALUE_CHARS), AfterValidator(_printable)]
 Timeout = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS, allow_inf_nan=False)]
 #: Options as they were sent: `parse_options` judges them.

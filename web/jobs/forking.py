@@ -118,7 +118,7 @@ def verify_start(backend: Backend, job: Job, *, from_zero: bool = False) -> None
     fault = damage_of(backend, origin["key"], sha256=origin["sha256"])
     if fault is None or (not from_zero and _has_usable(backend, job)):
         return
-    whose = "its own" if origin["job_id"] == job.id else f"that of job {origin['job_id']}"
+    whose = "its own" if origin["job_id"] == job.id else "that of the job it was forked from,"
     hint = "; retry it from zero" if whose == "its own" else ""
     raise NotReady(
         f"the checkpoint it begins with, {whose} of step {origin['step']}, is damaged: {fault}{hint}"
@@ -217,7 +217,7 @@ def fork_options(parent: Mapping[str, Any], changes: object, *, step: int) -> St
         )
         faults.append(Fault("/options/size", "out_of_range", detail))
     if options.steps <= step:
-        whose = "" if "steps" in changes else ", as of the parent"
+        whose = "" if "steps" in changes else ", as in the job that is forked"
         most = field_schemas(StyleOptions)["steps"]["maximum"]
         wanted = f"it must be more than {step}, with which the fork begins"
         if step >= most:

@@ -23,6 +23,7 @@ from web.jobs.estimates import (
     Work,
     estimate_run,
     measured_runs,
+    no_start_reason,
     wait_ahead,
 )
 from web.jobs.queries import (
@@ -182,7 +183,8 @@ def queue_state(
     """Return the state of the queue with the line in it; Redis is asked."""
     workers = None if beats is None else sum(beat.takes_jobs for beat in beats)
     line = look_at_line(backend, rows, beats)
-    return QueueState(running, workers, run_seconds, backend.live.control_fault(), line)
+    no_start = no_start_reason(beats, control_fault=backend.live.control_fault())
+    return QueueState(running, workers, run_seconds, no_start, line)
 
 
 def read_shared_queue(backend: Backend, *, since: float | None = None) -> QueueState:
@@ -237,7 +239,7 @@ def make_forecast(backend: Backend, options: StyleOptions, sizes: Sizes) -> Fore
         position=position,
         ahead_seconds=None if ahead is None else ahead.likely,
         workers=state.workers,
-        control_fault=state.control_fault,
+        no_start=state.no_start,
         ahead_low=None if ahead is None else ahead.low,
         ahead_high=None if ahead is None else ahead.high,
     )

@@ -162,6 +162,11 @@ def _check_inputs(
     return _CheckedInputs(hashes, {part: sizes[part] for part in request.inputs}, pictures)
 
 
+def gone_words(part: str) -> str:
+    """Return what is said of a part whose asset is not there."""
+    return f"{part} is not kept here any more, or never was; upload the picture once more"
+
+
 def _find_assets(session: Session, inputs: Mapping[str, Input], *, caller: str) -> dict[str, Asset]:
     found, faults = {}, []
     for part, given in inputs.items():
@@ -172,7 +177,7 @@ def _find_assets(session: Session, inputs: Mapping[str, Input], *, caller: str) 
                 raise NotFound(f"there is no asset with the id '{given.asset_id}'")
             found[part] = get_asset(session, given.asset_id, caller=caller)
         except NotFound as error:
-            faults.append(Fault(f"/{part}", error.code, f"{part}: {error.detail}"))
+            faults.append(Fault(f"/{part}", error.code, gone_words(part)))
     if faults:
         raise NotFound("; ".join(fault.detail for fault in faults), faults=tuple(faults))
     return found

@@ -158,7 +158,9 @@ def write_changes(
         .execution_options(synchronize_session=False)
     )
     if session.execute(guarded).rowcount != 1:  # type: ignore[attr-defined]
-        raise StaleJob(f"job {job.id} is no longer {job.status} at attempt {job.attempt}")
+        raise StaleJob(
+            f"the job is no longer {job.status} in its attempt {job.attempt}; look at it and try again"
+        )
     add_history(session, job.id, after=job.version, entries=entries, now=now)
     for name, value in {**changes, "version": version}.items():
         set_committed_value(job, name, value)

@@ -23,7 +23,7 @@ from web.pages.job_text import job_line, job_name
 from web.pages.layout import page, parts
 from web.security import current_caller
 from web.services import get_backend
-from web.words import ago
+from web.words import ago, said
 
 PATH = "/"
 #: Where the cards are drawn alone; with the parameters of the page, or with the ids of single jobs.
@@ -83,7 +83,7 @@ def job_card(job: Mapping[str, Any], now: datetime | None) -> JobCard:
         name=job_name(job),
         status=job["status"],
         is_final=JobStatus(job["status"]).is_final,
-        line=job_line(job),
+        line=_short(job_line(job)) if job["status"] == "queued" and not job["leader_id"] else job_line(job),
         suggestion=(error and error["suggestion"]) or "",
         progress=job["progress"]["value"] if job["status"] in _UNDER_WAY else None,
         thumbnail=job["urls"]["thumbnail"],
@@ -93,6 +93,11 @@ def job_card(job: Mapping[str, Any], now: datetime | None) -> JobCard:
         further_labels=max(0, len(labels) - _MOST_LABELS),
         notice=(job.get("weights") or {}).get("notice") or "",
     )
+
+
+def _short(line: str) -> str:
+    """Return why a job waits, without what to do about it: that would be on each card of a page."""
+    return line.partition("; ")[0]
 
 
 @dataclass(frozen=True)
@@ -258,21 +263,27 @@ def _values(only: JobFilter, given: MultiDict[str, str], *, now: datetime | None
 def _refusal(given: MultiDict[str, str], error: MalformedRequest) -> Response:
     """Show what is wrong with a filter beside its field, with what was given."""
     only = JobFilter()
-    field = error.detail.split(" ", 1)[0]
+    pointer = error.faults[0].pointer if error.faults else ""
+    field = pointer.removeprefix("/")
+    with get_backend().database.read() as session:
+        counts = count_by_status(session, caller=current_caller(), only=only)
     return page(
         "jobs.html",
         status=400,
         cards=[],
         only=only,
         is_filtered=True,
-        choices=status_choices(only, {}),
+        choices=status_choices(only, counts),
         labels=[],
-        total=0,
+        total=sum(counts.values()),
         is_changing=False,
         is_first_page=True,
         parts_url=None,
         newer_url=None,
         older_url=None,
-        fault={"field": field if field in ("name", "label") else "status", "detail": error.detail},
+        fault={
+            "field": field if field in ("name", "label") else "status",
+            "detail": said(error.detail, pointer, f"The {field}"),
+        },
         given=given,
     )

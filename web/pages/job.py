@@ -56,6 +56,7 @@ from web.pages.new_job import preset_values
 from web.pages.option_fields import PRESET, OptionField, option_fields, option_texts, option_values
 from web.security import current_caller
 from web.services import Services, get_backend, get_services
+from web.words import said, sentence
 
 job_page = Blueprint("job_page", __name__, url_prefix="/jobs/<job_id>")
 _ACTION_NAMES = (*ACTIONS, "fork", "delete")
@@ -64,6 +65,8 @@ _FIXED = {PRESET, "size"}
 _USUAL_EXTENSION = 50
 #: What the form of a fork lets people type, beside the options.
 _FORK_INPUTS = ("step", "name")
+#: What people call what is no option.
+_TITLES = {"/step": "The checkpoint", "/name": "The name", "/steps": "The number of steps"}
 #: A history this long is not read to its end by anybody; the newest part counts.
 _MOST_EVENTS = 500
 
@@ -83,14 +86,19 @@ class RefusedForm:
 def refusal_of(action: str, error: AtelierError, typed: Mapping[str, str]) -> RefusedForm:
     """Return a refusal as the page shows it, with what had been typed."""
     places = {*form_pointers(action)}
-    at = {fault.pointer: fault.detail for fault in error.faults if fault.pointer in places}
-    elsewhere = [fault.detail for fault in error.faults if fault.pointer not in places]
+    titles = form_titles()
+    at = {
+        fault.pointer: said(fault.detail, fault.pointer, titles.get(fault.pointer, ""))
+        for fault in error.faults
+        if fault.pointer in places
+    }
+    elsewhere = [sentence(fault.detail) for fault in error.faults if fault.pointer not in places]
     # A service's own words may hold addresses and passwords: they belong into the log.
     detail = error.detail if error.tells_detail else error.title()
     return RefusedForm(
         action=action,
         title=error.title(),
-        detail="; ".join(elsewhere) if at else detail,
+        detail=" ".join(elsewhere) if at else sentence(detail),
         suggestion=error.suggestion,
         at=at,
         typed=typed,
@@ -106,6 +114,11 @@ def form_pointers(action: str) -> list[str]:
     return (
         [f"/{name}" for name, schema in field_schemas(kind).items() if "enum" not in schema] if kind else []
     )
+
+
+def form_titles() -> dict[str, str]:
+    """Return what people call what is typed on the page, by its pointer: the beginning of a sentence."""
+    return _TITLES | {entry.pointer: entry.title for entry in fork_fields()}
 
 
 def fork_fields() -> list[OptionField]:
@@ -311,6 +324,7 @@ def _show(job_id: str, refusal: RefusedForm | None = None, *, status: int = 200)
         happenings=history(sheet.events),
         room=extension_room(steps),
         extension=usual_extension(steps),
+        titles=form_titles(),
         fork_fields=fork_fields(),
         fork_steps=fork_steps(sheet.stops, fork_step),
         fork_step=fork_step,

@@ -10,7 +10,7 @@ from shared.clock import to_rfc3339
 from web.db.models import JobAttempt, JobEvent
 from web.jobs.estimates import about_words
 from web.pages.loss_plot import loss_words
-from web.words import span
+from web.words import sentence, span
 
 _REASONS = {
     "worker_lost": "Its worker was lost; it goes on from its last checkpoint.",
@@ -54,6 +54,8 @@ def job_line(job: Mapping[str, Any]) -> str:
         return _result(job)
     if status in ("failed", "expired") and job["error"]:
         return str(job["error"]["title"])
+    if status == "canceled" and not progress["step"]:
+        return "before its first step"
     return f"at {step}"
 
 
@@ -113,7 +115,7 @@ def lead(job: Mapping[str, Any]) -> str:
             return "Pausing: its worker saves a checkpoint, then lets go."
         return _worked_on(job["attempt"])
     if status == "queued":
-        return f"{_sentence(job_line(job))} {_REASONS.get(job['status_reason'] or '', '')}".strip()
+        return f"{sentence(job_line(job))} {_REASONS.get(job['status_reason'] or '', '')}".strip()
     if status == "canceling":
         return "Canceling: its worker stops at the next step, and saves a checkpoint."
     if status == "paused":
@@ -124,7 +126,7 @@ def lead(job: Mapping[str, Any]) -> str:
         return "Expired before its first step."  # the error says why
     if status == "canceled":
         return f"Canceled at step {step}." if step else "Canceled before its first step."
-    return _sentence(job_line(job))
+    return sentence(job_line(job))
 
 
 def speed_words(steps_per_second: float | None) -> str:
@@ -194,10 +196,6 @@ def _worked_on(attempt: Mapping[str, Any]) -> str:
     number = f"Attempt {attempt['number']} on" if attempt["number"] > 1 else "On"
     at = f", resumed from step {attempt['resumed_from_step']}" if attempt["resumed_from_step"] else ""
     return f"{number} {attempt['worker_id']} ({attempt['device']}){at}."
-
-
-def _sentence(words: str) -> str:
-    return f"{words[:1].upper()}{words[1:]}" + ("" if words.endswith(".") else ".")
 
 
 def job_name(job: Mapping[str, Any]) -> str:

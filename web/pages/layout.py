@@ -9,11 +9,12 @@ from urllib.parse import quote
 from flask import Flask, Response, current_app, render_template, request, url_for
 
 from shared.clock import from_rfc3339
+from shared.errors import NotFound
 from web.address import link
 from web.api import API_PATH
 from web.api.conditional import ConditionalResponse
 from web.api.problems import MEDIA_TYPE
-from web.words import ago, file_size, span
+from web.words import ago, file_size, sentence, span
 
 #: Endpoint, and what the navigation calls it.
 NAVIGATION = (
@@ -27,7 +28,7 @@ NAVIGATION = (
 def dress_pages(app: Flask) -> None:
     """Give an app's templates what all pages share, and let people see problems as pages."""
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    app.jinja_env.filters.update(span=span, ago=ago, file_size=file_size, moment=_moment)
+    app.jinja_env.filters.update(span=span, ago=ago, file_size=file_size, moment=_moment, sentence=sentence)
     app.jinja_env.globals["root"] = lambda: link("")  # also in macros, which see no context
     app.context_processor(lambda: {"navigation": _navigation(app)})
     app.before_request(_merge_slashes)
@@ -97,7 +98,15 @@ def _favicon() -> Response:
 def _show_problem(response: Response) -> Response:
     if response.mimetype != MEDIA_TYPE or not wants_page():
         return response
-    shown = page("problem.html", status=response.status_code, problem=response.get_json())
+    problem = response.get_json()
+    title, detail = problem["title"], sentence(problem["detail"])
+    if problem["code"] == NotFound.code and "job_id" in (request.view_args or {}):
+        # An id is no word for people, and it stands in the address anyway.
+        title, detail = "There is no such job.", "It may have been deleted, or its address is not whole."
+    if any(fault["pointer"] == "/page_token" for fault in problem["errors"]):
+        title = "This page of the list cannot be shown."
+        detail = "Its address is damaged, or belongs to another search: begin again at the first page."
+    shown = page("problem.html", status=response.status_code, problem=problem, title=title, detail=detail)
     for name, value in response.headers:
         if name not in ("Content-Type", "Content-Length", "Cache-Control"):
             shown.headers[name] = value

@@ -24,8 +24,8 @@ from shared.errors import (
     Refusal,
 )
 from shared.options import PRESETS, StyleOptions, parse_options
-from shared.picture import PictureLimits
-from shared.picture_file import CONTENT_TYPES
+from shared.picture import PictureLimits, allowed_kinds
+from shared.picture_file import CONTENT_TYPES, reads_heic
 from shared.texts import field_schemas, read_texts
 from web.address import link
 from web.api import API_PATH
@@ -37,11 +37,12 @@ from web.db.models import Asset, Job
 from web.jobs.fields import MAX_LABEL_KEY_CHARS, MAX_LABEL_VALUE_CHARS, SubmitFields, timeouts_of
 from web.jobs.line import make_forecast
 from web.jobs.queries import get_job
-from web.jobs.submission import PARTS, JobRequest, KnownAsset, submit
+from web.jobs.submission import PARTS, JobRequest, KnownAsset, gone_words, submit
 from web.pages.layout import page
 from web.pages.option_fields import PRESET, OptionField, option_fields, option_texts, option_values
 from web.security import current_caller
 from web.services import Services, get_services
+from web.words import said
 
 #: The size of the presets' pictures, in pixels, for all of them.
 PRESET_PICTURE_PX = (320, 213)
@@ -55,6 +56,18 @@ _MAX_CHARS = {
 }
 _TIMEOUTS = tuple(name for name, schema in _FIELDS.items() if schema["type"] == "number")
 _DEFAULT_PRESET = str(StyleOptions.model_fields[PRESET].default)
+#: What people call what is no option.
+_TITLES = {
+    "/content": "The content",
+    "/style": "The style",
+    "/options": "Options",
+    f"/options/{PRESET}": "The preset",
+    "/name": "The name",
+    "/labels": "The list of labels",
+    "/queue_timeout_seconds": "Start within",
+    "/run_timeout_seconds": "Run at most",
+    "/reuse": "Reuse",
+}
 #: Empty rows for labels, where no script adds any.
 _SPARE_ROWS = 2
 _HINTS = {"content": "the scene that is kept", "style": "the hand it is painted in"}
@@ -197,8 +210,10 @@ def _take_pictures(
                 with services.backend.database.read() as session:
                     assets[part] = get_asset(session, form.asset_ids[part], caller=caller)
             else:
-                raise MissingPart(f"{part} is missing")
-        except (PictureRefused, MissingPart, NotFound) as error:
+                raise MissingPart(f"choose a {part} picture")
+        except NotFound as error:
+            faults.append(Fault(f"/{part}", error.code, gone_words(part)))
+        except (PictureRefused, MissingPart) as error:
             faults += error.faults or (Fault(f"/{part}", error.code, error.detail),)
     return assets, faults
 
@@ -240,7 +255,9 @@ def _page(
         said=said_options(form, fields),
         faults=place_faults(faults, fields, form),
         estimate=estimate_out(make_forecast(services.backend, _options_for_estimate(form, fields), sizes)),
+        titles=field_titles(fields),
         accept=accepted_types(),
+        kinds=allowed_kinds(),
         max_bytes=limits.max_bytes,
         largest=largest_file(limits),
         source=source,
@@ -317,7 +334,7 @@ def field_values(form: NewForm) -> dict[str, object]:
 def label_faults(form: NewForm) -> list[Fault]:
     """Return what a mapping of labels can no longer show: keys that are given twice."""
     return [
-        Fault(f"/labels/{key}", "invalid_value", f"labels.{key} is given {count} times; give it once")
+        Fault(f"/labels/{key}", "invalid_value", f"the label '{key}' is given {count} times; give it once")
         for key, count in Counter(key for key, _ in form.labels).items()
         if count > 1
     ]
@@ -347,16 +364,24 @@ def label_rows(form: NewForm) -> list[tuple[str, str]]:
 def place_faults(faults: Iterable[Fault], fields: Iterable[OptionField], form: NewForm) -> FaultsAt:
     """Return faults at their places; several at one place are said one after the other."""
     known = {f"/{name}" for name in (*PARTS, PRESET, "options", f"options/{PRESET}", *_FIELDS)}
+    fields = list(fields)
     known |= {entry.pointer for entry in fields} | {f"/labels/{key}" for key, _ in form.labels}
     by_pointer: dict[str, str] = {}
     elsewhere: list[str] = []
+    titles = field_titles(fields)
     for fault in faults:
         pointer = next((head for head in _heads(fault.pointer) if head in known), None)
+        words = said(fault.detail, fault.pointer, titles.get(pointer or "", ""))
         if pointer is None:
-            elsewhere.append(fault.detail)
+            elsewhere.append(words)
         else:
-            by_pointer[pointer] = "; ".join(filter(None, (by_pointer.get(pointer), fault.detail)))
+            by_pointer[pointer] = " ".join(filter(None, (by_pointer.get(pointer), words)))
     return FaultsAt(by_pointer, elsewhere)
+
+
+def field_titles(fields: Iterable[OptionField]) -> dict[str, str]:
+    """Return what people call the fields of the form, by their pointers: the beginning of a sentence."""
+    return {**_TITLES, **{entry.pointer: entry.title for entry in fields}}
 
 
 def said_options(form: NewForm, fields: Iterable[OptionField]) -> str:
@@ -368,8 +393,9 @@ def said_options(form: NewForm, fields: Iterable[OptionField]) -> str:
 
 
 def accepted_types() -> str:
-    """Return the media types of pictures, as a file input takes them."""
-    return ",".join(sorted(set(CONTENT_TYPES.values())))
+    """Return the media types of the pictures that can be read here, as a file input takes them."""
+    kinds = (kind for name, kind in CONTENT_TYPES.items() if name != "HEIF" or reads_heic())
+    return ",".join(sorted(set(kinds)))
 
 
 def largest_file(limits: PictureLimits) -> str:

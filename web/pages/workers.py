@@ -20,7 +20,7 @@ from web.jobs.estimates import about_words
 from web.pages.layout import page, parts
 from web.security import current_caller
 from web.services import get_backend
-from web.words import ago, file_size, span
+from web.words import ago, file_size, sentence, span
 
 #: What a worker without a job is about, by its state.
 _RESTS = {
@@ -127,7 +127,7 @@ def worker_card(worker: Mapping[str, Any], now: datetime) -> WorkerCard:
         started=ago(from_rfc3339(worker["started_at"]), now),
         heard=heard_words(worker["heartbeat_age_seconds"]),
         job=_job_card(worker["job"], now) if worker["job"] else None,
-        rest=worker["reason"] or _RESTS[worker["state"]],
+        rest=sentence(worker["reason"] or _RESTS[worker["state"]]),
         drain_url=drain_api.replace(API_PATH, "", 1),
         drain_api=drain_api,
         faults=fault_words(worker["faults"]),
@@ -213,7 +213,7 @@ def _show(error: AtelierError | None = None) -> Response:
     fault = ""
     if error is not None:
         # A service's own words may hold addresses.
-        fault = error.detail if error.tells_detail else error.title()
+        fault = sentence(error.detail if error.tells_detail else error.title())
     status = status_of(type(error)) if error else 200
     return page("workers.html", status=status, fault=fault, is_at_home=request.method == "GET", **_values())
 
@@ -226,7 +226,7 @@ def _values() -> dict[str, Any]:
     return {
         "cards": [worker_card(worker, now) for worker in listed["workers"] or ()],
         "is_known": listed["workers"] is not None,
-        "message": listed["message"] or "",
+        "message": sentence(listed["message"] or ""),
         "room": room_line(listed["room"]),
         "shows_message": bool(listed["message"]) and says_more,
         "figures": queue_figures(read_queue(backend)),

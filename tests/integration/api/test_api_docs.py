@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from html.parser import HTMLParser
+from urllib.parse import urlsplit
 
 import jsonschema
 import pytest
+
+from shared.options import parse_options
+from web.address import parse_address
+from web.api.documentation import service_address
+from web.api.http import wait_seconds
 
 JOBS = "/api/v1/jobs"
 
@@ -108,6 +116,98 @@ def test_page(client):
         assert code in anchors.ids
     with client.get("/static/css/docs.css") as style:
         assert style.status_code == 200
+
+
+class Shown(HTMLParser):
+    """The page's code blocks, the words in `code`, and the rows of its tables as texts."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.blocks, self.codes, self.rows = [], [], []
+        self.open = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        elif tag == "td":
+            self.rows[-1].append("")
+        elif tag in ("pre", "code"):
+            (self.blocks if tag == "pre" else self.codes).append("")
+
+    def handle_endtag(self, tag):
+        while self.open and self.open.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        if "pre" in self.open:
+            self.blocks[-1] += data
+        elif "code" in self.open:
+            self.codes[-1] += data
+        if "td" in self.open:
+            self.rows[-1][-1] += data
+
+
+def test_examples_work_when_they_are_copied(app, client):
+    """Every line is a command of this very service, whose values are JSON and within the limits."""
+    (block,) = Shown(client.get("/docs", base_url="http://127.0.0.1:8123").text).blocks
+    adapter = app.url_map.bind("127.0.0.1:8123")
+    lines = block.replace("\\\n", " ").strip().splitlines()
+    assert len(lines) == 4
+    for line in lines:
+        words = shlex.split(line)
+        (url,) = [word for word in words if word.startswith("http")]
+        assert url.startswith("http://127.0.0.1:8123/api/v1/jobs"), line
+        method = "POST" if "-F" in words else "GET"
+        assert adapter.match(urlsplit(url).path, method=method)
+        for word in words:
+            name, _, value = word.partition("=")
+            if name == "options":
+                assert parse_options(json.loads(value)).size == 256
+            if name == "Prefer: wait":
+                assert wait_seconds(word.removeprefix("Prefer: ")) == int(value)
+
+
+@pytest.mark.parametrize(
+    ("configured", "asked", "shown"),
+    [
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8123/", "http://127.0.0.1:8123"),
+        ("http://[::1]:8000", "http://localhost:9000/", "http://localhost:9000"),
+        ("http://localhost:8000", "http://studio.lan/", "http://studio.lan"),
+        ("https://atelier.example.com/art/", "http://10.0.0.7:8000/", "https://atelier.example.com/art"),
+    ],
+)
+def test_the_address_that_examples_name(configured, asked, shown):
+    assert service_address(parse_address(configured), asked=asked) == shown
+
+
+def test_values_are_shown_as_they_are_sent_and_descriptions_are_sentences(client):
+    shown = Shown(client.get("/docs").text)
+    assert not {"True", "False", "None"} & set(" ".join(shown.codes).split())
+    meanings = [" ".join(row[-1].split()) for row in shown.rows if row]
+    assert len(meanings) > 200
+    for meaning in filter(None, meanings):
+        assert meaning[-1] == ".", meaning
+        assert not re.search(r"[a-z)`] (Allowed|Default|At most)", meaning), meaning
+        sentences = re.split(r"(?<=[a-z]\.) ", meaning)
+        assert len(sentences) == len(set(sentences)), meaning  # nothing is said twice
+    parameters = [row for row in shown.rows if len(row) == 4]
+    assert parameters
+    assert all(row[-1].strip() for row in parameters)
+
+
+def test_descriptions_begin_with_a_capital_letter_or_with_code(document):
+    found = [part.get("description") for part in walk(document) if isinstance(part, dict)]
+    assert [text for text in found if isinstance(text, str) and text[:1].islower()] == []
+
+
+def test_every_refusal_is_among_the_answers_of_its_view(document):
+    """Also a kind that has kinds of its own: the database that is away, not only the one that is damaged."""
+    answers = document["paths"][JOBS]["post"]["responses"]
+    assert "`database_unavailable`" in answers["503"]["description"]
+    assert "`database_unusable`" in answers["503"]["description"]
+    assert "image_refused" not in answers["422"]["description"]
 
 
 def test_headers_of_every_response(client):

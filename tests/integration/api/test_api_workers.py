@@ -86,7 +86,8 @@ def test_a_job_of_a_service_whose_only_worker_drains_says_so(client, registry, s
     client.post(f"{API}/workers/gpu-a/drain")
     queue = client.get(submit()["urls"]["self"]).json["queue"]
     assert queue["eligible_workers"] == 0
-    assert "no worker" in queue["message"]
+    assert queue["message"] == client.get(f"{API}/queue").json["message"]
+    assert "the only worker is draining" in queue["message"]
 
 
 @pytest.mark.parametrize(

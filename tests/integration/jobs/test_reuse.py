@@ -175,7 +175,9 @@ def test_a_job_waits_for_one_that_does_the_same_and_is_in_nobodys_way(
     follower = again()
     assert follower.status_code == 202
     assert follower.json["leader_id"] == leader["id"]
-    assert follower.json["queue"]["message"] == f"waits for job {leader['id']}, which does the same work"
+    assert follower.json["queue"]["message"] == (
+        "waits for the job 'content.png × style.png', which does the same work"
+    )
     assert follower.json["queue"]["position"] == leader["queue"]["position"] == 2
     last = submit(options={"steps": 6})
     assert (first["queue"]["position"], last["queue"]["position"]) == (1, 3)

@@ -70,7 +70,7 @@ def test_a_failed_job_says_what_to_do_with_retry_beside_it(submit, see, workshop
     error = OutOfMemory("9 GB are too many")
     workshop.fail(job_id, error)
     seen = see(job_id)
-    assert seen.parts["error"].strip() == f"{error.title()} 9 GB are too many {error.suggestion} Retry"
+    assert seen.parts["error"].strip() == f"{error.title()} 9 GB are too many. {error.suggestion} Retry"
     assert "Retry" not in seen.parts["actions"]
     assert seen.actions == ["retry", "delete"]
 
@@ -121,7 +121,8 @@ def test_a_follower_says_and_links_whom_it_waits_for(submit, client, see, parts)
     leader = submit(options=FEW)["id"]
     answer = client.post("/api/v1/jobs", data=parts(options=FEW))
     seen = see(answer.json["id"])
-    assert f"Waits for job {leader}, which does the same work. See that job." in seen.parts["standing"]
+    words = "Waits for the job 'content.png × style.png', which does the same work. See that job."
+    assert words in seen.parts["standing"]
     assert f'href="/jobs/{leader}"' in client.get(f"/jobs/{answer.json['id']}").text
 
 

@@ -52,7 +52,11 @@ def test_a_retry_goes_on_from_the_checkpoint(submit, see, press, bench):
 
 
 def test_an_extension_that_is_refused_is_said_at_its_field_with_what_was_typed(succeeded, press):
-    for text, said in (("1981", "would be 2001 steps"), ("none", "steps:"), ("0", "steps:")):
+    for text, said in (
+        ("1981", "would be 2001 steps"),
+        ("none", "The number of steps must be a whole number."),
+        ("0", "The number of steps must be 1 or more."),
+    ):
         answer = press(succeeded, "extend", steps=text)
         seen = SeenJob(answer.text)
         assert answer.status_code in (400, 422)
@@ -96,7 +100,7 @@ def test_a_fork_that_is_refused_is_said_at_its_fields_with_what_was_typed(succee
     seen = SeenJob(answer.text)
     assert answer.status_code == 422
     assert seen.invalid == {"options.style_weight"}
-    assert "style_weight is -1" in seen.parts["fork"]
+    assert "Style weight is -1" in seen.parts["fork"]
     assert seen.fields("fork")["options.steps"] == "10"
     again = SeenJob(press(succeeded, "fork", **{**fields, "options.style_weight": "1"}).text)
     assert again.invalid == {"options.steps"}
@@ -107,7 +111,7 @@ def test_a_checkpoint_that_is_gone_is_refused_in_the_apis_words(succeeded, see, 
     services.backend.storage.delete_tree(checkpoint_key(succeeded, 1, 10).rsplit("/", 1)[0])
     answer = press(succeeded, "fork", **see(succeeded, "?step=10").fields("fork"))
     assert answer.status_code == 409
-    assert "the file of the checkpoint of step 10 is gone" in SeenJob(answer.text).words
+    assert "The file of the checkpoint of step 10 is gone" in SeenJob(answer.text).words
 
 
 def test_a_deleted_job_leads_to_the_jobs_with_a_note(succeeded, press, client):
@@ -122,7 +126,7 @@ def test_what_is_not_legal_any_more_is_refused_on_the_page(succeeded, see, press
         answer = press(succeeded, action)
         assert answer.status_code == 409, action
         seen = SeenJob(answer.text)
-        assert "the job is succeeded" in seen.words
+        assert "The job is succeeded" in seen.words
         assert "allowed now: extend, fork, delete" in seen.words
     assert "Done" in see(succeeded).parts["standing"]
 

@@ -103,8 +103,8 @@ def test_the_form_shows_every_option_and_preset(client):
         assert field.description in answer.text
     assert form.checked("reuse") == ["true"]
     assert form.open_details == [False, False]
-    assert "nothing measured yet" in answer.text
-    assert "no worker is connected" in answer.text
+    assert "Nothing measured yet" in answer.text
+    assert "No worker is connected" in answer.text
 
 
 def test_an_option_that_is_added_to_the_definition_is_on_the_page(client, monkeypatch):
@@ -144,12 +144,12 @@ def test_every_fault_is_at_its_field_and_nothing_is_lost(client, hand_in, make_p
     )  # fmt: skip
     assert (answer.status_code, answer.mimetype) == (422, "text/html")
     form = Form(answer.text)
-    assert form.fault("style").startswith("style is not a picture that can be read")
-    assert form.fault("options.steps") == "steps is 0; allowed is 1 to 2000"
-    assert "size is 'wide'; it must be a whole number" in form.fault("options.size")
+    assert form.fault("style").startswith("The style is no picture: it is a text file")
+    assert form.fault("options.steps") == "Steps is 0; allowed is 1 to 2000."
+    assert "Size is 'wide'; it must be a whole number" in form.fault("options.size")
     assert "no control character" in form.fault("name")
     assert "number" in form.fault("run_timeout_seconds")
-    assert "labels.Bad key" in answer.text
+    assert "The label &#39;Bad key&#39; must be 1 to 63 characters" in answer.text
     assert form.fault("content") == form.fault("options.style_weight") == ""
     assert form.open_details == [True, True]
     # What was typed stands there again, and the good picture is kept.
@@ -167,7 +167,10 @@ def test_every_fault_is_at_its_field_and_nothing_is_lost(client, hand_in, make_p
 
 def test_missing_pictures_are_both_named(hand_in):
     form = Form(hand_in(content=None, style=None).text)
-    assert (form.fault("content"), form.fault("style")) == ("content is missing", "style is missing")
+    assert (form.fault("content"), form.fault("style")) == (
+        "Choose a content picture.",
+        "Choose a style picture.",
+    )
     assert "autofocus" in form.inputs["content"][0]
 
 
@@ -185,7 +188,8 @@ def test_weights_that_are_both_nothing_are_refused_at_the_options(hand_in):
 
 def test_an_asset_that_is_not_known_is_refused_at_its_place(hand_in):
     form = Form(hand_in(content=None, content_asset="nobody's").text)
-    assert "there is no asset" in form.fault("content")
+    assert form.fault("content").startswith("The content is not kept here any more")
+    assert "nobody" not in form.fault("content")
 
 
 @pytest.mark.parametrize("changes", [{"stepz": "1"}, {"label_key": ["x"] * 300}])

@@ -9,7 +9,7 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 def test_a_person_sees_a_problem_as_a_page(client):
     answer = client.get("/nowhere", headers=BROWSER)
     assert (answer.status_code, answer.mimetype) == (404, "text/html")
-    assert "there is nothing at /nowhere" in answer.text
+    assert "There is nothing at /nowhere" in answer.text
     assert answer.headers["X-Request-Id"]
 
 

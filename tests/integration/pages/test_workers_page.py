@@ -127,7 +127,7 @@ def test_the_form_drains_and_leads_back(client, registry):
     assert registry.is_drain_asked(first)
     seen = look(client)
     assert (seen.forms, seen.shown["data-state"]) == ({}, "draining")
-    assert seen.shown["data-message"].startswith("the only worker is draining")
+    assert seen.shown["data-message"].startswith("The only worker is draining")
 
 
 def test_draining_who_is_gone_is_refused_on_the_page(client, registry):
@@ -135,7 +135,7 @@ def test_draining_who_is_gone_is_refused_on_the_page(client, registry):
     answer = client.post("/workers/nobody/drain", headers=BROWSER)
     seen = Seen(answer.text)
     assert answer.status_code == 404
-    assert seen.shown["alert"] == "there is no worker with the id 'nobody'; it may have ended already"
+    assert seen.shown["alert"] == "There is no worker 'nobody'; it may have ended already."
     assert (seen.workers, seen.refreshes) == (["gpu-a"], False)
 
 

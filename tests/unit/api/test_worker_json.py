@@ -21,6 +21,7 @@ def beat(**changes: object) -> WorkerBeat:
 
 
 IDLE, DRAINING = beat(), beat(state=WorkerState.DRAINING)
+SICK = beat(state=WorkerState.UNHEALTHY, reason="the storage is full")
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,10 @@ IDLE, DRAINING = beat(), beat(state=WorkerState.DRAINING)
             [DRAINING] * 2,
             f"every worker is draining and takes no more jobs; {START_ONE}",
         ),
+        ([SICK], "no worker takes jobs for now: the storage is full"),
+        ([DRAINING, SICK], "no worker takes jobs for now: the storage is full"),
+        ([beat(state=WorkerState.UNHEALTHY)], "no worker takes jobs for now"),
+        ([SICK, IDLE], None),
         ([DRAINING, IDLE], None),
         ([beat(state=WorkerState.STARTING)], None),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from shared.errors import InvalidSettings
 from web.address import parse_address
 from web.cli.up import local_settings
 from web.security import allowed_hosts
@@ -39,3 +40,8 @@ def test_it_is_reached_from_here_and_by_the_names_that_people_use(
     assert settings.vgg19_weights == "auto"
     allowed = allowed_hosts(settings.host, parse_address(settings.public_url), settings.allowed_hosts)
     assert allowed == {"localhost", "127.0.0.1", "[::1]"} | also
+
+
+def test_an_address_that_is_none_starts_nothing():
+    with pytest.raises(InvalidSettings, match="ATELIER_URL"):
+        local_settings({"ATELIER_URL": "ftp://atelier.example"}, {})

@@ -6,6 +6,7 @@ import pytest
 
 from shared.clock import utc_now
 from shared.redis.control import ControlBeat, control_fault
+from shared.redis.workers import WorkerBeat
 from web.control.stale import Stale, decide_stale
 from web.jobs.estimates import no_start_reason
 from web.jobs.routing import is_handed_back, queue_rank, window_size
@@ -69,7 +70,11 @@ def test_what_is_wrong_with_control():
 
 
 def test_why_no_job_starts_names_what_to_do_first():
+    now = utc_now()
+    idle = WorkerBeat(
+        worker_id="gpu-a", device="cpu", weights="untrained", protocol=1, started_at=now, at=now
+    )
     assert "Redis" in (no_start_reason(None, control_fault="control is down") or "")
-    assert no_start_reason(0, control_fault="control is down") == "control is down"
-    assert no_start_reason(3, control_fault="control is down") == "control is down"
-    assert no_start_reason(3) is None
+    assert no_start_reason([], control_fault="control is down") == "control is down"
+    assert no_start_reason([idle], control_fault="control is down") == "control is down"
+    assert no_start_reason([idle]) is None

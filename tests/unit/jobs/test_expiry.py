@@ -37,10 +37,11 @@ def test_the_pruner_goes_by_the_same_moment():
 
 @pytest.mark.parametrize(("position", "ahead"), [(3, 25.0), (None, None)])
 @pytest.mark.parametrize("workers", [None, 0, 1])
-def test_a_follower_says_what_it_waits_for(position, ahead, workers):
+@pytest.mark.parametrize(("name", "who"), [("Harbour", "the job 'Harbour'"), (None, "another job")])
+def test_a_follower_says_what_it_waits_for(position, ahead, workers, name, who):
     queue = QueueState(running=1, workers=workers, run_seconds=[10.0])
     row = job(JobStatus.QUEUED, leader_id="other")
-    shown = job_to_json(row, live=None, position=position, queue=queue)
+    shown = job_to_json(row, live=None, position=position, queue=queue, leader_name=name)
     assert shown["leader_id"] == "other"
     assert shown["queue"] == {
         "position": position,
@@ -48,7 +49,7 @@ def test_a_follower_says_what_it_waits_for(position, ahead, workers):
         "low_seconds": 0.0 if ahead and workers else None,
         "high_seconds": 2 * ahead if ahead and workers else None,
         "eligible_workers": workers,
-        "message": "waits for job other, which does the same work",
+        "message": f"waits for {who}, which does the same work",
     }
 
 

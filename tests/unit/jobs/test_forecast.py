@@ -31,14 +31,12 @@ def test_how_long_it_runs(run: Estimate | None, words: str):
         (2, 30.0, 1, "1 job ahead, about 30 s"),
         (4, 240.0, 2, "3 jobs ahead, about 4 min"),
         (4, None, 2, "3 jobs ahead"),
-        (
-            4,
-            None,
-            0,
-            f"no worker is connected; {START_ONE}",
-        ),
-        (1, None, None, "Redis does not answer; the job is kept, and starts when it is back"),
     ],
 )
 def test_what_it_waits_for(position: int, ahead_seconds: float | None, workers: int | None, words: str):
     assert wait_message(Forecast(None, position, ahead_seconds, workers)) == words
+
+
+def test_why_none_starts_comes_first():
+    reason = f"no worker is connected; {START_ONE}"
+    assert wait_message(Forecast(None, 4, None, 0, no_start=reason)) == reason

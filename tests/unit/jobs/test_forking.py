@@ -29,7 +29,7 @@ def test_another_preset_decides_all_but_size_and_steps():
     ("changes", "step", "pointers", "detail"),
     [
         ({"size": 65}, 10, ["/options/size"], "size is 65; a fork keeps the 64 px"),
-        ({}, 50, ["/options/steps"], "steps is 50, as of the parent; it must be more than 50"),
+        ({}, 50, ["/options/steps"], "steps is 50, as in the job that is forked; it must be more than 50"),
         ({"steps": 10}, 10, ["/options/steps"], "steps is 10; it must be more than 10"),
         ({"steps": 5, "size": 32}, 10, ["/options/size", "/options/steps"], "size is 32"),
         ({"steps": 5000}, 10, ["/options/steps"], "allowed is 1 to 2000"),

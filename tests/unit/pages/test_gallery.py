@@ -35,6 +35,7 @@ def shown(**changes: Any) -> dict[str, Any]:
         "status_reason": None,
         "created_at": "2026-11-24T11:55:00.000Z",
         "labels": {},
+        "leader_id": None,
         "queue": None,
         "eta": None,
         "error": None,
@@ -95,6 +96,14 @@ def test_a_label_can_be_given_up_alone():
 
 def test_filters_are_read_as_they_are_written():
     assert ("label", "a:b:c") in filter_query(EVERYTHING)
+
+
+def test_a_card_leaves_out_what_to_do_about_a_wait_and_no_part_of_a_name():
+    job = shown(status="queued", queue=waiting(message="no worker is connected; start one"))
+    assert job_card(job, NOW).line == "no worker is connected"
+    message = "waits for the job 'a; b', which does the same work"
+    job = shown(status="queued", leader_id="j0", queue=waiting(message=message))
+    assert job_card(job, NOW).line == message
 
 
 @pytest.mark.parametrize(

@@ -78,9 +78,9 @@ def test_faults_are_shown_at_their_fields_and_the_rest_above():
         faults=(Fault("/options/steps", "x", "steps is bad"), Fault("/options/size", "x", "size is bad")),
     )
     refused = refusal_of("fork", error, {"step": "4"})
-    assert refused.at == {"/options/steps": "steps is bad"}
-    assert (refused.detail, refused.typed) == ("size is bad", {"step": "4"})
-    assert refusal_of("cancel", error, {}).detail == "steps is bad; size is bad"
+    assert refused.at == {"/options/steps": "Steps is bad."}
+    assert (refused.detail, refused.typed) == ("Size is bad.", {"step": "4"})
+    assert refusal_of("cancel", error, {}).detail == "Steps is bad; size is bad."
 
 
 def test_what_a_service_says_of_itself_is_not_shown():

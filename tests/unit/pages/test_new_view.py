@@ -70,12 +70,12 @@ def test_faults_go_to_their_fields_or_to_what_they_lie_in():
         FIELDS,
         form,
     )
-    assert placed.at("/content") == "fault at /content"
-    assert placed.at("/options/steps") == "fault at /options/steps; fault at /options/steps"
-    assert placed.at("/labels/known") == "fault at /labels/known"
-    assert placed.at("/labels") == "fault at /labels/Bad!"
-    assert placed.at("/options") == "fault at /options"
-    assert list(placed.elsewhere) == ["fault at /x", "fault at "]
+    assert placed.at("/content") == "Fault at /content."
+    assert placed.at("/options/steps") == "Fault at /options/steps. Fault at /options/steps."
+    assert placed.at("/labels/known") == "Fault at /labels/known."
+    assert placed.at("/labels") == "Fault at /labels/Bad!"
+    assert placed.at("/options") == "Fault at /options."
+    assert list(placed.elsewhere) == ["Fault at /x.", "Fault at."]
     assert placed.under(["/labels"])
     assert not placed.under(["/name", "/label"])
 

@@ -55,7 +55,10 @@ def test_orientation_counts(make_picture: Callable[..., bytes]):
     ("data", "error", "words"),
     [
         (b"", PictureInvalid, "not a picture"),
-        (b"hello, world", PictureInvalid, "not a picture"),
+        (b"hello, world", PictureInvalid, "content is no picture: it is a text file"),
+        ("Käse\n".encode() * 300, PictureInvalid, "is a text file"),
+        (b"\x00\x01" * 40, PictureInvalid, "not a picture"),
+        (b"PK\x03\x04 and so on", PictureUnsupported, "is no picture: it is a ZIP file"),
         (b"%PDF-1.7 and so on", PictureUnsupported, "PDF"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", PictureUnsupported, "SVG"),
         (b"\x00\x00\x00\x18ftypisom", PictureUnsupported, "video"),

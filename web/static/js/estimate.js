@@ -1,5 +1,6 @@
 // How long the job would take, asked for again whenever that may have changed.
 import { Refused, link, send } from "./request.js";
+import { sentence } from "./words.js";
 
 const PAUSE_MS = 250;
 const AGAIN_MS = 15000; // the queue moves on, also while nothing is touched
@@ -42,14 +43,15 @@ export class Estimate {
       if (error.name === "AbortError") return;
       if (!(error instanceof Refused)) throw error;
       // What is at fault is said at its field.
-      this.#say("–", error.problem.errors?.length ? "–" : error.problem.detail);
+      const isAtField = Boolean(error.problem.errors?.length);
+      this.#say(isAtField ? "Not known with these options" : "Not known now", isAtField ? "Not known" : error.problem.detail);
       this.#refused(error.problem.errors ?? []);
     }
     if (this.#asking === asking) this.#root.removeAttribute("aria-busy");
   }
 
   #say(run, wait) {
-    this.#root.querySelector("[data-run]").textContent = run;
-    this.#root.querySelector("[data-wait]").textContent = wait;
+    this.#root.querySelector("[data-run]").textContent = sentence(run);
+    this.#root.querySelector("[data-wait]").textContent = sentence(wait);
   }
 }

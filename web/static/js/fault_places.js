@@ -1,6 +1,7 @@
-// Faults, each shown at the field that it is about.
+// Faults, each shown at the field that it is about, in words for people.
+import { said } from "./words.js";
 
-/** The places for faults in a form: elements whose `data-fault` is a JSON pointer. */
+/** The places for faults in a form: elements whose `data-fault` is a JSON pointer; `data-called` is what people call the field. */
 export class FaultPlaces {
   #form;
 
@@ -19,24 +20,24 @@ export class FaultPlaces {
 
   /** Show faults, and go to the first of them; what has no place of its own is said at the top. */
   show(faults) {
-    const said = new Map();
+    const told = new Map();
     for (const { pointer, detail } of faults) {
       const place = this.#place(pointer);
-      said.set(place, [...(said.get(place) ?? []), detail]);
+      told.set(place, [...(told.get(place) ?? []), said(detail, pointer, place.dataset.called)]);
     }
-    for (const [place, texts] of said) {
+    for (const [place, texts] of told) {
       if (place === this.#elsewhere) this.#sayElsewhere(texts);
-      else this.#say(place, texts.join("; "));
+      else this.#say(place, texts.join(" "));
     }
-    this.#goTo([...said.keys()]);
+    this.#goTo([...told.keys()]);
   }
 
   /** Show the faults of some fields as they are typed; the focus stays. */
   note(faults, pointers) {
     for (const pointer of pointers) {
       const place = this.#form.querySelector(`[data-fault="${pointer}"]`);
-      const texts = faults.filter((fault) => fault.pointer === pointer).map((fault) => fault.detail);
-      if (place) this.#say(place, texts.join("; "));
+      const texts = faults.filter((fault) => fault.pointer === pointer).map((fault) => said(fault.detail, pointer, place?.dataset.called));
+      if (place) this.#say(place, texts.join(" "));
     }
   }
 

@@ -1,6 +1,7 @@
 // The actions on a job: the forms of the page, sent to the API without leaving the page.
 import { announce } from "./announcer.js";
 import { Refused, link, newKey, send } from "./request.js";
+import { said, sentence } from "./words.js";
 
 export class JobActions {
   #url;
@@ -62,10 +63,10 @@ export class JobActions {
     for (const { pointer, detail } of problem.errors ?? []) {
       const place = form.querySelector(`[data-fault="${CSS.escape(pointer)}"]`);
       if (!place) {
-        elsewhere.push(detail);
+        elsewhere.push(said(detail));
         continue;
       }
-      place.textContent = detail;
+      place.textContent = said(detail, pointer, place.dataset.called);
       place.hidden = false;
       const input = form.querySelector(`[aria-describedby~="${place.id}"]`);
       input?.setAttribute("aria-invalid", "true");
@@ -74,7 +75,7 @@ export class JobActions {
     if (first) first.focus();
     if (first && !elsewhere.length) return;
     const title = Object.assign(document.createElement("b"), { textContent: problem.title });
-    const lines = [[title, ` ${elsewhere.join("; ") || problem.detail}`], ...(problem.suggestion ? [[problem.suggestion]] : [])];
+    const lines = [[title, ` ${elsewhere.join(" ") || sentence(problem.detail)}`], ...(problem.suggestion ? [[problem.suggestion]] : [])];
     this.#refusal.replaceChildren(...lines.map((words) => {
       const line = document.createElement("p");
       line.append(...words);

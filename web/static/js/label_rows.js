@@ -30,7 +30,7 @@ export class LabelRows {
   faults() {
     const keys = this.#pairs().map(([key]) => key);
     const twice = new Set(keys.filter((key, index) => keys.indexOf(key) !== index));
-    return [...twice].map((key) => ({ pointer: "/labels", detail: `labels.${key} is given more than once; give it once` }));
+    return [...twice].map((key) => ({ pointer: "/labels", detail: `the label '${key}' is given more than once; give it once` }));
   }
 
   #pairs() {

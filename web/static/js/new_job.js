@@ -8,9 +8,10 @@ import { OptionInputs } from "./option_inputs.js";
 import { listenForPictures } from "./picture_drop.js";
 import { PictureWell } from "./picture_well.js";
 import { Refused, link } from "./request.js";
+import { sentence } from "./words.js";
 
 const form = document.querySelector("form.new-job");
-const limits = { maxBytes: Number(form.dataset.maxBytes), types: form.dataset.accept.split(",") };
+const limits = { maxBytes: Number(form.dataset.maxBytes), types: form.dataset.accept.split(","), kinds: form.dataset.kinds };
 const wells = [...form.querySelectorAll(".well")].map((root) => new PictureWell(root, limits));
 const options = new OptionInputs(form);
 const labels = new LabelRows(form.querySelector("[data-labels]"), form.querySelector("[data-label-row]"), form.querySelector("[data-add-label]"));
@@ -24,7 +25,7 @@ const estimate = new Estimate(estimateRoot, question, (found) => faults.note(fou
 
 swapButton();
 exampleButton();
-listenForPictures(wells, form, (parts) => announce(parts.length ? `${parts.join(" and ")}: picture taken` : ""));
+listenForPictures(wells, form, (parts) => announce(parts.length ? sentence(`${parts.join(" and ")}: picture taken`) : ""));
 for (const well of wells) {
   well.addEventListener("change", () => {
     sender.renew();
@@ -72,7 +73,7 @@ function fields() {
 }
 
 function cheapFaults() {
-  const missing = wells.filter((well) => !well.picture).map(({ part }) => ({ pointer: `/${part}`, detail: `${part} is missing` }));
+  const missing = wells.filter((well) => !well.picture).map(({ part }) => ({ pointer: `/${part}`, detail: `Choose a ${part} picture` }));
   return [...missing, ...options.faults(), ...labels.faults()];
 }
 
@@ -94,7 +95,7 @@ async function submit() {
     setBusy(false);
     if (!(error instanceof Refused)) throw error;
     const { errors, detail, suggestion } = error.problem;
-    faults.show(errors?.length ? errors : [{ pointer: "", detail: [detail, suggestion].filter(Boolean).join(" ") }]);
+    faults.show(errors?.length ? errors : [{ pointer: "", detail: [detail, suggestion].filter(Boolean).map(sentence).join(" ") }]);
   }
 }
 
@@ -123,7 +124,7 @@ function exampleButton() {
       const answer = await fetch(`${ask.dataset.examples}${well.part}.jpg`);
       well.choose(new File([await answer.blob()], `${well.part}.jpg`, { type: "image/jpeg" }));
     }
-    announce("content and style: picture taken");
+    announce("Content and style: picture taken.");
   };
   ask.addEventListener("click", take);
   if (new URLSearchParams(location.search).has("examples") && wells.every((well) => !well.picture)) take();

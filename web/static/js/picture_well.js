@@ -1,7 +1,11 @@
 // One half of the page 'New job': the picture that was chosen for it, and what is known of that.
 import { fileSize } from "./words.js";
 
-const KINDS = "JPEG, PNG, WebP, AVIF, TIFF, BMP and single-frame GIF";
+/** What people call a file of a media type that is not taken, most telling first. */
+const NO_PICTURES = [
+  [/^text\/(html|xml)|xhtml/, "a web page"], [/^text\//, "a text file"], [/pdf$/, "a PDF file"], [/^video\//, "a video"],
+  [/^audio\//, "a sound file"], [/zip|compressed|tar$/, "an archive"],
+];
 
 /** Tells "change" when another picture is there, or its size has become known. */
 export class PictureWell extends EventTarget {
@@ -12,7 +16,7 @@ export class PictureWell extends EventTarget {
 
   /**
    * @param {HTMLElement} root The half; it may show a picture that the service has already.
-   * @param {{maxBytes: number, types: string[]}} limits
+   * @param {{maxBytes: number, types: string[], kinds: string}} limits `kinds` are the types in words.
    */
   constructor(root, limits) {
     super();
@@ -77,12 +81,14 @@ export class PictureWell extends EventTarget {
 
   /** Only what is cheap to know here; the service looks into the bytes. */
   #refusal(file) {
-    const { maxBytes, types } = this.#limits;
+    const { maxBytes, types, kinds } = this.#limits;
     if (file.size > maxBytes) {
-      return `${this.part} has ${fileSize(file.size)}; at most ${maxBytes / 1e6} MB are allowed for a picture`;
+      return `The ${this.part} has ${fileSize(file.size)}; at most ${maxBytes / 1e6} MB are allowed for a picture.`;
     }
-    if (file.type && !types.includes(file.type)) return `${this.part} is ${file.type}; allowed are ${KINDS}`;
-    return "";
+    if (!file.type || types.includes(file.type)) return "";
+    const [, kind] = NO_PICTURES.find(([type]) => type.test(file.type)) ?? [];
+    const what = kind ? `is no picture: it is ${kind}` : "is of a kind that cannot be read";
+    return `The ${this.part} ${what}. Allowed are ${kinds}.`;
   }
 
   #takeOver() {

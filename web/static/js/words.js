@@ -16,6 +16,24 @@ export function span(seconds) {
   return hours % 24 ? `${days} d ${hours % 24} h` : `${days} d`;
 }
 
+/** Words as a sentence: a capital letter at its beginning, a stop at its end; nothing stays nothing. */
+export function sentence(words) {
+  const text = words.trim();
+  return `${text.slice(0, 1).toUpperCase()}${text.slice(1)}${!text || ".!?…".includes(text.at(-1)) ? "" : "."}`;
+}
+
+/**
+ * The words of a fault as a sentence for people. Messages begin with the field's name as programs know it, which its pointer
+ * ends with; people know the field by its `label`.
+ */
+export function said(detail, pointer = "", label = "") {
+  const parts = pointer.split("/").slice(1).map((part) => part.replaceAll("~1", "/").replaceAll("~0", "~"));
+  const shown = parts[0] === "labels" && parts.length === 2 ? `The label '${parts[1]}'` : label;
+  const name = (parts[0] === "options" && parts.length > 1 ? parts.slice(1) : parts).join(".");
+  const isNamed = name && shown && detail.startsWith(name) && !/^[\w-]/.test(detail.slice(name.length));
+  return sentence(isNamed ? shown + detail.slice(name.length) : detail);
+}
+
 /** How long ago a moment was: "just now", "5 min ago". */
 export function ago(moment, now = Date.now()) {
   const seconds = (now - new Date(moment).getTime()) / 1000;

@@ -2,6 +2,7 @@
 import { announce } from "./announcer.js";
 import { PartsSource, Poll, takeParts } from "./page_parts.js";
 import { Refused, link, send } from "./request.js";
+import { sentence } from "./words.js";
 
 const PARTS_URL = link("/parts/workers");
 const POLL_MS = 2000;
@@ -46,7 +47,7 @@ async function drain(event) {
     await poll.now(); // it may have been the last one
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    fault.textContent = error.problem.detail;
+    fault.textContent = sentence(error.problem.detail);
     fault.hidden = false;
   } finally {
     button.removeAttribute("aria-disabled");
