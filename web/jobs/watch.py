@@ -20,6 +20,8 @@ POLL_SECONDS = 2.0
 POLL_WITHOUT_REDIS_SECONDS = 0.5
 _SLICE_SECONDS = 0.5
 _RETRY_SECONDS = 5.0
+#: A slice, and what a Redis that hangs takes besides.
+_ENDING_SECONDS = 3.0
 _log = get_logger(__name__)
 
 
@@ -118,6 +120,12 @@ class JobWatchers:
                 self._waking[job_id].remove(wake)
                 if not self._waking[job_id]:
                     del self._waking[job_id]
+
+    def close(self) -> None:
+        """End, and return when nothing is heard any more: the connection may be closed then."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(_ENDING_SECONDS)
 
     def _listen(self) -> None:
         while not self._stopping.is_set():
