@@ -67,10 +67,9 @@ class Front:
             bell.ring(is_change=True)
 
     def close(self) -> None:
-        """Let the threads go when they have done what they do; what listens to Redis has ended then."""
-        self.stopping.set()
-        self._watchers.close()
+        """Let the threads go when they have done what they do; nothing is heard of jobs any more."""
         self._pool.shutdown(wait=False)
+        self._watchers.close()
 
     def tell_methods(self) -> Response:
         """Return the answer to ``OPTIONS *``: what is taken at some address or other."""

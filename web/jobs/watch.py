@@ -20,8 +20,8 @@ POLL_SECONDS = 2.0
 POLL_WITHOUT_REDIS_SECONDS = 0.5
 _SLICE_SECONDS = 0.5
 _RETRY_SECONDS = 5.0
-#: Longer than a slice and the time that Redis may take for a reply.
-_CLOSING_SECONDS = 3.0
+#: A slice, and what a Redis that hangs takes besides.
+_ENDING_SECONDS = 3.0
 _log = get_logger(__name__)
 
 
@@ -122,11 +122,10 @@ class JobWatchers:
                     del self._waking[job_id]
 
     def close(self) -> None:
-        """Wait until its connection is let go of, after `stopping` is set: it would be closed under it."""
-        with self._lock:
-            thread = self._thread
-        if thread is not None:
-            thread.join(_CLOSING_SECONDS)
+        """End, and return when nothing is heard any more: the connection may be closed then."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(_ENDING_SECONDS)
 
     def _listen(self) -> None:
         while not self._stopping.is_set():

@@ -59,8 +59,6 @@ def front(app):
     yield front
     front.stop()
     front.close()
-    if front._watchers._thread is not None:
-        front._watchers._thread.join()
 
 
 async def hears(front):
