@@ -110,7 +110,7 @@ def _damaged(data: bytes) -> bytes:
     [
         (lambda data: b"no picture at all", ["style", "[image_invalid]"]),
         (_damaged, ["style is damaged or cut off", "[image_invalid]"]),
-        (lambda data: b"%PDF-1.7 " + data, ["style is a PDF file", "[unsupported_media]"]),
+        (lambda data: b"%PDF-1.7 " + data, ["style is no picture: it is a PDF file", "[unsupported_media]"]),
     ],
     ids=["no picture", "damaged", "PDF"],
 )

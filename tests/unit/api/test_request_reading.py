@@ -81,5 +81,5 @@ def test_every_error_has_a_status():
         "worker_crash_loop": 500, "stale_job": 409, "lease_lost": 500, "artifact_exists": 500,
         "unreadable_message": 500,
         "storage_full": 507, "backup_refused": 400, "backup_damaged": 503, "files_held": 503,
-        "database_unusable": 503, "uploads_unavailable": 503,
+        "database_unusable": 503, "redis_too_old": 503, "uploads_unavailable": 503,
     }  # fmt: skip

@@ -98,6 +98,8 @@ def test_the_queue_without_redis_keeps_its_counts():
         "backlog_seconds": None,
         "backlog_low_seconds": None,
         "backlog_high_seconds": None,
+        "told_waits": 0,
+        "told_waits_kept": None,
         "workers": None,
         "message": "Redis does not answer; jobs are kept, and start when it is back",
     }

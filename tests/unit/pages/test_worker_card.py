@@ -83,6 +83,8 @@ def test_figures_name_fields_of_the_api():
     assert {figure.field for figure in figures} == queue.keys() - {
         "backlog_low_seconds",
         "backlog_high_seconds",
+        "told_waits",
+        "told_waits_kept",
         "workers",
         "message",
     }
