@@ -322,5 +322,5 @@ def test_a_label_that_cannot_be_read_is_told_of_at_its_field(site: Site, visitor
     page.get_by_role("textbox", name="Label").fill("town")
     page.get_by_role("button", name="Search").click()
     field = page.get_by_role("textbox", name="Label")
-    expect(field).to_have_accessible_description("label is 'town'; it must be of the form key:value")
+    expect(field).to_have_accessible_description("The label is 'town'; it must be of the form key:value.")
     expect(field).to_have_value("town")
