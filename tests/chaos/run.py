@@ -150,14 +150,27 @@ class _Course:
             sleep(self._cluster.pace.lease + 2)
 
     def _restart_dead(self) -> None:
-        """Start again what ended by itself, as a supervisor does; only a node may, for one reason."""
-        refused = [fault.until for fault in self._evidence.injections if fault.kind == "full_redis"]
+        """Start again what ended by itself, as a supervisor does; each kind may for one reason.
+
+        A node, while Redis refuses to write. Web and control when they are started (a kill that was prepared
+        may come then) while their storage is not mounted: they refuse to start, and say so.
+        """
         for process in self._cluster.died_alone():
-            if process in self._cluster.nodes and time() - max(refused, default=0.0) < _GIVEN_UP_SECONDS:
+            is_node = process in self._cluster.nodes
+            if is_node and self._since("full_redis") < _GIVEN_UP_SECONDS:
                 self._evidence.restarted.append(process.name)
-            else:
+            elif (
+                is_node
+                or self._since("unmount_storage") >= _GIVEN_UP_SECONDS
+                or "identity_missing" not in process.tail()
+            ):
                 self.breaches.append(f"{process.name} ended by itself:\n{process.tail()}")
             process.start()
+
+    def _since(self, kind: str) -> float:
+        """Return for how many seconds the last fault of a kind has been over."""
+        ends = [fault.until for fault in self._evidence.injections if fault.kind == kind]
+        return time() - max(ends, default=0.0)
 
     def _is_over(self) -> bool:
         self._restart_dead()

@@ -63,8 +63,8 @@ def test_it_is_told_everywhere(client, redis_of, workshop, submit, name):
     for sentence in told:
         assert sentence.startswith(words), sentence
     page = client.get("/workers", headers=HTML).text.replace("&#39;", "'")
-    assert words in page
-    assert "hidden" not in page[page.index("data-message") : page.index(words)]
+    shown = words[0].upper() + words[1:]
+    assert "hidden" not in page[page.index("data-message") : page.index(shown)]
 
 
 def test_what_keeps_no_job_waiting_is_told_by_readyz_alone(client, redis_of, workshop):
@@ -80,7 +80,7 @@ def test_the_page_without_a_worker_tells_of_control(client, redis_of):
     """Without a worker the page has its own words; a control that is down is to be seen all the same."""
     down(redis_of)
     page = client.get("/workers", headers=HTML).text
-    assert "hidden" not in page[page.index("data-message") : page.index(DOWN)]
+    assert "hidden" not in page[page.index("data-message") : page.index(DOWN[0].upper() + DOWN[1:])]
 
 
 def test_without_redis_nobody_knows(tmp_path):

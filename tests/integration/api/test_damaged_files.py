@@ -202,7 +202,7 @@ def test_what_begins_with_a_checkpoint_needs_it(client, bench, succeeded, find, 
     action = "resume" if ask == "pause" else "retry"
     problem = problem_of(client.post(f"{JOBS}/{fork['id']}/{action}", json={}), 409, "not_ready")
     assert (
-        f"the checkpoint it begins with, that of job {succeeded['id']} of step 10, is damaged"
+        "the checkpoint it begins with, that of the job it was forked from, of step 10, is damaged"
         in problem["detail"]
     )
     assert bench.job(fork["id"]) == before

@@ -27,7 +27,7 @@ def test_a_part_without_a_name(client, problem_of, url, words):
     answer = client.post(url, data=_NAMELESS % words, **_MULTIPART)
     if url == "/new":
         assert answer.status_code == 422
-        assert "a part has no name" in answer.text
+        assert "part has no name" in answer.text
     else:
         assert "a part has no name" in problem_of(answer, 400, "invalid_request")["detail"]
 
