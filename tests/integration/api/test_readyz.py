@@ -101,10 +101,10 @@ def test_a_damaged_database_is_told_and_no_path_is(client, services, settings):
 
 
 def test_too_little_room_is_told_in_bytes(app, client, settings):
-    change_backend(app, settings=settings.model_copy(update={"min_free_bytes": 2**62}))
+    change_backend(app, settings=settings.model_copy(update={"min_free_bytes": 2**52}))
     assert failing(client) == ["room"]
     detail = client.get("/readyz").json["checks"]["room"]["detail"]
-    assert str(2**62) in detail
+    assert str(2**52) in detail
     assert "ATELIER_MIN_FREE_BYTES" in detail
 
 

@@ -67,7 +67,7 @@ def test_it_is_told_in_plain_words_and_nothing_is_left(settings: Settings, redis
 
 def test_every_part_is_looked_at_though_all_are_away(settings: Settings):
     away = settings.model_copy(
-        update={"redis_url": "redis://127.0.0.1:1/0", "vgg19_weights": "/nowhere.h5", "min_free_bytes": 2**62}
+        update={"redis_url": "redis://127.0.0.1:1/0", "vgg19_weights": "/nowhere.h5", "min_free_bytes": 2**52}
     )
     code, found = look(away)
     assert code == 1
@@ -88,9 +88,9 @@ def test_an_empty_mount_point_is_not_written_to(settings: Settings):
 
 def test_too_little_room_is_told_in_bytes(settings: Settings):
     names_of(settings)
-    full = settings.model_copy(update={"min_free_bytes": 2**62})
+    full = settings.model_copy(update={"min_free_bytes": 2**52})
     assert missing(full) == ["disk"]
-    assert str(2**62) in look(full)[1]["disk"]["said"]
+    assert str(2**52) in look(full)[1]["disk"]["said"]
 
 
 def test_a_storage_that_cannot_be_written_is_told(settings: Settings):

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.process
 
 _PATIENCE_SECONDS = 30
 #: More than any disk has.
-MARGIN_BYTES = 2**62
+MARGIN_BYTES = 2**52
 
 
 def when(shown: Coordination, state: WorkerState, name: str) -> WorkerBeat:
