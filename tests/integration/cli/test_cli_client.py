@@ -97,7 +97,7 @@ def test_a_failed_job_says_why_and_what_to_do_and_ends_with_1(service, atelier, 
     result = atelier("submit", *pictures, *_FEW, "--wait")
     assert result.exit_code == 1
     assert "the style loss is nan at step 3" in result.stderr
-    assert "a lower learning_rate" in result.stderr
+    assert "a lower learning rate" in result.stderr
     assert "Traceback" not in result.output
 
 
@@ -135,7 +135,7 @@ def test_what_the_service_refuses_is_said_once_and_ends_with_2(atelier, pictures
     text.write_text("not a picture")
     refused = atelier("submit", pictures[0], text)
     assert refused.exit_code == 2
-    assert refused.stderr.count("not a picture that can be read") == 1
+    assert refused.stderr.count("is no picture: it is a text file") == 1
     document = json.loads(atelier("submit", pictures[0], text, "--json").stdout)["error"]
     assert (document["code"], document["status"]) == ("image_invalid", 422)
     for words in (("status", "nobody"), ("watch", "nobody"), ("cancel", "no/body"), ("download", "../x")):

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import pytest
 
+from tests.support.loops import run_apart
 from tests.support.statements import noted_statements
 from web.front.application import Front
 
@@ -82,7 +83,7 @@ def test_one_change_is_read_once_for_all(front, client, submit):
                 await visitor.ended
         return visitors, len([one for one in noted if _WHOLE_ROW in one]) - asked
 
-    visitors, reads = asyncio.run(run())
+    visitors, reads = run_apart(run())
     # A few, since some hear of it while the first one reads; each for itself would be all of them.
     assert reads < _STREAMS / 4
     for visitor in visitors:
@@ -108,7 +109,7 @@ def test_a_job_that_waits_is_not_read_again_and_again(front, submit):
             await visitor.leave()
         return noted
 
-    noted = asyncio.run(run())
+    noted = run_apart(run())
     assert [one for one in noted if _WHOLE_ROW in one] == []
 
 
@@ -122,7 +123,7 @@ def test_those_that_reconnect_after_a_restart_do_not_all_come_at_once(front, sub
             await visitor.leave()
         return [int(visitor.got.split(b"retry: ")[1].split(b"\n")[0]) for visitor in visitors]
 
-    pauses = asyncio.run(run())
+    pauses = run_apart(run())
     assert len(set(pauses)) == len(pauses)
     assert 2000 <= min(pauses) < 2200 < 3200 < max(pauses) <= 3500
 

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 from werkzeug.exceptions import RequestTimeout
 
 from shared.errors import UploadsUnavailable
+from tests.support.loops import run_apart
 from web.front import body as module
 from web.front.body import Bodies, waste
 
 _MOST_BYTES = 1_000_000
-
-
-def run_apart(work: Coroutine[Any, Any, Any]) -> Any:
-    """Run in a thread of its own: in this one the loop of an earlier test's browser may still be running."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, work).result()
 
 
 class Sender:
