@@ -167,5 +167,5 @@ def read_range(header: str | None, size: int) -> tuple[int, int] | None:
 
 def _has_strong(wanted: ETags, etag: str) -> bool:
     plain, is_weak = unquote_etag(etag)
-    # Who got it compressed has seen the same.
-    return not is_weak and any(_CODED.sub("", one) == plain for one in wanted.as_set())
+    # Who got it compressed has seen the same. Of an empty tag, which may be sent, Werkzeug makes None.
+    return not is_weak and any(_CODED.sub("", one or "") == plain for one in wanted.as_set())

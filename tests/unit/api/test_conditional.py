@@ -50,6 +50,18 @@ def test_any_range_is_inside_or_passed_over(text, size):
     assert part is None or 0 <= part[0] < part[1] <= size
 
 
+@pytest.mark.parametrize("header", ['""', 'W/""', '"b", ""', '"", W/"a"', '"', '"a', ",", "a b"])
+def test_a_tag_that_is_empty_or_none_is_another_one(header):
+    assert not is_precondition_met({"HTTP_IF_MATCH": header}, '"c"', None)
+    assert not is_known({"HTTP_IF_NONE_MATCH": header}, '"c"', None)
+
+
+@given(st.text(alphabet='abW/",*: \t', max_size=20))
+def test_any_list_of_tags_can_be_compared(header):
+    assert is_precondition_met({"HTTP_IF_MATCH": header}, '"c"', None) in (True, False)
+    assert is_known({"HTTP_IF_NONE_MATCH": header}, '"c"', None) in (True, False)
+
+
 @pytest.mark.parametrize(
     ("header", "known"),
     [('"a"', True), ('W/"a"', True), ('"b", W/"a"', True), ("*", True), ('"b"', False), ("", False)],
