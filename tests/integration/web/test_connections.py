@@ -7,7 +7,6 @@ import socket
 import pytest
 
 from shared.picture import PictureLimits
-from tests.support.web_process import WebProcess
 from web.assets.uploads import max_body_bytes
 
 pytestmark = pytest.mark.process
@@ -17,29 +16,10 @@ _NEXT = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 _TOO_LONG = max_body_bytes(PictureLimits()) + 1
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory, redis_server):
-    """A running web process."""
-    from shared.settings import Settings
-
-    folder = tmp_path_factory.mktemp("connections")
-    settings = Settings(
-        redis_url=redis_server.url,
-        data_dir=folder,
-        vgg19_weights="untrained",
-        min_free_bytes=0,
-        web_threads=2,
-    )
-    process = WebProcess(settings)
-    process.start()
-    yield process
-    process.end()
-
-
 @pytest.fixture
-def line(server):
+def line(shared_server):
     """A connection to it."""
-    with socket.create_connection(("127.0.0.1", server.settings.port)) as line:
+    with socket.create_connection(("127.0.0.1", shared_server.settings.port)) as line:
         line.settimeout(_SECONDS)
         yield line
 
@@ -168,8 +148,8 @@ def test_what_a_head_is_refused_with_arrives_though_the_client_still_sends(line,
     assert line.recv(1) == b""
 
 
-def test_heads_that_do_not_come(server, line):
-    with socket.create_connection(("127.0.0.1", server.settings.port)) as silent:
+def test_heads_that_do_not_come(shared_server, line):
+    with socket.create_connection(("127.0.0.1", shared_server.settings.port)) as silent:
         silent.settimeout(_SECONDS)
         line.sendall(b"GET / HTTP/1.1\r\nHost: loc")
         assert silent.recv(1) == b""
@@ -179,17 +159,17 @@ def test_heads_that_do_not_come(server, line):
     assert got.startswith(b"HTTP/1.1 408 ")
 
 
-def test_refused_connections_that_linger_are_forgotten(server):
+def test_refused_connections_that_linger_are_forgotten(shared_server):
     """More of them than may linger at once, twice: each gets its answer, and all are gone then."""
     for _ in range(2):
         lines = []
         for _ in range(120):
-            line = socket.create_connection(("127.0.0.1", server.settings.port), timeout=_SECONDS)
+            line = socket.create_connection(("127.0.0.1", shared_server.settings.port), timeout=_SECONDS)
             line.sendall(b"GARBAGE\r\n\r\n")
             lines.append(line)
         for line in lines:
             assert read_answer(line)[0] == 400
             line.close()
-    with socket.create_connection(("127.0.0.1", server.settings.port), timeout=_SECONDS) as line:
+    with socket.create_connection(("127.0.0.1", shared_server.settings.port), timeout=_SECONDS) as line:
         line.sendall(request("GET /healthz"))
         assert read_answer(line)[0] == 200

@@ -8,40 +8,19 @@ import socket
 
 import pytest
 
-from tests.support.web_process import WebProcess
-
 pytestmark = pytest.mark.process
 _SECONDS = 60
 JOBS = "/api/v1/jobs"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory, redis_server):
-    """A running web process."""
-    from shared.settings import Settings
-
-    settings = Settings(
-        redis_url=redis_server.url,
-        data_dir=tmp_path_factory.mktemp("by-hand"),
-        vgg19_weights="untrained",
-        min_free_bytes=0,
-        web_threads=2,
-    )
-    process = WebProcess(settings)
-    process.start()
-    yield process
-    process.end()
-    assert "Traceback" not in "".join(process.log)
-
-
 @pytest.fixture
-def ask(server):
+def ask(shared_server):
     """Send a request as it is written, and return status, reason, headers and body."""
 
     def do(first, *headers, host="localhost", body=b""):
         named = [] if host is None else [f"Host: {host}"]
         head = "\r\n".join([f"{first} HTTP/1.1", *named, *headers, "Connection: close", "", ""])
-        with socket.create_connection(("127.0.0.1", server.settings.port), timeout=_SECONDS) as line:
+        with socket.create_connection(("127.0.0.1", shared_server.settings.port), timeout=_SECONDS) as line:
             line.sendall(head.encode("latin-1") + body)
             answer = http.client.HTTPResponse(line, method=first.split()[0])
             answer.begin()
@@ -172,8 +151,8 @@ def test_head_is_get_without_its_body(ask, path):
     assert int(head[2]["Content-Length"]) == len(get[3])
 
 
-def test_a_second_message_behind_a_body_that_nobody_reads(server):
-    with socket.create_connection(("127.0.0.1", server.settings.port), timeout=_SECONDS) as line:
+def test_a_second_message_behind_a_body_that_nobody_reads(shared_server):
+    with socket.create_connection(("127.0.0.1", shared_server.settings.port), timeout=_SECONDS) as line:
         line.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello")
         line.sendall(b"\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         got = b""
