@@ -17,7 +17,7 @@ from web.cli.follow import follow_job, report_end, save_picture
 from web.cli.local.host import FolderLock, StopRequest, free_port
 from web.cli.local.stack import Stack
 from web.cli.output import Output, StartFailed, UpRefused, exit_code_for
-from web.cli.up import local_settings
+from web.cli.up import local_settings, tell_weights
 from web.cli.views import JobFields
 
 _MIN_HEIGHT_PX = 256
@@ -126,13 +126,21 @@ def demo(
             ) as stack,
             ApiClient(settings.local_url) as client,
         ):
-            if stack.wait_for_worker() is None:
+            beat = stack.wait_for_worker()
+            if beat is None:
                 raise StartFailed(f"the worker did not become ready:\n{stack.log_tails()}")
+            tell_weights(beat, settings, output)
             url = settings.local_url
             output.say(f"Submitting {content.name} and {style.name} to {url}, {steps} steps, {size} px …")
             job = client.submit(content, style, JobFields(options, name="demo", reuse=False)).job
             job = follow_job(
-                client, job.id, output=output, wait_seconds=1, timeout_seconds=30, while_waiting=stack.tick
+                client,
+                job.id,
+                output=output,
+                wait_seconds=1,
+                timeout_seconds=30,
+                while_waiting=stack.tick,
+                will_stay=False,
             )
             report_end(job, output)
             if job.status is JobStatus.SUCCEEDED:

@@ -138,11 +138,13 @@ def follow_job(
     timeout_seconds: float = 60,
     wait_seconds: int = _WAIT_SECONDS,
     while_waiting: Callable[[], None] = lambda: None,
+    will_stay: bool = True,
 ) -> JobView:
     """Show a job's progress bar until it ends, and return the ended job.
 
     Waits for a service that is unavailable for less than `timeout_seconds` at a time. Calls `while_waiting`
-    at least every `wait_seconds`, and passes on its errors.
+    at least every `wait_seconds`, and passes on its errors. Links into a service that will not stay after the
+    job are left out.
 
     Raises:
         ServiceUnreachable: when the service is unavailable for longer.
@@ -157,7 +159,8 @@ def follow_job(
             if job is not None:
                 if job.notice and job.notice not in said:
                     said.add(job.notice)
-                    output.say(f"Notice: {job.notice} ({client.url}/docs#untrained-weights)", style="yellow")
+                    link = f" ({client.url}/docs#untrained-weights)" if will_stay else ""
+                    output.say(f"Notice: {job.notice}{link}", style="yellow")
                 if job.hindrance and job.hindrance not in said:
                     said.add(job.hindrance)
                     output.say(job.hindrance, style="yellow")

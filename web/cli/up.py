@@ -9,6 +9,7 @@ from time import sleep
 
 import click
 
+from shared.redis.workers import WorkerBeat
 from shared.settings import PREFIX, Settings, load_settings
 from shared.terminal import GivenPath, WholeNumber, show_notice
 from web.address import parse_address
@@ -84,6 +85,12 @@ def local_settings(environ: dict[str, str], given: dict[str, str]) -> Settings:
     return settings
 
 
+def tell_weights(beat: WorkerBeat, settings: Settings, output: Output) -> None:
+    """Say what a worker's weights mean, if nobody chose them."""
+    if beat.weights == "untrained" and settings.vgg19_weights == "auto":
+        show_notice(output.err, _UNTRAINED)
+
+
 def _greet(stack: Stack, output: Output, workers: int) -> None:
     url, public_url = stack.settings.local_url, parse_address(stack.settings.public_url).url
     there = "" if url == public_url == Settings().public_url else f" --url {url}"
@@ -102,8 +109,7 @@ def _greet(stack: Stack, output: Output, workers: int) -> None:
             output.say("No worker is ready; jobs are accepted and wait for one.", style="yellow")
         else:
             output.say(f"{beat.worker_id} is ready ({beat.device}, weights {beat.weights}).")
-            if beat.weights == "untrained" and stack.settings.vgg19_weights == "auto":
-                show_notice(output.err, _UNTRAINED)
+            tell_weights(beat, stack.settings, output)
     warning = exposure(stack.settings)
     if warning is not None:
         show_notice(output.err, warning)

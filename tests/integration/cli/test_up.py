@@ -206,6 +206,8 @@ def test_demo_leaves_two_pictures_and_nothing_running(tmp_path, untrained_cache)
     )
     assert done.returncode == 0, done.stderr
     assert "demo: step 3/3" in done.stderr
+    assert "Notice: untrained weights" in done.stderr
+    assert "/docs#" not in done.stderr  # it has ended, and its pages with it
     assert done.stderr.rstrip().endswith(str(out / "sheet.png"))
     with Image.open(out / "result.png") as result, Image.open(out / "sheet.png") as sheet:
         assert max(result.size) == 48
