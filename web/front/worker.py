@@ -102,6 +102,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
             super()._close_transport()
             return
         self._closed = self.is_lingering = True
+        self.head_due = None  # it is refused once
         self.worker.lingering.add(self)
         self.transport.write_eof()
         self.transport.resume_reading()
@@ -124,7 +125,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
 
     def is_idle(self) -> bool:
         """Whether no request is being answered on it."""
-        return self.head_due is not None or self._awaiting_request
+        return self.head_due is not None or self._awaiting_request or self.is_lingering
 
     def sweep(self, now: float) -> None:
         """End it if it has stood still for too long."""

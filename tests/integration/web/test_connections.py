@@ -138,6 +138,15 @@ HEADS = {
 }
 
 
+def test_a_head_is_refused_once(line):
+    """Also one that is no head, and longer than any may be, and comes at once."""
+    line.sendall(b"no colon at all\r\n" * 20_000)
+    got = b""
+    while data := line.recv(65536):
+        got += data
+    assert got.count(b"HTTP/1.1 ") == 1, got
+
+
 @pytest.mark.parametrize("name", HEADS)
 def test_what_a_head_is_refused_with_arrives_though_the_client_still_sends(line, name):
     rest, status = HEADS[name]
