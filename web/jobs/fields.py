@@ -28,7 +28,7 @@ _KEY_PATTERN = rf"^[a-z0-9_.\-]{{1,{MAX_LABEL_KEY_CHARS}}}$"
 
 
 def _label_key(text: str) -> str:
-    if not re.fullmatch(_KEY_PATTERN, text) or text.endswith("\n"):
+    if not re.fullmatch(_KEY_PATTERN, text):
         raise ValueError(
             f"must be 1 to {MAX_LABEL_KEY_CHARS} characters, each a small letter, a digit, or one of . _ -"
         )
