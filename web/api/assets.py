@@ -71,7 +71,10 @@ assets = Blueprint("assets", __name__, url_prefix=f"{API_PATH}/assets")
     },
 )
 def create_asset() -> Response:
-    """Upload a JPEG, PNG, WebP, AVIF, TIFF, BMP or single-frame GIF; its id serves any number of jobs."""
+    """Upload a JPEG, PNG, WebP, AVIF, HEIC (with `pillow-heif`), TIFF, BMP or single-frame GIF.
+
+    Its id serves any number of jobs; the same bytes are the same asset.
+    """
     services, caller = get_services(), current_caller()
     if request.mimetype != MULTIPART:
         raise UnsupportedMediaType(f"send multipart/form-data, not {request.mimetype or 'nothing'}")
