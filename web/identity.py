@@ -103,8 +103,8 @@ def establish_identity(
 ) -> Identity:
     """Return the identity of database and storage; make it at the first start, if `may_make`.
 
-    Processes that start at once wait for each other in the database's write lock. The row is written before
-    the file, so that one that is killed in between is finished by the next.
+    Any number of processes may start at once: the first row in the database decides. It is written before
+    the file, so that a start that is killed in between is finished by the next.
 
     Raises:
         IdentityMissing, IdentityWrong: as `decide_identity`, or when there is none and none may be made.
@@ -133,6 +133,15 @@ def establish_identity(
 
 
 def _look(database: Database, store: ArtifactStore) -> Sighting:
+    """Look at both at one moment: again, where another start has made the file while this one looked."""
+    while True:
+        found = read_identity(store)
+        seen = _look_beside(found, database, store)
+        if read_identity(store) == found:
+            return seen
+
+
+def _look_beside(found: Installation | None, database: Database, store: ArtifactStore) -> Sighting:
     folders = store.folders("jobs", limit=_SAMPLE)
     with database.read() as session:
         known = session.scalar(select(Job.id).where(Job.id.in_(folders)).limit(1))
@@ -141,7 +150,6 @@ def _look(database: Database, store: ArtifactStore) -> Sighting:
         pictures = session.scalars(select(Asset.sha256).order_by(Asset.id.desc()).limit(_SAMPLE)).all()
         work = select(func.max(JobCheckpoint.key)).group_by(JobCheckpoint.job_id)
         checkpoints = session.scalars(work.order_by(JobCheckpoint.job_id.desc()).limit(_SAMPLE)).all()
-    found = read_identity(store)
     if checkpoints:
         share_work = any(holds_file(store, key) for key in checkpoints if key)
     else:

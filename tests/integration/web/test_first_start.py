@@ -10,10 +10,11 @@ import pytest
 
 from shared.clock import utc_now
 from shared.errors import IdentityMissing, IdentityWrong
-from shared.installation import IDENTITY_KEY, names_at, read_identity
+from shared.installation import IDENTITY_KEY, Installation, names_at, read_identity
 from shared.settings import Settings
 from shared.storage import open_store
 from shared.storage.layout import asset_key
+from shared.storage.store import ArtifactStore
 from tests.support.rows import add_picture
 from web import identity
 from web.backend import Backend
@@ -39,6 +40,31 @@ def test_all_processes_of_a_first_start_agree(tmp_path: Path):
     assert ids == {read_identity(store).id}
     assert open_backend(tmp_path) in ids
     assert names_at(store).installation_id in ids
+
+
+@pytest.mark.parametrize("reading", [1, 2])
+@pytest.mark.parametrize("is_before", [True, False], ids=["before", "after"])
+def test_another_start_while_this_one_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reading: int, is_before: bool
+):
+    """It comes before or after this one's first or second look at the storage."""
+    readings = 0
+    others = []
+    really_read = identity.read_identity
+
+    def read(store: ArtifactStore) -> Installation | None:
+        nonlocal readings
+        readings += 1
+        if readings != reading:
+            return really_read(store)
+        early = None if is_before else really_read(store)
+        monkeypatch.setattr(identity, "read_identity", really_read)
+        others.append(open_backend(tmp_path))
+        monkeypatch.setattr(identity, "read_identity", read)
+        return really_read(store) if is_before else early
+
+    monkeypatch.setattr(identity, "read_identity", read)
+    assert [open_backend(tmp_path)] == others
 
 
 def test_a_start_that_is_killed_between_row_and_file_is_finished_by_the_next(
