@@ -36,7 +36,7 @@ class Watched:
     def __init__(self, engine: StyleEngine, after: Callable[[int], None] | None = None) -> None:
         self._engine = engine
         self._after = after or (lambda _step: None)
-        self.version, self.weights = engine.version, engine.weights
+        self.notice, self.made_by = engine.notice, engine.made_by
         self.steps: list[int] = []
         self.step = 0
 

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,7 @@ from shared.terminal import GivenPath, GivenText, StepBar, format_seconds, show_
 
 if TYPE_CHECKING:
     from worker.engine.engine import StyleEngine
-    from worker.engine.state import Step
-    from worker.engine.weights.weights import Weights
+    from worker.engine.state import MadeBy, Step
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _JPEG_QUALITY = 95
@@ -101,15 +101,15 @@ def _stylize(
         name: _read(path, name, options, settings) for name, path in (("content", content), ("style", style))
     }
     engine = _load_engine(weights or settings.vgg19_weights, settings)
-    if engine.weights.notice:
-        show_notice(console, engine.weights.notice)
+    if engine.notice:
+        show_notice(console, engine.notice)
     started = time.perf_counter()
     last = _run(engine, inputs["content"], inputs["style"], options, console)
     metadata = _metadata(engine, inputs, options)
     _write(output, last, metadata)
     seconds = time.perf_counter() - started
     console.print(f"{options.steps} steps in {format_seconds(seconds)}")
-    return _document(output, last, engine.weights, seconds)
+    return _document(output, last, engine.made_by(options), seconds)
 
 
 def _check_output(output: Path) -> None:
@@ -168,23 +168,24 @@ def _run(engine: StyleEngine, content: bytes, style: bytes, options: StyleOption
         for step in engine.stylize(content, style, options):
             spent_seconds += step.seconds
             left = spent_seconds / step.step * (step.steps - step.step)
-            bar.update(step.step, step.steps, loss=step.losses.total, seconds_left=left)
+            loss = None if step.losses is None else step.losses.total
+            bar.update(step.step, step.steps, loss=loss, seconds_left=left)
     if step is None:
         raise AssertionError("the engine yields at least one step")
     return step
 
 
 def _metadata(engine: StyleEngine, inputs: dict[str, bytes], options: StyleOptions) -> dict[str, str]:
-    weights = engine.weights
+    made_by = engine.made_by(options)
     return Provenance(
-        engine_version=engine.version,
+        engine_version=made_by.engine_version,
         content_sha256=hashlib.sha256(inputs["content"]).hexdigest(),
         style_sha256=hashlib.sha256(inputs["style"]).hexdigest(),
         options=options,
         step=options.steps,
-        weights=weights.name,
-        weights_sha256=weights.sha256,
-        notice=weights.mark,
+        weights=made_by.weights,
+        weights_sha256=made_by.weights_sha256,
+        notice=made_by.mark,
     ).to_metadata()
 
 
@@ -212,7 +213,7 @@ def _temporary(output: Path) -> Iterator[Path]:
         path.unlink(missing_ok=True)
 
 
-def _document(output: Path, step: Step, weights: Weights, seconds: float) -> dict[str, object]:
+def _document(output: Path, step: Step, made_by: MadeBy, seconds: float) -> dict[str, object]:
     height, width, _ = step.image().shape
     return {
         "output": str(output),
@@ -220,6 +221,6 @@ def _document(output: Path, step: Step, weights: Weights, seconds: float) -> dic
         "height": height,
         "steps": step.steps,
         "seconds": round(seconds, 3),
-        "losses": {"total": step.losses.total, "content": step.losses.content, "style": step.losses.style},
-        "weights": {"name": weights.name, "sha256": weights.sha256, "notice": weights.mark},
+        "losses": None if step.losses is None else asdict(step.losses),
+        "weights": made_by.facts(),
     }
