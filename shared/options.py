@@ -78,6 +78,21 @@ class StyleOptions(BaseModel):
     learning_rate: float = Field(
         0.02, ge=1e-4, le=1, title="Learning rate", description="Step size of Adam on pixels in [0, 1]."
     )
+    style_strength: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        title="Style strength",
+        description="From the content's own style, 0, to the style, 1.",
+    )
+    detail: Whole = Field(
+        0,
+        ge=0,
+        le=4096,
+        title="Detail",
+        description="Long side at which the fast network sees the content; 0 is the size, at most 1024.",
+        json_schema_extra={"x-unit": "px"},
+    )
     checkpoint_every: Whole = Field(
         10,
         ge=1,

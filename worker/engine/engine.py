@@ -18,7 +18,7 @@ from worker.engine.images import decode_picture
 from worker.engine.methods.base import Method, Optimisation, State, choose_method
 from worker.engine.methods.classic import Classic
 from worker.engine.methods.untrained import Untrained
-from worker.engine.runtime import forget_gpu_peak, gpu_peak_bytes
+from worker.engine.runtime import configure_tensorflow, forget_gpu_peak, gpu_peak_bytes
 from worker.engine.state import EngineState, Losses, Step
 from worker.engine.weights.weights import Weights
 
@@ -39,7 +39,7 @@ class StyleEngine:
     version: str = ENGINE_VERSION
 
     def __init__(self, weights: Weights) -> None:
-        _configure_tensorflow()
+        configure_tensorflow()
         self._weights = weights
         self._methods: dict[type[Method], Method] = {}
         # So that a worker that is ready has the weights of most jobs' method on its device.
@@ -141,11 +141,3 @@ def memory_errors(options: StyleOptions) -> Iterator[None]:
     except tf.errors.ResourceExhaustedError as error:
         first_line = str(error.message).partition("\n")[0]
         raise OutOfMemory(f"not enough device memory at size {options.size} px: {first_line}") from error
-
-
-def _configure_tensorflow() -> None:
-    tf.config.experimental.enable_op_determinism()
-    for device in tf.config.list_physical_devices("GPU"):
-        # Fails once a device is in use; then it was set before, or it is too late for it.
-        with contextlib.suppress(RuntimeError):
-            tf.config.experimental.set_memory_growth(device, True)

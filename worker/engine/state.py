@@ -60,16 +60,17 @@ class Losses:
 class Step:
     """One step that is done: `step` of `steps` (1 is the first), its losses, and its wall time in seconds.
 
+    A method that optimises nothing has no losses (None), and no state to go on from.
     Holds on to the tensors of its own step, so `image` and `state` stay true after the job has moved on;
     keeping many steps keeps as many pictures in the device's memory.
     """
 
     step: int
     steps: int
-    losses: Losses
+    losses: Losses | None
     seconds: float
     _image: Callable[[], NDArray[np.uint8]] = field(repr=False, compare=False)
-    _state: Callable[[], EngineState] = field(repr=False, compare=False)
+    _state: Callable[[], EngineState] | None = field(repr=False, compare=False)
     #: The most GPU memory that the job has needed until now, in bytes; None on a CPU.
     gpu_peak_bytes: int | None = None
 
@@ -78,5 +79,11 @@ class Step:
         return self._image()
 
     def state(self) -> EngineState:
-        """Return what is needed to continue after this step; fetched from the device on each call."""
+        """Return what is needed to continue after this step; fetched from the device on each call.
+
+        Raises:
+            CheckpointInvalid: when the step has none, because its method optimises nothing.
+        """
+        if self._state is None:
+            raise CheckpointInvalid("a job of this method has no state to go on from: it is one step")
         return self._state()
