@@ -41,7 +41,8 @@ AtelierError
 │   └── InvalidSettings        invalid_settings
 ├── WeightsError
 │   ├── WeightsUnavailable     weights_unavailable
-│   └── WeightsInvalid         weights_invalid
+│   ├── WeightsInvalid         weights_invalid
+│   └── FastModelUnavailable   fast_model_unavailable
 ├── JobError                   a job ends with it
 │   ├── ArtifactMissing        artifact_missing
 │   ├── ArtifactCorrupt
@@ -383,7 +384,7 @@ class GpuNotSeen(ServiceError):
 
 
 class WeightsError(AtelierError):
-    """The VGG19 weights cannot be used."""
+    """The weights of a network cannot be used."""
 
     code = "weights_error"
 
@@ -402,6 +403,17 @@ class WeightsInvalid(WeightsError):
     """The file does not hold the weights of a VGG19 network."""
 
     code = "weights_invalid"
+
+
+class FastModelUnavailable(WeightsError):
+    """The model of the fast method cannot be had."""
+
+    code = "fast_model_unavailable"
+    suggestion = (
+        "On the worker's machine, in the environment of Atelier, type 'pip install --require-hashes -r "
+        "requirements/fast.txt' (in a checkout: 'make setup'), or set ATELIER_FAST_MODEL to the path of a "
+        "SavedModel of Magenta's arbitrary stylisation; docs/fast.md says more. The method gatys needs none."
+    )
 
 
 class JobError(AtelierError):

@@ -37,7 +37,7 @@ _LONGEST_DAYS = 36_525
 _MOST = 2**53 - 1
 _HOME = Path("~/.cache/atelier")
 #: What may hold a password: a refusal does not repeat it.
-_SECRET = frozenset({"redis_url", "database_url", "vgg19_weights_url"})
+_SECRET = frozenset({"redis_url", "database_url", "vgg19_weights_url", "fast_model"})
 #: Web, which alone needs them, says what is wrong with them.
 _READ_LATER = frozenset({"url", "allowed_hosts"})
 _HOST_NAME = re.compile(r"(?!.{254})[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
@@ -115,6 +115,14 @@ class Settings(BaseModel):
     )
     weights_auto_seconds: float = Field(
         10, gt=0, le=_LONGEST_SECONDS, description="How long auto may try to get imagenet, in seconds"
+    )
+    fast_model: str = Field(
+        "packaged",
+        description="Model of the method fast: packaged, or path or http(s) address of a SavedModel, as a "
+        "folder or .tar.gz",
+    )
+    fast_model_hash: str = Field(
+        "", description="SHA-256 of that .tar.gz, in hex; an address needs it, a path may do without"
     )
     min_free_bytes: int = Field(
         1_073_741_824,
@@ -252,15 +260,26 @@ class Settings(BaseModel):
             raise ValueError("a file is written as its path; ATELIER_VGG19_WEIGHTS_URL is for an address")
         return weights
 
+    @field_validator("fast_model")
+    @classmethod
+    def _knows_model(cls, model: str) -> str:
+        if model.lower() == "packaged" != model:
+            raise ValueError("write 'packaged', or ./ before the name of a file that is called so")
+        if "://" in model and not _is_web(model):
+            raise ValueError("an address begins with http:// or https://; a file is written as its path")
+        return model
+
+    @field_validator("fast_model_hash")
+    @classmethod
+    def _is_sha256(cls, digest: str) -> str:
+        if digest and not (_DIGEST.fullmatch(digest) and len(digest) == 64):
+            raise ValueError("allowed are 64 hex digits (SHA-256)")
+        return digest.lower()
+
     @field_validator("vgg19_weights_url")
     @classmethod
     def _is_web_address(cls, url: str) -> str:
-        try:
-            parts = urlsplit(url)
-            is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            is_one = False
-        if not is_one:
+        if not _is_web(url):
             raise ValueError("allowed is an address that begins with http:// or https://")
         return url
 
@@ -399,6 +418,14 @@ def folder_of(url: str) -> Path:
     if not path or not is_printable(path):
         raise ValueError(f"{form}; decoded, it must be text in UTF-8, without control characters")
     return Path(path)
+
+
+def _is_web(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _is_address(host: str) -> bool:

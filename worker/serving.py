@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from shared.errors import InvalidSettings
 from shared.logs import get_logger
@@ -12,9 +13,13 @@ from shared.options import Method, StyleOptions
 from shared.settings import Settings
 from worker.attempt import Engine
 from worker.devices import Device
-from worker.engine.fast.source import find_fast_model, why_no_fast_model
+from worker.engine.fast.source import FastChoice, find_fast_model, why_no_fast_model
 from worker.engine.state import EngineState, MadeBy, Step
-from worker.engine.weights.source import ImagenetSource, check_weights, resolve_weights
+from worker.engine.weights.source import ImagenetSource, WeightsChoice, check_weights, resolve_weights
+
+if TYPE_CHECKING:
+    from worker.engine.engine import StyleEngine
+    from worker.engine.fast.engine import FastEngine
 
 _log = get_logger(__name__)
 
@@ -86,12 +91,39 @@ def prepare_engine(methods: Collection[Method], settings: Settings, device: Devi
         engines: dict[Method, Engine] = {}
         fast_engine = None
         if fast is not None:
-            fast_engine = engines[Method.FAST] = _load_fast(fast, settings)
+            engines[Method.FAST] = fast_engine = _load_fast(fast)
         if choice is not None:
-            engines[Method.GATYS] = _load_style(choice, settings, device, fast_engine)
+            engines[Method.GATYS] = _load_gatys(choice, settings, device, fast_engine)
         return NodeEngine(engines)
 
-    return PreparedEngine(choice.kind if choice is not None else fast.name, load)
+    names = [*([choice.kind] if choice is not None else []), *([fast.name] if fast is not None else [])]
+    return PreparedEngine(names[0], load)
+
+
+def _load_fast(choice: FastChoice) -> FastEngine:
+    from worker.engine.fast.engine import FastEngine  # here: the runtime is for the child alone
+    from worker.engine.fast.model import load_fast_model
+
+    engine = FastEngine(load_fast_model(choice))
+    engine.warm()
+    return engine
+
+
+def _load_gatys(
+    choice: WeightsChoice, settings: Settings, device: Device, fast: FastEngine | None
+) -> StyleEngine:
+    from worker.engine.runtime import load_overlooked_libraries, native_messages_held, require_gpu
+
+    has_gpu = device.number is not None
+    if has_gpu:
+        load_overlooked_libraries()
+    with native_messages_held():
+        from worker.engine.engine import StyleEngine  # here: TensorFlow is for the child alone
+        from worker.engine.weights.weights import load_weights
+
+    if has_gpu:
+        require_gpu(device.label)
+    return StyleEngine(load_weights(choice, settings.cache_dir), fast=fast)
 
 
 class NodeEngine:

@@ -20,7 +20,7 @@ from worker.engine.images import decode_picture
 from worker.engine.methods.base import Method, Optimisation, Picture, State, choose_method
 from worker.engine.methods.classic import Classic
 from worker.engine.methods.untrained import Untrained
-from worker.engine.runtime import forget_gpu_peak, gpu_peak_bytes
+from worker.engine.runtime import configure_tensorflow, forget_gpu_peak, gpu_peak_bytes
 from worker.engine.state import EngineState, Losses, MadeBy, Step
 from worker.engine.weights.weights import Weights
 
@@ -34,12 +34,11 @@ METHODS: tuple[type[Method], ...] = (Classic, Untrained)
 class FastDraft(Protocol):
     """What makes the picture that a job may start from; see `worker.engine.fast`."""
 
-    @property
-    def made_by(self) -> MadeBy:
-        """What makes it."""
+    def made_by(self, options: StyleOptions) -> MadeBy:
+        """Return what makes it."""
 
-    def draft(self, content: bytes, style: bytes, options: StyleOptions) -> Picture:
-        """Return the picture at the content's working size: RGB float32 in [0, 1], shape [H, W, 3]."""
+    def draft(self, content: Picture, style: Picture, options: StyleOptions) -> Picture:
+        """Return the picture in the shape of the content: RGB float32 in [0, 1], [H, W, 3]."""
 
 
 class StyleEngine:
@@ -50,7 +49,7 @@ class StyleEngine:
 
     def __init__(self, weights: Weights, *, fast: FastDraft | None = None) -> None:
         """Prepare to run jobs; `fast` makes the pictures that some of them start from."""
-        _configure_tensorflow()
+        configure_tensorflow()
         self._weights = weights
         self._fast = fast
         self._methods: dict[type[Method], Method] = {}
@@ -72,7 +71,7 @@ class StyleEngine:
         own = self._weights
         if options.init != "fast":
             return MadeBy(ENGINE_VERSION, own.name, own.sha256, own.mark)
-        draft = self._require_fast().made_by
+        draft = self._require_fast().made_by(options)
         both = hashlib.sha256(f"{own.sha256} {draft.engine_version} {draft.weights_sha256}".encode())
         return MadeBy(ENGINE_VERSION, f"{own.name}, begun by {draft.weights}", both.hexdigest(), own.mark)
 
@@ -106,7 +105,7 @@ class StyleEngine:
             forget_gpu_peak()
             begun = None
             if options.init == "fast" and resume is None:
-                begun = self._require_fast().draft(content, style, options)
+                begun = self._require_fast().draft(content_picture, style_picture, options)
             optimisation = method.prepare(content_picture, style_picture, options, start=begun)
             state = optimisation.start()
         done = 0
@@ -175,11 +174,3 @@ def memory_errors(options: StyleOptions) -> Iterator[None]:
     except tf.errors.ResourceExhaustedError as error:
         first_line = str(error.message).partition("\n")[0]
         raise OutOfMemory(f"not enough device memory at size {options.size} px: {first_line}") from error
-
-
-def _configure_tensorflow() -> None:
-    tf.config.experimental.enable_op_determinism()
-    for device in tf.config.list_physical_devices("GPU"):
-        # Fails once a device is in use; then it was set before, or it is too late for it.
-        with contextlib.suppress(RuntimeError):
-            tf.config.experimental.set_memory_growth(device, True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 import numpy as np
@@ -45,13 +45,33 @@ def decode_picture(data: bytes, *, size: int, name: Literal["content", "style"])
         PictureInvalid: when the file cannot be decoded.
         PictureTooNarrow: when the short side would have fewer than 16 px.
     """
+    return decode_fitted(
+        data, fit=lambda width, height: working_size(width, height, size=size, name=name), name=name
+    )
+
+
+def decode_fitted(
+    data: bytes, *, fit: Callable[[int, int], tuple[int, int]], name: Literal["content", "style"]
+) -> NDArray[np.float32]:
+    """Decode a picture file as `decode_picture` does, at the size that `fit` chooses.
+
+    Args:
+        data: The file.
+        fit: Called once with the upright picture's width and height; returns those to resize to, in px. An
+            `AtelierError` that it raises is passed on, before any pixel is converted.
+        name: What messages call the picture.
+
+    Raises:
+        EngineFailed: when it is a HEIC and this worker has not what reads it; another one may.
+        PictureInvalid: when the file cannot be decoded.
+    """
     if is_heic(data) and not reads_heic():
         raise EngineFailed(f"{name} is a HEIC, and this worker cannot read it: install pillow-heif there")
     try:
         with open_picture(data) as opened:
             opened.load()
             picture = upright(opened, orientation(opened))
-            target = working_size(*picture.size, size=size, name=name)
+            target = fit(*picture.size)
             picture.info, picture.format = opened.info, opened.format
             return np.stack([_resized(plane, target) for plane in _planes(picture)], axis=-1)
     except DECODING_ERRORS as error:
@@ -89,6 +109,13 @@ def _through_curve(grey: _Plane, profile: bytes) -> _Plane:
     curve = _plane(in_srgb(ramp, profile).getchannel("G"))[0]
     converted: _Plane = np.interp(grey, np.linspace(0, 1, 256), curve).astype(np.float32)
     return converted
+
+
+def resize_picture(picture: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Return a picture [H, W, 3] in [0, 1] resized to (width, height), antialiased when it gets smaller."""
+    if picture.shape[1::-1] == size:
+        return picture
+    return np.stack([_resized(np.ascontiguousarray(picture[..., i]), size) for i in range(3)], axis=-1)
 
 
 def _resized(plane: _Plane, size: tuple[int, int]) -> _Plane:

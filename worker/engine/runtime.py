@@ -71,6 +71,17 @@ def require_gpu(device: str) -> None:
         )
 
 
+def configure_tensorflow() -> None:
+    """Make TensorFlow deterministic and let it take GPU memory as needed, for the whole process."""
+    import tensorflow as tf
+
+    tf.config.experimental.enable_op_determinism()
+    for device in tf.config.list_physical_devices("GPU"):
+        # Fails once a device is in use; then it was set before, or it is too late for it.
+        with contextlib.suppress(RuntimeError):
+            tf.config.experimental.set_memory_growth(device, True)
+
+
 def gpu_peak_bytes() -> int | None:
     """Return the most memory that was in use since the last `forget_gpu_peak`; None without a GPU."""
     import tensorflow as tf  # here: whoever holds its messages back has not loaded it yet

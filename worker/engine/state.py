@@ -78,6 +78,7 @@ class Losses:
 class Step:
     """One step that is done: `step` of `steps` (1 is the first), its losses, and its wall time in seconds.
 
+    A method that optimises nothing has no losses (None), and no state to go on from.
     Holds on to the tensors of its own step, so `image` and `state` stay true after the job has moved on;
     keeping many steps keeps as many pictures in the device's memory.
     """
@@ -108,5 +109,5 @@ class Step:
             CheckpointInvalid: when the step has none.
         """
         if self._state is None:
-            raise CheckpointInvalid("this method has nothing to continue from")
+            raise CheckpointInvalid("a job of this method has no state to go on from: it is one step")
         return self._state()

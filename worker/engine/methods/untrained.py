@@ -133,9 +133,7 @@ class UntrainedOptimisation:
         }
 
     def start(self) -> State:
-        """Return the recoloured content, or what else it begins with, with zero moments, and the style errors
-        of the recoloured content.
-        """
+        """Return the picture to begin with, zero moments, and the style errors of the recoloured content."""
         moments = [tf.zeros_like(level) for level in pooled(self._image, extend="CONSTANT")] * 2
         return {
             "image": self._image,

@@ -48,7 +48,7 @@ def import_file(given: Path, sha: str, destination: Path) -> bool:
     try:
         with given.open("rb") as source:
             destination.parent.mkdir(parents=True, exist_ok=True)
-            with _locked(destination.with_name(f".{destination.name}.lock")):
+            with locked(destination.with_name(f".{destination.name}.lock")):
                 if file_matches(destination, sha):
                     return False
                 temporary = _temporary(destination, os.getpid())
@@ -97,7 +97,7 @@ def fetch_file(url: str, sha: str, destination: Path) -> None:
     """
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(destination.with_name(f".{destination.name}.lock")):
+        with locked(destination.with_name(f".{destination.name}.lock")):
             if not file_matches(destination, sha):
                 _download(url, sha, destination)
     except urllib.error.HTTPError as error:
@@ -131,7 +131,7 @@ def fetch_file_within(timeout_seconds: float, url: str, sha: str, destination: P
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Hold a lock that the system frees when its holder dies, however it dies."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
