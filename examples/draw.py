@@ -1,4 +1,4 @@
-"""Draws the example pictures: python examples/draw.py [--only NAME] [--out DIR] [--scale FACTOR] [--pages]."""
+"""Draws the example pictures: python examples/draw.py [--only NAME] [--out DIR] [--scale N] [--pages]."""
 
 from __future__ import annotations
 

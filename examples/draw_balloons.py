@@ -15,7 +15,8 @@ FINE = 2
 LEVEL = 318.0  # where the plain meets the hills
 RISE = 24.0
 FIELDS: list[Colour] = [
-    (232, 196, 92), (122, 170, 74), (176, 150, 206), (206, 216, 112), (86, 140, 78), (200, 146, 88), (244, 218, 132),
+    (232, 196, 92), (122, 170, 74), (176, 150, 206), (206, 216, 112), (86, 140, 78), (200, 146, 88),
+    (244, 218, 132),
     (148, 190, 96), (190, 96, 84),
 ]  # fmt: skip
 #: Each range of hills: where its crest lies, how high and how long its waves are, and its colour.
@@ -24,6 +25,11 @@ RANGES: list[tuple[float, float, float, Colour]] = [
     (276.0, 44.0, 0.009, (110, 140, 176)),
     (302.0, 26.0, 0.013, (94, 142, 128)),
 ]
+#: The houses of the village: where they stand and how large they are, the far ones first.
+HOUSES = [
+    (588, 352, 12), (652, 350, 13), (612, 356, 15), (676, 358, 15), (560, 358, 14), (636, 364, 18),
+    (592, 368, 17), (700, 368, 18),
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,7 @@ def river(far: Array) -> tuple[Array, Array]:
 
 
 def fields(rng: np.random.Generator, x: Array, y: Array, pixels: Array) -> Array:
-    """The plain: fields in many colours, each in rows of its own direction, with hedges, a lane and the river."""
+    """The plain: fields in many colours and in rows of their own, with hedges, a lane and the river."""
     roll = cloud_noise(rng, x / 170, y / 60, 2) - 0.5
     right, far = ground(x, y + 20 * roll * smooth(LEVEL, 420, y))
     u, v = right * 0.94 + far * 0.34, far * 0.94 - right * 0.34
@@ -153,16 +159,17 @@ def trees(brush: Brush, rng: np.random.Generator) -> None:
 
 def village(brush: Brush, rng: np.random.Generator) -> None:
     """A village with its church, on the plain to the right."""
-    for x, y, size in ((588, 352, 12), (652, 350, 13), (612, 356, 15), (676, 358, 15), (560, 358, 14), (636, 364, 18),
-                       (592, 368, 17), (700, 368, 18)):  # fmt: skip
+    for x, y, size in HOUSES:
         wall = mix((255, 240, 214), (240, 206, 170), float(rng.random()))
         wide, high = 1.25 * size, 0.72 * size
         brush.poly(
             [(x, y), (x, y - high), (x - 0.5 * size, y - high + 1), (x - 0.5 * size, y)], scaled(wall, 0.62)
         )
         brush.poly([(x, y), (x + wide, y), (x + wide, y - high), (x, y - high)], wall)
-        brush.poly([(x - 0.6 * size, y - high + 1), (x - 0.22 * size, y - 1.35 * size), (x + wide - 0.25 * size, y - 1.35 * size),
-                    (x + wide + 1, y - high), (x, y - high)], scaled((204, 88, 62), float(rng.uniform(0.85, 1.1))))  # fmt: skip
+        ridge = y - 1.35 * size
+        roof = [(x - 0.6 * size, y - high + 1), (x - 0.22 * size, ridge), (x + wide - 0.25 * size, ridge)]
+        roof += [(x + wide + 1, y - high), (x, y - high)]
+        brush.poly(roof, scaled((204, 88, 62), float(rng.uniform(0.85, 1.1))))
         for i in range(3):
             brush.dab(x + (0.25 + 0.38 * i) * size, y - 0.4 * size, 0.08 * size, 0.13 * size, (92, 84, 110))
         if size == 15 and x < 640:
@@ -201,8 +208,7 @@ def cloth(balloon: Balloon) -> Paint:
             kind = np.floor((up + 1) / 0.36) % count
         else:
             tooth = np.abs(gore % 2 - 1)
-            kind = np.floor((up + 1.02 + 0.20 * tooth) / 0.29)
-            kind = np.where(np.floor(gore / 2) % 2 < 1, kind, kind) % count
+            kind = np.floor((up + 1.02 + 0.20 * tooth) / 0.29) % count
         tone = np.array(balloon.colours, np.float32)[kind.astype(int)]
         bulge = np.abs(gore % 1 - 0.5) * 2
         facing = 0.62 * across - 0.45 * up + 0.5 * np.sqrt(np.clip(1 - across * across, 0, 1))
@@ -257,8 +263,10 @@ def fly(brush: Brush, balloon: Balloon) -> None:
     brush.line([(x - 1.1 * size, basket), (x + 1.1 * size, basket)], (72, 44, 36), max(1.0, 0.04 * radius))
     if radius > 50:
         for share, coat in ((-0.45, NAVY), (0.35, RED)):
-            brush.poly([(x + (share - 0.3) * size, basket - 1), (x + (share - 0.2) * size, basket - 0.12 * radius),
-                        (x + (share + 0.2) * size, basket - 0.12 * radius), (x + (share + 0.3) * size, basket - 1)], coat)  # fmt: skip
+            brush.poly([(x + (share - 0.3) * size, basket - 1),
+                        (x + (share - 0.2) * size, basket - 0.12 * radius),
+                        (x + (share + 0.2) * size, basket - 0.12 * radius),
+                        (x + (share + 0.3) * size, basket - 1)], coat)  # fmt: skip
             brush.dab(
                 x + share * size, basket - 0.16 * radius, 0.045 * radius, 0.05 * radius, (236, 184, 150)
             )

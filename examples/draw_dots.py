@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from draw_tools import Array, Colour, blend, cloud_noise, plane, rgb8, smooth
+from draw_tools import Array, Colour, blend, cloud_noise, plane, ramp, rgb8, smooth
 from PIL import Image, ImageDraw
 
 SEED = 1886
@@ -25,7 +25,7 @@ COATS = [(11.0, 13.0, 20.0), (10.4, 10.4, 26.0), (13.5, 7.8, 54.0)]
 def scene(rng: np.random.Generator, x: Array, y: Array) -> Array:
     """The colours of the bay before they are taken apart."""
     noise = cloud_noise(rng, x / 70, y / 40, 3)
-    pixels = blend(np.zeros((*x.shape, 3), np.float32) + (170, 120, 214), (255, 196, 170), smooth(10, 170, y))
+    pixels = ramp(y, [(10, (170, 120, 214)), (90, (212, 158, 192)), (170, (255, 196, 170))])
     pixels = blend(pixels, (255, 246, 222), smooth(0.54, 0.64, noise) * smooth(190, 120, y))
     pixels = blend(pixels, (255, 238, 130), np.exp(-np.hypot(x - 150, y - 92) / 44))
     pixels = blend(pixels, (255, 252, 214), smooth(34, 32, np.hypot(x - 150, y - 92)))

@@ -1,4 +1,4 @@
-"""A style picture: a table of things broken into facets, in ochre, umber and grey, each shaded from one edge."""
+"""A style picture: facets of broken things in ochre, umber and grey, each shaded from one edge."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def beyond(outline: Polygon, point: tuple[float, float], angle: float) -> Polygo
 
 
 def cut(rng: np.random.Generator, outline: Polygon) -> list[Polygon]:
-    """Cut a polygon again and again, across its length, into pieces that are small in the picture's middle."""
+    """Cut a polygon again and again, across its length; the pieces are smallest in the picture's middle."""
     corners = np.array(outline)
     middle = corners.mean(axis=0)
     from_middle = float(np.hypot(*(middle - (250, 256)))) / 360

@@ -35,7 +35,7 @@ FRAME = 24.0
 
 
 def sun_panes(x: Array, y: Array) -> tuple[Array, Array]:
-    """The ring and the place in it of every point around the sun; each ring is turned against the one before."""
+    """The ring of every point around the sun and its place there; each ring is turned against the last."""
     away = np.hypot(x - SUN[0], y - SUN[1])
     angle = np.arctan2(y - SUN[1], x - SUN[0]) / (2 * np.pi) + 0.5
     away = away * (1 + 0.05 * np.sin(2 * np.pi * 5 * angle))

@@ -1,7 +1,7 @@
 """A style picture: marbled paper, drops of colour on a bath, raked and combed.
 
-Every pixel is followed backwards: through the strokes of the comb, then through the drops from the last to the
-first, each of which pushed away what lay around it, until it comes to lie in a drop.
+Every pixel is followed backwards: through the strokes of the comb, then through the drops from the last to
+the first, each of which pushed away what lay around it, until it comes to lie in a drop.
 """
 
 from __future__ import annotations

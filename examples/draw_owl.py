@@ -67,7 +67,7 @@ def feather(
     colours: tuple[Colour, Colour],
     pale: float = 0.0,
 ) -> None:
-    """One feather: pale at its root (the farther, the paler), dark at its tip, with a pale edge and a shaft."""
+    """One feather: pale from its root as far as told, then dark, with a pale edge and a shaft."""
     root, tip = colours
     cos, sin = np.cos(angle), np.sin(angle)
 

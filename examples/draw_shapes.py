@@ -1,4 +1,4 @@
-"""Rounded shapes for the content pictures: a brush in the picture's own units, outlines, and how they are shaded."""
+"""Rounded shapes for the content pictures: a brush in the picture's own units, outlines and their shading."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def petal(foot: Spot, angle: float, long: float, wide: float, tip: float = 0.6) 
 
 
 def ball(x: float, y: float, across: float, high: float, stops: Stops, shine: float = 0.0) -> Paint:
-    """The shading of a round thing, dark (0) to light (1), under light from the upper left, with a highlight."""
+    """The shading of a round thing, from dark (0) to light (1), lit from the upper left, with a highlight."""
 
     def paint(at_x: Array, at_y: Array) -> Array:
         nx, ny = (at_x - x) / across, (at_y - y) / high
@@ -96,7 +96,7 @@ class Brush:
         self.pen.ellipse(box, fill=rgb8(colour))
 
     def shade(self, points: Outline, paint: Paint, strength: float = 1.0) -> None:
-        """Fill an outline with colours that depend on the place; nothing where it lies outside the picture."""
+        """Fill an outline with colours that depend on the place; only what lies on the picture."""
         spots = np.array(self._on(points))
         left, top = np.maximum(np.floor(spots.min(axis=0)).astype(int), 0)
         right, low = np.minimum(np.ceil(spots.max(axis=0)).astype(int) + 1, self.image.size)

@@ -74,7 +74,7 @@ def jug_width(share: Array) -> Array:
 
 
 def glaze(x: Array, y: Array) -> Array:
-    """The jug's glaze: blue with a white band of waves and dots, shaded as a turned thing with two lights in it."""
+    """The jug's glaze: blue with a white band of waves and dots, and the window mirrored in it."""
     share = (y - JUG[1]) / (JUG[2] - JUG[1])
     across = np.clip((x - JUG[0]) / np.maximum(jug_width(share), 1), -1, 1)
     around = np.arcsin(across) / np.pi

@@ -13,7 +13,7 @@ SUN = (392.0, 168.0, 84.0)
 PAPER: Colour = (240, 228, 200)
 BLACK: Colour = (24, 20, 22)
 RED: Colour = (206, 52, 30)
-#: Each hill: the height of its crest, how high it waves and how long, the slant of its cuts and their distance.
+#: Each hill: where its crest lies, how high and how long it waves, the slant of its cuts and their distance.
 HILLS = [
     (300.0, 30.0, 92.0, 0.42, 12.0),
     (342.0, 26.0, 70.0, -0.60, 13.0),
