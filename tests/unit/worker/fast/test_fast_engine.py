@@ -1,0 +1,91 @@
+"""The fast engine with a model that is a plain formula: what it hands over, and what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from shared.errors import CheckpointInvalid, EngineFailed, PictureInvalid, PictureTooNarrow
+from shared.options import StyleOptions
+from worker.engine.fast.engine import FAST_VERSION, FastEngine
+from worker.engine.fast.model import pad_to_fit
+from worker.engine.state import EngineState
+
+
+class Formula:
+    """Inverts the content, and notes what it was asked."""
+
+    name, sha256, bytes_per_pixel = "formula", "0" * 64, 100
+
+    def __init__(self, factor: float = 1.0) -> None:
+        self.factor = factor
+        self.asked: list[tuple[tuple[int, ...], tuple[int, ...], float]] = []
+
+    def stylize(self, content: np.ndarray, style: np.ndarray, strength: float) -> np.ndarray:
+        assert content.dtype == style.dtype == np.float32
+        self.asked.append((content.shape, style.shape, strength))
+        return (1 - content) * np.float32(self.factor)
+
+
+def test_the_model_gets_the_content_at_its_detail_and_the_whole_style_at_256_px(make_picture):
+    model = Formula()
+    options = StyleOptions(size=60, detail=30, style_strength=0.25)
+    (step,) = FastEngine(model).stylize(make_picture(64, 48), make_picture(300, 90), options)
+    assert model.asked == [((23, 30, 3), (256, 256, 3), 0.25)]
+    assert step.image().shape == (45, 60, 3)
+
+
+def test_values_beyond_the_range_are_cut_and_rounded_not_wrapped(make_picture):
+    (step,) = FastEngine(Formula(3.0)).stylize(make_picture(), make_picture(), StyleOptions())
+    assert step.image().max() == 255
+    (step,) = FastEngine(Formula(-1.0)).stylize(make_picture(), make_picture(), StyleOptions())
+    assert step.image().max() == 0
+
+
+def test_what_is_no_number_is_no_picture(make_picture):
+    steps = FastEngine(Formula(float("nan"))).stylize(make_picture(), make_picture(), StyleOptions())
+    with pytest.raises(EngineFailed, match="no numbers"):
+        next(steps)
+
+
+def test_nothing_can_be_resumed(make_picture):
+    state = EngineState(1, {})
+    with pytest.raises(CheckpointInvalid, match="fast has no checkpoints"):
+        next(FastEngine(Formula()).stylize(make_picture(), make_picture(), StyleOptions(), resume=state))
+
+
+def test_pictures_are_refused_as_by_every_engine(make_picture: Callable[..., bytes]):
+    engine = FastEngine(Formula())
+    with pytest.raises(PictureInvalid, match="style"):
+        next(engine.stylize(make_picture(), b"nothing", StyleOptions()))
+    with pytest.raises(PictureTooNarrow, match="content"):
+        next(engine.stylize(make_picture(640, 32), make_picture(), StyleOptions(size=64)))
+
+
+def test_a_narrow_style_is_taken_since_it_is_seen_as_a_square(make_picture):
+    (step,) = FastEngine(Formula()).stylize(make_picture(), make_picture(640, 8), StyleOptions(size=64))
+    assert step.image().shape == (48, 64, 3)
+
+
+def test_making_an_engine_computes_nothing_and_warming_it_up_runs_one_small_picture():
+    model = Formula()
+    engine = FastEngine(model)
+    assert model.asked == []
+    engine.warm()
+    assert [content for content, _, _ in model.asked] == [(64, 64, 3)]
+    assert engine.version == FAST_VERSION
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (427, 641), (33, 35), (17, 16), (1, 2)])
+def test_padding_reflects_and_reaches_the_next_multiple_of_4(shape):
+    picture = np.random.default_rng(0).random((*shape, 3), np.float32)
+    padded = pad_to_fit(picture)
+    height, width = shape
+    assert padded.shape == (-(-height // 4) * 4, -(-width // 4) * 4, 3)
+    assert np.array_equal(padded[:height, :width], picture)
+    if width % 4 and width > 4:
+        assert np.array_equal(padded[:height, width], picture[:, width - 2])
+    if height % 4 and height > 4:
+        assert np.array_equal(padded[height, :width], picture[height - 2])
