@@ -15,7 +15,7 @@ from worker.engine.fast.engine import FastEngine
 from worker.engine.fast.model import FastModel, load_fast_model
 from worker.engine.fast.source import find_fast_model
 
-STYLE = np.full((256, 256, 3), (0.9, 0.5, 0.1), np.float32)
+STYLE = np.full((3, 256, 256, 3), (0.9, 0.5, 0.1), np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_it_is_called_with_both_pictures_and_gives_one_of_the_contents_shape(mod
     assert picture.dtype == np.float32
     assert picture.min() >= 0
     assert picture.max() <= 1
-    assert np.abs(picture.mean((0, 1)) - STYLE[0, 0]).max() < 0.02
+    assert np.abs(picture.mean((0, 1)) - STYLE[0, 0, 0]).max() < 0.02
 
 
 def test_strength_blends_with_the_content_stylised_by_itself(model):
@@ -57,7 +57,7 @@ def test_it_runs_jobs_and_drafts_as_the_packaged_one_does(model, make_picture):
     ]
     assert results[0].shape == (43, 61, 3)
     assert np.array_equal(*results)
-    assert engine.draft(_content(50, 70), STYLE, StyleOptions(detail=32)).shape == (50, 70, 3)
+    assert engine.draft(_content(50, 70), STYLE[0], StyleOptions(detail=32)).shape == (50, 70, 3)
     assert engine.weights.name == "saved-model"
 
 

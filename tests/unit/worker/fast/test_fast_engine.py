@@ -10,7 +10,8 @@ import pytest
 from shared.errors import CheckpointInvalid, EngineFailed, PictureInvalid, PictureTooNarrow
 from shared.options import StyleOptions
 from worker.engine.fast.engine import FAST_VERSION, FastEngine
-from worker.engine.fast.model import pad_to_fit
+from worker.engine.fast.model import pad_to_fit, style_windows
+from worker.engine.images import resize_picture
 from worker.engine.state import EngineState
 
 
@@ -29,11 +30,11 @@ class Formula:
         return (1 - content) * np.float32(self.factor)
 
 
-def test_the_model_gets_the_content_at_its_detail_and_the_whole_style_at_256_px(make_picture):
+def test_the_model_gets_the_content_at_its_detail_and_the_style_in_squares_of_256_px(make_picture):
     model = Formula()
     options = StyleOptions(size=60, detail=30, style_strength=0.25)
     (step,) = FastEngine(model).stylize(make_picture(64, 48), make_picture(300, 90), options)
-    assert model.asked == [((23, 30, 3), (256, 256, 3), 0.25)]
+    assert model.asked == [((23, 30, 3), (5, 256, 256, 3), 0.25)]
     assert step.image().shape == (45, 60, 3)
 
 
@@ -64,7 +65,7 @@ def test_pictures_are_refused_as_by_every_engine(make_picture: Callable[..., byt
         next(engine.stylize(make_picture(640, 32), make_picture(), StyleOptions(size=64)))
 
 
-def test_a_narrow_style_is_taken_since_it_is_seen_as_a_square(make_picture):
+def test_a_narrow_style_is_taken_since_it_is_seen_in_squares(make_picture):
     (step,) = FastEngine(Formula()).stylize(make_picture(), make_picture(640, 8), StyleOptions(size=64))
     assert step.image().shape == (48, 64, 3)
 
@@ -76,6 +77,27 @@ def test_making_an_engine_computes_nothing_and_warming_it_up_runs_one_small_pict
     engine.warm()
     assert [content for content, _, _ in model.asked] == [(64, 64, 3)]
     assert engine.version == FAST_VERSION
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "starts"),
+    [
+        (50, 50, [0]),
+        (60, 50, [0, 5, 10]),
+        (40, 100, [0, 30, 60]),
+        (150, 50, [0, 50, 100]),
+        (160, 50, [0, 28, 55, 82, 110]),
+        (1000, 20, [round(980 * number / 8) for number in range(9)]),
+    ],
+)
+def test_a_style_is_seen_in_squares_from_end_to_end(width, height, starts):
+    picture = np.random.default_rng(2).random((height, width, 3), np.float32)
+    windows = style_windows(picture)
+    assert windows.shape == (len(starts), 256, 256, 3)
+    side = min(width, height)
+    for window, start in zip(windows, starts, strict=True):
+        cut = picture[:, start : start + side] if width > height else picture[start : start + side]
+        assert np.array_equal(window, resize_picture(cut, (256, 256)))
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (427, 641), (33, 35), (17, 16), (1, 2)])
