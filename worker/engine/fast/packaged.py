@@ -7,9 +7,8 @@ from numpy.typing import NDArray
 
 from shared.errors import EngineFailed, FastModelUnavailable, OutOfMemory
 from worker.engine.fast.free_size import free_size
-from worker.engine.fast.model import STYLE_SIDE_PX, Picture, pad_to_fit
+from worker.engine.fast.model import Picture, Windows, pad_to_fit, style_windows
 from worker.engine.fast.source import PREDICTOR, TRANSFORMER, FastChoice
-from worker.engine.images import resize_picture
 
 try:
     import onnxruntime
@@ -39,19 +38,21 @@ class PackagedModel:
         self._predictor = _session(predictor, threads)
         self._transformer = _session(transformer, threads)
 
-    def stylize(self, content: Picture, style: Picture, strength: float) -> Picture:
+    def stylize(self, content: Picture, style: Windows, strength: float) -> Picture:
         """Return the content in a style between its own and that of the style picture; see `FastModel`."""
         height, width = content.shape[:2]
         vector = self._style_vector(style)
         if strength < 1:
-            own = self._style_vector(resize_picture(content, (STYLE_SIDE_PX, STYLE_SIDE_PX)))
+            own = self._style_vector(style_windows(content))
             vector = own + np.float32(strength) * (vector - own)
         picture = _run(self._transformer, {_CONTENT: pad_to_fit(content)[np.newaxis], _VECTOR: vector})
         return picture[0, :height, :width]
 
-    def _style_vector(self, picture: Picture) -> NDArray[np.float32]:
-        """Return the 100 numbers, [1, 1, 1, 100], that stand for the style of a picture of 256 × 256 px."""
-        return _run(self._predictor, {_STYLE: picture[np.newaxis]})
+    def _style_vector(self, windows: Windows) -> NDArray[np.float32]:
+        """Return the 100 numbers, [1, 1, 1, 100], that stand for a style: the mean over its windows."""
+        vectors = [_run(self._predictor, {_STYLE: window[np.newaxis]}) for window in windows]
+        mean: NDArray[np.float32] = np.mean(vectors, axis=0, dtype=np.float32)
+        return mean
 
 
 def _session(model: bytes, threads: int) -> onnxruntime.InferenceSession:

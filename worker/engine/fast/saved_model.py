@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from shared.errors import EngineFailed, FastModelUnavailable, OutOfMemory
-from worker.engine.fast.model import STYLE_SIDE_PX, Picture, pad_to_fit
+from worker.engine.fast.model import Picture, Windows, pad_to_fit, style_windows
 from worker.engine.fast.source import FastChoice
-from worker.engine.images import resize_picture
 from worker.engine.runtime import configure_tensorflow, native_messages_held
 
 
@@ -37,24 +36,24 @@ class SavedModel:
                 f"{choice.folder} is a SavedModel, but not one that is called with content and style"
             )
 
-    def stylize(self, content: Picture, style: Picture, strength: float) -> Picture:
+    def stylize(self, content: Picture, style: Windows, strength: float) -> Picture:
         """Return the stylised picture; see `FastModel`.
 
-        The model shows no style vector, so a strength below 1 blends two pictures: the content stylised by
-        the style, and by itself.
+        The model shows no style vector. So it sees the middle window of the style only, and a strength below
+        1 blends two pictures: the content stylised by the style, and by itself.
         """
         styled = self._pass(content, style)
         if strength >= 1:
             return styled
-        own = self._pass(content, resize_picture(content, (STYLE_SIDE_PX, STYLE_SIDE_PX)))
+        own = self._pass(content, style_windows(content))
         return own + np.float32(strength) * (styled - own)
 
-    def _pass(self, content: Picture, style: Picture) -> Picture:
+    def _pass(self, content: Picture, style: Windows) -> Picture:
         tf = self._tensorflow
         height, width = content.shape[:2]
         try:
             outputs = self._model(
-                tf.constant(pad_to_fit(content)[np.newaxis]), tf.constant(style[np.newaxis])
+                tf.constant(pad_to_fit(content)[np.newaxis]), tf.constant(style[len(style) // 2][np.newaxis])
             )
             picture = np.array(outputs[0].numpy(), np.float32)
         except tf.errors.ResourceExhaustedError as error:

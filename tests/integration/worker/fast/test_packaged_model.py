@@ -16,8 +16,9 @@ from shared.errors import CheckpointInvalid, OutOfMemory
 from shared.options import StyleOptions
 from shared.settings import Settings
 from worker.engine.fast.engine import FastEngine
+from worker.engine.fast.model import style_windows
 from worker.engine.fast.source import find_fast_model
-from worker.engine.images import decode_picture
+from worker.engine.images import decode_picture, resize_picture
 
 EXAMPLES = Path(__file__).parents[4] / "examples"
 CONTENT = (EXAMPLES / "content.png").read_bytes()
@@ -55,8 +56,7 @@ def test_odd_sizes_come_out_as_they_went_in(fast_engine, width, height, size):
 def test_a_side_that_is_no_multiple_of_4_changes_nothing_far_from_it(packaged):
     """Padding by reflection and cropping: the picture agrees with the one that was cut from a larger one."""
     whole = decode_picture(CONTENT, size=384, name="content")[:256, :384]
-    style = decode_picture(STYLE, size=256, name="style")[:256, :256]
-    style = np.pad(style, ((0, 256 - style.shape[0]), (0, 256 - style.shape[1]), (0, 0)), mode="reflect")
+    style = style_windows(decode_picture(STYLE, size=512, name="style"))
     full, cut = (packaged.stylize(picture, style, 1.0) for picture in (whole, whole[:253, :381]))
     assert cut.shape == (253, 381, 3)
     assert np.abs(full[:253, :381] - cut).mean() < 0.06
@@ -105,6 +105,16 @@ def test_strength_moves_from_the_contents_own_style_to_the_style(fast_engine):
     assert np.array_equal(own, _stylize(fast_engine, CONTENT, CONTENT, size=128, style_strength=0))
 
 
+def test_a_long_style_is_not_squeezed(packaged):
+    """Of upright bars only, seen in squares, the whole says what any part of it does."""
+    content = decode_picture(CONTENT, size=128, name="content")
+    bars = np.repeat(np.tile(np.float32([0.1, 0.9]).repeat(16), 24)[np.newaxis, :, np.newaxis], 256, 0)
+    bars = np.repeat(bars, 3, 2)
+    whole, part = (packaged.stylize(content, style_windows(style), 1.0) for style in (bars, bars[:, :256]))
+    squeezed = packaged.stylize(content, resize_picture(bars, (256, 256))[np.newaxis], 1.0)
+    assert np.abs(whole - part).mean() < 0.02 < np.abs(squeezed - part).mean()
+
+
 def test_detail_decides_what_is_seen_and_size_the_result(fast_engine):
     coarse, same, most = (_stylize(fast_engine, CONTENT, size=192, detail=d) for d in (96, 192, 384))
     assert coarse.shape == same.shape == (128, 192, 3)
@@ -119,14 +129,14 @@ def test_detail_decides_what_is_seen_and_size_the_result(fast_engine):
 def test_a_draft_is_the_same_picture_in_floats(fast_engine):
     options = StyleOptions(size=128)
     content = decode_picture(CONTENT, size=128, name="content")
-    style = decode_picture(STYLE, size=1024, name="style")
+    style = decode_picture(STYLE, size=320, name="style")  # its short side is 256 px
     draft = fast_engine.draft(content, style, options)
     assert draft.dtype == np.float32
     assert draft.shape == content.shape
     assert draft.min() >= 0
     assert draft.max() <= 1
-    job = _stylize(fast_engine, CONTENT, size=128).astype(int)
-    assert np.abs(np.rint(draft * 255) - job).mean() < 4
+    assert np.array_equal(draft, fast_engine.picture(CONTENT, STYLE, options))
+    assert np.array_equal(np.rint(draft * 255), _stylize(fast_engine, CONTENT, size=128))
     assert fast_engine.draft(content, style, StyleOptions(size=128, detail=64)).shape == content.shape
 
 

@@ -1,0 +1,79 @@
+"""What memory there is, read from a folder that looks like a machine's /proc and /sys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from worker.engine.fast.memory import available_bytes, return_freed_memory
+
+MEBIBYTE = 2**20
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Path:
+    _write(tmp_path, "proc/meminfo", "MemTotal:       2048000 kB\nMemAvailable:   1024000 kB\n")
+    return tmp_path
+
+
+def _write(root: Path, name: str, text: str) -> None:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def _group(root: Path, folder: str, most: str, taken: int, cache: int = 0) -> None:
+    _write(root, f"{folder}/memory.max", f"{most}\n")
+    _write(root, f"{folder}/memory.current", f"{taken}\n")
+    _write(root, f"{folder}/memory.stat", f"anon 5\ninactive_file {cache}\n")
+
+
+def test_without_a_limit_it_is_what_the_machine_has(machine):
+    assert available_bytes(machine) == 1024000 * 1024
+    _write(machine, "proc/self/cgroup", "0::/user.slice\n")
+    _group(machine, "sys/fs/cgroup/user.slice", "max", 5 * MEBIBYTE)
+    assert available_bytes(machine) == 1024000 * 1024
+
+
+def test_a_containers_limit_counts_and_its_cache_does_not(machine):
+    _write(machine, "proc/self/cgroup", "0::/\n")
+    _group(machine, "sys/fs/cgroup", str(300 * MEBIBYTE), 250 * MEBIBYTE, cache=100 * MEBIBYTE)
+    assert available_bytes(machine) == 150 * MEBIBYTE
+
+
+def test_the_limit_of_a_group_above_counts(machine):
+    _write(machine, "proc/self/cgroup", "0::/pod/box\n")
+    _group(machine, "sys/fs/cgroup/pod/box", "max", MEBIBYTE)
+    _group(machine, "sys/fs/cgroup/pod", str(90 * MEBIBYTE), 80 * MEBIBYTE)
+    assert available_bytes(machine) == 10 * MEBIBYTE
+
+
+def test_a_path_of_the_host_leads_to_the_containers_own_group(machine):
+    _write(machine, "proc/self/cgroup", "0::/system.slice/docker-1.scope\n")
+    _group(machine, "sys/fs/cgroup", str(90 * MEBIBYTE), 80 * MEBIBYTE)
+    assert available_bytes(machine) == 10 * MEBIBYTE
+
+
+def test_the_first_version_of_control_groups(machine):
+    _write(machine, "proc/self/cgroup", "5:cpu,cpuacct:/a\n4:memory:/a\n")
+    folder = "sys/fs/cgroup/memory/a"
+    _write(machine, f"{folder}/memory.limit_in_bytes", str(64 * MEBIBYTE))
+    _write(machine, f"{folder}/memory.usage_in_bytes", str(60 * MEBIBYTE))
+    _write(machine, f"{folder}/memory.stat", "cache 9\ntotal_inactive_file 1048576\n")
+    assert available_bytes(machine) == 5 * MEBIBYTE
+
+
+def test_a_group_over_its_limit_has_nothing_left(machine):
+    _write(machine, "proc/self/cgroup", "0::/\n")
+    _group(machine, "sys/fs/cgroup", str(10 * MEBIBYTE), 11 * MEBIBYTE)
+    assert available_bytes(machine) == 0
+
+
+def test_where_nothing_is_told_nothing_is_known(tmp_path):
+    assert available_bytes(tmp_path) is None
+
+
+def test_this_machine_can_be_asked_and_given_memory_back():
+    assert available_bytes() is None or available_bytes() > 0
+    return_freed_memory()
