@@ -37,8 +37,8 @@ class FastDraft(Protocol):
     def made_by(self, options: StyleOptions) -> MadeBy:
         """Return what makes it."""
 
-    def draft(self, content: Picture, style: Picture, options: StyleOptions) -> Picture:
-        """Return the picture in the shape of the content: RGB float32 in [0, 1], [H, W, 3]."""
+    def picture(self, content: bytes, style: bytes, options: StyleOptions) -> Picture:
+        """Return the picture of two encoded ones at the content's working size: RGB float32, [H, W, 3]."""
 
 
 class StyleEngine:
@@ -105,7 +105,7 @@ class StyleEngine:
             forget_gpu_peak()
             begun = None
             if options.init == "fast" and resume is None:
-                begun = self._require_fast().draft(content_picture, style_picture, options)
+                begun = self._require_fast().picture(content, style, options)
             optimisation = method.prepare(content_picture, style_picture, options, start=begun)
             state = optimisation.start()
         done = 0
