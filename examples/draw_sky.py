@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from draw_tools import CENTRE, HEIGHT, HORIZON, WIDTH, Array, cloud_noise, ramp, smooth
+from draw_tools import CENTRE, HEIGHT, HORIZON, WIDTH, Array, cloud_noise, plane, ramp, smooth
 
 SUN = (204.0, 212.0)
 SKY = [
@@ -19,9 +19,7 @@ RIDGES = [
 
 def grid(scale: float) -> tuple[Array, Array]:
     """The x and y of every pixel, in units of the full-size picture."""
-    wide, high = round(WIDTH * scale), round(HEIGHT * scale)
-    x, y = np.meshgrid((np.arange(wide) + 0.5) / scale, (np.arange(high) + 0.5) / scale)
-    return x.astype(np.float32), y.astype(np.float32)
+    return plane((WIDTH, HEIGHT), scale)
 
 
 def sun_distance(x: Array, y: Array) -> Array:

@@ -1,4 +1,4 @@
-"""What both pictures are drawn with: colour ramps, value noise, and a pen that sees in perspective."""
+"""What the pictures are drawn with: colour ramps, noise, blends, and a pen that sees in perspective."""
 
 from __future__ import annotations
 
@@ -70,6 +70,39 @@ def cloud_noise(rng: np.random.Generator, u: Array, v: Array, octaves: int = 5, 
         total += weight * value_noise(lattice, u * step, v * step)
         norm, weight, step = norm + weight, weight * gain, step * 2.03
     return total / np.float32(norm)
+
+
+def plane(size: tuple[int, int], scale: float) -> tuple[Array, Array]:
+    """The x and y of every pixel of a picture (width, height), in units of the full-size picture."""
+    wide, high = (round(side * scale) for side in size)
+    x, y = np.meshgrid((np.arange(wide) + 0.5) / scale, (np.arange(high) + 0.5) / scale)
+    return x.astype(np.float32), y.astype(np.float32)
+
+
+def blend(pixels: Array, colour: Array | Colour, cover: Array) -> Array:
+    """Pixels with a colour laid over them, as far as the cover (0..1, one for each pixel) hides them."""
+    return (pixels + (np.asarray(colour, np.float32) - pixels) * cover[..., None]).astype(np.float32)
+
+
+def blurred(field: Array, pixels: float) -> Array:
+    """A field (rows × columns) softened over about so many pixels, by three running means."""
+    reach = max(0, round(pixels))
+    if reach == 0:
+        return field
+    for axis in (0, 1, 0, 1, 0, 1):
+        pad = [(reach + 1, reach) if axis == own else (0, 0) for own in (0, 1)]
+        sums = np.cumsum(np.pad(field, pad, mode="edge"), axis=axis, dtype=np.float64)
+        span = 2 * reach + 1
+        high, low = [slice(None)] * 2, [slice(None)] * 2
+        high[axis], low[axis] = slice(span, None), slice(None, -span)
+        field = ((sums[tuple(high)] - sums[tuple(low)]) / span).astype(np.float32)
+    return field
+
+
+def lit_from_left(height: Array, steep: float) -> Array:
+    """How far each place of a relief faces a light at the upper left, from -1 to 1."""
+    down, right = np.gradient(height)
+    return np.clip((down + right) / steep, -1, 1).astype(np.float32)
 
 
 def to_image(pixels: Array) -> Image.Image:

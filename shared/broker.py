@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import redis
@@ -15,6 +16,7 @@ from kombu import Queue
 from kombu.serialization import dumps
 
 from shared.logs import get_logger
+from shared.options import Method
 from shared.protocol import JobMessage, is_message_id, new_id
 from shared.redis import Coordination
 from shared.redis.connection import broker_url, is_wrong_type, redis_errors, tls_options
@@ -22,8 +24,19 @@ from shared.redis.names import PRIORITY_STEPS, Names
 from shared.settings import Settings
 
 TASK_NAME = "atelier.stylize"
-#: Where jobs wait that any node may take.
+#: Where jobs wait for the optimisation, which every node of the first releases serves.
 DEFAULT_ROUTE = "any"
+#: Where drafts and other jobs of the fast method wait.
+FAST_ROUTE = "fast"
+#: The routes, and which methods a node has to serve to take what waits there. A node that takes from several
+#: begins with the first: what is done in a second does not wait behind what takes minutes.
+ROUTES: Mapping[str, frozenset[Method]] = MappingProxyType(
+    {
+        FAST_ROUTE: frozenset({Method.FAST}),
+        "both": frozenset({Method.GATYS, Method.FAST}),
+        DEFAULT_ROUTE: frozenset({Method.GATYS}),
+    }
+)
 #: Longer than the longest job: after a crash the rescuer starts the next attempt, not the broker.
 _VISIBILITY_SECONDS = 43_200
 #: Nodes hold one message each; those of dead nodes stay until the broker gives them back.
@@ -32,6 +45,16 @@ _MOST_HELD = 5000
 _MOST_READ = 10_000
 _T = TypeVar("_T")
 _log = get_logger(__name__)
+
+
+def routes_of(methods: Collection[Method]) -> list[str]:
+    """Return the routes that a node takes from which serves these methods, in that order."""
+    return [route for route, needed in ROUTES.items() if needed <= set(methods)]
+
+
+def route_for(methods: Collection[Method]) -> str:
+    """Return the route of a job that needs all of these methods."""
+    return next(route for route, needed in ROUTES.items() if needed == set(methods))
 
 
 def broker_config(settings: Settings, names: Names) -> dict[str, Any]:
@@ -138,7 +161,7 @@ class Dispatch:
 
         self._ask(push)
 
-    def look(self, routes: Sequence[str] = (DEFAULT_ROUTE,)) -> BrokerView:
+    def look(self, routes: Collection[str] = tuple(ROUTES)) -> BrokerView:
         """Return what waits in the queues of routes, and what nodes hold."""
         keys = [key for route in routes for key in self._names.queue_lists(route)]
 
@@ -229,7 +252,7 @@ class Dispatch:
     def _move_strangers(self) -> None:
         """Move keys aside that have our names and are of another type than ours."""
         expected = {self._names.unacked: "hash", self._names.unacked_index: "zset"}
-        expected |= dict.fromkeys(self._names.queue_lists(DEFAULT_ROUTE), "list")
+        expected |= {key: "list" for route in ROUTES for key in self._names.queue_lists(route)}
         for key, kind in expected.items():
             found = str(self._client.type(key))
             if found not in (kind, "none"):

@@ -23,7 +23,8 @@ AtelierError
 │   ├── IdempotencyKeyReused   idempotency_key_reused
 │   ├── CrossSiteRequest       cross_site_request
 │   ├── UnknownHost            unknown_host
-│   └── TooManyStreams         too_many_streams
+│   ├── TooManyStreams         too_many_streams
+│   └── TooManyDrafts          too_many_drafts
 ├── ServiceError               the operator can mend it
 │   ├── StorageUnavailable     storage_unavailable
 │   ├── IdentityMissing        identity_missing
@@ -261,6 +262,13 @@ class TooManyStreams(Refusal):
     """Too many event streams are open; poll the job instead, or try again later."""
 
     code = "too_many_streams"
+    retryable = True
+
+
+class TooManyDrafts(Refusal):
+    """Too many drafts are under way; try again when one has ended."""
+
+    code = "too_many_drafts"
     retryable = True
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cache
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_origin
@@ -15,6 +16,15 @@ from shared.errors import Fault, InvalidOptions
 from shared.texts import Whole, field_schemas, read_texts
 
 PresetName = Literal["classic", "draft", "gentle", "bold", "fine"]
+
+
+class Method(StrEnum):
+    """How a picture is made."""
+
+    #: The optimisation of Gatys et al. 2015: a hundred steps or more, with checkpoints.
+    GATYS = "gatys"
+    #: The trained network of Ghiasi et al. 2017: one pass, about a second.
+    FAST = "fast"
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,11 @@ class StyleOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
+    method: Literal["gatys", "fast"] = Field(
+        "gatys",
+        title="Method",
+        description="'gatys' optimises the picture step by step; 'fast' is one pass of a trained network.",
+    )
     preset: PresetName = Field(
         "classic", title="Preset", description="Named set of defaults; 'classic' is Gatys et al. 2015."
     )
@@ -78,21 +93,6 @@ class StyleOptions(BaseModel):
     learning_rate: float = Field(
         0.02, ge=1e-4, le=1, title="Learning rate", description="Step size of Adam on pixels in [0, 1]."
     )
-    style_strength: float = Field(
-        1.0,
-        ge=0,
-        le=1,
-        title="Style strength",
-        description="From the content's own style, 0, to the style, 1.",
-    )
-    detail: Whole = Field(
-        0,
-        ge=0,
-        le=4096,
-        title="Detail",
-        description="Long side at which the fast network sees the content; 0 is the size, at most 1024.",
-        json_schema_extra={"x-unit": "px"},
-    )
     checkpoint_every: Whole = Field(
         10,
         ge=1,
@@ -101,11 +101,37 @@ class StyleOptions(BaseModel):
         description="Steps between checkpoints.",
         json_schema_extra={"x-unit": "steps", "x-advanced": True},
     )
+    init: Literal["content", "fast"] = Field(
+        "content",
+        title="Start from",
+        description="What 'gatys' starts from: the content, or what 'fast' makes of both pictures.",
+        json_schema_extra={"x-advanced": True},
+    )
+    style_strength: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        title="Style strength",
+        description="How far 'fast' goes from the content's own style, 0, to that of the style picture, 1.",
+    )
+    detail: Whole = Field(
+        1024,
+        ge=32,
+        le=4096,
+        title="Detail",
+        description="Long side in pixels at which 'fast' sees the content, at most that of the result; less "
+        "makes larger strokes.",
+        json_schema_extra={"x-unit": "px", "x-advanced": True},
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, values: Any) -> Any:  # noqa: ANN401 - whatever was sent
-        name = values.get("preset") if isinstance(values, Mapping) else None
+        if not isinstance(values, Mapping):
+            return values
+        if values.get("method") == Method.FAST:
+            return {**values, "steps": 1}
+        name = values.get("preset")
         preset = PRESETS.get(name) if isinstance(name, str) else None  # type: ignore[call-overload]
         return {**preset.values, **values} if preset else values
 
@@ -114,6 +140,21 @@ class StyleOptions(BaseModel):
         if self.content_weight == 0 and self.style_weight == 0:
             raise ValueError("content weight and style weight are both 0; one must be more than 0")
         return self
+
+    @property
+    def known_names(self) -> frozenset[str]:
+        """The names of the options that the method knows: they are stored and shown, and no others."""
+        return known_options(self.method, self.init, names=type(self).model_fields)
+
+    @property
+    def methods(self) -> frozenset[Method]:
+        """The methods that a node has to serve to carry this out."""
+        begun_with = {Method.FAST} if self.init == "fast" else set()
+        return frozenset({Method(self.method), *begun_with})
+
+    def shown(self) -> dict[str, Any]:
+        """Return the options that the method knows, as they are stored and shown: JSON values by name."""
+        return {name: value for name, value in self.model_dump().items() if name in self.known_names}
 
     @property
     def told_names(self) -> frozenset[str]:
@@ -128,24 +169,53 @@ class StyleOptions(BaseModel):
         return frozenset(
             name
             for name, default in defaults.items()
-            if name in FIRST_OPTIONS or getattr(self, name) != default
+            if name in self.known_names and (name in FIRST_OPTIONS or getattr(self, name) != default)
         )
+
+
+#: The options of the fast method alone, which 'gatys' knows where it starts from what that makes.
+_FAST_ONLY = frozenset({"style_strength", "detail"})
+
+
+def known_options(
+    method: str, init: str = "content", *, names: Iterable[str] | None = None
+) -> frozenset[str]:
+    """Return the names of the options that a method knows, of all that there are.
+
+    `init` is what 'gatys' starts from.
+    """
+    every = frozenset(StyleOptions.model_fields if names is None else names)
+    if method == Method.FAST:
+        return every & (_FAST_ONLY | {"method", "size"})
+    return every if init == "fast" else every - _FAST_ONLY
+
+
+def steps_of(options: Mapping[str, Any]) -> int:
+    """Return how many steps stored options ask for; the fast method makes one."""
+    return 1 if options.get("method") == Method.FAST else int(options["steps"])
 
 
 def parse_options(values: object) -> StyleOptions:
     """Return the resolved options for a JSON object of them.
 
     Raises:
-        InvalidOptions: naming every option that is unknown, of the wrong type, or out of range.
+        InvalidOptions: naming every option that is unknown, also to the method alone, of the wrong type, or
+            out of range.
     """
     if not isinstance(values, Mapping):
         fault = Fault("/options", "wrong_type", f"options must be an object, not {_json_type(values)}")
         raise InvalidOptions(fault.detail, faults=(fault,))
+    faults = _faults_of_method(values)
+    judged = {
+        name: value for name, value in values.items() if f"/options/{name}" not in {f.pointer for f in faults}
+    }
     try:
-        return StyleOptions.model_validate(dict(values))
+        options = StyleOptions.model_validate(judged)
     except ValidationError as error:
-        faults = tuple(_fault(dict(item)) for item in error.errors())
-        raise InvalidOptions("; ".join(fault.detail for fault in faults), faults=faults) from None
+        faults += [_fault(dict(item)) for item in error.errors()]
+    if faults:
+        raise InvalidOptions("; ".join(fault.detail for fault in faults), faults=tuple(faults))
+    return options
 
 
 def read_stored_options(values: object) -> StyleOptions:
@@ -161,7 +231,8 @@ def read_stored_options(values: object) -> StyleOptions:
         stored = _stored_model().model_validate(values)
     except ValidationError as error:
         raise InvalidOptions(f"stored options cannot be read: {error}") from None
-    return StyleOptions.model_construct(**stored.model_dump())
+    values = stored.model_dump()
+    return StyleOptions.model_construct(**values | {"steps": steps_of(values)})
 
 
 def change_options(stored: Mapping[str, Any], changes: Mapping[str, Any]) -> StyleOptions:
@@ -170,7 +241,7 @@ def change_options(stored: Mapping[str, Any], changes: Mapping[str, Any]) -> Sty
     Raises:
         InvalidOptions: naming every changed option that is unknown, of the wrong type, or out of range.
     """
-    values = read_stored_options(stored).model_dump() | dict(changes)
+    values = read_stored_options(stored).shown() | dict(changes)
     try:
         return parse_options(values)
     except InvalidOptions as error:
@@ -228,6 +299,25 @@ def _stored_model() -> type[BaseModel]:
     }
     config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
     return create_model("StoredOptions", __config__=config, **fields)
+
+
+def _faults_of_method(values: Mapping[str, Any]) -> list[Fault]:
+    """Return a fault for each option that is given and that another method than the one given knows."""
+    method, init = values.get("method", Method.GATYS), values.get("init", "content")
+    if method not in list(Method):
+        return []  # which is said of it
+    known = known_options(method, str(init))
+    names = [name for name in values if name in StyleOptions.model_fields and name not in known]
+    whose = (
+        "the method 'gatys' that starts from the content"
+        if method == Method.GATYS
+        else f"the method '{method}'"
+    )
+    knows = ", ".join(name for name in StyleOptions.model_fields if name in known and name != "method")
+    return [
+        Fault(f"/options/{name}", "unknown_option", f"{name} is no option of {whose}, which knows {knows}")
+        for name in names
+    ]
 
 
 def _is_about(fault: Fault, changes: Mapping[str, Any]) -> bool:

@@ -31,9 +31,11 @@ from shared.errors import ArtifactCorrupt, InvalidOptions, UnreadableMessage
 from shared.options import StyleOptions, read_stored_options
 
 #: What this release understands, counted up whenever nodes have to do something new. 0 is a node that only
-#: beats, 1 one that drains when it is asked to; 2 says its protocol and build, and ignores unknown fields.
-PROTOCOL = 2
+#: beats, 1 one that drains when it is asked to; 2 says its protocol and build, and ignores unknown fields;
+#: 3 says which methods it serves.
+PROTOCOL = 3
 DRAIN_PROTOCOL = 1
+METHODS_PROTOCOL = 3
 
 
 #: No job gets this far: a higher attempt was not counted by us.

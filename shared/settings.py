@@ -171,6 +171,10 @@ class Settings(BaseModel):
     retention_days: float = Field(
         0, ge=0, le=_LONGEST_DAYS, description="Days that a finished job is kept; 0 keeps it for ever"
     )
+    draft_hours: float = Field(
+        24, gt=0, le=24 * _LONGEST_DAYS, description="Hours that a draft is kept, unless somebody keeps it"
+    )
+    max_drafts: int = Field(8, ge=1, le=1000, description="Drafts that a caller may have under way at once")
     garbage_hours: float = Field(
         24,
         ge=1,

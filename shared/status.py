@@ -24,3 +24,12 @@ class JobStatus(StrEnum):
 
 
 FINAL_STATUSES = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED, JobStatus.EXPIRED})
+
+
+class JobKind(StrEnum):
+    """What a job is for."""
+
+    #: A result that somebody wants to keep.
+    JOB = "job"
+    #: A look at what two pictures give. Lists, counts and estimates leave it out unless asked for it.
+    DRAFT = "draft"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from collections.abc import Collection
 from threading import Event
 
 from shared.clock import utc_now
 from shared.errors import RedisUnavailable, ServiceError, StorageUnavailable
 from shared.installation import names_at
 from shared.logs import get_logger
+from shared.options import Method
 from shared.processes import this_process
 from shared.protocol import new_id
 from shared.redis import Coordination
@@ -29,7 +31,7 @@ _ANSWER_SECONDS = 5.0
 _log = get_logger(__name__)
 
 
-def first_beat(name: str, device: Device, weights: str) -> WorkerBeat:
+def first_beat(name: str, device: Device, weights: str, methods: Collection[Method]) -> WorkerBeat:
     """Return what does not change in the beats of a run of a node that begins now."""
     now, release = utc_now(), this_release()
     return WorkerBeat(
@@ -37,6 +39,7 @@ def first_beat(name: str, device: Device, weights: str) -> WorkerBeat:
         host=socket.gethostname(),
         device=device.label,
         weights=weights,
+        methods=sorted(methods),
         version=release.version,
         build=release.build,
         protocol=release.protocol,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from enum import StrEnum
 from time import monotonic
 from typing import Any, Protocol
@@ -22,8 +23,7 @@ from worker.checkpoint import Checkpoint, find_checkpoint, fingerprint, keep_che
 from worker.commit import create_marker, find_result
 from worker.context import WorkerContext
 from worker.engine.images import encode_jpeg, encode_png
-from worker.engine.state import EngineState, Step
-from worker.engine.weights.weights import Weights
+from worker.engine.state import EngineState, Losses, MadeBy, Step
 from worker.lease import LeaseKeeper
 from worker.reporter import Reporter
 from worker.talk import Talk
@@ -54,11 +54,12 @@ class Outcome(StrEnum):
 class Engine(Protocol):
     """What carries out the optimisation; see `worker.engine.engine.StyleEngine`."""
 
-    version: str
-
     @property
-    def weights(self) -> Weights:
-        """The weights it works with."""
+    def notice(self) -> str | None:
+        """The whole of what people have to know of its weights, for the log and `/workers`."""
+
+    def made_by(self, options: StyleOptions) -> MadeBy:
+        """Return what makes the picture of a job with these options."""
 
     def stylize(
         self, content: bytes, style: bytes, options: StyleOptions, *, resume: EngineState | None = None
@@ -89,6 +90,7 @@ class Attempt:
         self._lease = lease
         self._store = store
         self._draining = draining
+        self._made_by = engine.made_by(message.options)
         self._fingerprint = ""
         self._began = monotonic()
         self._talked = self._previewed = float("-inf")
@@ -110,8 +112,9 @@ class Attempt:
             AtelierError: when the job has failed.
         """
         message = self._message
+        made_by = self._made_by
         self._fingerprint = fingerprint(
-            message, weights_sha256=self._engine.weights.sha256, engine_version=self._engine.version
+            message, weights_sha256=made_by.weights_sha256, engine_version=made_by.engine_version
         )
         if self._repair():
             return Outcome.ENDED
@@ -136,12 +139,14 @@ class Attempt:
             self._lease.stepped()
             self._step = step.step
             self._context.node_state.stepped(step.step)
-            self._show(step)
+            if step.losses is not None:
+                self._show(step, step.losses)
             last = step.step == step.steps
             # At the last step nobody's wish counts any more: the picture is done.
             flag = None if last else self._flag()
             drain = not last and self._draining()
-            if flag or drain or last or step.step % message.options.checkpoint_every == 0:
+            is_due = flag or drain or last or step.step % message.options.checkpoint_every == 0
+            if is_due and step.has_state:
                 self._save_checkpoint(step)
             if flag:
                 self._stop(flag, step.step)
@@ -164,14 +169,13 @@ class Attempt:
 
     def _begin(self, *, resumed_from: int | None) -> None:
         """Report the claim."""
-        weights = self._engine.weights
-        _log.info("attempt_begun", resumed_from_step=resumed_from, weights=weights.name)
+        _log.info("attempt_begun", resumed_from_step=resumed_from, weights=self._made_by.weights)
         self._reporter.report_claimed(
             {
                 "worker_id": self._context.worker_id,
                 "device": self._context.device,
-                "weights": _facts(weights),
-                "engine_version": self._engine.version,
+                "weights": self._made_by.facts(),
+                "engine_version": self._made_by.engine_version,
                 "resumed_from_step": resumed_from,
             }
         )
@@ -195,7 +199,7 @@ class Attempt:
         """Return what is asked of this attempt; nothing while Redis is away."""
         return self._talk.read_flag()
 
-    def _show(self, step: Step) -> None:
+    def _show(self, step: Step, losses: Losses) -> None:
         """Publish progress and preview, each not too often; Redis being away holds nothing up."""
         now = monotonic()
         self._curve.append([step.step, *_losses(step).values()])
@@ -220,9 +224,9 @@ class Attempt:
             attempt=self._message.attempt,
             step=step.step,
             steps=step.steps,
-            loss_total=step.losses.total,
-            loss_content=step.losses.content,
-            loss_style=step.losses.style,
+            loss_total=losses.total,
+            loss_content=losses.content,
+            loss_style=losses.style,
             steps_per_second=rate,
             preview_step=self._preview_step,
         )
@@ -298,8 +302,8 @@ class Attempt:
             step=step.step,
             losses=_losses(step),
             outputs=[output],
-            weights=_facts(self._engine.weights),
-            engine_version=self._engine.version,
+            weights=self._made_by.facts(),
+            engine_version=self._made_by.engine_version,
             run_seconds=round(monotonic() - self._began, 3),
             gpu_peak_bytes=step.gpu_peak_bytes,
             fingerprint=self._fingerprint,
@@ -311,26 +315,20 @@ class Attempt:
         self._report(EventType.SUCCEEDED, marker.model_dump(mode="json"))
 
     def _metadata(self, step: Step) -> dict[str, str]:
-        weights = self._engine.weights
         return Provenance(
-            engine_version=self._engine.version,
+            engine_version=self._made_by.engine_version,
             content_sha256=self._message.content.sha256,
             style_sha256=self._message.style.sha256,
             options=self._message.options,
             step=step.step,
-            weights=weights.name,
-            weights_sha256=weights.sha256,
-            notice=weights.mark,
+            weights=self._made_by.weights,
+            weights_sha256=self._made_by.weights_sha256,
+            notice=self._made_by.mark,
         ).to_metadata()
 
     def _report(self, kind: EventType, data: dict[str, Any], *, mark: str = "") -> None:
         self._reporter.report(kind, data, now=utc_now(), mark=mark)
 
 
-def _facts(weights: Weights) -> dict[str, str | None]:
-    """Return what a claim and a marker say of the weights."""
-    return {"name": weights.name, "sha256": weights.sha256, "notice": weights.mark}
-
-
 def _losses(step: Step) -> dict[str, float]:
-    return {"total": step.losses.total, "content": step.losses.content, "style": step.losses.style}
+    return {} if step.losses is None else asdict(step.losses)

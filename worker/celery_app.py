@@ -5,6 +5,7 @@ What they do is in `worker.node`; here is where Celery is told of it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from celery import Celery, bootsteps
@@ -35,8 +36,8 @@ class Tended(Protocol):
     def close(self) -> None:
         """Celery's worker ends, for whatever reason."""
 
-    def carry_out(self, message_id: str, message: dict[str, Any]) -> None:
-        """Carry out a message, in the child."""
+    def carry_out(self, message_id: str, message: dict[str, Any], *, queue: str) -> None:
+        """Carry out a message of a queue, in the child."""
 
 
 def make_app(
@@ -44,11 +45,11 @@ def make_app(
     settings: Settings,
     names: Names,
     *,
-    queue: str,
+    queues: Sequence[str],
     transport: type[Transport],
     pool: type[TaskPool],
 ) -> Celery:
-    """Return the app of a node that takes messages from one queue, by a transport and a pool of its own."""
+    """Return the app of a node that takes messages from queues, by a transport and a pool of its own."""
     app = Celery("atelier-worker")
     app.conf.update(broker_config(settings, names))
     app.conf.update(
@@ -68,11 +69,12 @@ def make_app(
         broker_channel_error_retry=True,
         broker_transport=transport,
         # kombu's bindings lead messages to queues; ours go to their queue by its name.
-        task_queues=[Queue(queue, no_declare=True)],
+        task_queues=[Queue(queue, no_declare=True) for queue in queues],
+        task_default_queue=queues[0],
         worker_pool=pool,
     )
     app.steps["worker"].add(_node_step(node))
-    app.steps["consumer"].add(_closed_step(queue))
+    app.steps["consumer"].add(_closed_step(queues))
     _register_task(app, node)
     return app
 
@@ -97,7 +99,7 @@ def _node_step(node: Tended) -> type[bootsteps.StartStopStep]:
     return NodeStep
 
 
-def _closed_step(queue: str) -> type[bootsteps.StartStopStep]:
+def _closed_step(queues: Sequence[str]) -> type[bootsteps.StartStopStep]:
     """Return a bootstep that lets each connection begin without taking messages; `Node.tend` decides."""
 
     class ClosedStep(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -106,8 +108,9 @@ def _closed_step(queue: str) -> type[bootsteps.StartStopStep]:
         requires = ("celery.worker.consumer.tasks:Tasks",)
 
         def start(self, consumer: Any) -> None:  # noqa: ANN401 - Celery's consumer
-            consumer.app.amqp.queues.deselect(queue)
-            consumer.task_consumer.cancel_by_queue(queue)
+            for queue in queues:
+                consumer.app.amqp.queues.deselect(queue)
+                consumer.task_consumer.cancel_by_queue(queue)
 
     return ClosedStep
 
@@ -117,4 +120,5 @@ def _register_task(app: Celery, node: Tended) -> None:
 
     @app.task(name=TASK_NAME, acks_late=True, bind=True)  # type: ignore[untyped-decorator]
     def stylize(task: Any, message: dict[str, Any]) -> None:  # noqa: ANN401 - Celery's task
-        node.carry_out(str(task.request.id), message)
+        queue = task.request.delivery_info["routing_key"]
+        node.carry_out(str(task.request.id), message, queue=queue)

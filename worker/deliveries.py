@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from queue import Empty
 from time import monotonic
@@ -130,7 +130,7 @@ class Inbox:
         queues: Mapping[str, str],
         is_first: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Prepare to read from some lists, each with the queue that it belongs to.
+        """Prepare to read from some lists, each with the queue that it belongs to, in the order of `queues`.
 
         `is_first`: what is given back now is to be taken before all that waits.
         """
@@ -140,6 +140,10 @@ class Inbox:
         self._queues = queues
         self._rests_until = float("-inf")
         self._owed: deque[Callable[[kombu_redis.QoS], None]] = deque()
+
+    def in_order(self, active: Collection[str]) -> list[str]:
+        """Return those queues that are active, the first to be taken from first."""
+        return [queue for queue in dict.fromkeys(self._queues.values()) if queue in active]
 
     @property
     def is_resting(self) -> bool:
@@ -265,6 +269,10 @@ def make_transport(inbox: Inbox) -> type[kombu_redis.Transport]:
 
     class Channel(kombu_redis.Channel):  # type: ignore[misc]
         """A channel with the two of them."""
+
+        def _update_queue_cycle(self) -> None:
+            # kombu holds them as a set, in whatever order.
+            self._queue_cycle.update(inbox.in_order(self.active_queues))
 
         def _get_client(self) -> Callable[..., redis.Redis]:
             return partial(Client, channel=self)

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from threading import Event, Thread
 from time import monotonic, sleep
@@ -17,10 +17,11 @@ from celery import Celery, signals
 from celery.exceptions import Reject
 from celery.worker.state import reserved_requests
 
-from shared.broker import DEFAULT_ROUTE
+from shared.broker import routes_of
 from shared.clock import to_rfc3339, utc_now
 from shared.errors import RedisUnavailable, UnreadableMessage
 from shared.logs import configure_logs, get_logger
+from shared.options import Method
 from shared.protocol import PROTOCOL, asked_protocol, read_message
 from shared.redis import Coordination
 from shared.redis.names import Names
@@ -66,12 +67,14 @@ class Node:
         name: str,
         device: Device,
         weights: str,
+        methods: Collection[Method],
         load_engine: Callable[[], Engine],
         fleet_pid: int | None = None,
     ) -> None:
         """Prepare a node of the installation with these names.
 
-        `weights` is what they are called, `load_engine` is called in the child alone. With a `fleet_pid` the
+        `weights` is what they are called, `methods` are those that it serves, `load_engine` is called in the
+        child alone. With a `fleet_pid` the
         node drains once it is no longer the child of that process.
         """
         self.settings = settings
@@ -81,13 +84,14 @@ class Node:
         self._weights = weights
         self._load_engine = load_engine
         self._fleet_pid = fleet_pid
-        self._queue = names.queue(DEFAULT_ROUTE)
-        self._facts = first_beat(name, device, weights)
+        routes = routes_of(methods)
+        self._queues = [names.queue(route) for route in routes]
+        self._facts = first_beat(name, device, weights, methods)
         self._redis = Coordination.connect(settings, names)
         self._node_state = NodeState()
         self._inbox = Inbox(
             self._redis.set_aside,
-            queues=dict.fromkeys(names.queue_lists(DEFAULT_ROUTE), self._queue),
+            queues={key: names.queue(route) for route in routes for key in names.queue_lists(route)},
             is_first=self._gives_back_first,
         )
         self._room = RoomMeter(open_store(settings.resolved_storage_url).room)
@@ -150,7 +154,7 @@ class Node:
             names = [
                 # Celery would fill in what follows a percent sign.
                 f"--hostname={self.name.replace('%', '_')}",
-                f"--queues={self._queue}",
+                f"--queues={','.join(self._queues)}",
                 f"--loglevel={self.settings.log_level}",
             ]
             options = ["--pool=prefork", "--concurrency=1", "--without-gossip", "--without-mingle"]
@@ -169,7 +173,7 @@ class Node:
             self,
             self.settings,
             self._names,
-            queue=self._queue,
+            queues=self._queues,
             transport=make_transport(self._inbox),
             pool=make_pool(self._crashes.note),
         )
@@ -185,13 +189,13 @@ class Node:
                 # Nothing else ends a call that does not come back; the parent sees a crash.
                 on_hung=os.abort,
             )
-            if engine.weights.notice:
-                _log.warning("weights_notice", weights=engine.weights.name, notice=engine.weights.notice)
-            self._node_state.be_ready(engine.weights.notice)
+            if engine.notice:
+                _log.warning("weights_notice", weights=self._weights, notice=engine.notice)
+            self._node_state.be_ready(engine.notice)
         return self._runner
 
-    def carry_out(self, message_id: str, message: dict[str, Any]) -> None:
-        """Carry out what a message asks for, in the child.
+    def carry_out(self, message_id: str, message: dict[str, Any], *, queue: str) -> None:
+        """Carry out what a message of a queue asks for, in the child.
 
         Raises:
             Reject: when the message has to go back into the queue.
@@ -207,7 +211,7 @@ class Node:
             try:
                 outcome = self.runner().run(read_message(message))
             except UnreadableMessage as error:
-                self._put_aside(message_id, message, error)
+                self._put_aside(message_id, message, error, queue=queue)
                 return
         except RedisUnavailable as error:
             # It keeps nothing that it cannot claim.
@@ -222,12 +226,14 @@ class Node:
         if outcome in (Outcome.RELEASED, Outcome.FAULTED):
             raise Reject("this node does not go on with it", requeue=True)
 
-    def _put_aside(self, message_id: str, message: dict[str, Any], error: UnreadableMessage) -> None:
+    def _put_aside(
+        self, message_id: str, message: dict[str, Any], error: UnreadableMessage, *, queue: str
+    ) -> None:
         # Control sends it again, under another tag; it is to be known as the same.
-        entry = envelope(message_id, message, queue=self._queue, tag=message_id)
+        entry = envelope(message_id, message, queue=queue, tag=message_id)
         _log.error("message_set_aside", id=message_id, reason=error.detail)
         self._open_context().redis.set_aside.put(
-            json.dumps(entry), reason=error.detail, source=self._queue, now=utc_now()
+            json.dumps(entry), reason=error.detail, source=queue, now=utc_now()
         )
 
     def replace_child(self) -> None:
@@ -265,7 +271,7 @@ class Node:
         if tasks is None or consumer.connection is None:
             return
         note = self._node_state.read()
-        is_taking = bool(tasks.consuming_from(self._queue))
+        is_taking = bool(tasks.consuming_from(self._queues[0]))
         intake = decide_intake(
             IntakeFacts(
                 is_ready=note.state is not WorkerState.STARTING,
@@ -282,10 +288,12 @@ class Node:
         )
         self._reason = intake.reason
         if intake.taking and not is_taking:
-            consumer.add_task_queue(self._queue)
+            for queue in self._queues:
+                consumer.add_task_queue(queue)
         elif is_taking and not intake.taking:
             # What Redis hands out in this moment, kombu gives back: nobody takes it any more.
-            consumer.cancel_task_queue(self._queue)
+            for queue in self._queues:
+                consumer.cancel_task_queue(queue)
 
     def begin(self) -> None:
         """Begin, now that Celery has installed its own handlers of signals."""

@@ -29,7 +29,9 @@ class Names:
 
     def queue(self, route: str) -> str:
         """Return the name of a route's queue, which is the broker's list for priority 0."""
-        return self.prefix + route if self.installation_id else "atelier.jobs"
+        if self.installation_id:
+            return self.prefix + route
+        return "atelier.jobs" if route in ("any", "") else f"atelier.jobs.{route}"
 
     def queue_lists(self, route: str) -> list[str]:
         """Return the broker's lists of a queue, one for each priority, in the order of reading."""

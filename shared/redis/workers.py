@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from shared.errors import WorkerTooOld
 from shared.logs import get_logger
-from shared.protocol import DRAIN_PROTOCOL, Count, Moment
+from shared.options import Method
+from shared.protocol import DRAIN_PROTOCOL, Count, Moment, Word
 from shared.redis.connection import redis_errors
 from shared.redis.names import Names
 
@@ -90,6 +91,8 @@ class WorkerBeat(BaseModel):
     storage_total_bytes: Count | None = None
     storage_free_bytes: Count | None = None
     weights: str
+    #: What it serves; a node of an older release, which does not say, serves the optimisation alone.
+    methods: Annotated[list[Word], Field(max_length=100)] = [Method.GATYS.value]
     notice: str | None = None
     state: WorkerState = WorkerState.IDLE
     #: Why an unhealthy node takes no jobs.
@@ -125,6 +128,10 @@ class WorkerBeat(BaseModel):
     def takes_jobs(self) -> bool:
         """Whether this node may get a job that is queued now."""
         return self.state not in (WorkerState.DRAINING, WorkerState.UNHEALTHY)
+
+    def serves(self, methods: Collection[str]) -> bool:
+        """Whether this node can carry out a job that needs all of these methods."""
+        return set(methods) <= set(self.methods)
 
     @property
     def can_drain(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from shared.options import Method
 from shared.settings import Settings
 from tests.chaos.commit_deaths import MortalEngine
 from tests.chaos.failing_engine import FailingEngine, install_missing_inputs, switch_of
@@ -40,5 +41,11 @@ def make_node(settings: Settings, name: str, kind: str, *, step_seconds: float, 
         return MortalEngine(FailingEngine(counting, switch), folder / "commit-deaths", node=name)
 
     return Node(
-        settings, names_of(settings), name=name, device=CPU, weights="untrained", load_engine=load_engine
+        settings,
+        names_of(settings),
+        name=name,
+        device=CPU,
+        weights="untrained",
+        methods=[Method.GATYS],
+        load_engine=load_engine,
     )

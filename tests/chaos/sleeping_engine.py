@@ -9,18 +9,20 @@ from time import sleep
 import numpy as np
 
 from shared.options import StyleOptions
-from worker.engine.state import EngineState, Losses, Step
-from worker.engine.weights.weights import Weights
+from worker.engine.state import EngineState, Losses, MadeBy, Step
 
 
 class SleepingEngine:
     """Mixes its inputs step by step, with a moment as Adam has it, and sleeps before each."""
 
-    version = "sleeping"
-    weights = Weights(name="untrained", sha256="0" * 64, convolutions={}, notice=None)
+    notice: str | None = None
 
     def __init__(self, step_seconds: float) -> None:
         self._step_seconds = step_seconds
+
+    def made_by(self, options: StyleOptions) -> MadeBy:
+        """Return what makes its pictures."""
+        return MadeBy("sleeping", "untrained", "0" * 64)
 
     def stylize(
         self, content: bytes, style: bytes, options: StyleOptions, *, resume: EngineState | None = None

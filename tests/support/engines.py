@@ -10,11 +10,11 @@ import numpy as np
 
 from shared.errors import LossNotFinite
 from shared.options import StyleOptions
-from worker.engine.state import EngineState, Losses, Step
-from worker.engine.weights.weights import Weights
+from shared.protocol import UNTRAINED
+from worker.engine.state import EngineState, Losses, MadeBy, Step
 from worker.runner import Engine
 
-WEIGHTS = Weights(name="untrained", sha256="0" * 64, convolutions={}, notice="no weights at all")
+MADE_BY = MadeBy("test", "untrained", "0" * 64, UNTRAINED)
 
 
 def nothing(_step: int) -> None:
@@ -39,12 +39,15 @@ class EngineAround:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.version = engine.version
 
     @property
-    def weights(self) -> Weights:
-        """The weights of the engine within."""
-        return self._engine.weights
+    def notice(self) -> str | None:
+        """That of the engine within."""
+        return self._engine.notice
+
+    def made_by(self, options: StyleOptions) -> MadeBy:
+        """Return what the engine within says."""
+        return self._engine.made_by(options)
 
 
 class SteadyEngine:
@@ -53,13 +56,16 @@ class SteadyEngine:
     `before_step` is called with the number of each step before it is made.
     """
 
-    version = "test"
-    weights = WEIGHTS
+    notice: str | None = "no weights at all"
 
     def __init__(self, before_step: Callable[[int], None] = nothing) -> None:
         self.before_step = before_step
         self.resumed_from: int | None = None
         self.steps_made = 0
+
+    def made_by(self, options: StyleOptions) -> MadeBy:
+        """Return the same for every job."""
+        return MADE_BY
 
     def stylize(
         self, content: bytes, style: bytes, options: StyleOptions, *, resume: EngineState | None = None
@@ -94,6 +100,21 @@ class WeighingEngine(SteadyEngine):
 
     def factor(self, options: StyleOptions) -> float:
         return 3.6 + 0.3 * options.style_weight
+
+
+class OneStepEngine(SteadyEngine):
+    """As the fast method: one step, without losses and without a state."""
+
+    def made_by(self, options: StyleOptions) -> MadeBy:
+        """Return another engine and network than the optimisation has."""
+        return MadeBy("fast-test", "one pass", "1" * 64)
+
+    def stylize(
+        self, content: bytes, style: bytes, options: StyleOptions, *, resume: EngineState | None = None
+    ) -> Iterator[Step]:
+        assert resume is None
+        (step,) = super().stylize(content, style, options)
+        yield Step(1, 1, None, step.seconds, step.image)
 
 
 class RaisingEngine(SteadyEngine):

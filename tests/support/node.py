@@ -4,7 +4,7 @@ settings: of the service; name, step_seconds, fleet_pid; breaks: whether its dev
 step, or hangs there once, and leaves the file `hung`.
 Of the load of its engine: load_seconds, how long it takes; load_gate, a file that it waits for;
 load_fails_until, a file without which it fails; load_leaves, how many temporary files it leaves. no_forks:
-the process cannot fork.
+the process cannot fork. methods: those that it serves, `gatys` alone unless told otherwise.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from threading import Event
 
 from shared.logs import configure_logs
+from shared.options import Method
 from shared.settings import Settings
 from tests.support.engines import SteadyEngine
 from tests.support.installation import names_of
@@ -84,6 +85,7 @@ def main() -> None:
         name=task["name"],
         device=CPU,
         weights="untrained",
+        methods=task.get("methods", [Method.GATYS]),
         load_engine=load,
         fleet_pid=task["fleet_pid"],
     )

@@ -125,6 +125,25 @@ def retry(job_id: str) -> Response:
     return _answer(job_id)
 
 
+@job_actions.post("/keep")
+@Operation(
+    "Keep a draft",
+    "jobs",
+    answers={200: Answer("The job", (JobOut,))},
+    refusals=_REFUSALS,
+    parameters=(IF_MATCH,),
+)
+def keep(job_id: str) -> Response:
+    """Make an ordinary job of a draft, with the picture that it has; nothing is computed again.
+
+    It is then listed, and kept as long as jobs are. Of a job that is none nothing changes.
+    """
+    refuse_body()
+    with _as_asked(job_id) as version:
+        actions.keep_job(get_backend(), job_id, caller=current_caller(), now=utc_now(), version=version)
+    return _answer(job_id)
+
+
 @job_actions.post("/extend")
 @Operation(
     "Extend a job",

@@ -16,6 +16,7 @@ from shared.errors import (
     PictureInvalid,
     StorageUnavailable,
 )
+from shared.options import steps_of
 from web.api import API_PATH
 from web.api.http import FOREVER_SECONDS, json_answer, send_bytes, send_stored
 from web.api.job_view import job_url, live_part
@@ -146,8 +147,8 @@ def read_checkpoint(job_id: str, step: int) -> Response:
     """Give the picture at a step that has a checkpoint."""
     job = _find(job_id)
     # Also since no database takes every number.
-    if step > job.options["steps"]:
-        raise NotFound(f"the job has {job.options['steps']} steps; there is no checkpoint at {step}")
+    if step > steps_of(job.options):
+        raise NotFound(f"the job has {steps_of(job.options)} steps; there is no checkpoint at {step}")
     with get_backend().database.read() as session:
         checkpoint = get_checkpoint(session, job.id, step)
     return send_stored(
@@ -247,8 +248,8 @@ def read_step_thumbnail(job_id: str, step: int) -> Response:
     services = get_services()
     with services.backend.database.read() as session:
         job = get_job(session, job_id, caller=current_caller())
-        if step > job.options["steps"]:
-            raise NotFound(f"the job has {job.options['steps']} steps; there is no checkpoint at {step}")
+        if step > steps_of(job.options):
+            raise NotFound(f"the job has {steps_of(job.options)} steps; there is no checkpoint at {step}")
         checkpoint = get_checkpoint(session, job.id, step)
     version = request.args.get("v", "")
     is_same = len(version) >= _VERSION_CHARS and checkpoint.sha256.startswith(version)

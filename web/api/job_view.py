@@ -16,8 +16,9 @@ from sqlalchemy.orm import Session
 
 from shared.errors import JobUnreadable, NotFound
 from shared.logs import get_logger
+from shared.options import Method, steps_of
 from shared.redis.live import LiveProgress
-from shared.status import JobStatus
+from shared.status import JobKind, JobStatus
 from web.address import link
 from web.api import API_PATH
 from web.api.http import json_answer
@@ -80,6 +81,7 @@ def job_to_json(
     error = JobErrorOut.model_validate(job.error) if job.error else None
     return JobOut(
         id=job.id,
+        kind=job.kind,
         name=job.name or None,
         status=job.job_status,
         status_reason=job.status_reason,
@@ -126,7 +128,7 @@ def live_part(job: Job, live: LiveProgress | None) -> LiveProgress | None:
 
 def progress_of(job: Job, live: LiveProgress | None) -> ProgressOut:
     """Return how far a job is: from its live progress, else from the last checkpoint in its row."""
-    steps = int(job.options["steps"])
+    steps = steps_of(job.options)
     step = min(live.step if live else job.step, steps)
     loss = None
     if live:
@@ -207,7 +209,9 @@ def _urls(job: Job, live: LiveProgress | None) -> BaseModel:
     }
     asked |= {"fork": job_url(job.id, "fork"), "delete": job_url(job.id) if job.job_status.is_final else None}
     if not may_have_checkpoints(job):
-        asked |= {"extend": None, "fork": None}
+        asked |= {"extend": None}
+        if job.options.get("method") != Method.FAST:
+            asked |= {"fork": None}
     return UrlsOut(
         self=job_url(job.id),
         events=job_url(job.id, "events"),
@@ -292,13 +296,17 @@ def read_views(backend: Backend, query: Callable[[Session], list[Job]]) -> list[
         positions = queue_positions(session, queued)
         names = _leader_names(session, jobs)
     live = backend.live.progress([job.id for job in jobs if job.status in LIVE])
-    queue = read_shared_queue(backend) if queued else None
-    days = backend.settings.retention_days
+    routes = {job.route for job in jobs if job.status == JobStatus.QUEUED.value}
+    queues = {route: read_shared_queue(backend, route) for route in routes}
+    settings = backend.settings
+    kept_days = {JobKind.JOB: settings.retention_days, JobKind.DRAFT: settings.draft_hours / 24}
     views = []
     for job in jobs:
         try:
             name = names.get(job.leader_id or "")
             at = positions.get(job.id)
+            queue = queues.get(job.route)
+            days = kept_days.get(JobKind(job.kind), 0.0)
             views.append(_view(job, live.get(job.id), at, queue, leader_name=name, retention_days=days))
         except JobUnreadable as error:
             if len(jobs) == 1:

@@ -10,7 +10,7 @@ from werkzeug.datastructures import MultiDict
 
 from shared.clock import from_rfc3339
 from shared.errors import MalformedRequest, NotFound
-from shared.status import JobStatus
+from shared.status import JobKind, JobStatus
 from shared.texts import Whole
 from web.api import API_PATH
 from web.api.http import json_answer, make_token, read_query, read_token, wait_seconds
@@ -58,6 +58,12 @@ PARAMETERS = (
     ),
     Parameter("id_prefix", "Only jobs whose id begins with this"),
     Parameter("batch_id", "Only jobs of this batch"),
+    Parameter(
+        "kind",
+        "Drafts in the place of jobs",
+        schema={"$ref": "#/components/schemas/JobKind", "default": "job"},
+        example="draft",
+    ),
     Parameter(
         "created_after",
         "Only jobs younger than this moment (RFC 3339)",
@@ -149,6 +155,7 @@ def read_filter(query: MultiDict[str, str]) -> JobFilter:
     """
     moment = query.get("created_after")
     return JobFilter(
+        kind=_kind(query.get("kind") or JobKind.JOB.value),
         statuses=[_status(word) for text in query.getlist("status") for word in text.split(",") if word],
         labels=_labels(query.getlist("label")),
         batch_id=query.get("batch_id") or None,
@@ -156,6 +163,14 @@ def read_filter(query: MultiDict[str, str]) -> JobFilter:
         name=query.get("name", "").strip(),
         id_prefix=query.get("id_prefix", "").strip().lower(),
     )
+
+
+def _kind(word: str) -> JobKind:
+    try:
+        return JobKind(word.strip())
+    except ValueError:
+        detail = f"kind is '{word}'; allowed are {', '.join(JobKind)}"
+        raise MalformedRequest.at("/kind", detail) from None
 
 
 def _status(word: str) -> JobStatus:

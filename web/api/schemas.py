@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, PlainSerializer, WithJsonSchema, create_m
 from shared.clock import to_rfc3339
 from shared.protocol import UNTRAINED
 from shared.redis.workers import WorkerState
-from shared.status import JobStatus
+from shared.status import JobKind, JobStatus
 from web.jobs.estimates import Forecast, run_message, wait_message
 from web.jobs.states import REQUESTS
 
@@ -166,7 +166,10 @@ class _UrlsOut(BaseModel):
 
 
 _ACTION_URLS: dict[str, Any] = {trigger.value: (str | None, ...) for trigger in REQUESTS}
-_ACTION_URLS["fork"] = (str | None, Field(description="`null` as well while no checkpoint can exist"))
+_ACTION_URLS["fork"] = (
+    str | None,
+    Field(description="`null` as well while no checkpoint can exist, except of the method `fast`"),
+)
 _ACTION_URLS["delete"] = (str | None, Field(description="For DELETE: the job itself, once it has ended"))
 UrlsOut = create_model("UrlsOut", __base__=_UrlsOut, __doc__=_UrlsOut.__doc__, **_ACTION_URLS)
 
@@ -182,6 +185,7 @@ class JobOut(BaseModel):
     """A job."""
 
     id: str
+    kind: JobKind
     name: str | None
     status: JobStatus
     status_reason: str | None

@@ -25,9 +25,10 @@ from shared.errors import (
     PictureUnsupported,
     StorageFull,
     StorageUnavailable,
+    TooManyDrafts,
     UploadsUnavailable,
 )
-from shared.options import parse_options
+from shared.status import JobKind
 from shared.texts import field_schemas, read_texts
 from web.api.http import (
     BODY,
@@ -55,6 +56,7 @@ from web.api.openapi import (
 )
 from web.api.schemas import JobOut, SizeOut, ValidationOut, WorkingSizesOut, estimate_out
 from web.assets.uploads import PartChecks, UploadedFile
+from web.jobs.drafts import read_options
 from web.jobs.fields import SubmitBody, SubmitFields
 from web.jobs.idempotency import NoteKey
 from web.jobs.line import make_forecast
@@ -148,6 +150,7 @@ class _Asked:
         PictureRefused,
         IdempotencyKeyInUse,
         IdempotencyKeyReused,
+        TooManyDrafts,
         StorageFull,
         StorageUnavailable,
         DatabaseUnavailable,
@@ -165,6 +168,9 @@ def submit_job() -> Response:
 
     A job with the same pictures and options as one of yours that succeeded is given its result at once (200);
     as one that is queued or running, it waits for that one's result. `reuse: false` computes it anyway.
+
+    A draft (`kind: draft`) with `Prefer: wait=5` answers with the picture's address in one go, as a rule
+    within a second or two. `POST /jobs/{id}/keep` makes a job of it.
     """
     services = get_services()
     query = _read_query()
@@ -189,7 +195,7 @@ def _validate(services: Services, job: JobRequest) -> ValidationOut:
     sizes = check(services.backend, services.uploads, job, caller=current_caller())
     shown = {part: SizeOut(width=width, height=height) for part, (width, height) in sizes.items()}
     return ValidationOut(
-        options=job.options.model_dump(),
+        options=job.options.shown(),
         working_size=WorkingSizesOut(**shown),
         estimate=estimate_out(make_forecast(services.backend, job.options, sizes)),
     )
@@ -226,8 +232,8 @@ def _read_json() -> _Asked:
     if not isinstance(values, dict):
         raise MalformedRequest.at("", "the body must be a JSON object", code="wrong_type")
     refuse_unknown("field", values, known=SubmitBody.model_fields)
-    options = parse_options(values.get("options", {}))
-    body = check_values(SubmitBody, values)
+    body = check_values(SubmitBody, {**values, "options": {}})
+    options = read_options(values.get("options", {}), JobKind(body.kind))
     inputs = {part: KnownAsset(getattr(body, part)) for part in PARTS}
     return _Asked(JobRequest(inputs, options, body), values)
 
@@ -236,9 +242,10 @@ def _read_parts(services: Services) -> _Asked:
     receive_upload(services.backend.settings.picture_limits(), known=(*PARTS, *_TEXT_PARTS))
     texts = {part: text for part in _TEXT_PARTS if (text := text_part(part)) is not None}
     given = {part: text for part, text in texts.items() if text}
-    options = parse_options(parse_json(given.pop("options", "{}"), name="options"))
+    sent_options = parse_json(given.pop("options", "{}"), name="options")
     objects = {part: parse_json(given.pop(part), name=part) for part in _JSON_FIELDS if part in given}
     fields = check_values(SubmitFields, {**read_texts(SubmitFields, given), **objects})
+    options = read_options(sent_options, JobKind(fields.kind))
     inputs, checks = {}, PartChecks()
     for part in PARTS:
         with checks.of(part):

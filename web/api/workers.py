@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from flask import Blueprint, Response
 
+from shared.broker import DEFAULT_ROUTE
 from shared.clock import utc_now
 from shared.errors import (
     DatabaseUnavailable,
@@ -42,6 +43,7 @@ from web.backend import Backend, decide_room
 from web.jobs.estimates import QueueState, no_start_reason, wait_ahead
 from web.jobs.line import look_at_line, read_line_rows
 from web.jobs.queries import QueueCounts, count_queue, names_of_jobs, recent_run_seconds
+from web.jobs.routing import is_eligible
 from web.jobs.told_waits import ToldWaits, read_told_waits
 from web.jobs.waits import Line
 from web.security import current_caller
@@ -118,7 +120,7 @@ def queue_to_json(
 
     `no_room` is why no new work is taken in, if the disks are too full.
     """
-    eligible = None if beats is None else sum(beat.takes_jobs for beat in beats)
+    eligible = None if beats is None else sum(is_eligible(beat, DEFAULT_ROUTE) for beat in beats)
     age = None if counts.oldest is None else max(0.0, (now - counts.oldest).total_seconds())
     wait = wait_ahead(counts.depth + 1, QueueState(counts.running, eligible, run_seconds, line=line))
     return QueueStateOut(
@@ -222,8 +224,8 @@ def read_queue(backend: Backend) -> dict[str, Any]:
         DatabaseUnavailable: when it cannot be counted.
     """
     with backend.database.read() as session:
-        counts, run_seconds = count_queue(session), recent_run_seconds(session)
-        rows, told = read_line_rows(session), read_told_waits(session)
+        counts, run_seconds = count_queue(session), recent_run_seconds(session, DEFAULT_ROUTE)
+        rows, told = read_line_rows(session, DEFAULT_ROUTE), read_told_waits(session)
     beats = backend.live.workers()
     return queue_to_json(
         counts,

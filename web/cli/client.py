@@ -16,6 +16,7 @@ from urllib.parse import quote
 import httpx2
 
 from shared.errors import Fault, InvalidSettings
+from shared.status import JobKind
 from web.cli.output import (
     NAMED_IDS,
     ConnectionLost,
@@ -70,13 +71,21 @@ class ApiClient:
         self._http.close()
 
     def submit(
-        self, content: Picture, style: Picture, fields: JobFields, *, idempotency_key: str | None = None
+        self,
+        content: Picture,
+        style: Picture,
+        fields: JobFields,
+        *,
+        idempotency_key: str | None = None,
+        wait_seconds: int = 0,
     ) -> Submitted:
-        """Submit two pictures and return the new job.
+        """Submit two pictures and return the new job, as it is after `wait_seconds` or as soon as it ends.
 
         With a key it may be repeated when the answer was lost: it creates only one job.
         """
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        if wait_seconds:
+            headers["Prefer"] = f"wait={wait_seconds}"
         return _submitted(self._send_pictures(content, style, fields, headers=headers))
 
     def validate(self, content: Picture, style: Picture, fields: JobFields) -> dict[str, Any]:
@@ -135,8 +144,11 @@ class ApiClient:
                 f"there is no job with the id '{text}'; an id may be shortened to {_SHORTEST_PREFIX} "
                 "characters or more"
             )
-        query = {"id_prefix": text, "page_size": str(NAMED_IDS + 1)}
-        ids = [str(job["id"]) for job in self._send("GET", f"{_BASE}/jobs", params=query).json()["jobs"]]
+        ids = []
+        for kind in JobKind:
+            query = {"id_prefix": text, "page_size": str(NAMED_IDS + 1), "kind": kind.value}
+            found = self._send("GET", f"{_BASE}/jobs", params=query).json()["jobs"]
+            ids += [str(job["id"]) for job in found]
         return only_one(text.lower(), ids, kind="jobs")
 
     def find_worker(self, text: str) -> str:
@@ -173,6 +185,7 @@ class ApiClient:
     def jobs(
         self,
         *,
+        kind: str = JobKind.JOB.value,
         statuses: Iterable[str] = (),
         labels: Mapping[str, str] | None = None,
         name: str | None = None,
@@ -181,7 +194,7 @@ class ApiClient:
         limit: int = 20,
     ) -> list[JobView]:
         """Return at most `limit` jobs, newest first, that have one of these statuses and all else."""
-        query = [("status", status) for status in statuses]
+        query = [("kind", kind), *(("status", status) for status in statuses)]
         query += [("label", f"{key}:{value}") for key, value in (labels or {}).items()]
         single = {"name": name, "created_after": created_after, "batch_id": batch_id}
         query += [(key, value) for key, value in single.items() if value is not None]

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from shared.options import parse_assignments
-from shared.status import JobStatus
+from shared.status import JobKind, JobStatus
 from shared.terminal import GivenText, WholeNumber, format_seconds
 from web.cli.client import ApiClient
 from web.cli.follow import follow_job, report_end
@@ -124,6 +124,13 @@ def watch(ctx: click.Context, output: Output, job_id: str, *, timeout: float, ur
     multiple=True,
     help="Only this status; repeatable, for any of them.",
 )
+@click.option(
+    "--kind",
+    type=click.Choice([kind.value for kind in JobKind]),
+    default=JobKind.JOB.value,
+    show_default=True,
+    help="Jobs, or drafts in their place.",
+)
 @label_option("Only with this label; repeatable, for all of them.")
 @click.option(
     "--name",
@@ -145,6 +152,7 @@ def list_jobs(
     output: Output,
     *,
     statuses: tuple[str, ...],
+    kind: str,
     labels: dict[str, str],
     name: str | None,
     created_after: str | None,
@@ -155,6 +163,7 @@ def list_jobs(
     """List jobs, newest first."""
     with open_client(url) as client:
         jobs = client.jobs(
+            kind=kind,
             statuses=statuses,
             labels=labels,
             name=name,
@@ -168,7 +177,7 @@ def list_jobs(
         output.out.print(_table(jobs, output.out.width))
     else:
         is_filtered = statuses or labels or name or created_after or batch_id
-        output.say("There are no such jobs." if is_filtered else "There are no jobs yet.")
+        output.say(f"There are no such {kind}s." if is_filtered else f"There are no {kind}s yet.")
 
 
 def _table(jobs: list[JobView], width: int) -> Table:
@@ -318,7 +327,7 @@ def extend(
 
 @click.command(cls=StyleCommand)
 @job_argument
-@click.argument("step", type=WholeNumber(min=1))
+@click.argument("step", type=WholeNumber(min=1), required=False)
 @style_option
 @click.option("--name", help="What to call the new job.  [default: as its parent]")
 @label_option("Attach a label; repeatable.  [default: those of its parent]")
@@ -333,7 +342,7 @@ def fork(
     ctx: click.Context,
     output: Output,
     job_id: str,
-    step: int,
+    step: int | None,
     *,
     assignments: tuple[str, ...],
     name: str | None,
@@ -348,12 +357,15 @@ def fork(
 ) -> None:
     """Begin a new job with the checkpoint that the job ID keeps of STEP, and print the new job's id.
 
+    A job of the method 'fast' has no checkpoints: forked without STEP, the new job optimises its picture.
     Style options that are not given are those of the job ID, which is not changed. `size` cannot be another
     one, and `steps` must be more than STEP. With --wait it ends as the new job does.
 
     Example: atelier fork ID 50 -O style_weight=0.1
     """
-    body: dict[str, object] = {"step": step, "options": parse_assignments(assignments)}
+    body: dict[str, object] = {"options": parse_assignments(assignments)}
+    if step is not None:
+        body["step"] = step
     body |= given_timeouts(queue_timeout, run_timeout)
     if name is not None:
         body["name"] = name
@@ -364,10 +376,25 @@ def fork(
         send = partial(client.ask_once, parent_id, "fork", body, idempotency_key=idempotency_key)
         job = hand_in(send, output=output, timeout_seconds=timeout).job
         hint = "" if wait or out else f"; follow it with 'atelier watch {job.id}'"
-        output.say(f"Forked from step {step}{hint}.")
+        output.say(f"Forked{'' if step is None else f' from step {step}'}{hint}.")
         output.say(f"Its page: {client.page(job.id)}")
         if wait or out:
             see_through(ctx, client, job, output=output, out=out, timeout_seconds=timeout)
+    output.answer(job.document, job.id)
+
+
+@click.command
+@job_argument
+@url_option
+@json_option
+@click.pass_obj
+def keep(output: Output, job_id: str, *, url: str | None) -> None:
+    """Make an ordinary job of the draft ID, with the picture that it has; nothing is computed again.
+
+    Of a job that is no draft nothing changes.
+    """
+    with open_client(url) as client:
+        job = client.ask(client.find_job(job_id), "keep")
     output.answer(job.document, job.id)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from shared.options import parse_assignments, parse_options
+from shared.options import Method, parse_assignments, parse_options
 from shared.status import JobStatus
 from web.cli.client import Picture
 from web.cli.handing_in import hand_in, key_option, see_through, wait_options, was_given
@@ -31,6 +31,11 @@ from web.cli.views import JobFields
 @click.argument("content", type=PictureType())
 @click.argument("style", type=PictureType())
 @style_option
+@click.option(
+    "--method",
+    type=click.Choice([method.value for method in Method]),
+    help="How the picture is made: -O method=… in short.  [default: gatys]",
+)
 @click.option("--name", help="What to call the job.")
 @label_option("Attach a label; repeatable.")
 @timeouts_options
@@ -56,6 +61,7 @@ def submit(
     style: Picture,
     *,
     assignments: tuple[str, ...],
+    method: str | None,
     name: str | None,
     labels: dict[str, str],
     queue_timeout: float | None,
@@ -77,13 +83,16 @@ def submit(
     A picture that was uploaded before ('atelier asset upload FILE') is written asset:ID.
 
     Example: atelier submit photo.jpg painting.jpg -O steps=200 -o result.png
+
+    In a second: atelier submit photo.jpg painting.jpg --method fast -o result.png
     """
     if dry_run and (wait or out or was_given(ctx, "idempotency_key") or was_given(ctx, "timeout")):
         raise click.UsageError(
             "--dry-run submits nothing: there is nothing to wait for, to save, or to do once only; it goes "
             "without --wait, -o, --timeout and --idempotency-key"
         )
-    options = parse_assignments(assignments)
+    given = () if method is None else (f"method={method}",)
+    options = parse_assignments((*assignments, *given))
     parse_options(options)  # refuses at once what the service would refuse; only what was given is sent
     fields = JobFields(options, name, labels, given_timeouts(queue_timeout, run_timeout), reuse)
     with open_client(url) as client:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.status import JobStatus
+from shared.status import JobKind, JobStatus
 
 
 @dataclass(frozen=True)
@@ -189,6 +189,7 @@ class JobFields:
     labels: Mapping[str, str] = field(default_factory=dict)
     timeouts: Mapping[str, float] = field(default_factory=dict)
     reuse: bool = True
+    kind: JobKind = JobKind.JOB
 
     def to_parts(self) -> dict[str, str]:
         """Return the fields as the text parts of a request."""
@@ -204,4 +205,6 @@ class JobFields:
             fields["name"] = self.name
         if self.labels:
             fields["labels"] = dict(self.labels)
+        if self.kind is not JobKind.JOB:
+            fields["kind"] = self.kind.value
         return fields if self.reuse else {**fields, "reuse": False}

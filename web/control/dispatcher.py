@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import groupby
 
-from shared.broker import BrokerView, Dispatch
+from shared.broker import ROUTES, BrokerView, Dispatch
 from shared.errors import JobUnreadable, StaleJob
 from shared.logs import get_logger
 from shared.protocol import JobMessage, message_id
@@ -32,7 +31,7 @@ from web.jobs.queries import (
     mark_dispatched,
     open_attempts,
 )
-from web.jobs.routing import all_routes, is_handed_back, route_of, window_size
+from web.jobs.routing import is_eligible, is_handed_back, window_size
 from web.jobs.states import Trigger
 from web.jobs.transitions import apply_trigger
 
@@ -60,7 +59,7 @@ class Dispatcher:
         self._stale = stale
         self._taken_for = timedelta(seconds=backend.settings.lease_seconds)
         self._clock = clock
-        self._window = 0
+        self._windows = dict.fromkeys(ROUTES, 0)
         self._counted_at: datetime | None = None
         self._failing = FailingJobs(clock=clock)
         self._set_aside = 0
@@ -71,17 +70,18 @@ class Dispatcher:
         return self._failing.count + self._set_aside
 
     def send_due(self) -> int:
-        """Fill the window in the order of the queue; return how many messages were sent.
+        """Fill the window of each route in the order of the queue; return how many messages were sent.
 
         A job that was handed back is sent at once, and before all that waits in the broker.
 
         Raises:
             RedisUnavailable: messages that were not sent stay due.
         """
-        window = self._window_now()
+        windows = self._windows_now()
         with self._backend.database.read() as session:
-            room = window - count_dispatched(session)
-            due = jobs_to_dispatch(session, limit=min(room, _BATCH))
+            dispatched = count_dispatched(session)
+            room = {route: min(windows[route] - dispatched[route], _BATCH) for route in windows}
+            due = jobs_to_dispatch(session, room=room)
         if not due:
             return 0
         fences = self._backend.redis.claims.fences([job.id for job in due])
@@ -95,8 +95,8 @@ class Dispatcher:
         stale = {name for name, message in messages.items() if fences.get(name, 0) > message.attempt}
         sendable = [job for job in due if job.id in messages and job.id not in stale]
         sent = 0
-        for route, jobs in groupby(sorted(sendable, key=route_of), key=route_of):
-            sent += self._send(list(jobs), messages, route)
+        for route in ROUTES:
+            sent += self._send([job for job in sendable if job.route == route], messages, route)
         self._settle([job for job in due if job.id in stale], fences)
         return sent
 
@@ -109,7 +109,7 @@ class Dispatcher:
         with self._backend.database.read() as session:
             now = self._clock()
             sent = dispatched_before(session, now - _GRACE, now=now)
-        view = self._dispatch.look(all_routes())
+        view = self._dispatch.look()
         self._tidy(view)
         if not sent:
             return 0
@@ -150,7 +150,7 @@ class Dispatcher:
         A node that hands a job back puts its message behind all others; that one goes.
         """
         with self._backend.database.read() as session:
-            earlier = [job for job in handed_back_in_broker(session) if route_of(job) == route]
+            earlier = [job for job in handed_back_in_broker(session) if job.route == route]
         view = self._dispatch.look([route])
         first = {message_id(job.id, job.attempt): job for job in due}
         for job in earlier:
@@ -215,14 +215,16 @@ class Dispatcher:
             return
         self._backend.redis.progress.notify(job.id)
 
-    def _window_now(self) -> int:
-        """Return the size of the window for the nodes that there are."""
+    def _windows_now(self) -> dict[str, int]:
+        """Return the size of each route's window for the nodes that there are."""
         now = self._clock()
         if self._counted_at is None or abs(now - self._counted_at) >= _COUNT_FOR:
-            workers = sum(beat.takes_jobs for beat in self._backend.redis.workers.alive())
-            self._window = window_size(workers, jobs_each=self._backend.settings.queue_window)
+            beats, jobs_each = self._backend.redis.workers.alive(), self._backend.settings.queue_window
+            for route in ROUTES:
+                workers = sum(is_eligible(beat, route) for beat in beats)
+                self._windows[route] = window_size(workers, jobs_each=jobs_each)
             self._counted_at = now
-        return self._window
+        return self._windows
 
     def _mark(self, attempts: Iterable[QueuedAttempt], moment: datetime | None) -> None:
         listed = list(attempts)

@@ -6,7 +6,7 @@ Files and folders with unknown names or places are never removed.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,6 +15,7 @@ from enum import StrEnum
 from shared.clock import to_rfc3339
 from shared.errors import ArtifactMissing, StorageUnavailable
 from shared.logs import get_logger
+from shared.status import JobKind
 from shared.storage.layout import asset_key, is_set_aside, job_folder, marker_key
 from shared.storage.store import StoredFile
 from web.backend import Backend
@@ -86,17 +87,27 @@ class Cutoffs:
     """The moments before which things are old enough; without `completed`, jobs are kept for ever."""
 
     completed: datetime | None
+    #: Drafts that ended before this go.
+    drafts: datetime
     garbage: datetime
     inbox: datetime
     idempotency: datetime
     #: Attempts that a restore put aside before this go.
     replaced: datetime
 
+    @property
+    def ended(self) -> Mapping[JobKind, datetime | None]:
+        """By the kind of a job the moment before which it must have ended; None keeps it for ever."""
+        return {JobKind.JOB: self.completed, JobKind.DRAFT: self.drafts}
 
-def cutoffs_at(now: datetime, *, retention_days: float, garbage_hours: float) -> Cutoffs:
+
+def cutoffs_at(
+    now: datetime, *, retention_days: float, garbage_hours: float, draft_hours: float = 24
+) -> Cutoffs:
     """Return the cutoffs now; 0 `retention_days` keep jobs for ever."""
     return Cutoffs(
         completed=_before(now, retention_days * 24) if retention_days else None,
+        drafts=_before(now, draft_hours),
         garbage=_before(now, garbage_hours),
         inbox=now - INBOX_KEPT,
         idempotency=now - IDEMPOTENCY_KEPT,
@@ -284,9 +295,7 @@ class StorageScan:
             DatabaseUnavailable, StorageUnavailable: when they fail. The same holds for all methods below.
         """
         with self._backend.database.read() as session:
-            jobs = (
-                retention.expired_jobs(session, cutoffs.completed, limit=limit) if cutoffs.completed else []
-            )
+            jobs = retention.expired_jobs(session, cutoffs.ended, limit=limit)
             assets = retention.unused_assets(session, cutoffs.garbage, limit=limit)
             counts = {
                 Kind.INBOX_ENTRY: retention.count_inbox(session, cutoffs.inbox),

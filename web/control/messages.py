@@ -5,23 +5,26 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from shared.errors import AtelierError, JobUnreadable
-from shared.options import read_stored_options
-from shared.protocol import InputPicture, JobMessage, Origin
+from shared.options import Method, read_stored_options
+from shared.protocol import METHODS_PROTOCOL, InputPicture, JobMessage, Origin
 from shared.storage.layout import asset_key
 from web.db.models import Job
 
 
 def message_for(job: Job) -> JobMessage:
     """Return the message for a job's current attempt."""
+    options = read_stored_options(job.options)
     return JobMessage(
         job_id=job.id,
         attempt=job.attempt,
         content=InputPicture(key=asset_key(job.content.sha256), sha256=job.content.sha256),
         style=InputPicture(key=asset_key(job.style.sha256), sha256=job.style.sha256),
-        options=read_stored_options(job.options),
+        options=options,
         checkpoints_since=job.checkpoints_since,
         origin=_origin(job),
         run_timeout_seconds=job.run_timeout_seconds,
+        # An older node, which does not come to its route either, would carry it out by the other method.
+        least_protocol=METHODS_PROTOCOL if Method.FAST in options.methods else 1,
     )
 
 

@@ -157,6 +157,7 @@ class Pruner:
             self._clock(),
             retention_days=self._backend.settings.retention_days,
             garbage_hours=self._backend.settings.garbage_hours,
+            draft_hours=self._backend.settings.draft_hours,
         )
 
     def _remove_files(self, place: str, findings: list[Finding], removal: Removal) -> None:
@@ -191,11 +192,9 @@ class Pruner:
         (removal.removed if gone else removal.kept).append(finding)
 
     def _remove_job(self, job_id: str, cutoffs: Cutoffs) -> bool:
-        if cutoffs.completed is None:
-            return False
         with self._backend.database.write() as session:
             check_hold(session, now=self._clock())
-            if not retention.delete_expired_job(session, job_id, before=cutoffs.completed):
+            if not retention.delete_expired_job(session, job_id, before=cutoffs.ended):
                 return False
         self._backend.storage.delete_tree(job_folder(job_id))
         return True

@@ -21,6 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
 
+from shared.broker import DEFAULT_ROUTE
 from shared.logs import get_logger
 from shared.status import JobStatus
 
@@ -214,21 +215,28 @@ class Job(Base):
     __tablename__ = "jobs"
     __table_args__ = (
         Index("ix_jobs_status_created_at", "status", "created_at"),
-        Index("ix_jobs_caller_id", "caller", "id"),
-        # For the gallery: the jobs of one status in order, and the counts of all.
-        Index("ix_jobs_caller_status_id", "caller", "status", "id"),
+        # For lists: the jobs in order, those of one status, and the counts of all.
+        Index("ix_jobs_caller_kind_id", "caller", "kind", "id"),
+        Index("ix_jobs_caller_kind_status_id", "caller", "kind", "status", "id"),
         # For estimates: the last succeeded jobs. For the pruner: jobs that ended long ago.
         Index("ix_jobs_status_completed_at", "status", "completed_at"),
-        # For reuse: the job that was started last, with the current weights and engine version.
+        # For what became of the waits that were told.
         Index("ix_jobs_started_at", "started_at"),
+        # For reuse: the job that was started last, with the current weights and engine version.
+        Index("ix_jobs_route_started_at", "route", "started_at"),
         # For deadlines: those that are over, however much is queued.
         Index("ix_jobs_status_queue_deadline", "status", "queue_deadline"),
         # For the dispatcher: what is due, in the order of the queue, and what lies in the broker.
-        Index("ix_jobs_queue", "status", "leader_id", "dispatched_at", "queue_rank", "created_at", "id"),
+        Index(
+            "ix_jobs_queue",
+            *("status", "leader_id", "route", "dispatched_at", "queue_rank", "created_at", "id"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     caller: Mapped[str]
+    #: See `shared.status.JobKind`.
+    kind: Mapped[str] = mapped_column(default="job", server_default="job")
     name: Mapped[str]
     status: Mapped[str]
     status_reason: Mapped[str | None]
@@ -249,6 +257,8 @@ class Job(Base):
     queue_deadline: Mapped[datetime | None]
     run_timeout_seconds: Mapped[float | None]
     priority: Mapped[int] = mapped_column(default=0)
+    #: Which nodes may take it: see `shared.broker.ROUTES`.
+    route: Mapped[str] = mapped_column(default=DEFAULT_ROUTE, server_default="any")
     #: Lower goes first, and then what is older: see `web.jobs.routing.queue_rank`.
     queue_rank: Mapped[int] = mapped_column(default=0, server_default="0")
     batch_id: Mapped[str | None] = mapped_column(index=True)

@@ -23,9 +23,9 @@ from shared.errors import (
     StorageUnavailable,
 )
 from shared.logs import get_logger
-from shared.options import StyleOptions, change_options
+from shared.options import StyleOptions, change_options, steps_of
 from shared.redis.live import Flag
-from shared.status import JobStatus
+from shared.status import JobKind, JobStatus
 from shared.storage.layout import job_folder
 from shared.texts import field_schemas
 from web.backend import Backend
@@ -120,7 +120,7 @@ def write_extend(session: Session, job: Job, *, steps: int, now: datetime) -> No
         InvalidOptions: when that would be more steps than a job may have.
     """
     status_after(job, Trigger.EXTEND)
-    total = int(job.options["steps"]) + steps
+    total = steps_of(job.options) + steps
     try:
         options = change_options(job.options, {"steps": total})
     except InvalidOptions as error:
@@ -128,7 +128,7 @@ def write_extend(session: Session, job: Job, *, steps: int, now: datetime) -> No
     last = last_checkpoint(session, job)
     origin = {"job_id": job.id, "step": job.step, "key": last.key, "sha256": last.sha256}
     values = _requeued(job, now) | {
-        "options": options.model_dump(),
+        "options": options.shown(),
         "origin": origin | {"fork": fork_origin(job)},
         "checkpoints_since": job.attempt + 1,
         "completed_at": None,
@@ -370,6 +370,18 @@ def delete_job(backend: Backend, job_id: str, *, caller: str, version: int | Non
     except (StorageUnavailable, ArtifactMissing) as error:
         _log.warning("files_left", job_id=job_id, detail=error.detail)
     _log.info("job_deleted", job_id=job_id)
+
+
+def keep_job(
+    backend: Backend, job_id: str, *, caller: str, now: datetime, version: int | None = None
+) -> None:
+    """Make an ordinary job of a caller's draft, with its picture; a job stays as it is."""
+
+    def write(session: Session, job: Job) -> None:
+        if job.kind != JobKind.JOB.value:
+            write_changes(session, job, {"kind": JobKind.JOB.value, "queue_deadline": None}, now=now)
+
+    _change_job(backend, job_id, write, caller=caller, version=version)
 
 
 #: By the name that API, pages and command line call it; deleting and forking are asked for otherwise.

@@ -12,12 +12,13 @@ from sqlalchemy.orm import Session, aliased
 
 from shared.errors import InvalidOptions
 from shared.logs import get_logger
-from shared.options import read_stored_options
+from shared.options import Method, StyleOptions, read_stored_options
 from shared.picture import scaled_size
 from shared.redis.workers import WorkerBeat, WorkerState
-from shared.status import JobStatus
+from shared.status import JobKind, JobStatus
 from web.db.models import Asset, Job
 from web.jobs.queries import measured_seconds
+from web.jobs.routing import LINES, why_not_served
 from web.jobs.states import REUSED
 from web.jobs.waits import Line, Range
 from web.words import span
@@ -39,11 +40,16 @@ _MOST_STEPS, _LARGEST_PX = 1_000_000, 100_000
 
 
 def measured_runs(session: Session, *, limit: int = 200) -> list[MeasuredRun]:
-    """Return the last complete runs, those of the newest jobs first.
+    """Return the last complete runs of each line, those of the newest jobs first.
 
-    Jobs that were reused, forked, extended, resumed or restarted are left out: their seconds do not cover all
-    of their steps. Newest by `created_at`, which is in the index of the status: nothing is sorted.
+    Drafts are left out, and jobs that were reused, forked, extended, resumed or restarted: their seconds do
+    not cover all of their steps. Newest by `created_at`, which is in the index of the status: nothing is
+    sorted.
     """
+    return [run for line in LINES for run in _measured_runs(session, line, limit=limit)]
+
+
+def _measured_runs(session: Session, routes: Sequence[str], *, limit: int) -> list[MeasuredRun]:
     content, style = aliased(Asset), aliased(Asset)
     query = (
         select(Job.metrics, Job.options, Job.device, content.width, content.height, style.width, style.height)
@@ -51,6 +57,8 @@ def measured_runs(session: Session, *, limit: int = 200) -> list[MeasuredRun]:
         .join(style, style.id == Job.style_asset_id)
         .where(
             Job.status == JobStatus.SUCCEEDED.value,
+            Job.kind == JobKind.JOB.value,
+            Job.route.in_(routes),
             or_(Job.status_reason.is_(None), Job.status_reason != REUSED),
             Job.attempt == 1,
             Job.resumed_from_step.is_(None),
@@ -68,7 +76,7 @@ def measured_runs(session: Session, *, limit: int = 200) -> list[MeasuredRun]:
             told = read_stored_options(options)
             if not (0 < told.steps <= _MOST_STEPS and 0 < told.size <= _LARGEST_PX):
                 raise ValueError(f"nobody makes {told.steps} steps at {told.size} px")
-            work = Work.of(told.steps, told.size, content=(sizes[0], sizes[1]), style=(sizes[2], sizes[3]))
+            work = Work.of_job(told, told.steps, content=(sizes[0], sizes[1]), style=(sizes[2], sizes[3]))
         except (InvalidOptions, TypeError, ValueError, ZeroDivisionError) as error:
             _log.warning("run_unreadable", reason=str(error))  # it is left out
         else:
@@ -78,16 +86,22 @@ def measured_runs(session: Session, *, limit: int = 200) -> list[MeasuredRun]:
 
 @dataclass(frozen=True)
 class Work:
-    """The work of a job: its steps, and how many pixels content and style have at their working size."""
+    """The work of a job: steps, how many pixels content and style have at their working size, and method."""
 
     steps: int
     content_px: int
     style_px: int
+    method: str = Method.GATYS.value
 
     @classmethod
-    def of(cls, steps: int, size: int, *, content: tuple[int, int], style: tuple[int, int]) -> Work:
-        """Return the work of these steps at a size, on pictures of these (width, height) in pixels."""
-        return cls(steps, *(math.prod(scaled_size(*picture, size=size)) for picture in (content, style)))
+    def of_job(
+        cls, options: StyleOptions, steps: int, *, content: tuple[int, int], style: tuple[int, int]
+    ) -> Work:
+        """Return the work of so many steps of a job on pictures of these (width, height) in pixels."""
+        content_px, style_px = (
+            math.prod(scaled_size(*picture, size=options.size)) for picture in (content, style)
+        )
+        return cls(steps, content_px, style_px, options.method)
 
     @property
     def amount(self) -> float:
@@ -124,7 +138,9 @@ def estimate_run(
         runs: The measured runs, newest first.
         devices: Those that are connected now; runs on others are used only when there are none on these.
     """
-    fitting = [run for run in runs if run.run_seconds > 0 and run.work.amount > 0]
+    fitting = [
+        run for run in runs if run.run_seconds > 0 and run.work.amount > 0 and run.work.method == work.method
+    ]
     fitting = [run for run in fitting if run.device in devices] or fitting
     if not fitting:
         return None
@@ -177,8 +193,10 @@ class QueueState:
 START_ONE = "start one: 'atelier worker add' where 'atelier up' runs, else 'atelier-worker run'"
 
 
-def no_start_reason(beats: Sequence[WorkerBeat] | None, *, control_fault: str | None = None) -> str | None:
-    """Return why no job can start, as a sentence without its full stop; None when one can.
+def no_start_reason(
+    beats: Sequence[WorkerBeat] | None, *, control_fault: str | None = None, route: str | None = None
+) -> str | None:
+    """Return why no job, or none of a route, can start, in words without a full stop; None when one can.
 
     `beats` are those of all workers, None while Redis cannot be asked.
     """
@@ -186,6 +204,8 @@ def no_start_reason(beats: Sequence[WorkerBeat] | None, *, control_fault: str | 
         return "Redis does not answer; jobs are kept, and start when it is back"
     if control_fault is not None:
         return control_fault
+    if route is not None and (unserved := why_not_served(beats, route)) is not None:
+        return unserved
     if any(beat.takes_jobs for beat in beats):
         return None
     unhealthy = [beat.reason for beat in beats if beat.state is WorkerState.UNHEALTHY]

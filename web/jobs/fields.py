@@ -81,6 +81,14 @@ def timeouts_of(job: Job) -> dict[str, float]:
 class SubmitFields(JobFields):
     """The fields of a new job beside pictures and options."""
 
+    kind: Literal["job", "draft"] = Field(
+        "job",
+        description="A `draft` is a quick look by the method `fast`: lists leave it out unless they are "
+        "asked for it, and it is removed after a day unless it is kept",
+    )
+    replaces: str | None = Field(
+        None, max_length=100, description="A draft of yours that this one replaces: it is canceled"
+    )
     reuse: bool = Field(
         True,
         description="Whether the result of an earlier or running job of yours with the same pictures and "
@@ -115,9 +123,14 @@ class ExtendBody(BaseModel):
 
 
 class ForkBody(JobFields):
-    """A new job that begins with a checkpoint; what is not given is the parent's."""
+    """A new job that begins with a checkpoint, or with a fast picture; what is not given is the parent's."""
 
-    step: Whole = Field(ge=1, description="A step of which the parent keeps a checkpoint")
+    step: Whole | None = Field(
+        None,
+        ge=1,
+        description="A step of which the parent keeps a checkpoint; a job of the method `fast` has none, and "
+        "is forked without one",
+    )
     options: SentOptions = Field(
         default_factory=dict,
         description="What is to be different. `size` cannot be, and `steps` must be more than `step`",

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
+
+from sqlalchemy.orm import Session
 
 from shared.errors import (
     ArtifactCorrupt,
     ArtifactMissing,
     Fault,
     InvalidOptions,
+    MissingPart,
     NotReady,
     StorageUnavailable,
 )
 from shared.logs import get_logger
-from shared.options import PRESETS, StyleOptions, change_options, parse_options
+from shared.options import PRESETS, Method, StyleOptions, change_options, parse_options
 from shared.protocol import new_id
 from shared.storage.layout import job_folder, origin_key
 from shared.storage.verify import check_file, file_fault
@@ -30,7 +34,7 @@ from web.jobs.told_waits import wait_to_tell
 from web.jobs.transitions import list_checkpoints
 
 _MAX_NAMED = 12
-_KEPT_OPTIONS = {"size", "steps", "checkpoint_every"}
+_KEPT_OPTIONS = {"method", "init", "size", "steps", "checkpoint_every"}
 _log = get_logger(__name__)
 
 
@@ -158,8 +162,10 @@ def fork_job(
 ) -> str:
     """Add a job that starts from a checkpoint of a caller's job, and return its id.
 
-    The file is copied before the row is written: a crash in between leaves a folder without a job, which the
-    pruner removes.
+    From the picture of a fast job begins one that optimises it: its `init` is `fast`, and it needs no file.
+
+    The file of a checkpoint is copied before the row is written: a crash in between leaves a folder without a
+    job, which the pruner removes.
 
     Raises:
         NotFound: when there is no job with this id.
@@ -170,6 +176,10 @@ def fork_job(
     """
     with backend.database.read() as session:
         parent = get_job(session, job_id, caller=caller)
+    if parent.options.get("method") == Method.FAST:
+        return _optimise_fast(backend, parent, body, caller=caller, now=now, note_key=note_key)
+    if body.step is None:
+        raise MissingPart.at("/step", "a job with checkpoints is forked at one of them: name its step")
     options = fork_options(parent.options, body.options, step=body.step)
     with _refused_at_step():
         checkpoint = find_kept(backend, parent, body.step)
@@ -178,7 +188,7 @@ def fork_job(
     try:
         with _refused_at_step():
             _copy_checkpoint(backend, checkpoint, fork_id)
-        told = wait_to_tell(backend)
+        told = wait_to_tell(backend, options)
         _add_fork(
             backend, fork_id, checkpoint, body, options, caller=caller, now=now, told=told, note_key=note_key
         )
@@ -188,6 +198,31 @@ def fork_job(
         raise
     _log.info("job_forked", job_id=fork_id, parent_id=job_id, step=body.step)
     return fork_id
+
+
+def _optimise_fast(
+    backend: Backend, parent: Job, body: ForkBody, *, caller: str, now: datetime, note_key: NoteKey
+) -> str:
+    """Add a job that optimises the picture of a fast one, and return its id."""
+    if body.step is not None:
+        raise NotReady.at("/step", "a fast job has no checkpoints; fork it without a step")
+    if not isinstance(body.options, Mapping):
+        parse_options(body.options)  # which refuses it
+    own = {name: value for name, value in parent.options.items() if name not in ("method", "init")}
+    options = parse_options({**own, "init": "fast", **body.options})
+    if options.init != "fast":
+        detail = (
+            f"method is {options.method}, init {options.init}; a fork of a fast job goes on from its picture"
+        )
+        raise InvalidOptions.at("/options/init", detail, code="invalid_combination")
+    backend.require_room()
+    told = wait_to_tell(backend, options)
+    with backend.database.write() as session:
+        parent = get_job(session, parent.id, caller=caller)
+        fork = _add_like(session, backend, parent, body, options, caller=caller, now=now, metrics=told)
+        note_key(session, fork.id)
+    _log.info("job_forked", job_id=fork.id, parent_id=parent.id)
+    return fork.id
 
 
 @contextmanager
@@ -211,6 +246,11 @@ def fork_options(parent: Mapping[str, Any], changes: object, *, step: int) -> St
         return parse_options(changes)  # which refuses it
     options = change_options(parent, {**_preset_values(changes.get("preset")), **changes})
     faults = []
+    for name in ("method", "init"):
+        was = parent.get(name, StyleOptions.model_fields[name].default)
+        if getattr(options, name) != was:
+            detail = f"{name} is {getattr(options, name)}; a fork begins with a checkpoint, and keeps '{was}'"
+            faults.append(Fault(f"/options/{name}", "out_of_range", detail))
     if options.size != parent["size"]:
         detail = (
             f"size is {options.size}; a fork keeps the {parent['size']} px that its checkpoint was made at"
@@ -234,7 +274,7 @@ def fork_options(parent: Mapping[str, Any], changes: object, *, step: int) -> St
 def _preset_values(preset: object) -> dict[str, Any]:
     if not isinstance(preset, str) or preset not in PRESETS:
         return {}
-    values = parse_options({"preset": preset}).model_dump()
+    values = parse_options({"preset": preset}).shown()
     return {name: value for name, value in values.items() if name not in _KEPT_OPTIONS}
 
 
@@ -266,31 +306,50 @@ def _add_fork(
     with backend.database.write() as session:
         # Read again: the parent, and its pictures with it, may have been removed.
         parent = get_job(session, checkpoint.job_id, caller=caller)
-        given = body.model_fields_set
         origin = {
             "job_id": parent.id,
             "step": checkpoint.step,
             "key": origin_key(fork_id),
             "sha256": checkpoint.sha256,
         }
-        deadlines = body.deadline_columns(now)
-        if "run_timeout_seconds" not in given:
-            deadlines["run_timeout_seconds"] = parent.run_timeout_seconds
-        fork = add_job(
-            session,
-            caller=caller,
-            name=(body.name or "").strip() if "name" in given else parent.name,
-            content=parent.content,
-            style=parent.style,
-            options=options,
-            labels=body.labels if "labels" in given else _labels(parent),
-            max_attempts=backend.settings.max_attempts,
-            now=now,
-            metrics=told,
-            extra={"id": fork_id, "origin": origin, **deadlines},
+        extra = {"id": fork_id, "origin": origin}
+        fork = _add_like(
+            session, backend, parent, body, options, caller=caller, now=now, metrics=told, extra=extra
         )
         fork.step = checkpoint.step
         note_key(session, fork_id)
+
+
+def _add_like(
+    session: Session,
+    backend: Backend,
+    parent: Job,
+    body: ForkBody,
+    options: StyleOptions,
+    *,
+    caller: str,
+    now: datetime,
+    metrics: Mapping[str, Any],
+    extra: Mapping[str, Any] = MappingProxyType({}),
+) -> Job:
+    """Add a job with the pictures of another one, and with its fields where the body gives none."""
+    given = body.model_fields_set
+    deadlines = body.deadline_columns(now)
+    if "run_timeout_seconds" not in given:
+        deadlines["run_timeout_seconds"] = parent.run_timeout_seconds
+    return add_job(
+        session,
+        caller=caller,
+        name=(body.name or "").strip() if "name" in given else parent.name,
+        content=parent.content,
+        style=parent.style,
+        options=options,
+        labels=body.labels if "labels" in given else _labels(parent),
+        max_attempts=backend.settings.max_attempts,
+        now=now,
+        metrics=metrics,
+        extra={**extra, **deadlines},
+    )
 
 
 def _labels(job: Job) -> dict[str, str]:

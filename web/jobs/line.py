@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
+from shared.broker import DEFAULT_ROUTE, ROUTES, route_for
 from shared.errors import InvalidOptions
 from shared.options import StyleOptions, read_stored_options
 from shared.redis.live import LiveProgress
@@ -33,6 +34,7 @@ from web.jobs.queries import (
     count_with_workers,
     recent_run_seconds,
 )
+from web.jobs.routing import is_eligible, line_of
 from web.jobs.states import PAUSING
 from web.jobs.waits import AT_ONCE, Line, Range
 
@@ -59,6 +61,7 @@ class OpenJob:
     worker_id: str | None = None
     attempt: int = 1
     is_stopping: bool = False
+    route: str = DEFAULT_ROUTE
 
 
 @dataclass(frozen=True)
@@ -68,16 +71,17 @@ class LineRows:
     running: Sequence[OpenJob] = ()
     waiting: Sequence[OpenJob] = ()
     runs: Sequence[MeasuredRun] = field(default_factory=list)
+    route: str = DEFAULT_ROUTE
 
 
-def read_line_rows(session: Session) -> LineRows:
-    """Return what runs, and the first of those that wait, in the order of the queue."""
+def read_line_rows(session: Session, route: str) -> LineRows:
+    """Return what runs, and the first of those that wait in the line of a route, in its order."""
     held = [JobStatus.RUNNING.value, JobStatus.CANCELING.value]
     running = _open_jobs(session, Job.status.in_(held))
-    waiting = _open_jobs(session, *IN_LINE)
+    waiting = _open_jobs(session, *IN_LINE, Job.route.in_(line_of(route)))
     if not running and not waiting:
         return LineRows()
-    return LineRows(running, waiting, measured_runs(session, limit=_MOST_RUNS))
+    return LineRows(running, waiting, measured_runs(session, limit=_MOST_RUNS), route)
 
 
 def _open_jobs(session: Session, *which: Any) -> list[OpenJob]:  # noqa: ANN401 - conditions
@@ -91,6 +95,7 @@ def _open_jobs(session: Session, *which: Any) -> list[OpenJob]:  # noqa: ANN401 
             Job.attempt,
             Job.status,
             Job.status_reason,
+            Job.route,
             content.width,
             content.height,
             style.width,
@@ -103,32 +108,31 @@ def _open_jobs(session: Session, *which: Any) -> list[OpenJob]:  # noqa: ANN401 
         .limit(_MOST_READ)
     )
     found = []
-    for job_id, options, step, worker_id, attempt, status, reason, *sizes in session.execute(query):
+    for job_id, options, step, worker_id, attempt, status, reason, route, *sizes in session.execute(query):
         is_stopping = status == JobStatus.CANCELING.value or reason == PAUSING
         work = _work_left(options, step, (sizes[0], sizes[1]), (sizes[2], sizes[3]))
-        found.append(OpenJob(job_id, work, worker_id, attempt, is_stopping))
+        found.append(OpenJob(job_id, work, worker_id, attempt, is_stopping, route))
     return found
 
 
 def _work_left(options: Any, step: int, content: tuple[int, int], style: tuple[int, int]) -> Work | None:  # noqa: ANN401 - a JSON column
     try:
         told = read_stored_options(options)
-        return Work.of(max(0, told.steps - step), told.size, content=content, style=style)
+        return Work.of_job(told, max(0, told.steps - step), content=content, style=style)
     except (InvalidOptions, TypeError, ValueError, ZeroDivisionError):
         return None
 
 
 def make_line(rows: LineRows, beats: Sequence[WorkerBeat], live: Mapping[str, LiveProgress]) -> Line:
-    """Return the line for the workers that take jobs.
+    """Return the line for the workers that take its jobs.
 
     What another worker has, one that drains or is lost, comes back and is the first in line.
     """
-    takers = [beat for beat in beats if beat.takes_jobs]
+    takers = [beat for beat in beats if is_eligible(beat, rows.route)]
     devices = {beat.device for beat in takers}
     # Of several that one worker is said to have, what goes on counts, not what it is to stop.
     by_end = sorted(rows.running, key=lambda job: not job.is_stopping)
     held = {job.worker_id: job for job in by_end if job.worker_id}
-    names = {beat.worker_id for beat in takers}
     known: dict[Work, Range | None] = {}
 
     def run_of(job: OpenJob) -> Range | None:
@@ -144,7 +148,13 @@ def make_line(rows: LineRows, beats: Sequence[WorkerBeat], live: Mapping[str, Li
         else time_left(job, live.get(job.job_id), run_of(job))
         for beat in takers
     ]
-    back = [job for job in rows.running if job.worker_id not in names and not job.is_stopping]
+    routes = line_of(rows.route)
+    everybody = {beat.worker_id for beat in beats if beat.takes_jobs}
+    back = [
+        job
+        for job in rows.running
+        if job.worker_id not in everybody and not job.is_stopping and job.route in routes
+    ]
     waiting = [time_left(job, live.get(job.job_id), run_of(job)) for job in back]
     return Line(left, [*waiting, *(run_of(job) for job in rows.waiting)], unplaced=len(back))
 
@@ -181,14 +191,16 @@ def queue_state(
     beats: Sequence[WorkerBeat] | None,
 ) -> QueueState:
     """Return the state of the queue with the line in it; Redis is asked."""
-    workers = None if beats is None else sum(beat.takes_jobs for beat in beats)
+    workers = None if beats is None else sum(is_eligible(beat, rows.route) for beat in beats)
     line = look_at_line(backend, rows, beats)
-    no_start = no_start_reason(beats, control_fault=backend.live.control_fault())
+    no_start = no_start_reason(beats, control_fault=backend.live.control_fault(), route=rows.route)
     return QueueState(running, workers, run_seconds, no_start, line)
 
 
-def read_shared_queue(backend: Backend, *, since: float | None = None) -> QueueState:
-    """Return the state of the queue as it was at most a second ago, or after `since` (of `time.monotonic`).
+def read_shared_queue(
+    backend: Backend, route: str = DEFAULT_ROUTE, *, since: float | None = None
+) -> QueueState:
+    """Return the queue for a route as it was at most a second ago, or after `since` (of `time.monotonic`).
 
     Every look at a queued job needs it, and reading it costs more than all else of that look. What others
     have done meanwhile (a worker that came, a job that began) shows a second later; what was asked of a job
@@ -197,18 +209,19 @@ def read_shared_queue(backend: Backend, *, since: float | None = None) -> QueueS
     Raises:
         DatabaseUnavailable: when the database cannot be asked.
     """
-    return backend.shared.get(_SHARED_KEY, lambda: _read_queue(backend), since=since)
+    return backend.shared.get((_SHARED_KEY, route), lambda: _read_queue(backend, route), since=since)
 
 
 def note_queue_change(backend: Backend) -> None:
     """Have the shared state of the queue read again: this process has changed what waits or runs."""
-    backend.shared.forget(_SHARED_KEY)
+    for route in ROUTES:
+        backend.shared.forget((_SHARED_KEY, route))
 
 
-def _read_queue(backend: Backend) -> QueueState:
+def _read_queue(backend: Backend, route: str) -> QueueState:
     with backend.database.read() as session:
-        running, run_seconds = count_with_workers(session), recent_run_seconds(session)
-        rows = read_line_rows(session)
+        running, run_seconds = count_with_workers(session, route), recent_run_seconds(session, route)
+        rows = read_line_rows(session, route)
     beats = backend.live.workers()
     return queue_state(backend, rows, running=running, run_seconds=run_seconds, beats=beats)
 
@@ -220,22 +233,25 @@ def make_forecast(backend: Backend, options: StyleOptions, sizes: Sizes) -> Fore
         DatabaseUnavailable: when the database cannot be asked.
     """
     assumed = options.size, round(options.size / _WIDTH_TO_HEIGHT)
-    work = Work.of(
+    work = Work.of_job(
+        options,
         options.steps,
-        options.size,
         content=sizes.get("content", assumed),
         style=sizes.get("style", assumed),
     )
+    route = route_for(options.methods)
     with backend.database.read() as session:
         runs = measured_runs(session)
-        position = count_queued(session) + 1
-        running, run_seconds = count_with_workers(session), recent_run_seconds(session)
-        rows = read_line_rows(session)
+        position = count_queued(session, route) + 1
+        running, run_seconds = count_with_workers(session, route), recent_run_seconds(session, route)
+        rows = read_line_rows(session, route)
     beats = backend.live.workers()
     state = queue_state(backend, rows, running=running, run_seconds=run_seconds, beats=beats)
     ahead = wait_ahead(position, state)
     return Forecast(
-        run=estimate_run(work, runs, devices={beat.device for beat in beats or () if beat.takes_jobs}),
+        run=estimate_run(
+            work, runs, devices={beat.device for beat in beats or () if is_eligible(beat, route)}
+        ),
         position=position,
         ahead_seconds=None if ahead is None else ahead.likely,
         workers=state.workers,

@@ -94,7 +94,7 @@ _COLUMNS: Mapping[str, tuple[Callable[[object], bool], Callable[[], object]]] = 
         "status": (lambda value: value in _STATUSES, lambda: JobStatus.FAILED.value),
         "content": (_has_sizes, _no_picture),
         "style": (_has_sizes, _no_picture),
-        "options": (_is_options, lambda: read_stored_options({}).model_dump()),
+        "options": (_is_options, lambda: read_stored_options({}).shown()),
         "weights": (lambda value: value is None or _is(_Weights)(value), lambda: None),
         "outputs": (lambda value: isinstance(value, list) and all(map(_is(Output), value)), list),
         "error": (lambda value: value is None or _is(_Error)(value), lambda: None),

@@ -11,12 +11,13 @@ from typing import Any, TypeVarTuple
 from sqlalchemy import Integer, Select, bindparam, cast, false, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
+from shared.broker import FAST_ROUTE, ROUTES, route_for
 from shared.errors import NotFound
 from shared.options import StyleOptions
 from shared.protocol import message_id, new_id
-from shared.status import JobStatus
+from shared.status import JobKind, JobStatus
 from web.db.models import Asset, Job, JobLabel, UtcDateTime
-from web.jobs.routing import HIGHEST_HANDED_BACK
+from web.jobs.routing import HIGHEST_HANDED_BACK, line_of
 from web.jobs.transitions import add_history, first_entry
 
 _Row = TypeVarTuple("_Row")
@@ -33,6 +34,7 @@ _LONGEST_RUN_SECONDS = 365 * 86_400
 class JobFilter:
     """Which jobs a list shows; an empty field filters nothing."""
 
+    kind: JobKind = JobKind.JOB
     statuses: Sequence[JobStatus] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     batch_id: str | None = None
@@ -54,6 +56,7 @@ def add_job(
     labels: Mapping[str, str],
     max_attempts: int,
     now: datetime,
+    kind: JobKind = JobKind.JOB,
     metrics: Mapping[str, Any] = MappingProxyType({}),
     extra: Mapping[str, Any] = MappingProxyType({}),
 ) -> Job:
@@ -61,15 +64,17 @@ def add_job(
     job = Job(
         **{"id": new_id(), **extra},
         caller=caller,
+        kind=kind.value,
         name=name,
         status=JobStatus.QUEUED.value,
         version=1,
         attempt=1,
         max_attempts=max_attempts,
         priority=0,
+        route=route_for(options.methods),
         content=content,
         style=style,
-        options=options.model_dump(),
+        options=options.shown(),
         created_at=now,
         queued_at=now,
         step=0,
@@ -151,20 +156,30 @@ _WAS_HANDED_BACK = Job.queue_rank <= HIGHEST_HANDED_BACK
 
 IN_LINE = (Job.status == JobStatus.QUEUED.value, Job.leader_id.is_(None))
 # These are asked several times a second, and as a rule find nothing: they are made once, and read ids alone.
-_DUE = select(Job.id).where(*IN_LINE, Job.dispatched_at.is_(None)).order_by(*IN_ORDER)
+_DUE = (
+    select(Job.id)
+    .where(*IN_LINE, Job.dispatched_at.is_(None), Job.route == bindparam("route"))
+    .order_by(*IN_ORDER)
+)
 _DUE_AGAIN = _DUE.where(_WAS_HANDED_BACK).limit(_HANDED_BACK_AT_ONCE)
 _DUE_FIRST = _DUE.where(~_WAS_HANDED_BACK)
-_DISPATCHED = select(func.count()).select_from(Job).where(*IN_LINE, Job.dispatched_at.is_not(None))
+_DISPATCHED = (
+    select(Job.route, func.count().label("jobs"))
+    .where(*IN_LINE, Job.dispatched_at.is_not(None), Job.route.in_(list(ROUTES)))
+    .group_by(Job.route)
+)
 
 
-def jobs_to_dispatch(session: Session, *, limit: int) -> list[Job]:
-    """Return up to `limit` queued jobs whose message is not in the broker yet, in the order of the queue.
+def jobs_to_dispatch(session: Session, *, room: Mapping[str, int]) -> list[Job]:
+    """Return the queued jobs whose message is to be in the broker, each route's in the order of the queue.
 
-    Those that were handed back come beside the limit, so that none of them waits for room.
+    Of each route up to its `room`; those that were handed back come beside that, so that none of them waits.
     """
-    ids = list(session.scalars(_DUE_AGAIN))
-    if limit > 0:
-        ids += session.scalars(_DUE_FIRST.limit(limit))
+    ids: list[str] = []
+    for route, limit in room.items():
+        ids += session.scalars(_DUE_AGAIN, {"route": route})
+        if limit > 0:
+            ids += session.scalars(_DUE_FIRST.limit(limit), {"route": route})
     return _load(session, ids)
 
 
@@ -185,9 +200,10 @@ def handed_back_in_broker(session: Session) -> list[Job]:
     return list(session.scalars(query.order_by(*IN_ORDER).limit(_HANDED_BACK_AT_ONCE)))
 
 
-def count_dispatched(session: Session) -> int:
-    """Return how many queued jobs have their message in the broker."""
-    return session.scalar(_DISPATCHED) or 0
+def count_dispatched(session: Session) -> dict[str, int]:
+    """Return how many queued jobs of each route have their message in the broker."""
+    found = {row.route: row.jobs for row in session.execute(_DISPATCHED)}
+    return dict.fromkeys(ROUTES, 0) | found
 
 
 def jobs_to_expire(session: Session, now: datetime) -> list[Job]:
@@ -228,9 +244,11 @@ def jobs_held_by_workers(session: Session) -> list[Job]:
     return list(session.scalars(select(Job).where(Job.status.in_(held)).order_by(Job.id)))
 
 
-def recent_run_seconds(session: Session, *, limit: int = 20) -> list[float]:
-    """Return how long the last succeeded jobs ran, in seconds, newest first."""
-    query = select(Job.metrics).where(Job.status == JobStatus.SUCCEEDED.value, Job.started_at.is_not(None))
+def recent_run_seconds(session: Session, route: str, *, limit: int = 20) -> list[float]:
+    """Return how long the last succeeded jobs in the line of a route ran, in seconds, newest first."""
+    query = select(Job.metrics).where(
+        Job.status == JobStatus.SUCCEEDED.value, Job.started_at.is_not(None), Job.route.in_(line_of(route))
+    )
     rows = session.scalars(query.order_by(Job.completed_at.desc()).limit(limit))
     return [seconds for metrics in rows if (seconds := measured_seconds(metrics))]
 
@@ -244,6 +262,7 @@ def measured_seconds(metrics: object) -> float | None:
 
 
 def _filtered(query: Select[*_Row], only: JobFilter) -> Select[*_Row]:
+    query = query.where(Job.kind == only.kind.value)
     if only.statuses:
         query = query.where(Job.status.in_([status.value for status in only.statuses]))
     for key, value in only.labels.items():
@@ -281,13 +300,13 @@ class QueueCounts:
 
 
 def queue_positions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
-    """Return the places of those of the jobs that are queued; 1 is the next to start.
+    """Return the places of those of the jobs that are queued, each in its own line; 1 is the next to start.
 
     A follower takes no place of its own: it has its leader's, and none once its leader runs.
     """
     if not job_ids:
         return {}
-    place = func.row_number().over(order_by=IN_ORDER).label("place")
+    place = func.row_number().over(partition_by=Job.route == FAST_ROUTE, order_by=IN_ORDER).label("place")
     queued = Job.status == JobStatus.QUEUED.value
     queue = select(Job.id, place).where(queued, Job.leader_id.is_(None)).subquery()
     line_id = func.coalesce(Job.leader_id, Job.id).label("line_id")
@@ -299,24 +318,27 @@ def queue_positions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
     return {job_id: found[leader] for job_id, leader in stands_for.items() if leader in found}
 
 
-def count_queued(session: Session) -> int:
-    """Return the number of queued jobs; followers do not count."""
-    queued = Job.status == JobStatus.QUEUED.value, Job.leader_id.is_(None)
+def count_queued(session: Session, route: str) -> int:
+    """Return the number of queued jobs in the line of a route; followers do not count."""
+    queued = *IN_LINE, Job.route.in_(line_of(route))
     return session.scalar(select(func.count()).select_from(Job).where(*queued)) or 0
 
 
-def count_with_workers(session: Session) -> int:
-    """Return the number of jobs that workers hold."""
-    busy = [JobStatus.RUNNING.value, JobStatus.CANCELING.value]
-    return session.scalar(select(func.count()).select_from(Job).where(Job.status.in_(busy))) or 0
+def count_with_workers(session: Session, route: str) -> int:
+    """Return the number of jobs in the line of a route that workers hold."""
+    busy = Job.status.in_([JobStatus.RUNNING.value, JobStatus.CANCELING.value])
+    return (
+        session.scalar(select(func.count()).select_from(Job).where(busy, Job.route.in_(line_of(route)))) or 0
+    )
 
 
 def count_queue(session: Session) -> QueueCounts:
-    """Count the jobs that have not ended."""
+    """Count the jobs that have not ended; drafts do not count."""
     follows = cast(Job.leader_id.is_not(None), Integer).label("follows")
     query = select(Job.status, follows, func.count().label("jobs"), func.min(Job.queued_at).label("oldest"))
     unfinished = [status.value for status in JobStatus if not status.is_final]
-    rows = session.execute(query.where(Job.status.in_(unfinished)).group_by(Job.status, follows)).all()
+    query = query.where(Job.status.in_(unfinished), Job.kind == JobKind.JOB.value)
+    rows = session.execute(query.group_by(Job.status, follows)).all()
     found = {(JobStatus(row.status), bool(row.follows)): row for row in rows}
 
     def jobs(status: JobStatus, *kinds: bool) -> int:

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, CursorResult, Delete, delete, exists, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, CursorResult, Delete, delete, exists, false, func, or_, select, tuple_
 from sqlalchemy.orm import Session, aliased
 
 from shared.logs import get_logger
-from shared.status import FINAL_STATUSES, JobStatus
+from shared.status import FINAL_STATUSES, JobKind, JobStatus
 from web.db.models import Asset, IdempotencyKey, InboxEntry, Job, JobCheckpoint
 
 _log = get_logger(__name__)
@@ -91,14 +91,19 @@ def job_rows(session: Session, job_ids: Collection[str]) -> Mapping[str, JobRow]
     return MappingProxyType(rows)
 
 
-def expired_jobs(session: Session, before: datetime, *, limit: int | None) -> list[tuple[str, datetime]]:
-    """Return id and end of the jobs that ended before a moment and have no waiting follower, oldest first."""
+def expired_jobs(
+    session: Session, before: Mapping[JobKind, datetime | None], *, limit: int | None
+) -> list[tuple[str, datetime]]:
+    """Return id and end of the jobs that ended before their kind's moment, oldest first.
+
+    A kind without a moment is kept for ever, and so is a job while a follower waits for it.
+    """
     query = select(Job.id, Job.completed_at).where(_is_expired(before))
     found = session.execute(query.order_by(Job.completed_at, Job.id).limit(limit))
     return [(job_id, cast(datetime, completed_at)) for job_id, completed_at in found]
 
 
-def delete_expired_job(session: Session, job_id: str, *, before: datetime) -> bool:
+def delete_expired_job(session: Session, job_id: str, *, before: Mapping[JobKind, datetime | None]) -> bool:
     """Remove a job with its history, if `expired_jobs` still lists it; return whether it was removed."""
     return _deleted(session, delete(Job).where(Job.id == job_id, _is_expired(before))) == 1
 
@@ -155,10 +160,15 @@ def delete_idempotency_keys(session: Session, *, before: datetime, limit: int) -
     return _deleted(session, delete(IdempotencyKey).where(row.in_(old)))
 
 
-def _is_expired(before: datetime) -> ColumnElement[bool]:
+def _is_expired(before: Mapping[JobKind, datetime | None]) -> ColumnElement[bool]:
     follower = aliased(Job)
     waiting = select(follower.id).where(follower.leader_id == Job.id, follower.status.not_in(_FINAL))
-    return Job.status.in_(_FINAL) & (Job.completed_at < before) & ~exists(waiting)
+    old = [
+        (Job.kind == kind.value) & (Job.completed_at < moment)
+        for kind, moment in before.items()
+        if moment is not None
+    ]
+    return Job.status.in_(_FINAL) & or_(false(), *old) & ~exists(waiting)
 
 
 def _is_unused(before: datetime) -> ColumnElement[bool]:

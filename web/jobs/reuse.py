@@ -47,11 +47,12 @@ def work_sha256(
 def find_finished(session: Session, work: str, *, caller: str) -> Job | None:
     """Return a caller's newest succeeded job with this work and the current weights and engine version.
 
-    Current are those of the job that was started last: the web side knows no others.
+    Current are those of the job of its route that was started last: the web side knows no others.
     """
     finished = _same_work(work, caller).where(Job.status == JobStatus.SUCCEEDED.value)
-    current = _current_versions(session)
-    for row in session.execute(finished.order_by(Job.id.desc())):
+    rows = session.execute(finished.order_by(Job.id.desc())).all()
+    current = _current_versions(session, rows)
+    for row in rows:
         if row.weights and _versions(row) == current:
             return session.get(Job, row.id)
     return None
@@ -63,7 +64,8 @@ def find_under_way(session: Session, work: str, *, caller: str) -> Job | None:
     Jobs that were started with other weights or another engine version than the current ones are left out.
     """
     under_way = _same_work(work, caller).where(Job.leader_id.is_(None), Job.status.in_(_ACTIVE))
-    rows, current = session.execute(under_way.order_by(Job.id)).all(), _current_versions(session)
+    rows = session.execute(under_way.order_by(Job.id)).all()
+    current = _current_versions(session, rows)
     started = next((row.id for row in rows if row.weights and _versions(row) == current), None)
     not_started = next((row.id for row in rows if not row.weights), None)
     found = started or not_started
@@ -116,15 +118,22 @@ def give_result(
     apply_trigger(session, job, Trigger.SUCCEEDED, now=now, reason=REUSED, values=values, entries=entries)
 
 
-def _same_work(work: str, caller: str) -> Select[str, dict[str, Any] | None, str | None]:
+def _same_work(work: str, caller: str) -> Select[str, str, dict[str, Any] | None, str | None]:
     """Select only the columns that are compared: there may be thousands of jobs with this work."""
-    columns = select(Job.id, Job.weights, Job.engine_version)
+    columns = select(Job.id, Job.route, Job.weights, Job.engine_version)
     return columns.where(Job.work_sha256 == work, Job.caller == caller)
 
 
-def _current_versions(session: Session) -> tuple[object, object] | None:
-    """Return weights and engine version of the job that was started last; None before the first."""
-    columns = select(Job.weights, Job.engine_version).where(Job.started_at.is_not(None))
+def _current_versions(session: Session, rows: Sequence[Row[Any]]) -> tuple[object, object] | None:
+    """Return weights and engine version of the job that was started last of the route that `rows` have.
+
+    None before the first. The same work has the same route.
+    """
+    if not rows:
+        return None
+    columns = select(Job.weights, Job.engine_version).where(
+        Job.route == rows[0].route, Job.started_at.is_not(None)
+    )
     latest = session.execute(columns.order_by(Job.started_at.desc()).limit(1)).first()
     return _versions(latest) if latest else None
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shared.broker import DEFAULT_ROUTE
-from web.db.models import Job
+from shared.broker import FAST_ROUTE, ROUTES
+from shared.redis.workers import WorkerBeat
 
 #: The window is never smaller: a node that is started meanwhile finds something, too.
 _LEAST_WINDOW = 16
@@ -16,14 +16,29 @@ HIGHEST_HANDED_BACK = _HANDED_BACK // 2
 _LARGEST_WINDOW = 2000
 
 
-def route_of(job: Job) -> str:  # noqa: ARG001 - every job can be done by every node, for now
-    """Return the route of a job: which nodes may take it."""
-    return DEFAULT_ROUTE
+#: The lines that jobs wait in, each with the routes in it: what takes a second does not stand behind what
+#: takes minutes, and has nodes of its own.
+LINES: Sequence[Sequence[str]] = ((FAST_ROUTE,), tuple(route for route in ROUTES if route != FAST_ROUTE))
 
 
-def all_routes() -> Sequence[str]:
-    """Return every route that a job may have."""
-    return (DEFAULT_ROUTE,)
+def line_of(route: str) -> Sequence[str]:
+    """Return the routes of the line that jobs of a route wait in."""
+    return next(line for line in LINES if route in line)
+
+
+def is_eligible(beat: WorkerBeat, route: str) -> bool:
+    """Whether a worker takes jobs of a route now."""
+    return beat.takes_jobs and beat.serves(ROUTES[route])
+
+
+def why_not_served(beats: Sequence[WorkerBeat], route: str) -> str | None:
+    """Return why no worker takes jobs of a route although some take others; None where that is not so."""
+    if not any(beat.takes_jobs for beat in beats) or any(is_eligible(beat, route) for beat in beats):
+        return None
+    needed = " and ".join(f"'{method.value}'" for method in sorted(ROUTES[route]))
+    return (
+        f"no worker that is connected serves the method {needed}; 'atelier-worker check' tells what it needs"
+    )
 
 
 def queue_rank(priority: int, *, is_handed_back: bool = False) -> int:

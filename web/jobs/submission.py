@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
 from shared.errors import Fault, NotFound
 from shared.options import StyleOptions
 from shared.picture import working_size
+from shared.status import JobKind
 from web.assets.uploads import (
     PartChecks,
     Picture,
@@ -23,6 +24,7 @@ from web.assets.uploads import (
 )
 from web.backend import Backend
 from web.db.models import Asset
+from web.jobs import drafts
 from web.jobs.fields import SubmitFields
 from web.jobs.idempotency import NoteKey, note_no_key
 from web.jobs.queries import add_job
@@ -84,25 +86,37 @@ def submit(
     Raises:
         NotFound: naming the assets that do not exist.
         PictureRefused: naming the pictures that cannot be used, or not at the size asked for.
+        TooManyDrafts: when the caller has too many drafts under way.
         StorageFull: when the disks have too little room left.
         StorageUnavailable: when new pictures cannot be stored.
         DatabaseUnavailable: when the rows cannot be written.
     """
     options, fields = request.options, request.fields
+    kind = JobKind(fields.kind)
     backend.require_room()
     with uploads.batch() as batch:
         taken = _check_inputs(backend, uploads, request, caller=caller, batch=batch)
         work = work_sha256(
             content_sha256=taken.hashes["content"], style_sha256=taken.hashes["style"], options=options
         )
-        told = wait_to_tell(backend)
+        told = wait_to_tell(backend, options)
         with decide_reuse(backend, work, caller=caller, reuse=fields.reuse) as decision:
             with backend.database.write() as session:
+                if kind is JobKind.DRAFT:
+                    drafts.require_place(
+                        session,
+                        caller=caller,
+                        replaces=fields.replaces,
+                        most=backend.settings.max_drafts,
+                    )
                 assets = taken.rows(session, request, caller=caller, now=now)
                 columns = fields.deadline_columns(now) | decision.columns(session)
+                if kind is JobKind.DRAFT and columns["queue_deadline"] is None:
+                    columns["queue_deadline"] = now + timedelta(hours=backend.settings.draft_hours)
                 job = add_job(
                     session,
                     caller=caller,
+                    kind=kind,
                     name=(fields.name or "").strip(),
                     content=assets["content"],
                     style=assets["style"],
@@ -116,6 +130,8 @@ def submit(
                 )
                 decision.settle(session, job, now=now)
                 note_key(session, decision.job_id)
+            if kind is JobKind.DRAFT and fields.replaces is not None:
+                drafts.cancel_replaced(backend, fields.replaces, caller=caller, now=now)
             return decision.job_id
 
 

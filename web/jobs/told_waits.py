@@ -15,6 +15,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from shared.broker import route_for
+from shared.options import StyleOptions
 from web.backend import Backend
 from web.db.models import Job
 from web.jobs.estimates import wait_ahead
@@ -42,16 +44,17 @@ class ToldWaits:
         return round(self.kept / self.count, 3) if self.count else None
 
 
-def wait_to_tell(backend: Backend) -> dict[str, Any]:
+def wait_to_tell(backend: Backend, options: StyleOptions) -> dict[str, Any]:
     """Return what the metrics of a job that is submitted now keep of the wait it is told; nothing if none is.
 
     Raises:
         DatabaseUnavailable: when the queue cannot be read.
     """
     # As it is now; what the answer then tells rests on the same.
-    queue = read_shared_queue(backend, since=time.monotonic())
+    route = route_for(options.methods)
+    queue = read_shared_queue(backend, route, since=time.monotonic())
     with backend.database.read() as session:
-        position = count_queued(session) + 1
+        position = count_queued(session, route) + 1
     return note_told(wait_ahead(position, queue))
 
 

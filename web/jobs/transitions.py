@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
 from shared.errors import NotFound, StaleJob
+from shared.options import Method
 from shared.status import JobStatus
 from web.db.models import Base, InboxEntry, Job, JobAttempt, JobCheckpoint, JobEvent
 from web.jobs.states import REUSED, Trigger, is_legal, next_status
@@ -50,8 +51,10 @@ def get_checkpoint(session: Session, job_id: str, step: int) -> JobCheckpoint:
 def may_have_checkpoints(job: Job) -> bool:
     """Whether there can be a checkpoint of the job's own: it has come further than where it began.
 
-    A job that was given the result of another one has none, for all its steps.
+    A job that was given the result of another one has none, for all its steps, and neither has a fast one.
     """
+    if job.options.get("method") == Method.FAST:
+        return False
     begun_at = job.origin["step"] if job.origin and job.origin["job_id"] != job.id else 0
     return job.step > begun_at and job.status_reason != REUSED
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from flask import Blueprint, Response, request
@@ -19,7 +20,7 @@ from shared.errors import (
     StaleJob,
     StorageUnavailable,
 )
-from shared.options import StyleOptions
+from shared.options import Method, StyleOptions, read_stored_options
 from shared.status import JobStatus
 from shared.storage.layout import preview_key
 from shared.storage.store import ArtifactStore
@@ -53,7 +54,7 @@ from web.pages.job_text import attempt_lines, history, job_name, lead, page_titl
 from web.pages.layout import page
 from web.pages.loss_plot import loss_words, merge_curves, plot_losses, px, table_rows
 from web.pages.new_job import preset_values
-from web.pages.option_fields import PRESET, OptionField, option_fields, option_texts, option_values
+from web.pages.option_fields import OptionField, option_fields, option_texts, option_values
 from web.security import current_caller
 from web.services import Services, get_backend, get_services
 from web.words import said, sentence
@@ -61,7 +62,7 @@ from web.words import said, sentence
 job_page = Blueprint("job_page", __name__, url_prefix="/jobs/<job_id>")
 _ACTION_NAMES = (*ACTIONS, "fork", "delete")
 #: A fork has the working size of its checkpoint.
-_FIXED = {PRESET, "size"}
+_FIXED = {"size", "init"}
 _USUAL_EXTENSION = 50
 #: What the form of a fork lets people type, beside the options.
 _FORK_INPUTS = ("step", "name")
@@ -121,9 +122,10 @@ def form_titles() -> dict[str, str]:
     return _TITLES | {entry.pointer: entry.title for entry in fork_fields()}
 
 
-def fork_fields() -> list[OptionField]:
-    """Return the options that a fork may change."""
-    return [entry for entry in option_fields() if entry.name not in _FIXED]
+def fork_fields(parent: Mapping[str, Any] = MappingProxyType({})) -> list[OptionField]:
+    """Return the options that a fork may change; `parent` are those of the job that is forked."""
+    init = "fast" if Method.FAST in (parent.get("method"), parent.get("init")) else "content"
+    return [entry for entry in option_fields(init=init) if entry.name not in _FIXED]
 
 
 def read_action(action: str, sent: Mapping[str, str]) -> BaseModel | None:
@@ -145,7 +147,7 @@ def read_fork(sent: Mapping[str, str], parent: Mapping[str, Any]) -> ForkBody:
     Raises:
         MalformedRequest, MissingPart: naming the fields.
     """
-    fields = fork_fields()
+    fields = fork_fields(parent)
     texts = {name: text for name in _FORK_INPUTS if (text := sent.get(name, "").strip())}
     given = option_values(fields, {entry.name: sent.get(entry.input_name, "") for entry in fields})
     options = {name: value for name, value in given.items() if value != parent.get(name)}
@@ -232,8 +234,12 @@ def read_sheet(
 
 
 def option_lines(options: Mapping[str, Any]) -> list[OptionLine]:
-    """Return every option of a job but the preset; options that came after it are as they are by default."""
-    usual = option_texts(preset_values(str(options.get(PRESET, StyleOptions.model_fields[PRESET].default))))
+    """Return the options of a job that its method knows, without method and preset.
+
+    Options that came after it are as they are by default.
+    """
+    told = read_stored_options(options)
+    usual = option_texts(StyleOptions().model_dump() | preset_values(str(told.preset)))
     texts = usual | option_texts(options)
     return [
         OptionLine(
@@ -241,7 +247,7 @@ def option_lines(options: Mapping[str, Any]) -> list[OptionLine]:
             texts[field.name],
             usual[field.name] if texts[field.name] != usual[field.name] else None,
         )
-        for field in option_fields()
+        for field in option_fields(method=told.method, init=told.init)
     ]
 
 
@@ -325,7 +331,7 @@ def _show(job_id: str, refusal: RefusedForm | None = None, *, status: int = 200)
         room=extension_room(steps),
         extension=usual_extension(steps),
         titles=form_titles(),
-        fork_fields=fork_fields(),
+        fork_fields=fork_fields(job["options"]),
         fork_steps=fork_steps(sheet.stops, fork_step),
         fork_step=fork_step,
         fork_values=_fork_values(options, steps, fork_step),
@@ -333,7 +339,7 @@ def _show(job_id: str, refusal: RefusedForm | None = None, *, status: int = 200)
 
 
 def _fork_values(options: Iterable[OptionLine], steps: int, step: int | None) -> dict[str, str]:
-    values = {line.field.name: line.value for line in options}
+    values = option_texts(StyleOptions().model_dump()) | {line.field.name: line.value for line in options}
     return values | {"steps": str(usual_fork_steps(steps, step or 0))}
 
 

@@ -23,7 +23,7 @@ from shared.errors import (
     PictureRefused,
     Refusal,
 )
-from shared.options import PRESETS, StyleOptions, parse_options
+from shared.options import PRESETS, Method, StyleOptions, parse_options
 from shared.picture import PictureLimits, allowed_kinds
 from shared.picture_file import CONTENT_TYPES, reads_heic
 from shared.texts import field_schemas, read_texts
@@ -144,17 +144,17 @@ def show() -> Response:
     """Show the form: empty, or with `from`, as the job with this id was submitted."""
     services, job_id = get_services(), request.args.get("from")
     if not job_id:
-        return _page(services, NewForm(), option_fields(), {})
+        return _page(services, NewForm(), form_options(), {})
     with services.backend.database.read() as session:
         job = get_job(session, job_id, caller=current_caller())
     assets = {"content": job.content, "style": job.style}
-    return _page(services, form_of_job(job), option_fields(), assets, source=job)
+    return _page(services, form_of_job(job), form_options(), assets, source=job)
 
 
 @new_page.post("/new")
 def create() -> Response:
     """Hand a job in as a form without scripts does, and go to it; refused, show the form with all it had."""
-    services, fields = get_services(), option_fields()
+    services, fields = get_services(), form_options()
     request.max_form_parts = _MAX_PARTS
     try:
         receive_upload(services.backend.settings.picture_limits(), known=form_names(fields))
@@ -301,11 +301,14 @@ def read_form(sent: MultiDict[str, str], fields: Iterable[OptionField]) -> NewFo
 
 
 def form_of_job(job: Job) -> NewForm:
-    """Return the form that would hand a job in again."""
+    """Return the form that would hand a job in again; a fast one, as one that optimises its picture."""
     asked = str(job.options.get(PRESET))
     preset = asked if asked in PRESETS else _DEFAULT_PRESET
-    same = preset_values(preset)
-    given = {name: value for name, value in job.options.items() if name in same and value != same[name]}
+    usual = StyleOptions().model_dump() | preset_values(preset)
+    names = {entry.name for entry in form_options()}
+    given = {name: value for name, value in job.options.items() if name in names and value != usual[name]}
+    if job.options.get("method") == Method.FAST:
+        given["init"] = "fast"
     return NewForm(
         preset=preset,
         options=option_texts(given),
@@ -316,9 +319,15 @@ def form_of_job(job: Job) -> NewForm:
     )
 
 
+def form_options() -> list[OptionField]:
+    """Return the options of the form: the optimisation's, and those of what it may start from."""
+    return option_fields(init="fast")
+
+
 def preset_values(preset: str) -> dict[str, Any]:
-    """Return every option as a preset has it, but the preset itself."""
-    return StyleOptions.model_validate({PRESET: preset}).model_dump(exclude={PRESET})
+    """Return every option that goes with a preset as it has it, but the preset itself."""
+    values = StyleOptions.model_validate({PRESET: preset}).shown()
+    return {name: value for name, value in values.items() if name not in (PRESET, "method")}
 
 
 def field_values(form: NewForm) -> dict[str, object]:

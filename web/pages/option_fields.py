@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from shared.options import StyleOptions
+from shared.options import Method, StyleOptions, known_options
 from shared.texts import field_schemas, read_texts
 
 Kind = Literal["integer", "number", "choice", "text"]
@@ -62,9 +62,15 @@ class OptionField:
         return f"/options/{self.name}"
 
 
-def option_fields(model: type[BaseModel] = StyleOptions) -> list[OptionField]:
-    """Return a field for each option but the preset, in the order of the definition."""
-    return [_field(name, entry) for name, entry in field_schemas(model).items() if name != PRESET]
+def option_fields(
+    model: type[BaseModel] = StyleOptions, *, method: str = Method.GATYS, init: str = "content"
+) -> list[OptionField]:
+    """Return a field for each option that a method knows, in the order of the definition.
+
+    Method and preset are chosen by pictures and buttons, not in the list of fields.
+    """
+    known = known_options(method, init, names=model.model_fields) - {PRESET, "method"}
+    return [_field(name, entry) for name, entry in field_schemas(model).items() if name in known]
 
 
 def option_values(

@@ -15,6 +15,7 @@ import click
 from shared.clock import to_rfc3339
 from shared.errors import InvalidSettings, RedisTooOld, WeightsError
 from shared.logs import configure_logs, get_logger
+from shared.options import Method
 from shared.processes import own_python
 from shared.settings import Settings, load_settings
 from shared.terminal import GivenText
@@ -23,6 +24,7 @@ from shared.texts import is_printable
 if TYPE_CHECKING:
     from shared.redis.names import Names
     from shared.redis.workers import WorkerBeat
+    from worker.devices import Device
 
 WRONG_SETTINGS, NO_WEIGHTS = 2, 3
 #: It stands in addresses of the API and in reports.
@@ -43,7 +45,14 @@ _log = get_logger(__name__)
     show_default=True,
     help="auto (all GPUs, else the CPU), all, none, or numbers such as 0,2. One node is started for each.",
 )
-def run(name: str | None, gpus: str, fleet_pid: int | None) -> None:
+@click.option(
+    "--methods",
+    default="auto",
+    show_default=True,
+    help="auto (all that this machine can serve), or gatys, fast, or gatys,fast. fast alone needs no GPU and "
+    "no TensorFlow.",
+)
+def run(name: str | None, gpus: str, methods: str, fleet_pid: int | None) -> None:
     """Take jobs from the queue and carry them out, until SIGTERM, Ctrl-C or 'atelier drain'.
 
     A stopped worker saves a checkpoint and hands its job back; another one goes on from there.
@@ -57,7 +66,7 @@ def run(name: str | None, gpus: str, fleet_pid: int | None) -> None:
     try:
         settings = load_settings(os.environ)
         configure_logs(settings)
-        sys.exit(_run(settings, name or socket.gethostname(), gpus, fleet_pid))
+        sys.exit(_run(settings, name or socket.gethostname(), gpus, methods, fleet_pid))
     except (InvalidSettings, RedisTooOld) as error:
         advice = f". {error.suggestion}" if error.suggestion else ""
         raise click.UsageError(f"{error.detail}{advice}") from None
@@ -68,26 +77,23 @@ def run(name: str | None, gpus: str, fleet_pid: int | None) -> None:
         sys.exit(NO_WEIGHTS)
 
 
-def _run(settings: Settings, name: str, gpus: str, fleet_pid: int | None) -> int:
+def _run(settings: Settings, name: str, gpus: str, asked_methods: str, fleet_pid: int | None) -> int:
     from shared.redis.connection import require_fit_redis  # here: --help needs none
     from worker.arrival import first_beat
-    from worker.devices import choose_devices, decide_gpus, has_cuda, list_gpus
-    from worker.engine.runtime import load_overlooked_libraries, native_messages_held, require_gpu
-    from worker.engine.weights.source import ImagenetSource, check_weights, resolve_weights
+    from worker.devices import CPU
     from worker.fleet import run_fleet
     from worker.node import Node
-    from worker.runner import Engine
+    from worker.serving import choose_methods, prepare_engine
 
-    usable = decide_gpus(list_gpus(), visible=os.environ.get("CUDA_VISIBLE_DEVICES"), has_cuda=has_cuda())
-    if usable.why_not and gpus != "none":
-        _log.warning("gpu_not_used", detail=usable.why_not)
-    devices = choose_devices(gpus, usable.gpus, why_not=usable.why_not or usable.hidden)
+    methods = choose_methods(asked_methods, settings)
+    devices = _devices(gpus) if Method.GATYS in methods else [CPU]
     if len(devices) > 1:
         return run_fleet(
             {
                 device.label: own_python(
                     "atelier-worker",
                     *("run", "--name", f"{name}-gpu{device.number}", "--gpus", device.visible),
+                    *("--methods", ",".join(sorted(methods))),
                     *("--fleet-pid", str(os.getpid())),
                 )
                 for device in devices
@@ -95,32 +101,18 @@ def _run(settings: Settings, name: str, gpus: str, fleet_pid: int | None) -> int
             final_codes=frozenset({WRONG_SETTINGS, NO_WEIGHTS}),
         )
     require_fit_redis(settings)
-    source = ImagenetSource.of(settings)
-    choice = resolve_weights(settings.vgg19_weights, source)
-    check_weights(choice)
-    names = _wait_for_names(settings, first_beat(name, devices[0], choice.kind))
+    prepared = prepare_engine(methods, settings, devices[0])
+    names = _wait_for_names(settings, first_beat(name, devices[0], prepared.weights, methods))
     if names is None:
         return 0
-
-    def load_engine() -> Engine:
-        has_gpu = devices[0].number is not None
-        if has_gpu:
-            load_overlooked_libraries()
-        with native_messages_held():
-            from worker.engine.engine import StyleEngine  # here: TensorFlow is for the child alone
-            from worker.engine.weights.weights import load_weights
-
-        if has_gpu:
-            require_gpu(devices[0].label)
-        return StyleEngine(load_weights(choice, settings.cache_dir))
-
     node = Node(
         settings,
         names,
         name=name,
         device=devices[0],
-        weights=choice.kind,
-        load_engine=load_engine,
+        weights=prepared.weights,
+        methods=methods,
+        load_engine=prepared.load,
         fleet_pid=fleet_pid,
     )
     code = node.run()
@@ -132,6 +124,15 @@ def _run(settings: Settings, name: str, gpus: str, fleet_pid: int | None) -> int
             err=True,
         )
     return code
+
+
+def _devices(gpus: str) -> list[Device]:
+    from worker.devices import choose_devices, decide_gpus, has_cuda, list_gpus  # here: --help needs none
+
+    usable = decide_gpus(list_gpus(), visible=os.environ.get("CUDA_VISIBLE_DEVICES"), has_cuda=has_cuda())
+    if usable.why_not and gpus != "none":
+        _log.warning("gpu_not_used", detail=usable.why_not)
+    return choose_devices(gpus, usable.gpus, why_not=usable.why_not or usable.hidden)
 
 
 def _wait_for_names(settings: Settings, beat: WorkerBeat) -> Names | None:

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,16 +16,16 @@ import click
 from rich.console import Console
 
 from shared.errors import AtelierError, InvalidSettings, PictureRefused, Refusal, StorageUnavailable
-from shared.options import StyleOptions, option_help, parse_assignments, parse_options
+from shared.options import Method, StyleOptions, option_help, parse_assignments, parse_options
 from shared.picture import inspect_picture, working_size
 from shared.provenance import Provenance
 from shared.settings import Settings, load_settings
 from shared.terminal import GivenPath, GivenText, StepBar, format_seconds, show_notice, to_json_text
 
 if TYPE_CHECKING:
-    from worker.engine.engine import StyleEngine
-    from worker.engine.state import Step
-    from worker.engine.weights.weights import Weights
+    from worker.attempt import Engine
+    from worker.engine.fast.engine import FastEngine
+    from worker.engine.state import MadeBy, Step
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _JPEG_QUALITY = 95
@@ -100,16 +101,17 @@ def _stylize(
     inputs = {
         name: _read(path, name, options, settings) for name, path in (("content", content), ("style", style))
     }
-    engine = _load_engine(weights or settings.vgg19_weights, settings)
-    if engine.weights.notice:
-        show_notice(console, engine.weights.notice)
+    engine = _load_engine(options, weights, settings)
+    if engine.notice:
+        show_notice(console, engine.notice)
     started = time.perf_counter()
     last = _run(engine, inputs["content"], inputs["style"], options, console)
     metadata = _metadata(engine, inputs, options)
     _write(output, last, metadata)
     seconds = time.perf_counter() - started
-    console.print(f"{options.steps} steps in {format_seconds(seconds)}")
-    return _document(output, last, engine.weights, seconds)
+    count = "1 step" if options.steps == 1 else f"{options.steps} steps"
+    console.print(f"{count} in {format_seconds(seconds)}")
+    return _document(output, last, engine.made_by(options), seconds)
 
 
 def _check_output(output: Path) -> None:
@@ -145,46 +147,62 @@ def _read(path: Path, name: str, options: StyleOptions, settings: Settings) -> b
     return data
 
 
-def _load_engine(setting: str, settings: Settings) -> StyleEngine:
+def _load_engine(options: StyleOptions, weights: str | None, settings: Settings) -> Engine:
+    """Return the engine of the options' method, with the other one where it starts from that."""
     # Here: --help and refusals need none of this.
+    from worker.engine.fast.source import find_fast_model
+    from worker.serving import load_fast
+
+    if Method.GATYS not in options.methods:
+        if weights is not None:
+            raise click.UsageError(
+                "--weights are those of the method gatys; docs/fast.md tells of this one's"
+            )
+        return load_fast(find_fast_model(settings))
+    fast = load_fast(find_fast_model(settings)) if Method.FAST in options.methods else None
+    return _load_gatys(weights or settings.vgg19_weights, settings, fast)
+
+
+def _load_gatys(setting: str, settings: Settings, fast: FastEngine | None) -> Engine:
     from worker.engine.runtime import load_overlooked_libraries, native_messages_held
     from worker.engine.weights.source import ImagenetSource, resolve_weights
     from worker.engine.weights.weights import load_weights
 
     source = ImagenetSource.of(settings)
-    weights = load_weights(resolve_weights(setting, source), settings.cache_dir)
+    chosen = load_weights(resolve_weights(setting, source), settings.cache_dir)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     load_overlooked_libraries()
     with native_messages_held():
         from worker.engine.engine import StyleEngine
 
-        return StyleEngine(weights)
+        return StyleEngine(chosen, fast=fast)
 
 
-def _run(engine: StyleEngine, content: bytes, style: bytes, options: StyleOptions, console: Console) -> Step:
+def _run(engine: Engine, content: bytes, style: bytes, options: StyleOptions, console: Console) -> Step:
     step = None
     spent_seconds = 0.0
     with StepBar(console, title="stylize") as bar:
         for step in engine.stylize(content, style, options):
             spent_seconds += step.seconds
             left = spent_seconds / step.step * (step.steps - step.step)
-            bar.update(step.step, step.steps, loss=step.losses.total, seconds_left=left)
+            loss = None if step.losses is None else step.losses.total
+            bar.update(step.step, step.steps, loss=loss, seconds_left=left)
     if step is None:
         raise AssertionError("the engine yields at least one step")
     return step
 
 
-def _metadata(engine: StyleEngine, inputs: dict[str, bytes], options: StyleOptions) -> dict[str, str]:
-    weights = engine.weights
+def _metadata(engine: Engine, inputs: dict[str, bytes], options: StyleOptions) -> dict[str, str]:
+    made_by = engine.made_by(options)
     return Provenance(
-        engine_version=engine.version,
+        engine_version=made_by.engine_version,
         content_sha256=hashlib.sha256(inputs["content"]).hexdigest(),
         style_sha256=hashlib.sha256(inputs["style"]).hexdigest(),
         options=options,
         step=options.steps,
-        weights=weights.name,
-        weights_sha256=weights.sha256,
-        notice=weights.mark,
+        weights=made_by.weights,
+        weights_sha256=made_by.weights_sha256,
+        notice=made_by.mark,
     ).to_metadata()
 
 
@@ -212,7 +230,7 @@ def _temporary(output: Path) -> Iterator[Path]:
         path.unlink(missing_ok=True)
 
 
-def _document(output: Path, step: Step, weights: Weights, seconds: float) -> dict[str, object]:
+def _document(output: Path, step: Step, made_by: MadeBy, seconds: float) -> dict[str, object]:
     height, width, _ = step.image().shape
     return {
         "output": str(output),
@@ -220,6 +238,6 @@ def _document(output: Path, step: Step, weights: Weights, seconds: float) -> dic
         "height": height,
         "steps": step.steps,
         "seconds": round(seconds, 3),
-        "losses": {"total": step.losses.total, "content": step.losses.content, "style": step.losses.style},
-        "weights": {"name": weights.name, "sha256": weights.sha256, "notice": weights.mark},
+        "losses": None if step.losses is None else asdict(step.losses),
+        "weights": made_by.facts(),
     }

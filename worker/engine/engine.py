@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 import time
 from collections.abc import Iterator
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from shared.errors import LossNotFinite, OutOfMemory
+from shared.errors import EngineFailed, LossNotFinite, OutOfMemory
 from shared.options import StyleOptions
 from worker.engine.images import decode_picture
-from worker.engine.methods.base import Method, Optimisation, State, choose_method
+from worker.engine.methods.base import Method, Optimisation, Picture, State, choose_method
 from worker.engine.methods.classic import Classic
 from worker.engine.methods.untrained import Untrained
 from worker.engine.runtime import configure_tensorflow, forget_gpu_peak, gpu_peak_bytes
-from worker.engine.state import EngineState, Losses, Step
+from worker.engine.state import EngineState, Losses, MadeBy, Step
 from worker.engine.weights.weights import Weights
 
 #: Changes whenever the same job would end in other bytes than before.
@@ -29,18 +31,27 @@ ENGINE_VERSION = "1"
 METHODS: tuple[type[Method], ...] = (Classic, Untrained)
 
 
+class FastDraft(Protocol):
+    """What makes the picture that a job may start from; see `worker.engine.fast`."""
+
+    def made_by(self, options: StyleOptions) -> MadeBy:
+        """Return what makes it."""
+
+    def picture(self, content: bytes, style: bytes, options: StyleOptions) -> Picture:
+        """Return the picture of two encoded ones at the content's working size: RGB float32, [H, W, 3]."""
+
+
 class StyleEngine:
     """Runs style transfer jobs with one set of weights, on TensorFlow's default device.
 
     Makes TensorFlow deterministic and lets it take GPU memory as needed: settings of the whole process.
     """
 
-    #: `ENGINE_VERSION`, for those who hold an engine and must not import this module.
-    version: str = ENGINE_VERSION
-
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: Weights, *, fast: FastDraft | None = None) -> None:
+        """Prepare to run jobs; `fast` makes the pictures that some of them start from."""
         configure_tensorflow()
         self._weights = weights
+        self._fast = fast
         self._methods: dict[type[Method], Method] = {}
         # So that a worker that is ready has the weights of most jobs' method on its device.
         self._method(StyleOptions())
@@ -49,6 +60,20 @@ class StyleEngine:
     def weights(self) -> Weights:
         """The weights that the engine was built with."""
         return self._weights
+
+    @property
+    def notice(self) -> str | None:
+        """The whole of what people have to know of the weights, for the log and `/workers`."""
+        return self._weights.notice
+
+    def made_by(self, options: StyleOptions) -> MadeBy:
+        """Return what makes the picture of a job with these options: both networks where it takes two."""
+        own = self._weights
+        if options.init != "fast":
+            return MadeBy(ENGINE_VERSION, own.name, own.sha256, own.mark)
+        draft = self._require_fast().made_by(options)
+        both = hashlib.sha256(f"{own.sha256} {draft.engine_version} {draft.weights_sha256}".encode())
+        return MadeBy(ENGINE_VERSION, f"{own.name}, begun by {draft.weights}", both.hexdigest(), own.mark)
 
     @property
     def trace_count(self) -> int:
@@ -78,7 +103,10 @@ class StyleEngine:
         with memory_errors(options):
             method = self._method(options)
             forget_gpu_peak()
-            optimisation = method.prepare(content_picture, style_picture, options)
+            begun = None
+            if options.init == "fast" and resume is None:
+                begun = self._require_fast().picture(content, style, options)
+            optimisation = method.prepare(content_picture, style_picture, options, start=begun)
             state = optimisation.start()
         done = 0
         if resume is not None:
@@ -93,6 +121,11 @@ class StyleEngine:
                 state = optimisation.advance(state, step)
                 _check_finite(state, step)
             yield _record(optimisation, state, step, options.steps, seconds=time.perf_counter() - started)
+
+    def _require_fast(self) -> FastDraft:
+        if self._fast is None:
+            raise EngineFailed("this node does not serve the fast method, from whose picture the job starts")
+        return self._fast
 
     def _method(self, options: StyleOptions) -> Method:
         """Return the method of a job, made when its first job comes."""

@@ -48,6 +48,24 @@ class EngineState:
 
 
 @dataclass(frozen=True)
+class MadeBy:
+    """What makes a job's picture beside inputs and options: an engine's version, and a network's weights.
+
+    The name of the weights stands wherever a result stands, their SHA-256 (hex) beside it; `mark` is what is
+    to be said of them there in a few words, if anything is.
+    """
+
+    engine_version: str
+    weights: str
+    weights_sha256: str
+    mark: str | None = None
+
+    def facts(self) -> dict[str, str | None]:
+        """Return what reports, rows and JSON say of the weights."""
+        return {"name": self.weights, "sha256": self.weights_sha256, "notice": self.mark}
+
+
+@dataclass(frozen=True)
 class Losses:
     """The losses of one step, weighted, of the picture that the step started from."""
 
@@ -67,10 +85,11 @@ class Step:
 
     step: int
     steps: int
+    #: None of a method that has none; it has no state to continue from either.
     losses: Losses | None
     seconds: float
     _image: Callable[[], NDArray[np.uint8]] = field(repr=False, compare=False)
-    _state: Callable[[], EngineState] | None = field(repr=False, compare=False)
+    _state: Callable[[], EngineState] | None = field(default=None, repr=False, compare=False)
     #: The most GPU memory that the job has needed until now, in bytes; None on a CPU.
     gpu_peak_bytes: int | None = None
 
@@ -78,11 +97,16 @@ class Step:
         """Return the picture as of this step, sRGB, shape [H, W, 3]; fetched from the device on each call."""
         return self._image()
 
+    @property
+    def has_state(self) -> bool:
+        """Whether the job can be continued after this step."""
+        return self._state is not None
+
     def state(self) -> EngineState:
         """Return what is needed to continue after this step; fetched from the device on each call.
 
         Raises:
-            CheckpointInvalid: when the step has none, because its method optimises nothing.
+            CheckpointInvalid: when the step has none.
         """
         if self._state is None:
             raise CheckpointInvalid("a job of this method has no state to go on from: it is one step")

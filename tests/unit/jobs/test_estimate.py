@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from shared.options import StyleOptions
 from web.jobs.estimates import MeasuredRun, Work, estimate_run
 
 WORK = Work(steps=100, content_px=100_000, style_px=100_000)
@@ -88,5 +89,5 @@ def test_far_from_what_was_measured_the_range_opens_on_the_likely_side():
 
 
 def test_work_is_counted_at_the_size_it_is_done_at():
-    work = Work.of(10, 512, content=(4000, 3000), style=(100, 50))
+    work = Work.of_job(StyleOptions(), 10, content=(4000, 3000), style=(100, 50))
     assert (work.content_px, work.style_px) == (512 * 384, 100 * 50)

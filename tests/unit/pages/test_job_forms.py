@@ -57,8 +57,15 @@ def test_a_fork_never_has_another_size_or_preset():
 
 def test_what_is_no_number_is_left_to_the_definition_to_refuse():
     assert read_fork({"step": "4", "options.steps": "many"}, PARENT).options == {"steps": "many"}
-    with pytest.raises(MissingPart):
-        read_fork({"step": ""}, PARENT)
+
+
+def test_a_fork_of_a_fast_job_knows_the_options_of_the_optimisation_and_its_own():
+    parent = {"method": "fast", "size": 64, "style_strength": 0.5, "detail": 64}
+    names = {entry.name for entry in fork_fields(parent)}
+    assert {"steps", "style_strength", "detail"} < names
+    assert not {"size", "init", "method", "preset"} & names
+    body = read_fork({"step": "", "options.steps": "9", "options.style_strength": "0.5"}, parent)
+    assert (body.step, body.options) == (None, {"steps": 9})
 
 
 def test_room_for_an_extension():

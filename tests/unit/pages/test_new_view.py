@@ -18,6 +18,7 @@ from web.pages.new_job import (
     NewForm,
     field_values,
     form_of_job,
+    form_options,
     label_faults,
     label_rows,
     place_faults,
@@ -27,7 +28,7 @@ from web.pages.new_job import (
 )
 from web.pages.option_fields import option_fields, option_values
 
-FIELDS = option_fields()
+FIELDS = form_options()
 
 
 def faults(*pointers: str) -> list[Fault]:
@@ -51,7 +52,7 @@ def test_a_card_knows_what_its_preset_makes_of_every_option():
     values = {card.name: json.loads(card.values) for card in preset_cards()}
     assert values["draft"]["steps"] == "40"
     assert values["draft"]["content_weight"] == "10000"
-    assert set(values["classic"]) == {field.name for field in FIELDS}
+    assert set(values["classic"]) == {field.name for field in option_fields()}
 
 
 def test_faults_go_to_their_fields_or_to_what_they_lie_in():

@@ -8,13 +8,16 @@ from hypothesis import strategies as st
 
 from shared.errors import InvalidOptions
 from shared.options import (
+    FIRST_OPTIONS,
     PRESETS,
+    Method,
     StyleOptions,
     change_options,
     option_help,
     parse_assignments,
     parse_options,
     read_stored_options,
+    steps_of,
 )
 
 
@@ -66,8 +69,14 @@ def test_a_preset_fills_what_is_not_given():
 
 
 def test_resolved_options_stay_what_they_are():
-    options = parse_options({"preset": "bold", "style_weight": 1e-2})
-    assert parse_options(options.model_dump()) == options
+    for values in (
+        {"preset": "bold", "style_weight": 1e-2},
+        {"method": "fast"},
+        {"init": "fast", "detail": 64},
+    ):
+        options = parse_options(values)
+        assert parse_options(options.shown()) == options
+        assert read_stored_options(options.shown()) == options
 
 
 def test_an_unknown_preset_is_refused_with_those_there_are():
@@ -95,7 +104,48 @@ def test_any_values_are_resolved_or_refused(values: dict[str, object]):
     except InvalidOptions:
         assert refusal(values)
     else:
-        assert parse_options(options.model_dump()) == options
+        assert parse_options(options.shown()) == options
+
+
+@pytest.mark.parametrize(
+    ("values", "refused"),
+    [
+        ({"method": "fast", "steps": 1, "preset": "fine", "size": 64}, {"steps", "preset"}),
+        ({"method": "fast", "init": "fast", "checkpoint_every": 5}, {"init", "checkpoint_every"}),
+        ({"style_strength": 1.0, "detail": 512}, {"style_strength", "detail"}),
+        ({"method": "gatys", "init": "content", "detail": 512}, {"detail"}),
+        ({"method": "fast", "content_weight": "much"}, {"content_weight"}),
+    ],
+)
+def test_what_a_method_does_not_know_is_refused_by_name(values: dict[str, object], refused: set[str]):
+    assert refusal(values) == {f"/options/{name}": "unknown_option" for name in refused}
+
+
+def test_such_a_refusal_says_what_the_method_knows():
+    with pytest.raises(
+        InvalidOptions, match="steps is no option of the method 'fast', which knows size, sty"
+    ):
+        parse_options({"method": "fast", "steps": 5})
+    with pytest.raises(
+        InvalidOptions, match="'gatys' that starts from the content, which knows preset, steps"
+    ):
+        parse_options({"detail": 64})
+
+
+def test_a_fast_job_makes_one_step_and_tells_only_what_it_knows():
+    options = parse_options({"method": "fast", "detail": 256})
+    assert options.steps == steps_of(options.shown()) == 1
+    assert options.shown() == {"method": "fast", "size": 512, "style_strength": 1.0, "detail": 256}
+    assert options.told_names == {"method", "size", "detail"}
+    assert options.methods == {Method.FAST}
+
+
+def test_an_optimisation_that_starts_from_a_fast_picture_takes_both_methods():
+    options = parse_options({"init": "fast", "style_strength": 0.5})
+    assert options.methods == {Method.GATYS, Method.FAST}
+    assert {"init", "style_strength"} <= options.told_names
+    assert parse_options({}).methods == {Method.GATYS}
+    assert parse_options({}).told_names == FIRST_OPTIONS
 
 
 def test_assignments_are_json_or_text():

@@ -16,6 +16,7 @@ from types import TracebackType
 from shared.clock import utc_now
 from shared.errors import RedisUnavailable
 from shared.installation import names_at
+from shared.options import Method
 from shared.processes import ChildProcess, Program, own_python
 from shared.redis import Coordination
 from shared.redis.connection import require_fit_redis
@@ -35,6 +36,8 @@ from web.db.database import Database
 #: Exit codes of a worker that is not restarted: it was drained, or a restart would fail again.
 _DRAINED, _WRONG_SETTINGS, _NO_WEIGHTS = 0, 2, 3
 
+#: The worker beside the others that makes drafts alone.
+DRAFT_WORKER = "drafts"
 _LOOK_SECONDS = 0.1
 _READY_SECONDS = 60.0
 _WORKER_SECONDS = 180.0
@@ -120,7 +123,10 @@ class Stack:
         self._stop_request.check()
 
     def wait_for_worker(self) -> WorkerBeat | None:
-        """Return the first of our workers with a loaded engine; None if all ended, or after 3 minutes."""
+        """Return the first of our workers that is ready; None if all ended, or after 3 minutes.
+
+        The one for drafts alone does not count.
+        """
         names = names_at(open_store(self.settings.resolved_storage_url))
         registry = Coordination.connect(self.settings, names).workers
         deadline = monotonic() + _WORKER_SECONDS
@@ -132,7 +138,8 @@ class Stack:
                 beats = []
             for beat in beats:
                 # A worker of an earlier run stays in Redis for seconds; a new one first loads its engine.
-                if beat.started_at >= self._started_at and beat.state is not WorkerState.STARTING:
+                is_ready = beat.started_at >= self._started_at and beat.state is not WorkerState.STARTING
+                if is_ready and beat.serves([Method.GATYS]):
                     return beat
             sleep(_LOOK_SECONDS)
         return None
@@ -160,7 +167,7 @@ class Stack:
 
     def log_tails(self) -> str:
         """Return the last lines of all logs, for a message about a failure."""
-        names = ["web", "control", *self._worker_names]
+        names = ["web", "control", *self._worker_names, *([DRAFT_WORKER] if self._worker_names else [])]
         return "\n".join(f"  {self._log(name)}:{self._supervisor.tail(name)}" for name in names)
 
     def _is_without_workers(self) -> bool:
@@ -200,6 +207,13 @@ class Stack:
         # Not before: the identity that a worker looks for is made by the others, at the first start.
         for name in self._worker_names:
             self._start_worker(name)
+        if self._worker_names:
+            # Of its own, so that a draft never waits behind a long job.
+            self._start_child(
+                DRAFT_WORKER,
+                "worker",
+                own_python("atelier-worker", "run", "--name", DRAFT_WORKER, "--methods", Method.FAST.value),
+            )
 
     def _start_worker(self, name: str) -> None:
         self._start_child(name, "worker", own_python("atelier-worker", "run", "--name", name))

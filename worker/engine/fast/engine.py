@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from shared.errors import CheckpointInvalid, EngineFailed
 from shared.options import StyleOptions
 from worker.engine.fast.memory import available_bytes, return_freed_memory
-from worker.engine.fast.model import STYLE_SIDE_PX, FastModel, FastWeights, Picture, Windows, style_windows
+from worker.engine.fast.model import STYLE_SIDE_PX, FastModel, Picture, Windows, style_windows
 from worker.engine.fast.sizes import Sizes, check_memory, decide_sizes
 from worker.engine.images import decode_fitted, resize_picture
-from worker.engine.state import EngineState, Step
+from worker.engine.state import EngineState, MadeBy, Step
 
 #: Changes whenever the same job would end in other bytes than before.
 FAST_VERSION = "1"
@@ -25,18 +25,17 @@ _WARM_SIDE_PX = 64
 class FastEngine:
     """Runs fast jobs with one model. Loading it and making an engine of it computes nothing."""
 
-    #: `FAST_VERSION`, for those who hold an engine and must not import this module.
-    version: str = FAST_VERSION
+    #: Nobody has to be told anything of trained weights.
+    notice: str | None = None
 
     def __init__(self, model: FastModel, *, available: Callable[[], int | None] = available_bytes) -> None:
         """Use a model; `available` tells how many bytes of memory can be had, None where nobody knows."""
         self._model = model
         self._available = available
 
-    @property
-    def weights(self) -> FastWeights:
-        """The weights of the model, as job, page and picture name them."""
-        return FastWeights(self._model.name, self._model.sha256)
+    def made_by(self, options: StyleOptions) -> MadeBy:  # noqa: ARG002 (the same for every job)
+        """Return what makes a picture: the model, as job, page and picture name it."""
+        return MadeBy(f"fast-{FAST_VERSION}", self._model.name, self._model.sha256)
 
     def warm(self) -> None:
         """Run one picture of 64 px, so that the first job finds everything loaded."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -51,17 +50,6 @@ class FastModel(Protocol):
             OutOfMemory: when memory ran out all the same.
             EngineFailed: when the runtime failed.
         """
-
-
-@dataclass(frozen=True)
-class FastWeights:
-    """The weights of a fast model, as those of an optimisation are told: in the job and in the picture."""
-
-    name: str
-    sha256: str
-    notice: str | None = None
-    mark: str | None = None
-    is_trained: bool = True
 
 
 def load_fast_model(choice: FastChoice, *, threads: int | None = None) -> FastModel:

@@ -10,8 +10,6 @@ from shared.errors import OutOfMemory
 from shared.options import StyleOptions
 from shared.picture import MIN_WORKING_SIDE_PX, scaled_size, working_size
 
-#: The most that `detail` is where a job leaves it to us: beyond, strokes look like noise, and it is slow.
-DEFAULT_DETAIL_PX = 1024
 #: What enlarging the network's picture takes for each pixel of the result: both, in floats, and the levels.
 _RESULT_BYTES_PER_PIXEL = 40
 #: What a pass takes whatever its size, and what is left to others.
@@ -34,16 +32,15 @@ def decide_sizes(width: int, height: int, *, size: int, detail: int) -> Sizes:
         width: In px, as the picture stands upright.
         height: As well.
         size: Long side of the result; a smaller picture is never enlarged.
-        detail: Long side at which the network sees the content; 0 is `size`, at most 1024. A narrow picture
-            is seen larger, so that its short side keeps the 16 px that the network needs.
+        detail: Long side at which the network sees the content, at most `size`. A narrow picture is seen
+            larger, so that its short side keeps the 16 px that the network needs.
 
     Raises:
         PictureTooNarrow: when the result's short side would have fewer than 16 px.
     """
     result = working_size(width, height, size=size, name="content")
     least = math.ceil(MIN_WORKING_SIDE_PX * max(width, height) / min(width, height))
-    wanted = detail or min(size, DEFAULT_DETAIL_PX)
-    return Sizes(scaled_size(width, height, size=max(wanted, least)), result)
+    return Sizes(scaled_size(width, height, size=max(min(detail, size), least)), result)
 
 
 def needed_bytes(sizes: Sizes, *, bytes_per_pixel: int) -> int:
@@ -75,15 +72,13 @@ def check_memory(
     if fits(size, detail):
         return
     said = (
-        f"at size {size}{f' and detail {detail}' if detail else ''} a picture of {width} × {height} px needs "
-        f"about {_megabytes(needed(size, detail))}, and {_megabytes(available_bytes)} are free here"
+        f"at size {size} and detail {min(size, detail)} a picture of {width} × {height} px needs about "
+        f"{_megabytes(needed(size, detail))}, and {_megabytes(available_bytes)} are free here"
     )
-    smallest_px = _smallest_size(width, height)
-    if detail and (largest := _largest(lambda side: fits(size, side), 1)):
+    if largest := _largest(lambda side: fits(size, side), 1):
         raise OutOfMemory(f"{said}; the largest detail that fits is {largest}")
-    if largest := _largest(lambda side: fits(side, 0), smallest_px):
-        without = " without detail" if detail else ""
-        raise OutOfMemory(f"{said}; the largest size that fits{without} is {largest}")
+    if largest := _largest(lambda side: fits(side, detail), _smallest_size(width, height)):
+        raise OutOfMemory(f"{said}; the largest size that fits is {largest}")
     raise OutOfMemory(f"{said}; not even the smallest size fits: end other programs")
 
 

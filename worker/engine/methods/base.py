@@ -44,8 +44,10 @@ class Method(Protocol):
     def fits(options: StyleOptions, weights: Weights) -> bool:
         """Whether a job with these options is this method's, on an engine with these weights."""
 
-    def prepare(self, content: Picture, style: Picture, options: StyleOptions) -> Optimisation:
-        """Compute the targets of a pair of pictures."""
+    def prepare(
+        self, content: Picture, style: Picture, options: StyleOptions, *, start: Picture | None = None
+    ) -> Optimisation:
+        """Compute the targets of a pair of pictures; `start`, of the content's size, is where it begins."""
 
     def trace_count(self) -> int:
         """Return how many times the step has been traced in this process; more than 1 would be a leak."""

@@ -46,7 +46,9 @@ class Classic:
         """Whether the network was trained: this method's constants were found for such ones."""
         return weights.is_trained
 
-    def prepare(self, content: Picture, style: Picture, options: StyleOptions) -> ClassicOptimisation:
+    def prepare(
+        self, content: Picture, style: Picture, options: StyleOptions, *, start: Picture | None = None
+    ) -> ClassicOptimisation:
         """Compute the content's activations and the style's Gram matrices."""
         image = tf.constant(content)[tf.newaxis]
         held = _activations(self._convolutions, image)[CONTENT_LAYER]
@@ -54,7 +56,7 @@ class Classic:
         grams = tuple(gram_matrix(wanted[layer]) for layer in STYLE_LAYERS)
         return ClassicOptimisation(
             advance=partial(self._step, self._convolutions, {"content": held, "grams": grams}),
-            image=image,
+            image=image if start is None else tf.constant(start)[tf.newaxis],
             options=options,
         )
 
@@ -76,7 +78,7 @@ class ClassicOptimisation:
         }
 
     def start(self) -> State:
-        """Return the content picture with zero moments."""
+        """Return the picture to begin with, the content's as a rule, with zero moments."""
         zeros = tf.zeros_like(self._image)
         return {"image": self._image, "first": zeros, "second": zeros, "report": tf.zeros([3])}
 

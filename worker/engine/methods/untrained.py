@@ -79,7 +79,9 @@ class Untrained:
         """Whether the network was never trained: this method's constants were found for such ones."""
         return not weights.is_trained
 
-    def prepare(self, content: Picture, style: Picture, options: StyleOptions) -> UntrainedOptimisation:
+    def prepare(
+        self, content: Picture, style: Picture, options: StyleOptions, *, start: Picture | None = None
+    ) -> UntrainedOptimisation:
         """Recolour the content, and compute its activations and the style's statistics and palette."""
         matched = matched_colours(content, style, variance_floor=_COLOUR_VARIANCE_FLOOR)
         image, example = tf.constant(matched)[tf.newaxis], tf.constant(style)[tf.newaxis]
@@ -99,7 +101,7 @@ class Untrained:
         }
         return UntrainedOptimisation(
             advance=partial(self._step, self._convolutions, targets),
-            image=image,
+            image=image if start is None else tf.constant(start)[tf.newaxis],
             start_errors=_style_errors(found, targets),
             options=options,
         )
@@ -131,7 +133,7 @@ class UntrainedOptimisation:
         }
 
     def start(self) -> State:
-        """Return the recoloured content with zero moments, and the style errors that it starts from."""
+        """Return the picture to begin with, zero moments, and the style errors of the recoloured content."""
         moments = [tf.zeros_like(level) for level in pooled(self._image, extend="CONSTANT")] * 2
         return {
             "image": self._image,

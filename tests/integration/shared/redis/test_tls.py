@@ -10,7 +10,7 @@ from kombu.exceptions import OperationalError
 
 from shared.broker import Dispatch, broker_config
 from shared.errors import InvalidSettings, RedisUnavailable
-from shared.options import StyleOptions
+from shared.options import Method, StyleOptions
 from shared.protocol import InputPicture, JobMessage
 from shared.redis import Coordination
 from shared.redis.connection import connect_redis, plain_url, tls_options
@@ -73,7 +73,15 @@ def send(settings: Settings) -> None:
 
 def receive(settings: Settings) -> None:
     """Connect as a node does that takes messages."""
-    node = Node(settings, NAMES, name="node", device=CPU, weights="untrained", load_engine=no_engine)
+    node = Node(
+        settings,
+        NAMES,
+        name="node",
+        device=CPU,
+        weights="untrained",
+        methods=[Method.GATYS],
+        load_engine=no_engine,
+    )
     app = node.make_app()
     try:
         with app.connection_for_read() as connection:

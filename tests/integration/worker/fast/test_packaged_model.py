@@ -136,8 +136,9 @@ def test_a_long_style_is_not_squeezed(packaged):
 
 
 def test_detail_decides_what_is_seen_and_size_the_result(fast_engine):
-    coarse, same, fine = (_stylize(fast_engine, CONTENT, size=192, detail=d) for d in (96, 192, 384))
-    assert coarse.shape == same.shape == fine.shape == (128, 192, 3)
+    coarse, same, most = (_stylize(fast_engine, CONTENT, size=192, detail=d) for d in (96, 192, 384))
+    assert coarse.shape == same.shape == (128, 192, 3)
+    assert np.array_equal(same, most)  # no more is seen than the result has
     assert np.array_equal(same, _stylize(fast_engine, CONTENT, size=192))
     assert not np.array_equal(coarse, same)
     # A coarse picture is enlarged: neighbours are alike.
@@ -209,7 +210,7 @@ def test_what_memory_does_not_hold_is_refused_before_anything_is_computed(packag
             raise AssertionError("nothing may be computed")
 
     engine = FastEngine(Untouched(), available=lambda: 10**8)
-    with pytest.raises(OutOfMemory, match=r"the largest size that fits is \d+"):
+    with pytest.raises(OutOfMemory, match=r"the largest detail that fits is \d+"):
         next(engine.stylize(CONTENT, STYLE, StyleOptions(size=1024)))
     black = np.zeros((1024, 768, 3), np.float32)
     with pytest.raises(OutOfMemory, match=r"the largest detail that fits is \d+"):
@@ -217,6 +218,6 @@ def test_what_memory_does_not_hold_is_refused_before_anything_is_computed(packag
 
 
 def test_the_model_names_itself_and_its_files(packaged, fast_engine):
-    assert fast_engine.weights.name == "magenta-int8"
-    assert fast_engine.weights.sha256 == packaged.sha256 == find_fast_model(Settings()).sha256
-    assert fast_engine.weights.is_trained
+    made_by = fast_engine.made_by(StyleOptions())
+    assert (made_by.weights, made_by.mark, fast_engine.notice) == ("magenta-int8", None, None)
+    assert made_by.weights_sha256 == packaged.sha256 == find_fast_model(Settings()).sha256

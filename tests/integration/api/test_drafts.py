@@ -1,0 +1,211 @@
+"""Drafts and jobs of the fast method over HTTP, with a real control and a worker that makes one step."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from shared.broker import FAST_ROUTE
+from shared.clock import from_rfc3339
+from shared.redis.workers import WorkerBeat
+from tests.support.engines import OneStepEngine
+from web.jobs.queries import get_job
+
+JOBS = "/api/v1/jobs"
+
+
+@pytest.fixture
+def draft(client, parts):
+    """Submit a draft; return the response."""
+    return lambda **changes: client.post(JOBS, data=parts(kind="draft", **changes))
+
+
+@pytest.fixture
+def done(draft, bench):
+    """A draft that has its picture."""
+    job = draft().json
+    bench.work(job["id"], OneStepEngine())
+    return bench.job(job["id"])
+
+
+def listed(client, query=""):
+    return [job["id"] for job in client.get(f"{JOBS}{query}").json["jobs"]]
+
+
+def test_a_draft_is_made_by_the_fast_method_in_one_step(draft, bench):
+    response = draft()
+    assert response.status_code == 202
+    job = response.json
+    assert (job["kind"], job["options"]["method"]) == ("draft", "fast")
+    assert set(job["options"]) == {"method", "size", "style_strength", "detail"}
+    bench.work(job["id"], OneStepEngine())
+    job = bench.job(job["id"])
+    assert (job["status"], job["progress"]["step"], job["progress"]["steps"]) == ("succeeded", 1, 1)
+    assert job["progress"]["loss"] is None
+    assert job["weights"] == {"name": "one pass", "sha256": "1" * 64, "notice": None}
+    assert bench.output(job["id"]).startswith(b"\x89PNG")
+    assert bench.client.get(job["urls"]["checkpoints"]).json == {"checkpoints": []}
+    assert (job["urls"]["extend"], job["urls"]["fork"]) == (None, f"{JOBS}/{job['id']}/fork")
+    assert not any(key.endswith(".safetensors") or "preview" in key for key in bench.files(job["id"]))
+
+
+@pytest.mark.parametrize(
+    ("options", "pointer"),
+    [
+        ({"method": "gatys"}, "/options/method"),
+        ({"steps": 5}, "/options/steps"),
+        ({"init": "fast"}, "/options/init"),
+        ({"detail": 1}, "/options/detail"),
+    ],
+)
+def test_what_a_draft_cannot_have_is_refused_by_name(draft, nothing_left, options, pointer):
+    response = draft(options=options)
+    assert response.status_code == 422
+    assert [fault["pointer"] for fault in response.json["errors"]] == [pointer]
+    nothing_left()
+
+
+def test_lists_counts_and_the_gallery_leave_drafts_out_unless_asked(client, submit, done):
+    job = submit()
+    assert listed(client) == [job["id"]]
+    assert listed(client, "?kind=draft") == [done["id"]]
+    assert client.get(f"{JOBS}?counts=true").json["counts"] == {"queued": 1}
+    assert client.get(f"{JOBS}?kind=draft&counts=true").json["counts"] == {"succeeded": 1}
+    assert client.get("/api/v1/queue").json["depth"] == 1
+    page = client.get("/", headers={"Accept": "text/html"}).text
+    assert job["id"] in page
+    assert done["id"] not in page
+    refused = client.get(f"{JOBS}?kind=sketch")
+    assert refused.status_code == 400
+    assert "allowed are job, draft" in refused.json["detail"]
+
+
+def test_estimates_and_lines_of_the_two_methods_know_nothing_of_each_other(client, submit, draft, bench):
+    for _ in range(3):
+        submit()
+    first = draft().json
+    assert first["queue"]["position"] == 1
+    assert client.get(f"{JOBS}/{submit()['id']}").json["queue"]["position"] == 4
+    bench.work(first["id"], OneStepEngine())
+    bench.job(first["id"])
+    assert client.get("/api/v1/estimate").json["count"] == 0
+
+
+def test_a_draft_that_is_kept_is_an_ordinary_job(client, done, bench):
+    before = bench.output(done["id"])
+    kept = client.post(f"{JOBS}/{done['id']}/keep")
+    assert (kept.status_code, kept.json["kind"], kept.json["status"]) == (200, "job", "succeeded")
+    assert listed(client) == [done["id"]]
+    assert listed(client, "?kind=draft") == []
+    assert bench.output(done["id"]) == before
+    again = client.post(f"{JOBS}/{done['id']}/keep")
+    assert (again.status_code, again.json["version"]) == (200, kept.json["version"])
+    assert kept.json["expires_at"] is None
+    assert client.post(f"{JOBS}/no-such-job/keep").status_code == 404
+
+
+def test_a_draft_says_when_it_goes_and_goes_with_its_pictures(client, done, bench, services):
+    assert from_rfc3339(done["expires_at"]) - from_rfc3339(done["completed_at"]) == timedelta(days=1)
+    bench.hours = 23.9
+    bench.control.round()
+    assert client.get(f"{JOBS}/{done['id']}").status_code == 200
+    bench.hours = 24.2
+    for _ in range(4):
+        bench.hours += 0.1
+        bench.control.round()
+    assert client.get(f"{JOBS}/{done['id']}").status_code == 404
+    assert bench.files(done["id"]) == {}
+
+
+def test_a_job_outlives_the_draft_whose_result_it_was_given(client, done, parts, bench):
+    options = {"method": "fast", "size": done["options"]["size"]}
+    given = client.post(JOBS, data=parts(options=options)).json
+    assert (given["status"], given["leader_id"], given["kind"]) == ("succeeded", done["id"], "job")
+    bench.hours = 25
+    for _ in range(4):
+        bench.hours += 0.1
+        bench.control.round()
+    assert client.get(f"{JOBS}/{done['id']}").status_code == 404
+    assert bench.output(given["id"])
+
+
+def test_a_newer_draft_cancels_the_one_that_it_replaces(client, draft, submit):
+    first = draft().json
+    second = draft(replaces=first["id"], options={"size": 64}).json
+    assert client.get(f"{JOBS}/{first['id']}").json["status"] == "canceled"
+    assert second["status"] == "queued"
+    job = submit()
+    third = draft(replaces=job["id"], options={"size": 65})
+    assert third.status_code == 202
+    assert client.get(f"{JOBS}/{job['id']}").json["status"] == "queued"  # only drafts are replaced
+
+
+def test_so_many_drafts_and_no_more_are_under_way_at_once(draft, services, submit):
+    most = services.backend.settings.max_drafts
+    made = [draft(options={"size": 64 + number}).json for number in range(most)]
+    refused = draft(options={"size": 63})
+    assert (refused.status_code, refused.json["code"]) == (429, "too_many_drafts")
+    assert f"{most} of your drafts" in refused.json["detail"]
+    assert int(refused.headers["Retry-After"]) > 0
+    assert draft(options={"size": 63}, replaces=made[0]["id"]).status_code == 202
+    submit()
+
+
+def test_a_draft_that_no_worker_takes_expires(draft, bench):
+    job = draft().json
+    bench.hours = 24.1
+    bench.control.round()
+    assert bench.job(job["id"])["status"] == "expired"
+
+
+def test_a_job_whose_method_no_worker_serves_says_so(client, draft, submit, services, bench):
+    at = bench.now()
+    services.backend.redis.workers.beat(
+        WorkerBeat(worker_id="old", device="cpu", weights="imagenet", started_at=at, at=at)
+    )
+    told = client.get(draft().json["urls"]["self"]).json["queue"]
+    assert told["eligible_workers"] == 0
+    assert "no worker that is connected serves the method 'fast'" in told["message"]
+    assert client.get(submit()["urls"]["self"]).json["queue"]["message"] is None
+    both = submit(options={"init": "fast"})
+    assert "'fast' and 'gatys'" in client.get(both["urls"]["self"]).json["queue"]["message"]
+
+
+def test_a_fork_of_a_fast_job_optimises_its_picture(client, done, services):
+    fork = client.post(f"{JOBS}/{done['id']}/fork", json={"options": {"steps": 7}})
+    assert fork.status_code == 202
+    options = fork.json["options"]
+    assert (options["method"], options["init"], options["steps"]) == ("gatys", "fast", 7)
+    assert (options["size"], options["detail"]) == (done["options"]["size"], done["options"]["detail"])
+    assert (fork.json["kind"], fork.json["origin"]) == ("job", None)
+    with services.backend.database.read() as session:
+        assert get_job(session, fork.json["id"]).route == "both"
+        assert get_job(session, done["id"]).route == FAST_ROUTE
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"step": 1}, "/step"),
+        ({"options": {"method": "fast"}}, "/options/init"),
+        ({"options": {"init": "content"}}, "/options/style_strength"),
+    ],
+)
+def test_forks_of_a_fast_job_that_make_no_sense_are_refused(client, done, body, pointer):
+    refused = client.post(f"{JOBS}/{done['id']}/fork", json=body)
+    assert refused.status_code in (409, 422)
+    assert pointer in [fault["pointer"] for fault in refused.json["errors"]]
+
+
+def test_a_job_with_checkpoints_is_forked_at_one_of_them(client, submit, bench):
+    job = submit(options={"steps": 4, "checkpoint_every": 2})
+    bench.work(job["id"])
+    bench.job(job["id"])
+    url = f"{JOBS}/{job['id']}/fork"
+    missing = client.post(url, json={})
+    assert (missing.status_code, missing.json["errors"][0]["pointer"]) == (422, "/step")
+    for options, pointer in (({"method": "fast"}, "/options/method"), ({"init": "fast"}, "/options/init")):
+        refused = client.post(url, json={"step": 2, "options": options})
+        assert refused.status_code == 422
+        assert pointer in [fault["pointer"] for fault in refused.json["errors"]]

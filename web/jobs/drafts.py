@@ -1,0 +1,65 @@
+"""Drafts: quick looks at what two pictures give, which replace each other, and go unless they are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from shared.errors import InvalidOptions, InvalidState, NotFound, StaleJob, TooManyDrafts
+from shared.options import Method, StyleOptions, parse_options
+from shared.status import FINAL_STATUSES, JobKind
+from web.backend import Backend
+from web.db.models import Job
+from web.jobs.actions import cancel_job
+
+_FINAL = sorted(status.value for status in FINAL_STATUSES)
+
+
+def read_options(sent: object, kind: JobKind) -> StyleOptions:
+    """Return the options of a job of a kind: a draft's method is `fast`.
+
+    Raises:
+        InvalidOptions: naming every option that is refused.
+    """
+    if kind is not JobKind.DRAFT or not isinstance(sent, Mapping):
+        return parse_options(sent)
+    options = parse_options({"method": Method.FAST.value, **sent})
+    if options.method != Method.FAST.value:
+        detail = f"method is '{options.method}'; a draft is made by 'fast'. Submit a job for any other"
+        raise InvalidOptions.at("/options/method", detail, code="invalid_combination")
+    return options
+
+
+def require_place(session: Session, *, caller: str, replaces: str | None, most: int) -> None:
+    """Refuse a draft beyond the `most` that a caller may have under way; the one it replaces does not count.
+
+    Raises:
+        TooManyDrafts: saying how many there are.
+    """
+    open_drafts = select(func.count()).where(
+        Job.caller == caller,
+        Job.kind == JobKind.DRAFT.value,
+        Job.status.not_in(_FINAL),
+        Job.id != (replaces or ""),
+    )
+    count = session.scalar(open_drafts) or 0
+    if count >= most:
+        raise TooManyDrafts(f"{count} of your drafts are under way; at most {most} may be at once")
+
+
+def cancel_replaced(backend: Backend, draft_id: str, *, caller: str, now: datetime) -> None:
+    """Cancel a caller's draft that another one replaces, if it is still under way.
+
+    Another job of that id is left alone: only drafts are replaced.
+    """
+    with backend.database.read() as session:
+        job = session.get(Job, draft_id)
+        if job is None or job.caller != caller or job.kind != JobKind.DRAFT.value:
+            return
+    # It may have ended in this very moment, which is as good.
+    with suppress(NotFound, InvalidState, StaleJob):
+        cancel_job(backend, draft_id, caller=caller, now=now)
