@@ -25,7 +25,7 @@ class PackagedModel:
     """Magenta's arbitrary stylisation, with the quantised weights of its TF Lite release."""
 
     #: Measured, docs/fast.md; the runtime frees a tensor as soon as nothing needs it any more.
-    bytes_per_pixel = 350
+    bytes_per_pixel = 400
 
     def __init__(self, choice: FastChoice, *, threads: int) -> None:
         self.name: str = choice.name
