@@ -1,4 +1,4 @@
-"""Makes the sheets of docs: python examples/draw_sheets.py. All contents in all styles, and what options do.
+"""Makes the sheets of docs: python examples/draw_sheets.py. All contents in all styles; what options do.
 
 Each picture is a real result of the method `fast`, with the packaged network.
 """
