@@ -1,10 +1,11 @@
-"""Makes the sheets of docs: python examples/draw_sheets.py. All contents in all styles; what `detail` does.
+"""Makes the sheets of docs: python examples/draw_sheets.py. All contents in all styles; what options do.
 
 Each picture is a real result of the method `fast`, with the packaged network.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,20 +25,25 @@ CELL_PX = 384
 STYLE_PX = 160
 GAP_PX = 10
 DETAILS_PX = (192, 384, 768)
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 QUALITY = 74
 PAPER, INK = (250, 249, 246), (40, 40, 40)
 
 
 def main() -> None:
-    """Make both sheets and say where they went."""
+    """Make the sheets and say where they went."""
     engine = FastEngine(load_fast_model(find_fast_model(Settings())))
-    for name, sheet in (("styles", all_styles(engine)), ("detail", all_details(engine))):
+    for name, sheet in (
+        ("styles", all_styles(engine)),
+        ("detail", all_details(engine)),
+        ("strength", all_strengths(engine)),
+    ):
         path = OUT / f"{name}.jpg"
         sheet.save(path, quality=QUALITY, progressive=True, optimize=True)
         print(path)
 
 
-def stylized(engine: FastEngine, content: str, style: str, **options: int) -> Image.Image:
+def stylized(engine: FastEngine, content: str, style: str, **options: float) -> Image.Image:
     """Return what the method makes of two examples."""
     files = [(EXAMPLES / f"{name}.png").read_bytes() for name in (content, style)]
     picture = engine.picture(*files, parse_options({"method": "fast", **options}))
@@ -64,16 +70,39 @@ def all_styles(engine: FastEngine) -> Image.Image:
 def all_details(engine: FastEngine) -> Image.Image:
     """Return one pair at the same size with more and more detail, each with its number below."""
     size_px = max(DETAILS_PX)
-    made = [stylized(engine, "content", "style", size=size_px, detail=detail) for detail in DETAILS_PX]
-    line = 40
+    return captioned(
+        {
+            f"detail {detail}, size {size_px}": stylized(
+                engine, "content", "style", size=size_px, detail=detail
+            )
+            for detail in DETAILS_PX
+        }
+    )
+
+
+def all_strengths(engine: FastEngine) -> Image.Image:
+    """Return one pair with more and more of the style, each with its number below."""
+    return captioned(
+        {
+            f"style_strength {strength:g}": stylized(
+                engine, "content", "style", size=CELL_PX, style_strength=strength
+            )
+            for strength in STRENGTHS
+        }
+    )
+
+
+def captioned(pictures: Mapping[str, Image.Image]) -> Image.Image:
+    """Return pictures of one size in a row, with what they are below each."""
+    made, line = list(pictures.values()), 40
     width = GAP_PX + sum(picture.width + GAP_PX for picture in made)
     sheet = Image.new("RGB", (width, made[0].height + 2 * GAP_PX + line), PAPER)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=24)
     left = GAP_PX
-    for detail, picture in zip(DETAILS_PX, made, strict=True):
+    for caption, picture in pictures.items():
         sheet.paste(picture, (left, GAP_PX))
         middle = (left + picture.width // 2, picture.height + GAP_PX + line // 2)
-        draw.text(middle, f"detail {detail}, size {size_px}", fill=INK, font=font, anchor="mm")
+        draw.text(middle, caption, fill=INK, font=font, anchor="mm")
         left += picture.width + GAP_PX
     return sheet
 
