@@ -35,8 +35,8 @@ COMMANDS = {
     "job_files_read_preview": "download --preview",
     "jobs_index": "list --status --kind --label --name --batch --created-after --limit",
     "jobs_read_job": "status",
-    "jobs_submit_job": "submit --option --method --name --label --queue-timeout --run-timeout --reuse --dry-run "
-    "--idempotency-key",
+    "jobs_submit_job": "submit --option --method --name --label --queue-timeout --run-timeout --reuse "
+    "--dry-run --idempotency-key",
     "thumbnails_read_job_thumbnail": "download --small",
     "thumbnails_read_step_thumbnail": "download --step --small",
     "workers_drain": "drain",
