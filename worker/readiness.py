@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from shared.errors import AtelierError
+from shared.options import Method
 from shared.settings import Settings
 from shared.storage.store import Room, is_too_full
 from worker.devices import Device, Memory, UsableGpus
@@ -21,6 +22,7 @@ _NEEDED_BYTES = 2 * 2**30
 _DOWNLOAD_BYTES = 200_000_000
 #: Clocks of machines with NTP differ by milliseconds; leases and ages by these seconds are told wrong.
 _CLOCK_NOTE_SECONDS, _CLOCK_LIMIT_SECONDS = 2.0, 30.0
+_INSTALL_FAST = "install requirements/fast.txt, or set ATELIER_FAST_MODEL; in a checkout: make setup"
 _INSTALL = "install requirements/worker.txt or requirements/gpu.txt; in a checkout: make setup"
 
 
@@ -48,18 +50,46 @@ class Finding:
         return asdict(self)
 
 
+#: The parts that one method alone needs.
+_PARTS = {
+    Method.GATYS: frozenset({"tensorflow", "driver", "cuda", "weights"}),
+    Method.FAST: frozenset({"fast"}),
+}
+
+
+def served_methods(findings: Sequence[Finding]) -> list[Method]:
+    """Return the methods whose packages are there, and of whose own parts nothing is missing."""
+    levels = {finding.part: finding.level for finding in findings}
+    found = {Method.GATYS: levels.get("tensorflow"), Method.FAST: levels.get("fast")}
+    missing = {part for part, level in levels.items() if level is Level.MISSING}
+    return [method for method, level in found.items() if level is Level.OK and not _PARTS[method] & missing]
+
+
 def could_work(findings: Sequence[Finding]) -> bool:
     """Whether nothing is missing."""
     return all(finding.level is not Level.MISSING for finding in findings)
 
 
-def summary(findings: Sequence[Finding], devices: Sequence[Device], weights: str) -> str:
+def summary(
+    findings: Sequence[Finding], devices: Sequence[Device], weights: Sequence[str], methods: Sequence[Method]
+) -> str:
     """Return what the machine would serve, in one sentence."""
     missing = [finding.part for finding in findings if finding.level is Level.MISSING]
     if missing:
         return f"This machine cannot serve jobs; see to: {', '.join(missing)}."
     where = ", ".join(device.label for device in devices)
-    return f"This machine would serve jobs on {where}, with the weights '{weights}'."
+    what = " and ".join(f"'{method.value}'" for method in methods)
+    names = " and ".join(f"'{name}'" for name in weights)
+    return f"This machine would serve jobs of {what} on {where}, with the weights {names}."
+
+
+def judge_method(method: Method, why_not: str | None, *, is_needed: bool) -> Finding:
+    """Judge whether the packages of a method are there; it is only noted if nobody needs that method here."""
+    part, install = ("fast", _INSTALL_FAST) if method is Method.FAST else ("tensorflow", _INSTALL)
+    if why_not is None:
+        return Finding(part, Level.OK, f"what the method '{method.value}' runs on is installed")
+    level = Level.MISSING if is_needed else Level.NOTE
+    return Finding(part, level, f"the method '{method.value}' is not served: {why_not}", install)
 
 
 def judge_driver(usable: UsableGpus, wanted: str, refusal: str | None) -> Finding:

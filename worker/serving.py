@@ -30,12 +30,17 @@ def choose_methods(asked: str, settings: Settings) -> frozenset[Method]:
     Raises:
         InvalidSettings: when a name is no method, or with `auto` when nothing can be served.
     """
-    why_not = {Method.GATYS: _why_no_tensorflow(), Method.FAST: why_no_fast_model(settings)}
+    why_not = reasons_not_served(settings)
     methods = decide_methods(asked, why_not)
     if asked == "auto":
         for method in sorted(why_not.keys() - methods):
             _log.warning("method_not_served", method=method.value, reason=why_not[method])
     return methods
+
+
+def reasons_not_served(settings: Settings) -> dict[Method, str | None]:
+    """Return by method why this machine has not what it runs on; None where it has."""
+    return {Method.GATYS: _why_no_tensorflow(), Method.FAST: why_no_fast_model(settings)}
 
 
 def decide_methods(asked: str, why_not: Mapping[Method, str | None]) -> frozenset[Method]:
@@ -52,6 +57,17 @@ def decide_methods(asked: str, why_not: Mapping[Method, str | None]) -> frozense
             reasons = "; ".join(f"{method.value}: {reason}" for method, reason in why_not.items())
             raise InvalidSettings(f"this machine can serve no method: {reasons}")
         return found
+    return read_methods(asked) or frozenset()
+
+
+def read_methods(asked: str) -> frozenset[Method] | None:
+    """Return the methods that `--methods` names; None for `auto`.
+
+    Raises:
+        InvalidSettings: when a name is no method.
+    """
+    if asked == "auto":
+        return None
     known = {method.value: method for method in Method}
     words = [word.strip() for word in asked.split(",")]
     unknown = [word for word in words if word not in known]

@@ -21,6 +21,7 @@ from shared.errors import (
     WeightsError,
 )
 from shared.installation import names_at
+from shared.options import Method
 from shared.processes import own_python
 from shared.protocol import new_id
 from shared.redis.connection import connect_redis, redis_errors
@@ -30,7 +31,8 @@ from shared.storage import open_store
 from shared.storage.store import ArtifactStore, Room, measure_room
 from shared.terminal import SettingsRefused, to_json_text
 from worker.context import Aside
-from worker.devices import Device, choose_devices, decide_gpus, has_cuda, list_gpus, read_memory
+from worker.devices import CPU, Device, choose_devices, decide_gpus, has_cuda, list_gpus, read_memory
+from worker.engine.fast.source import model_name
 from worker.engine.weights.source import ImagenetSource, check_weights, find_weights
 from worker.readiness import (
     Finding,
@@ -42,13 +44,16 @@ from worker.readiness import (
     judge_driver,
     judge_identity,
     judge_memory,
+    judge_method,
     judge_redis,
     judge_storage,
     judge_weights,
     nearest_folder,
     read_messages,
+    served_methods,
     summary,
 )
+from worker.serving import read_methods, reasons_not_served
 
 _WIDTH = 9
 _TENSORFLOW_SECONDS = 180
@@ -69,29 +74,37 @@ urllib.request.urlopen(urllib.request.Request(sys.argv[1], method="HEAD"), timeo
     show_default=True,
     help="As of 'atelier-worker run': auto, all, none, or numbers such as 0,2.",
 )
+@click.option(
+    "--methods",
+    default="auto",
+    show_default=True,
+    help="As of 'atelier-worker run': auto, gatys, fast, or gatys,fast.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON document to stdout.")
-def check(gpus: str, *, as_json: bool) -> None:
+def check(gpus: str, methods: str, *, as_json: bool) -> None:
     """Tell in plain words what this machine would serve, and what is missing.
 
-    Looked at are driver, CUDA libraries, weights, Redis, clock, storage, identity, disk and memory. Nothing
-    is downloaded, and no job is taken.
+    Looked at are driver, CUDA libraries, weights, the model of the method fast, Redis, clock, storage,
+    identity, disk and memory. Nothing is downloaded, and no job is taken.
 
     It needs the settings that 'atelier-worker run' gets. Exit codes: 0 it could work, 1 something is missing,
     2 wrong usage or settings.
     """
     try:
         settings = load_settings(os.environ)
-        seen = _Look(settings, gpus)
+        seen = _Look(settings, gpus, read_methods(methods))
     except InvalidSettings as error:
         raise SettingsRefused(error.detail) from None
     is_fit = could_work(seen.findings)
-    said = summary(seen.findings, seen.devices, seen.weights)
+    served = served_methods(seen.findings)
+    said = summary(seen.findings, seen.devices, [seen.weights[method] for method in served], served)
     if as_json:
         document = {
             "could_work": is_fit,
             "summary": said,
             "devices": [device.label for device in seen.devices],
-            "weights": seen.weights,
+            "methods": [method.value for method in served],
+            "weights": {method.value: seen.weights[method] for method in served},
             "checks": [finding.to_json() for finding in seen.findings],
         }
         click.echo(to_json_text(document))
@@ -107,21 +120,34 @@ def check(gpus: str, *, as_json: bool) -> None:
 class _Look:
     """One look at the machine; every part is looked at, whatever the others are like."""
 
-    def __init__(self, settings: Settings, wanted: str) -> None:
+    def __init__(self, settings: Settings, wanted: str, asked: frozenset[Method] | None) -> None:
         self._settings = settings
+        self.findings: list[Finding] = []
+        self.weights: dict[Method, str] = {}
+        self.devices: list[Device] = [CPU]
+        why_not = reasons_not_served(settings)
+        # As the worker decides: with auto, by what is installed.
+        needed = asked or {method for method in Method if why_not[method] is None} or set(Method)
+        for method in sorted(asked or Method):
+            self.findings.append(judge_method(method, why_not[method], is_needed=method in needed))
+        if Method.GATYS in needed and why_not[Method.GATYS] is None:
+            self._look_at_gatys(wanted)
+        self.weights[Method.FAST] = model_name(settings)
+        self._look_at_services()
+        self.findings.append(judge_memory([(device, read_memory(device)) for device in self.devices]))
+
+    def _look_at_gatys(self, wanted: str) -> None:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         usable = decide_gpus(list_gpus(), visible=visible, has_cuda=has_cuda())
-        self.devices: list[Device] = []
+        self.devices = []
         refusal = None
         try:
             self.devices = choose_devices(wanted, usable.gpus, why_not=usable.why_not or usable.hidden)
         except InvalidSettings as error:
             refusal = error.detail
-        self.findings: list[Finding] = [judge_driver(usable, wanted, refusal)]
+        self.findings.append(judge_driver(usable, wanted, refusal))
         self.findings.append(judge_cuda(_load_tensorflow(self.devices), self.devices))
-        self.weights = self._look_at_weights()
-        self._look_at_services()
-        self.findings.append(judge_memory([(device, read_memory(device)) for device in self.devices]))
+        self.weights[Method.GATYS] = self._look_at_weights()
 
     def _look_at_weights(self) -> str:
         setting, source = self._settings.vgg19_weights, ImagenetSource.of(self._settings)

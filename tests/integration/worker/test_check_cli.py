@@ -14,6 +14,7 @@ from shared.redis.connection import connect_redis
 from shared.settings import Settings
 from shared.storage.local import LocalStore
 from tests.support.installation import names_of
+from worker import serving
 from worker.cli import check as check_cli
 from worker.cli.main import main
 from worker.readiness import TensorFlowFacts
@@ -41,13 +42,34 @@ def missing(settings: Settings) -> list[str]:
     return [part for part, found in look(settings)[1].items() if found["level"] == "missing"]
 
 
+def test_a_light_machine_needs_neither_tensorflow_nor_vgg19(settings: Settings, monkeypatch):
+    names_of(settings)
+    settings = settings.model_copy(update={"vgg19_weights": "/nowhere.h5"})
+    answer = call(settings, "--methods", "fast", "--json")
+    document = json.loads(answer.stdout)
+    assert (answer.exit_code, document["methods"]) == (0, ["fast"])
+    assert document["weights"] == {"fast": "magenta-int8"}
+    assert not {"tensorflow", "cuda", "weights"} & {found["part"] for found in document["checks"]}
+    monkeypatch.setattr(serving, "find_spec", lambda _: None)
+    auto = json.loads(call(settings, "--json").stdout)
+    assert (auto["could_work"], auto["methods"]) == (True, ["fast"])
+    assert {found["level"] for found in auto["checks"] if found["part"] == "tensorflow"} == {"note"}
+
+
+def test_methods_that_are_none_are_refused(settings: Settings):
+    answer = call(settings, "--methods", "slow")
+    assert answer.exit_code == 2
+    assert "'slow' is no method; known are auto, gatys, fast" in answer.output
+
+
 @pytest.mark.slow
 def test_a_machine_that_could_work_is_told_so_and_really_loads_tensorflow(settings: Settings):
     installation_id = names_of(settings).installation_id
     code, found = look(settings)
     assert code == 0
     assert list(found) == [
-        "driver", "cuda", "weights", "redis", "clock", "storage", "identity", "disk", "memory"
+        "fast", "tensorflow", "driver", "cuda", "weights", "redis", "clock", "storage", "identity", "disk",
+        "memory",
     ]  # fmt: skip
     assert "TensorFlow 2" in found["cuda"]["said"]
     assert installation_id in found["identity"]["said"]
@@ -58,7 +80,8 @@ def test_it_is_told_in_plain_words_and_nothing_is_left(settings: Settings, redis
     names = names_of(settings)
     answer = call(settings)
     assert answer.exit_code == 0, answer.output
-    assert "This machine would serve jobs on cpu, with the weights 'untrained'." in answer.stdout
+    said = "serve jobs of 'gatys' and 'fast' on cpu, with the weights 'untrained' and 'magenta-int8'."
+    assert said in answer.stdout
     root = settings.data_dir / "storage"
     assert [path.name for path in root.rglob("*") if path.is_file()] == ["installation.json"]
     left = [key for key in redis_client.scan_iter(match=names.key("*")) if redis_client.ttl(key) < 0]
@@ -71,7 +94,7 @@ def test_every_part_is_looked_at_though_all_are_away(settings: Settings):
     )
     code, found = look(away)
     assert code == 1
-    assert len(found) == 9
+    assert len(found) == 11
     assert {part for part, seen in found.items() if seen["level"] == "missing"} == {
         "weights", "redis", "storage", "identity"
     }  # fmt: skip
@@ -149,4 +172,5 @@ def test_a_gpu_that_is_wanted_and_not_there_is_missing(settings: Settings, monke
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     answer = CliRunner(env=settings.to_environ()).invoke(main, ["check", "--gpus", "all", "--json"])
     assert answer.exit_code == 1
-    assert json.loads(answer.stdout)["checks"][0]["level"] == "missing"
+    found = {check["part"]: check["level"] for check in json.loads(answer.stdout)["checks"]}
+    assert found["driver"] == "missing"

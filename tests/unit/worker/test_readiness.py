@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from shared.errors import IdentityMissing, RedisUnavailable, StorageUnavailable, WeightsInvalid
+from shared.options import Method
 from shared.settings import Settings
 from shared.storage.store import Room
 from worker.devices import CPU, Device, Memory, UsableGpus
 from worker.engine.weights.source import ImagenetSource, WeightsChoice
 from worker.readiness import (
+    Finding,
     Level,
     TensorFlowFacts,
     could_work,
@@ -21,11 +23,13 @@ from worker.readiness import (
     judge_driver,
     judge_identity,
     judge_memory,
+    judge_method,
     judge_redis,
     judge_storage,
     judge_weights,
     nearest_folder,
     read_messages,
+    served_methods,
     summary,
 )
 
@@ -200,12 +204,39 @@ def test_memory():
 def test_it_could_work_while_nothing_is_missing():
     fit = [judge_clock(3.0), judge_redis(None, is_tls=False)]
     assert could_work(fit)
-    assert summary(fit, [GPU, CPU], "imagenet").endswith(
-        "cuda:0 (NVIDIA H100), cpu, with the weights 'imagenet'."
+    methods = [Method.GATYS, Method.FAST]
+    assert summary(fit, [GPU, CPU], ["imagenet", "magenta"], methods) == (
+        "This machine would serve jobs of 'gatys' and 'fast' on cuda:0 (NVIDIA H100), cpu, "
+        "with the weights 'imagenet' and 'magenta'."
     )
     unfit = [*fit, judge_identity(None, IdentityMissing()), judge_clock(-99)]
     assert not could_work(unfit)
-    assert summary(unfit, [], "imagenet") == "This machine cannot serve jobs; see to: identity, clock."
+    assert (
+        summary(unfit, [], ["imagenet"], methods)
+        == "This machine cannot serve jobs; see to: identity, clock."
+    )
+
+
+@pytest.mark.parametrize(
+    ("gatys", "fast", "weights", "served", "is_fit"),
+    [
+        (None, None, Level.OK, [Method.GATYS, Method.FAST], True),
+        (None, "no model", Level.OK, [Method.GATYS], True),
+        ("no TensorFlow", None, Level.OK, [Method.FAST], True),
+        # Its packages are there, so a worker would begin with it, and end for want of its weights.
+        (None, None, Level.MISSING, [Method.FAST], False),
+        ("no TensorFlow", "no model", Level.OK, [], False),
+    ],
+)
+def test_the_methods_that_are_served(gatys, fast, weights, served, is_fit):
+    is_needed = gatys is not None and fast is not None
+    findings = [
+        judge_method(Method.GATYS, gatys, is_needed=is_needed),
+        judge_method(Method.FAST, fast, is_needed=is_needed),
+        Finding("weights", weights, "weights"),
+    ]
+    assert served_methods(findings) == served
+    assert could_work(findings) == is_fit
 
 
 def test_the_folder_that_a_file_would_lie_in(tmp_path: Path):

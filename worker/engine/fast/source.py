@@ -48,6 +48,11 @@ class FastChoice:
     folder: Path
 
 
+def model_name(settings: Settings) -> Literal["magenta-int8", "saved-model"]:
+    """Return what the model that the settings name is called, whether it can be had or not."""
+    return "magenta-int8" if settings.fast_model == "packaged" else "saved-model"
+
+
 def find_fast_model(settings: Settings) -> FastChoice:
     """Return the model that the settings name, downloading it if that is what it takes.
 
