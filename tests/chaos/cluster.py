@@ -71,7 +71,11 @@ class Cluster:
         self._thawed = Event()
         self._thawed.set()
         self.web, self.control = self._part("web"), self._part("control", "", *words)
-        self.nodes = [self._part("node", f"{node_name}-{number}", *words) for number in range(1, workers + 1)]
+        # The first is for the fast jobs, which no other takes.
+        self.nodes = [self._part("node", f"{node_name}-light", *words, "--method", "fast")]
+        self.nodes += [
+            self._part("node", f"{node_name}-{number}", *words) for number in range(1, workers + 1)
+        ]
 
     @property
     def processes(self) -> list[Process]:

@@ -24,7 +24,7 @@ _SUBMITTERS = 4
 #: What becomes of a job beside being done, and how many of a hundred it is; the rest is just done.
 KINDS = {
     "cancel": 5, "pause": 7, "retry": 6, "retry-zero": 3, "extend": 5, "fork": 4, "reuse": 6, "pictures": 8,
-    "deadline": 3,
+    "deadline": 3, "fast": 5,
 }  # fmt: skip
 
 
@@ -111,8 +111,11 @@ class Load:
         with self._lock:
             number = next(self._numbers)
             chance = Random(f"{self._seed} {number}")
-            options = {"steps": self.steps, "size": SIZE_PX, "checkpoint_every": CHECKPOINT_EVERY}
-            self.submitted[number] = job = Submitted(number, kind or self._kind(chance), options)
+            kind = kind or self._kind(chance)
+            options: dict[str, Any] = {"method": "fast", "size": SIZE_PX}
+            if kind != "fast":
+                options = {"steps": self.steps, "size": SIZE_PX, "checkpoint_every": CHECKPOINT_EVERY}
+            self.submitted[number] = job = Submitted(number, kind, options)
         return job
 
     def _kind(self, chance: Random) -> str:

@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.options import StyleOptions, read_stored_options
+from shared.options import Method, StyleOptions, read_stored_options
 from shared.protocol import InputPicture, JobMessage, Origin, read_marker
 from shared.settings import Settings
 from shared.storage.layout import asset_key, checkpoint_key, marker_key
@@ -49,7 +49,7 @@ class LoneRuns:
         settings = Settings.model_validate(values)
         self._context = WorkerContext.open(settings, names_of(settings), worker_id="lone", device="cpu")
         shutil.copytree(self._evidence.storage / "assets", self._folder / "storage" / "assets")
-        engine = make_engine(settings, self._evidence.engine, step_seconds=0)
+        engine = make_engine(settings, self._evidence.engine, list(Method), step_seconds=0)
         self._runner = Runner(self._context, engine, draining=lambda: False)
         return self
 

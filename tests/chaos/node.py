@@ -1,7 +1,8 @@
-"""A worker's node as it is, but for an engine that writes down its steps."""
+"""A worker's node as it is, of one method, but for an engine that writes down its steps."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from shared.options import Method
@@ -12,38 +13,49 @@ from tests.chaos.step_log import CountingEngine
 from worker.arrival import first_beat
 from worker.cli.run import await_names
 from worker.devices import CPU
+from worker.engine.fast.source import find_fast_model
 from worker.engine.runtime import native_messages_held
 from worker.engine.weights.source import WeightsChoice
 from worker.node import Node
 from worker.runner import Engine
+from worker.serving import NodeEngine, load_fast
 
 
-def make_engine(settings: Settings, kind: str, *, step_seconds: float) -> Engine:
-    """Return the real engine, untrained, or the sleeping one; the first loads TensorFlow."""
+def make_engine(settings: Settings, kind: str, methods: Collection[Method], *, step_seconds: float) -> Engine:
+    """Return the real engines of these methods, untrained, or the sleeping ones."""
+    engines: dict[Method, Engine] = {}
     if kind == "sleeping":
-        from tests.chaos.sleeping_engine import SleepingEngine
+        from tests.chaos.sleeping_engine import SleepingEngine, SleepingPass
 
-        return SleepingEngine(step_seconds)
-    with native_messages_held():
-        from worker.engine.engine import StyleEngine
-        from worker.engine.weights.weights import load_weights
+        makers = {Method.GATYS: SleepingEngine, Method.FAST: SleepingPass}
+        engines = {method: makers[method](step_seconds) for method in methods}
+        return NodeEngine(engines)
+    if Method.FAST in methods:
+        engines[Method.FAST] = load_fast(find_fast_model(settings))
+    if Method.GATYS in methods:
+        with native_messages_held():
+            from worker.engine.engine import StyleEngine
+            from worker.engine.weights.weights import load_weights
 
-    return StyleEngine(load_weights(WeightsChoice("untrained"), settings.cache_dir))
+        engines[Method.GATYS] = StyleEngine(load_weights(WeightsChoice("untrained"), settings.cache_dir))
+    return NodeEngine(engines)
 
 
-def make_node(settings: Settings, name: str, kind: str, *, step_seconds: float, folder: Path) -> Node | None:
+def make_node(
+    settings: Settings, name: str, kind: str, method: Method, *, step_seconds: float, folder: Path
+) -> Node | None:
     """Return a node; its engine is made in its child. `folder` is the run's.
 
     None when it is told to end before it has seen its storage.
     """
-    names = await_names(settings, first_beat(name, CPU, "untrained", [Method.GATYS]))
+    names = await_names(settings, first_beat(name, CPU, "untrained", [method]))
     if names is None:
         return None
     switch = switch_of(folder, name)
     install_missing_inputs(switch)
 
     def load_engine() -> Engine:
-        engine = make_engine(settings, kind, step_seconds=step_seconds)
+        engine = make_engine(settings, kind, [method], step_seconds=step_seconds)
         counting = CountingEngine(engine, folder / "steps", node=name)
         return MortalEngine(FailingEngine(counting, switch), folder / "commit-deaths", node=name)
 
@@ -53,6 +65,6 @@ def make_node(settings: Settings, name: str, kind: str, *, step_seconds: float, 
         name=name,
         device=CPU,
         weights="untrained",
-        methods=[Method.GATYS],
+        methods=[method],
         load_engine=load_engine,
     )

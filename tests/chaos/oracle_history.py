@@ -7,6 +7,7 @@ from collections import Counter
 from itertools import pairwise
 from typing import Any
 
+from shared.options import steps_of
 from tests.chaos.evidence import Evidence
 from tests.chaos.load import Submitted
 from tests.chaos.wishes import EXTENSION_STEPS, FINAL
@@ -109,9 +110,9 @@ def _of_wishes(job: Job, asked: Submitted | None) -> list[str]:
         allowed = {"canceled"} if cancel.data["status"] == "canceled" else {"canceled", "succeeded"}
         if job.status not in allowed:
             return [f"it was {cancel.data['status']}, and ended {job.status}"]
-    steps = asked.options["steps"] + (EXTENSION_STEPS if "extend" in granted else 0)
-    if job.options["steps"] != steps and not any(answer.unheard for _, answer in asked.asked):
-        return [f"it has {job.options['steps']} steps, asked for {steps}"]
+    steps = steps_of(asked.options) + (EXTENSION_STEPS if "extend" in granted else 0)
+    if steps_of(job.options) != steps and not any(answer.unheard for _, answer in asked.asked):
+        return [f"it has {steps_of(job.options)} steps, asked for {steps}"]
     return []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+from shared.options import steps_of
 from shared.protocol import read_marker
 from shared.storage.layout import marker_key
 from tests.chaos.evidence import Evidence
@@ -73,12 +74,12 @@ def _of_steps(evidence: Evidence, job: Job) -> list[str]:
     """All steps were made, by whatever nodes; none of a job that was given another one's result."""
     made = {step for run in evidence.runs.get(job.id, ()) for step in run.made}
     begun = job.origin["step"] if job.origin and job.origin["job_id"] != job.id else 0
-    expected = set() if job.status_reason == "reused" else set(range(begun + 1, job.options["steps"] + 1))
+    expected = set() if job.status_reason == "reused" else set(range(begun + 1, steps_of(job.options) + 1))
     faults = []
     if made != expected and job.status_reason != "reused":
         faults.append(
             f"it succeeded without the steps {sorted(expected - made)}, with {sorted(made - expected)}"
         )
-    if job.step != job.options["steps"]:
-        faults.append(f"it succeeded at step {job.step} of {job.options['steps']}")
+    if job.step != steps_of(job.options):
+        faults.append(f"it succeeded at step {job.step} of {steps_of(job.options)}")
     return faults

@@ -17,6 +17,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="where the run's switches and logs are")
     parser.add_argument("--name", default="")
     parser.add_argument("--engine", choices=["real", "sleeping"], default="sleeping")
+    parser.add_argument("--method", choices=["gatys", "fast"], default="gatys")
     parser.add_argument("--step-seconds", type=float, default=0.01)
     parser.add_argument("--plant", default="")
     parser.add_argument("--target", default="", help="the folder of a backup")
@@ -55,11 +56,12 @@ def main() -> None:
 
         atelier([given.kind, given.target])
     else:
+        from shared.options import Method
         from tests.chaos.node import make_node
 
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         how = {"step_seconds": given.step_seconds, "folder": given.folder}
-        node = make_node(settings, given.name, given.engine, **how)
+        node = make_node(settings, given.name, given.engine, Method(given.method), **how)
         sys.exit(node.run() if node else 0)
 
 

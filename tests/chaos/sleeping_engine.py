@@ -45,6 +45,30 @@ class SleepingEngine:
             yield _record(number, options.steps, value, moment)
 
 
+class SleepingPass:
+    """In the place of the fast method's engine: one step, without losses and without a state."""
+
+    notice: str | None = None
+
+    def __init__(self, step_seconds: float) -> None:
+        self._step_seconds = step_seconds
+
+    def made_by(self, options: StyleOptions) -> MadeBy:
+        """Return what makes its pictures."""
+        return MadeBy("sleeping-pass", "one pass", "1" * 64)
+
+    def stylize(
+        self, content: bytes, style: bytes, options: StyleOptions, *, resume: EngineState | None = None
+    ) -> Iterator[Step]:
+        """Yield the one step; see `worker.engine.fast.engine.FastEngine`."""
+        assert resume is None
+        sleep(self._step_seconds)
+        words = content + style + options.model_dump_json(include=set(options.told_names)).encode()
+        seed = int.from_bytes(hashlib.sha256(words).digest()[:4], "little")
+        picture = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
+        yield Step(1, 1, None, self._step_seconds, lambda: picture)
+
+
 def _record(number: int, steps: int, value: np.ndarray, moment: np.ndarray) -> Step:
     def image() -> np.ndarray:
         return np.repeat((value * 255).astype(np.uint8).reshape(8, 8, 1), 3, axis=2)
