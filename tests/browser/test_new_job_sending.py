@@ -157,7 +157,8 @@ def test_the_upload_is_seen(new: Page):
     choose_both(new)
     held: list[Route] = []
     catch_jobs(new, held.append)
-    start(new)
+    with new.expect_request(lambda request: "idempotency-key" in request.headers):
+        start(new)
     expect(new.get_by_role("progressbar", name="Upload")).to_be_visible()
     expect(new.get_by_role("button", name="Start the job")).to_be_disabled()
     held[0].continue_()

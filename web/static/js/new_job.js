@@ -24,7 +24,7 @@ const sending = form.querySelector("[data-sending]");
 const estimateRoot = form.querySelector("[data-estimate]");
 const uploads = new PictureUploads(showProgress);
 const sender = new JobSender(uploads, showProgress);
-const ESTIMATED = ["preset", "steps", "size"];
+const ESTIMATED = ["preset", "steps", "size", "init"];
 const estimate = new Estimate(estimateRoot, question, (found) => faults.note(found, ESTIMATED.map((name) => `/options/${name}`)));
 
 const strips = wells.map((well) => new PictureStrip(well));
@@ -48,6 +48,7 @@ form.addEventListener("input", (event) => {
   const pointer = event.target.getAttribute("aria-describedby") && form.querySelector(`#${CSS.escape(event.target.id)}-fault`)?.dataset.fault;
   if (pointer) faults.clear(pointer);
 });
+form.elements["options.init"].addEventListener("change", () => estimate.ask());
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   submit();
@@ -60,7 +61,7 @@ addEventListener("pageshow", () => {
 });
 
 function question() {
-  const given = options.values();
+  const given = jobOptions();
   const asked = Object.fromEntries(ESTIMATED.filter((name) => name in given).map((name) => [name, given[name]]));
   for (const { part, picture } of wells) {
     if (!picture?.width) continue;
