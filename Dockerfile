@@ -1,4 +1,4 @@
-# Three images from one file: web (also control), worker (CPU) and worker-gpu. compose.yaml builds them.
+# Four images from one file: web (also control), worker (CPU), worker-gpu and worker-fast. compose.yaml builds them.
 
 FROM python:3.12-slim AS base
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PATH=/opt/atelier/bin:$PATH
@@ -26,8 +26,16 @@ FROM base AS worker-packages
 COPY requirements/worker.txt /tmp/requirements.txt
 RUN pip install --no-cache-dir --require-hashes -r /tmp/requirements.txt
 
+# A GPU node serves the method fast, too.
 FROM base AS gpu-packages
 COPY requirements/gpu.txt /tmp/requirements.txt
+RUN pip install --no-cache-dir --require-hashes -r /tmp/requirements.txt
+COPY requirements/fast.txt /tmp/requirements.txt
+RUN pip install --no-cache-dir --require-hashes -r /tmp/requirements.txt
+
+# The light node: the method fast alone, without TensorFlow.
+FROM base AS fast-packages
+COPY requirements/fast.txt /tmp/requirements.txt
 RUN pip install --no-cache-dir --require-hashes -r /tmp/requirements.txt
 
 FROM web-packages AS web
@@ -45,3 +53,8 @@ FROM gpu-packages AS worker-gpu
 RUN --mount=from=wheel,source=/wheels,target=/wheels pip install --no-cache-dir --no-deps /wheels/*.whl
 USER atelier
 CMD ["atelier-worker", "run", "--gpus", "all"]
+
+FROM fast-packages AS worker-fast
+RUN --mount=from=wheel,source=/wheels,target=/wheels pip install --no-cache-dir --no-deps /wheels/*.whl
+USER atelier
+CMD ["atelier-worker", "run", "--gpus", "none", "--methods", "fast"]

@@ -1,4 +1,4 @@
-"""The memory of the fast method: what a pass takes for each pixel, and whether many drafts make it grow.
+"""The fast method's time and memory: of a pass, by its pixels, and of a process that makes many drafts.
 
 Needs the packaged model, as tests do, and Linux, which tells what a process takes.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import re
+import time
 from pathlib import Path
 
 import click
@@ -25,7 +26,7 @@ _SEED = 5
 @click.option("--largest", default=640, show_default=True, help="Their largest long side, in px.")
 @click.option("--threads", default=2, show_default=True)
 def main(drafts: int, largest: int, threads: int) -> None:
-    """Print two tables: peaks by size, and the memory of the process after every tenth of the drafts."""
+    """Print two tables: time and peak by size, and the memory after every tenth of the drafts."""
     from shared.options import StyleOptions
     from shared.settings import Settings
     from worker.engine.fast.engine import FastEngine
@@ -39,19 +40,20 @@ def main(drafts: int, largest: int, threads: int) -> None:
     click.echo(
         f"`python -m benchmarks.fast_memory --drafts {drafts} --largest {largest} --threads {threads}`\n"
     )
-    click.echo("| seen | before | peak | for each pixel |")
-    click.echo("|---|---:|---:|---:|")
+    click.echo("| seen | time | before | peak | for each pixel |")
+    click.echo("|---|---:|---:|---:|---:|")
     style_picture = decode_picture(style, size=512, name="style")
     picture = decode_picture(content, size=512, name="content")
     for width, height in PEAK_SIZES:
         shown = resize_picture(picture, (width, height))
         forget_peak()
         before = memory("VmRSS")
+        started = time.perf_counter()
         engine.draft(shown, style_picture, StyleOptions(detail=max(width, height)))
-        peak = memory("VmHWM")
+        seconds, peak = time.perf_counter() - started, memory("VmHWM")
         click.echo(
-            f"| {width} × {height} | {before / _MEBIBYTE:.0f} MiB | {peak / _MEBIBYTE:.0f} MiB | "
-            f"{(peak - before) / (width * height):.0f} B |"
+            f"| {width} × {height} | {seconds:.2f} s | {before / _MEBIBYTE:.0f} MiB | "
+            f"{peak / _MEBIBYTE:.0f} MiB | {(peak - before) / (width * height):.0f} B |"
         )
 
     click.echo("\n| drafts | memory | most so far |")

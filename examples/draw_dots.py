@@ -19,7 +19,7 @@ PAINTS = np.array([
     (12, 96, 92), (26, 140, 84), (104, 190, 74), (196, 226, 88), (134, 30, 70),
 ], np.float32)  # fmt: skip
 #: Each coat: how far apart its dots lie, how wide they are, and how far their colours stray.
-COATS = [(11.0, 13.0, 20.0), (10.4, 10.4, 26.0), (13.5, 7.8, 54.0)]
+COATS = [(13.0, 15.0, 14.0), (12.4, 12.0, 22.0), (19.0, 9.0, 50.0)]
 
 
 def scene(rng: np.random.Generator, x: Array, y: Array) -> Array:
@@ -77,7 +77,7 @@ def nearest_paint(rng: np.random.Generator, wanted: Array, stray: float) -> Arra
     """One of the pure colours for each dot: the nearest to what is wanted, which strays by so much."""
     wanted = wanted + rng.normal(0, stray, wanted.shape)
     away = ((wanted[:, None, :] - PAINTS[None]) ** 2).sum(axis=-1)
-    return PAINTS[away.argmin(axis=1)]
+    return PAINTS[away.argmin(axis=1)] * rng.uniform(0.90, 1.04, (len(wanted), 1))
 
 
 def draw(scale: float = 1.0) -> Image.Image:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from shared.errors import Fault, InvalidOptions
 from shared.texts import Whole, field_schemas, read_texts
 
-PresetName = Literal["classic", "draft", "gentle", "bold", "fine"]
+PresetName = Literal["classic", "quick", "gentle", "bold", "fine"]
 
 
 class Method(StrEnum):
@@ -38,8 +38,8 @@ class Preset:
 
 PRESETS: Mapping[PresetName, Preset] = {
     "classic": Preset("Classic", "As Gatys et al. 2015 have it: the style is clear, the scene too."),
-    "draft": Preset(
-        "Draft", "A quick look before the long run: small, few steps.", {"steps": 40, "size": 256}
+    "quick": Preset(
+        "Quick", "A quick look before the long run: small, few steps.", {"steps": 40, "size": 256}
     ),
     "gentle": Preset("Gentle", "The scene comes first, the style is a hint.", {"style_weight": 1e-4}),
     "bold": Preset(
@@ -55,6 +55,8 @@ PRESETS: Mapping[PresetName, Preset] = {
 FIRST_OPTIONS = frozenset(
     {"preset", "steps", "size", "content_weight", "style_weight", "learning_rate", "checkpoint_every"}
 )
+#: What the preset 'quick' was called before there were drafts; it is still taken.
+_OLD_QUICK = "draft"
 #: What no release ever accepted is no count: an engine would do nothing with it, or never end.
 _COUNTED = Annotated[int, Field(ge=1, le=1_000_000)]
 _COUNTS = frozenset({"steps", "size", "checkpoint_every"})
@@ -131,6 +133,8 @@ class StyleOptions(BaseModel):
             return values
         if values.get("method") == Method.FAST:
             return {**values, "steps": 1}
+        if values.get("preset") == _OLD_QUICK:
+            values = {**values, "preset": "quick"}
         name = values.get("preset")
         preset = PRESETS.get(name) if isinstance(name, str) else None  # type: ignore[call-overload]
         return {**preset.values, **values} if preset else values

@@ -91,7 +91,7 @@ def prepare_engine(methods: Collection[Method], settings: Settings, device: Devi
         engines: dict[Method, Engine] = {}
         fast_engine = None
         if fast is not None:
-            engines[Method.FAST] = fast_engine = _load_fast(fast)
+            engines[Method.FAST] = fast_engine = load_fast(fast)
         if choice is not None:
             engines[Method.GATYS] = _load_gatys(choice, settings, device, fast_engine)
         return NodeEngine(engines)
@@ -100,7 +100,8 @@ def prepare_engine(methods: Collection[Method], settings: Settings, device: Devi
     return PreparedEngine(names[0], load)
 
 
-def _load_fast(choice: FastChoice) -> FastEngine:
+def load_fast(choice: FastChoice) -> FastEngine:
+    """Load the fast engine, and run it once."""
     from worker.engine.fast.engine import FastEngine  # here: the runtime is for the child alone
     from worker.engine.fast.model import load_fast_model
 

@@ -196,7 +196,7 @@ def test_a_preset_changes_what_nobody_has_touched(new: Page, site: Site):
     steps, size = new.get_by_label("Steps", exact=True), new.get_by_label("Size (px)")
     fold(new, "Options")
     expect(steps).to_have_value("100")
-    new.get_by_role("radio", name="Draft").check()
+    new.get_by_role("radio", name="Quick").check()
     expect(steps).to_have_value("40")
     expect(size).to_have_value("256")
     steps.fill("33")

@@ -193,7 +193,7 @@ def test_without_scripts(site: Site, visitor: Visitor, width: int):
     visitor.expects("422.*/new")
     page = visitor.open(f"{site.url}/new", scripts=False, width=width)
     page.get_by_label("Content picture").set_input_files(CONTENT)
-    page.get_by_role("radio", name="Draft").check()
+    page.get_by_role("radio", name="Quick").check()
     fold(page, "Options")
     page.get_by_label("Steps", exact=True).fill("9000")
     start(page)
@@ -201,22 +201,22 @@ def test_without_scripts(site: Site, visitor: Visitor, width: int):
     expect(steps).to_have_accessible_description(re.compile("Steps is 9000; allowed is 1 to 2000"))
     expect(well(page, "Style")).to_contain_text("Choose a style picture.")
     expect(well(page, "Content").get_by_role("img", name="Content: content.png")).to_be_visible()
-    expect(page.get_by_role("radio", name="Draft")).to_be_checked()
+    expect(page.get_by_role("radio", name="Quick")).to_be_checked()
     steps.fill("7")
     page.get_by_label("Style picture").set_input_files(STYLE)
     start(page)
     job = job_on(page, site)
-    assert (job["options"]["preset"], job["options"]["steps"], job["options"]["size"]) == ("draft", 7, 256)
+    assert (job["options"]["preset"], job["options"]["steps"], job["options"]["size"]) == ("quick", 7, 256)
 
 
 def test_with_the_keyboard_alone(new: Page, site: Site):
     choose_both(new)
     new.get_by_role("radio", name="Classic").focus()
     new.keyboard.press("ArrowRight")
-    expect(new.get_by_role("radio", name="Draft")).to_be_checked()
+    expect(new.get_by_role("radio", name="Quick")).to_be_checked()
     new.keyboard.press("Tab")
     new.keyboard.press("Enter")  # opens the options
     expect(new.get_by_label("Steps", exact=True)).to_be_visible()
     new.get_by_label("Steps", exact=True).focus()
     new.keyboard.press("Enter")
-    assert job_on(new, site)["options"]["preset"] == "draft"
+    assert job_on(new, site)["options"]["preset"] == "quick"

@@ -9,8 +9,9 @@ from typing import Any
 
 import httpx2
 
-#: Longer than a disk stays full: three times stall and lease, 120 s where these are longest.
-_PATIENCE_SECONDS = 300
+#: Longer than a disk stays full (three times stall and lease, 120 s where these are longest), and than the
+#: service is stopped while a backup of thousands of jobs is put back on a busy machine.
+_PATIENCE_SECONDS = 900
 _PAUSE_SECONDS = 0.15
 #: The service, or its disk, is not fit for it now.
 _UNAVAILABLE = {503, 507}

@@ -9,7 +9,8 @@ from shared.settings import Settings
 from tests.chaos.commit_deaths import MortalEngine
 from tests.chaos.failing_engine import FailingEngine, install_missing_inputs, switch_of
 from tests.chaos.step_log import CountingEngine
-from tests.support.installation import names_of
+from worker.arrival import first_beat
+from worker.cli.run import await_names
 from worker.devices import CPU
 from worker.engine.runtime import native_messages_held
 from worker.engine.weights.source import WeightsChoice
@@ -30,8 +31,14 @@ def make_engine(settings: Settings, kind: str, *, step_seconds: float) -> Engine
     return StyleEngine(load_weights(WeightsChoice("untrained"), settings.cache_dir))
 
 
-def make_node(settings: Settings, name: str, kind: str, *, step_seconds: float, folder: Path) -> Node:
-    """Return a node; its engine is made in its child. `folder` is the run's."""
+def make_node(settings: Settings, name: str, kind: str, *, step_seconds: float, folder: Path) -> Node | None:
+    """Return a node; its engine is made in its child. `folder` is the run's.
+
+    None when it is told to end before it has seen its storage.
+    """
+    names = await_names(settings, first_beat(name, CPU, "untrained", [Method.GATYS]))
+    if names is None:
+        return None
     switch = switch_of(folder, name)
     install_missing_inputs(switch)
 
@@ -42,7 +49,7 @@ def make_node(settings: Settings, name: str, kind: str, *, step_seconds: float, 
 
     return Node(
         settings,
-        names_of(settings),
+        names,
         name=name,
         device=CPU,
         weights="untrained",

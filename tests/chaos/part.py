@@ -60,7 +60,7 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         how = {"step_seconds": given.step_seconds, "folder": given.folder}
         node = make_node(settings, given.name, given.engine, **how)
-        sys.exit(node.run())
+        sys.exit(node.run() if node else 0)
 
 
 if __name__ == "__main__":

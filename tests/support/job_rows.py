@@ -22,6 +22,7 @@ def job(status: JobStatus = JobStatus.RUNNING, **changes: object) -> Job:
     values = {
         "id": "j1", "caller": "local", "name": "", "status": status.value, "status_reason": None,
         "version": 3, "attempt": 2, "max_attempts": 3, "priority": 0, "batch_id": None,
+        "kind": "job", "route": "any",
         "content": asset("c"), "style": asset("s"), "options": StyleOptions(steps=50).model_dump(),
         "weights": None, "engine_version": None, "created_at": NOW, "queued_at": NOW,
         "dispatched_at": None, "started_at": NOW + timedelta(seconds=2), "completed_at": None,

@@ -8,7 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from shared.options import StyleOptions
+from shared.settings import Settings
 from worker.engine.engine import StyleEngine
+from worker.engine.fast.engine import FastEngine
+from worker.engine.fast.model import load_fast_model
+from worker.engine.fast.source import find_fast_model
 from worker.engine.state import EngineState, Step
 from worker.engine.vgg19 import CONVOLUTIONS, kernel_shape
 from worker.engine.weights.untrained import untrained_convolutions
@@ -18,16 +22,20 @@ METHODS = ("classic", "untrained")
 
 
 def load_engine(method: str, cache_dir: Path) -> StyleEngine:
-    """Return a fresh engine: `classic` with random weights of a trained network's kind, or `untrained`."""
+    """Return a fresh engine: `classic` with random weights of a trained network's kind, or `untrained`.
+
+    Both can start from what the packaged fast model makes.
+    """
+    fast = FastEngine(load_fast_model(find_fast_model(Settings()), threads=1))
     if method == "untrained":
-        return StyleEngine(Weights.of(untrained_convolutions(cache_dir), name="untrained"))
+        return StyleEngine(Weights.of(untrained_convolutions(cache_dir), name="untrained"), fast=fast)
     generator = np.random.default_rng(11)
     convolutions = {}
     for name, (channels_in, channels_out) in CONVOLUTIONS.items():
         kernel = generator.standard_normal(kernel_shape(name), np.float32) / np.sqrt(36 * channels_in)
         bias = generator.uniform(100, 200, channels_out)
         convolutions[name] = (kernel.astype(np.float32), bias.astype(np.float32))
-    return StyleEngine(Weights.of(convolutions, name="file"))
+    return StyleEngine(Weights.of(convolutions, name="file"), fast=fast)
 
 
 class Watched:

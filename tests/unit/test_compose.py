@@ -15,7 +15,7 @@ from web.security import allowed_hosts
 
 _ROOT = Path(__file__).parents[2]
 _DOCKERFILE = (_ROOT / "Dockerfile").read_text()
-_WORKERS = {"worker", "worker-gpu"}
+_WORKERS = {"worker", "worker-gpu", "worker-fast"}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,12 @@ def _mounts(service: dict) -> dict[str, str]:
 def test_the_services_are_those_of_the_architecture(services):
     assert set(services) == {"redis", "web", "control", *_WORKERS}
     profiles = {name: service.get("profiles") for name, service in services.items()}
-    assert profiles == {"redis": None, "web": None, "control": None, "worker": ["cpu"], "worker-gpu": ["gpu"]}
+    assert profiles == {
+        **dict.fromkeys(("redis", "web", "control")),
+        "worker": ["cpu"],
+        "worker-gpu": ["gpu"],
+        "worker-fast": ["cpu", "gpu"],
+    }
 
 
 def test_only_web_and_control_have_the_database_and_all_have_the_storage(services):
@@ -96,7 +101,14 @@ def test_the_gpu_worker_reserves_all_gpus_and_starts_a_node_for_each(services):
     (device,) = services["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
     assert device == {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
     assert services["worker-gpu"]["command"][-2:] == ["--gpus", "all"]
-    assert "deploy" not in services["worker"]
+    assert not {name for name, service in services.items() if "deploy" in service} - {"worker-gpu"}
+
+
+def test_a_light_node_starts_beside_either_worker_and_its_image_has_no_tensorflow(services):
+    assert services["worker-fast"]["command"][-2:] == ["--methods", "fast"]
+    assert re.search(r"^FROM fast-packages AS worker-fast$", _DOCKERFILE, re.MULTILINE)
+    stage = re.search(r"^FROM base AS fast-packages$(.*?)^FROM", _DOCKERFILE, re.MULTILINE | re.DOTALL)
+    assert re.findall(r"requirements/\S+", stage[1]) == ["requirements/fast.txt"]
 
 
 def test_the_images_install_only_what_is_locked_and_run_without_root():
@@ -105,7 +117,7 @@ def test_the_images_install_only_what_is_locked_and_run_without_root():
         assert "--require-hashes -r /tmp/requirements.txt" in line or "--no-deps /wheels/*.whl" in line
     for path in re.findall(r"^COPY (requirements/\S+) ", _DOCKERFILE, re.MULTILINE):
         assert "--hash=sha256:" in (_ROOT / path).read_text()
-    for target in ("web", "worker", "worker-gpu"):
+    for target in ("web", *_WORKERS):
         stage = re.search(rf"^FROM \S+ AS {target}$(.*?)(?=^FROM|\Z)", _DOCKERFILE, re.MULTILINE | re.DOTALL)
         assert stage is not None
         assert "\nUSER atelier\n" in stage[1]

@@ -18,7 +18,7 @@ from web.jobs.line import make_forecast
 from web.jobs.submission import PARTS
 from web.services import get_backend
 
-_OPTIONS = ("preset", "steps", "size", "init")
+_OPTIONS = ("method", "preset", "steps", "size", "init")
 _MAX_SIDE_PX = 1_000_000
 
 

@@ -27,7 +27,7 @@ JSON = "application/json"
 _V = TypeVar("_V", bound=Callable[..., Any])
 _KEY = "operation"
 #: What a schema of a text says of it, in this order.
-_LIMITS = ("type", "exclusiveMinimum", "minimum", "maximum", "maxLength", "default")
+_LIMITS = ("type", "enum", "exclusiveMinimum", "minimum", "maximum", "maxLength", "default")
 _REF = "#/components/schemas/{model}"
 _TAGS = {
     "assets": "Pictures that are uploaded once and used in many jobs.",

@@ -15,7 +15,7 @@ from web.cli.output import ExitCode, Output
 from web.cli.views import Event
 
 #: What an estimate depends on.
-_OPTIONS = ("preset", "steps", "size")
+_OPTIONS = ("method", "preset", "steps", "size", "init")
 _SIZE = re.compile(r"([0-9]{1,7})[x×]([0-9]{1,7})")
 
 
@@ -53,8 +53,8 @@ def estimate(
 ) -> None:
     """Tell how long a job is likely to take, and to wait, without any pictures.
 
-    Of the style options it takes preset, steps and size. 'atelier submit --dry-run' tells the same of two
-    pictures, and checks them.
+    Of the style options it takes method, preset, steps, size and init. 'atelier submit --dry-run' tells the
+    same of two pictures, and checks them.
 
     Example: atelier estimate -O steps=200 --content 1600x1200
     """

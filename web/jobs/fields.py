@@ -125,9 +125,8 @@ class ExtendBody(BaseModel):
 class ForkBody(JobFields):
     """A new job that begins with a checkpoint, or with a fast picture; what is not given is the parent's."""
 
-    step: Whole | None = Field(
+    step: Annotated[Whole, Field(ge=1), WithJsonSchema({"type": "integer", "minimum": 1})] | None = Field(
         None,
-        ge=1,
         description="A step of which the parent keeps a checkpoint; a job of the method `fast` has none, and "
         "is forked without one",
     )

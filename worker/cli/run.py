@@ -102,7 +102,7 @@ def _run(settings: Settings, name: str, gpus: str, asked_methods: str, fleet_pid
         )
     require_fit_redis(settings)
     prepared = prepare_engine(methods, settings, devices[0])
-    names = _wait_for_names(settings, first_beat(name, devices[0], prepared.weights, methods))
+    names = await_names(settings, first_beat(name, devices[0], prepared.weights, methods))
     if names is None:
         return 0
     node = Node(
@@ -135,7 +135,7 @@ def _devices(gpus: str) -> list[Device]:
     return choose_devices(gpus, usable.gpus, why_not=usable.why_not or usable.hidden)
 
 
-def _wait_for_names(settings: Settings, beat: WorkerBeat) -> Names | None:
+def await_names(settings: Settings, beat: WorkerBeat) -> Names | None:
     """Return the names of the installation; None when SIGTERM or Ctrl-C comes before its storage is seen."""
     from worker.arrival import wait_for_names
 

@@ -16,14 +16,15 @@ import click
 from rich.console import Console
 
 from shared.errors import AtelierError, InvalidSettings, PictureRefused, Refusal, StorageUnavailable
-from shared.options import StyleOptions, option_help, parse_assignments, parse_options
+from shared.options import Method, StyleOptions, option_help, parse_assignments, parse_options
 from shared.picture import inspect_picture, working_size
 from shared.provenance import Provenance
 from shared.settings import Settings, load_settings
 from shared.terminal import GivenPath, GivenText, StepBar, format_seconds, show_notice, to_json_text
 
 if TYPE_CHECKING:
-    from worker.engine.engine import StyleEngine
+    from worker.attempt import Engine
+    from worker.engine.fast.engine import FastEngine
     from worker.engine.state import MadeBy, Step
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -100,7 +101,7 @@ def _stylize(
     inputs = {
         name: _read(path, name, options, settings) for name, path in (("content", content), ("style", style))
     }
-    engine = _load_engine(weights or settings.vgg19_weights, settings)
+    engine = _load_engine(options, weights, settings)
     if engine.notice:
         show_notice(console, engine.notice)
     started = time.perf_counter()
@@ -108,7 +109,8 @@ def _stylize(
     metadata = _metadata(engine, inputs, options)
     _write(output, last, metadata)
     seconds = time.perf_counter() - started
-    console.print(f"{options.steps} steps in {format_seconds(seconds)}")
+    count = "1 step" if options.steps == 1 else f"{options.steps} steps"
+    console.print(f"{count} in {format_seconds(seconds)}")
     return _document(output, last, engine.made_by(options), seconds)
 
 
@@ -145,23 +147,38 @@ def _read(path: Path, name: str, options: StyleOptions, settings: Settings) -> b
     return data
 
 
-def _load_engine(setting: str, settings: Settings) -> StyleEngine:
+def _load_engine(options: StyleOptions, weights: str | None, settings: Settings) -> Engine:
+    """Return the engine of the options' method, with the other one where it starts from that."""
     # Here: --help and refusals need none of this.
+    from worker.engine.fast.source import find_fast_model
+    from worker.serving import load_fast
+
+    if Method.GATYS not in options.methods:
+        if weights is not None:
+            raise click.UsageError(
+                "--weights are those of the method gatys; docs/fast.md tells of this one's"
+            )
+        return load_fast(find_fast_model(settings))
+    fast = load_fast(find_fast_model(settings)) if Method.FAST in options.methods else None
+    return _load_gatys(weights or settings.vgg19_weights, settings, fast)
+
+
+def _load_gatys(setting: str, settings: Settings, fast: FastEngine | None) -> Engine:
     from worker.engine.runtime import load_overlooked_libraries, native_messages_held
     from worker.engine.weights.source import ImagenetSource, resolve_weights
     from worker.engine.weights.weights import load_weights
 
     source = ImagenetSource.of(settings)
-    weights = load_weights(resolve_weights(setting, source), settings.cache_dir)
+    chosen = load_weights(resolve_weights(setting, source), settings.cache_dir)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     load_overlooked_libraries()
     with native_messages_held():
         from worker.engine.engine import StyleEngine
 
-        return StyleEngine(weights)
+        return StyleEngine(chosen, fast=fast)
 
 
-def _run(engine: StyleEngine, content: bytes, style: bytes, options: StyleOptions, console: Console) -> Step:
+def _run(engine: Engine, content: bytes, style: bytes, options: StyleOptions, console: Console) -> Step:
     step = None
     spent_seconds = 0.0
     with StepBar(console, title="stylize") as bar:
@@ -175,7 +192,7 @@ def _run(engine: StyleEngine, content: bytes, style: bytes, options: StyleOption
     return step
 
 
-def _metadata(engine: StyleEngine, inputs: dict[str, bytes], options: StyleOptions) -> dict[str, str]:
+def _metadata(engine: Engine, inputs: dict[str, bytes], options: StyleOptions) -> dict[str, str]:
     made_by = engine.made_by(options)
     return Provenance(
         engine_version=made_by.engine_version,

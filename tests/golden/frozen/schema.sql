@@ -103,7 +103,7 @@ CREATE TABLE jobs (
 	losses JSON, 
 	outputs JSON NOT NULL, 
 	error JSON, 
-	metrics JSON NOT NULL, lost_workers INTEGER DEFAULT '0' NOT NULL, checkpoints_since INTEGER DEFAULT '1' NOT NULL, origin JSON, work_sha256 VARCHAR, leader_id VARCHAR, queue_deadline DATETIME, run_timeout_seconds DOUBLE, queue_rank INTEGER DEFAULT '0' NOT NULL, 
+	metrics JSON NOT NULL, lost_workers INTEGER DEFAULT '0' NOT NULL, checkpoints_since INTEGER DEFAULT '1' NOT NULL, origin JSON, work_sha256 VARCHAR, leader_id VARCHAR, queue_deadline DATETIME, run_timeout_seconds DOUBLE, queue_rank INTEGER DEFAULT '0' NOT NULL, kind VARCHAR DEFAULT 'job' NOT NULL, route VARCHAR DEFAULT 'any' NOT NULL, 
 	CONSTRAINT pk_jobs PRIMARY KEY (id), 
 	CONSTRAINT fk_jobs_content_asset_id_assets FOREIGN KEY(content_asset_id) REFERENCES assets (id), 
 	CONSTRAINT fk_jobs_style_asset_id_assets FOREIGN KEY(style_asset_id) REFERENCES assets (id)
@@ -113,11 +113,12 @@ CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at);
 CREATE INDEX ix_inbox_received_at ON inbox (received_at);
 CREATE INDEX ix_job_labels_key_value ON job_labels ("key", value);
 CREATE INDEX ix_jobs_batch_id ON jobs (batch_id);
-CREATE INDEX ix_jobs_caller_id ON jobs (caller, id);
-CREATE INDEX ix_jobs_caller_status_id ON jobs (caller, status, id);
+CREATE INDEX ix_jobs_caller_kind_id ON jobs (caller, kind, id);
+CREATE INDEX ix_jobs_caller_kind_status_id ON jobs (caller, kind, status, id);
 CREATE INDEX ix_jobs_content_asset_id ON jobs (content_asset_id);
 CREATE INDEX ix_jobs_leader_id ON jobs (leader_id);
-CREATE INDEX ix_jobs_queue ON jobs (status, leader_id, dispatched_at, queue_rank, created_at, id);
+CREATE INDEX ix_jobs_queue ON jobs (status, leader_id, route, dispatched_at, queue_rank, created_at, id);
+CREATE INDEX ix_jobs_route_started_at ON jobs (route, started_at);
 CREATE INDEX ix_jobs_started_at ON jobs (started_at);
 CREATE INDEX ix_jobs_status_completed_at ON jobs (status, completed_at);
 CREATE INDEX ix_jobs_status_created_at ON jobs (status, created_at);

@@ -62,7 +62,7 @@ def test_the_same_job_again_takes_as_long(client, connect, finish):
     assert estimate["queue"]["message"] == "a worker is free: it starts at once"
     twice = client.get(ESTIMATE, query_string={**query, "steps": 200}).json
     assert twice["seconds"] == pytest.approx(25, rel=0.02)
-    draft = client.get(ESTIMATE, query_string={**query, "preset": "draft"}).json
+    draft = client.get(ESTIMATE, query_string={**query, "preset": "quick"}).json
     assert draft["seconds"] == pytest.approx(5, rel=0.02)
     larger = client.get(ESTIMATE, query_string={**query, "content_width": 640}).json
     assert larger["seconds"] > 12.5

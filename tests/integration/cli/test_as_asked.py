@@ -52,7 +52,7 @@ def test_submit_prints_the_address_of_the_page_and_the_id_alone_to_standard_outp
 
 
 def test_a_dry_run_checks_everything_and_submits_nothing(atelier, pictures):
-    shown = atelier("submit", *pictures, "-O", "preset=draft", "--dry-run")
+    shown = atelier("submit", *pictures, "-O", "preset=quick", "--dry-run")
     assert shown.exit_code == 0, shown.stderr
     assert "steps            40" in shown.stdout
     assert json.loads(atelier("submit", *pictures, "--dry-run", "--json").stdout)["options"]["steps"] == 100

@@ -142,7 +142,7 @@ def test_an_estimate_needs_no_picture(atelier, done):
     told = atelier("estimate", "-O", "steps=20", "--content", "64x48", "--style", "64×48")
     assert told.exit_code == 0, told.stderr
     assert told.stdout.strip()
-    assert json.loads(atelier("estimate", "-O", "preset=draft", "--json").stdout)["message"]
+    assert json.loads(atelier("estimate", "-O", "preset=quick", "--json").stdout)["message"]
     refused = atelier("estimate", "-O", "steps=0")
     assert (refused.exit_code, "steps is 0" in refused.stderr) == (2, True)
 

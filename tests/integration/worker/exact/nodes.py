@@ -59,7 +59,7 @@ class Nodes:
 
     def alone(self) -> str:
         """Return the SHA-256 of the result of the same job, never interrupted."""
-        key = self.method, self.message.options.preset
+        key = self.method, self.message.options.preset + self.message.options.init
         if key not in self.results:
             other = self.message.model_copy(update={"job_id": "alone"})
             assert self.run(other) == (Outcome.ENDED, list(range(1, STEPS + 1)))

@@ -37,6 +37,19 @@ def test_killed_and_resumed_at_another_node(nodes: Nodes, cut: int):
     assert nodes.result(nodes.attempt(2)) == alone
 
 
+@pytest.mark.parametrize("init", ["fast"])
+@pytest.mark.parametrize("cut", [1, 5])
+def test_one_that_starts_from_a_fast_picture_is_resumed_too(nodes: Nodes, cut: int):
+    from_content = nodes.message.model_copy(update={"job_id": "content"})
+    options = from_content.options.model_copy(update={"init": "content"})
+    assert nodes.run(from_content.model_copy(update={"options": options}))[0] is Outcome.ENDED
+    alone = nodes.alone()
+    assert alone != nodes.result(from_content)
+    nodes.kill(nodes.message, cut)
+    assert nodes.run(nodes.attempt(2))[0] is Outcome.ENDED
+    assert nodes.result(nodes.attempt(2)) == alone
+
+
 def test_killed_and_resumed_in_a_fresh_process(nodes: Nodes, settings: Settings, untrained_cache: Path):
     alone = nodes.alone()
     nodes.kill(nodes.message, 6)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from PIL import Image
 
@@ -17,7 +18,7 @@ from shared.options import StyleOptions
 from shared.settings import Settings
 from worker.engine.fast.engine import FastEngine
 from worker.engine.fast.model import style_windows
-from worker.engine.fast.source import find_fast_model
+from worker.engine.fast.source import PREDICTOR, TRANSFORMER, find_fast_model
 from worker.engine.images import decode_picture, resize_picture
 
 EXAMPLES = Path(__file__).parents[4] / "examples"
@@ -103,6 +104,25 @@ def test_strength_moves_from_the_contents_own_style_to_the_style(fast_engine):
     assert np.abs(own - content).mean() < np.abs(styled - content).mean()
     # At 0 the style picture does not matter at all.
     assert np.array_equal(own, _stylize(fast_engine, CONTENT, CONTENT, size=128, style_strength=0))
+
+
+def test_the_graph_without_rounding_draws_what_the_quantised_one_draws(packaged):
+    """At the one size that the wheel's graph declares: the same picture but for the noise of rounding."""
+    folder = find_fast_model(Settings()).folder
+    content, style = (
+        resize_picture(decode_picture(data, size=512, name="content"), (side, side))
+        for data, side in ((CONTENT, 384), (STYLE, 256))
+    )
+    predictor, transformer = (
+        onnxruntime.InferenceSession(folder / name, providers=["CPUExecutionProvider"])
+        for name in (PREDICTOR, TRANSFORMER)
+    )
+    (vector,) = predictor.run(None, {predictor.get_inputs()[0].name: style[np.newaxis]})
+    names = [tensor.name for tensor in transformer.get_inputs()]
+    (quantised,) = transformer.run(None, dict(zip(names, (content[np.newaxis], vector), strict=True)))
+    ours = packaged.stylize(content, style[np.newaxis], 1.0)
+    assert np.abs(ours - quantised[0]).mean() < 0.05
+    assert np.corrcoef(ours.ravel(), quantised.ravel())[0, 1] > 0.95
 
 
 def test_a_long_style_is_not_squeezed(packaged):

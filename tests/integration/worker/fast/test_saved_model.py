@@ -58,7 +58,7 @@ def test_it_runs_jobs_and_drafts_as_the_packaged_one_does(model, make_picture):
     assert results[0].shape == (43, 61, 3)
     assert np.array_equal(*results)
     assert engine.draft(_content(50, 70), STYLE[0], StyleOptions(detail=32)).shape == (50, 70, 3)
-    assert engine.weights.name == "saved-model"
+    assert engine.made_by(StyleOptions()).weights == "saved-model"
 
 
 def test_unpacked_from_an_archive_it_is_the_same_model(folder, model, tmp_path):

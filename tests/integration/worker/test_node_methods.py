@@ -1,0 +1,150 @@
+"""Real nodes and the methods they serve: what each takes, in which order, and what a light one needs not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from shared.broker import ROUTES, route_for
+from shared.options import Method, StyleOptions
+from shared.processes import own_python
+from shared.protocol import EventType, InputPicture, JobMessage, read_event, read_marker
+from shared.redis import Coordination
+from shared.redis.names import Names
+from shared.settings import Settings
+from shared.storage import layout, open_store
+from shared.storage.store import ArtifactStore
+from tests.support.waiting import wait_until
+from worker.deliveries import envelope
+
+pytestmark = pytest.mark.process
+
+_PATIENCE_SECONDS = 120
+FAST, BOTH = StyleOptions(method="fast", size=48), StyleOptions(init="fast", steps=3, size=48)
+SLOW = StyleOptions(steps=3, size=48)
+
+
+@pytest.fixture
+def store(settings: Settings) -> ArtifactStore:
+    return open_store(settings.resolved_storage_url)
+
+
+@pytest.fixture
+def send(
+    redis_client: redis.Redis, names: Names, store: ArtifactStore, make_picture: Callable[..., bytes]
+) -> Callable[[str, StyleOptions], JobMessage]:
+    """Put a job with real pictures into the queue of its route."""
+    pictures = []
+    for seed in (1, 2):
+        data = make_picture(seed=seed)
+        sha256 = hashlib.sha256(data).hexdigest()
+        store.write(layout.asset_key(sha256), data)
+        pictures.append(InputPicture(key=layout.asset_key(sha256), sha256=sha256))
+
+    def do(job_id: str, options: StyleOptions) -> JobMessage:
+        message = JobMessage(
+            job_id=job_id, attempt=1, content=pictures[0], style=pictures[1], options=options
+        )
+        queue = names.queue(route_for(options.methods))
+        entry = envelope(message.message_id, message.to_json(), queue=queue, tag=message.message_id)
+        redis_client.lpush(queue, json.dumps(entry))
+        return message
+
+    return do
+
+
+@pytest.fixture
+def reports(shown: Coordination) -> Callable[[], list[tuple[EventType, str]]]:
+    """Return all that nodes have reported until now: what, and of which job."""
+    seen: list[tuple[EventType, str]] = []
+
+    def look() -> list[tuple[EventType, str]]:
+        deliveries = shown.stream.fresh(count=1000)
+        shown.stream.acknowledge(deliveries)
+        events = [read_event(delivery.text) for delivery in deliveries]
+        seen.extend((event.type, event.job_id) for event in events)
+        return seen
+
+    return look
+
+
+@pytest.fixture
+def light(settings: Settings) -> Iterator[subprocess.Popen[str]]:
+    """A light worker, as it is started on a machine of its own."""
+    node = subprocess.Popen(
+        own_python("atelier-worker", "run", "--name", "light", "--methods", "fast"),
+        env={**os.environ, **settings.to_environ()},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    yield node
+    if node.poll() is None:
+        os.killpg(node.pid, signal.SIGKILL)
+    node.communicate()
+
+
+def ended(reports: Callable[[], list[tuple[EventType, str]]], *job_ids: str) -> Callable[[], bool]:
+    return lambda: {(EventType.SUCCEEDED, job_id) for job_id in job_ids} <= set(reports())
+
+
+def claimed(reports: list[tuple[EventType, str]]) -> list[str]:
+    return [job_id for kind, job_id in reports if kind is EventType.CLAIMED]
+
+
+def test_a_node_of_both_methods_takes_the_fast_jobs_first(start, send, reports):
+    for job_id, options in (("slow", SLOW), ("both", BOTH), ("fast-1", FAST), ("fast-2", FAST)):
+        send(job_id, options)
+    start(methods=["gatys", "fast"])
+    wait_until(ended(reports, "slow", "both", "fast-1", "fast-2"), seconds=_PATIENCE_SECONDS)
+    assert claimed(reports()) == ["fast-1", "fast-2", "both", "slow"]
+
+
+def test_a_node_takes_no_job_of_a_method_that_it_does_not_serve(start, send, reports, shown, names):
+    for job_id, options in (("fast", FAST), ("both", BOTH), ("slow", SLOW)):
+        send(job_id, options)
+    start(methods=["gatys"])
+    wait_until(ended(reports, "slow"), seconds=_PATIENCE_SECONDS)
+    start("drafts", methods=["fast"])
+    wait_until(ended(reports, "fast"), seconds=_PATIENCE_SECONDS)
+    assert claimed(reports()) == ["slow", "fast"]
+    waiting = {route: shown.client.llen(names.queue(route)) for route in ROUTES}
+    assert waiting == {"fast": 0, "both": 1, "any": 0}
+    served = {beat.worker_id: beat.methods for beat in shown.workers.alive()}
+    assert served == {"node": ["gatys"], "drafts": ["fast"]}
+
+
+def test_a_light_node_makes_a_fast_job_and_never_loads_tensorflow(light, send, reports, store, shown):
+    message = send("job", FAST)
+    wait_until(ended(reports, "job"), seconds=_PATIENCE_SECONDS)
+    marker = read_marker(store.read(layout.marker_key("job", 1)))
+    assert marker.weights["name"] == "magenta-int8"
+    assert (marker.step, marker.steps, marker.losses) == (1, 1, {})
+    assert marker.task_sha256 == message.task_sha256
+    picture = store.read(marker.outputs[0].key)
+    assert picture.startswith(b"\x89PNG")
+    assert hashlib.sha256(picture).hexdigest() == marker.outputs[0].sha256
+    processes = [light.pid, *children_of(light.pid)]
+    assert len(processes) > 1
+    for process in processes:
+        mapped = Path(f"/proc/{process}/maps").read_text()
+        assert "tensorflow" not in mapped
+    assert "onnxruntime" in mapped
+    (beat,) = shown.workers.alive()
+    assert (beat.worker_id, beat.methods, beat.device) == ("light", [Method.FAST.value], "cpu")
+    light.send_signal(signal.SIGTERM)
+    assert light.wait(_PATIENCE_SECONDS) == 0
+
+
+def children_of(process: int) -> list[int]:
+    listed = Path(f"/proc/{process}/task/{process}/children").read_text()
+    return [int(number) for number in listed.split()]
