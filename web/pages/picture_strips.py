@@ -13,19 +13,20 @@ from web.api import API_PATH
 from web.db.models import Asset
 from web.pages.job_stage import shown_url
 
-#: The project's own pictures by the part that they are for: file names without their end, and titles.
+#: The project's own pictures by the part that they are for: file names without their end, and their titles,
+#: as examples/README.md has them.
 EXAMPLES = {
     "content": {
-        "content": "Harbour",
-        "content-balloons": "Balloons",
-        "content-owl": "Owl",
-        "content-still-life": "Still life",
+        "content": "Harbour at sunset",
+        "content-balloons": "Balloons over fields",
+        "content-owl": "Owl and moon",
+        "content-still-life": "Flowers and fruit",
     },
     "style": {
-        "style": "Currents",
+        "style": "Currents of paint",
         "style-dots": "Dots",
         "style-facets": "Facets",
-        "style-glass": "Stained glass",
+        "style-glass": "Leaded glass",
         "style-marbled": "Marbled paper",
         "style-woodcut": "Woodcut",
     },
