@@ -74,7 +74,7 @@ export class DraftPart {
 
   async #show({ state, job, words }) {
     this.#root.toggleAttribute("data-busy", state === "making");
-    this.#find("keep").disabled = state !== "made";
+    this.#find("keep").disabled = true; // what nobody sees yet is not to be kept
     if (state === "made") {
       await this.#showPicture(job);
       return;
@@ -116,6 +116,7 @@ export class DraftPart {
     this.#find("shown").replaceChildren(image);
     this.#find("draft-mat").hidden = false;
     this.#job = job;
+    this.#find("keep").disabled = false;
     this.#say(madeWords(job));
     announce("The draft is there");
   }
