@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx2
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
+from tests.support.waiting import wait_until
 from tests.support.website import EXAMPLES, Site
 
 CONTENT, STYLE = EXAMPLES / "content.png", EXAMPLES / "style.png"
@@ -77,7 +79,35 @@ def job_on(page: Page, site: Site) -> dict[str, Any]:
     return site.job(page.url.rsplit("/", 1)[1])
 
 
-def jobs_of(site: Site) -> list[dict[str, Any]]:
-    """Return all jobs there are."""
-    jobs: list[dict[str, Any]] = httpx2.get(f"{site.url}/api/v1/jobs", timeout=60).json()["jobs"]
+def jobs_of(site: Site, kind: str = "job") -> list[dict[str, Any]]:
+    """Return all jobs there are, newest first; drafts are another kind."""
+    url = f"{site.url}/api/v1/jobs?kind={kind}"
+    jobs: list[dict[str, Any]] = httpx2.get(url, timeout=60).json()["jobs"]
     return jobs
+
+
+def next_draft(site: Site, *, style: str = "") -> dict[str, Any]:
+    """Return the newest draft under way, in a style with this file name, as soon as there is one."""
+
+    def found() -> list[dict[str, Any]]:
+        return [
+            one
+            for one in jobs_of(site, "draft")
+            if one["status"] == "queued" and style in one["input"]["style"]["filename"]
+        ]
+
+    wait_until(lambda: bool(found()), seconds=60)
+    return found()[0]
+
+
+def catch_jobs(page: Page, handle: Callable[[Route], object]) -> None:
+    """Let requests that hand jobs in be handled otherwise; those for drafts go on."""
+
+    def sort(route: Route) -> None:
+        body = route.request.post_data_json if route.request.method == "POST" else None
+        if body is None or body.get("kind") == "draft":
+            route.continue_()
+        else:
+            handle(route)
+
+    page.route("**/api/v1/jobs", sort)

@@ -84,7 +84,7 @@ def test_a_job_with_all_that_can_be_said(new: Page, site: Site):
     new.get_by_label("Reuse an earlier result").uncheck()
     start(new)
     job = job_on(new, site)
-    assert job["options"] == StyleOptions(preset="bold", steps=12, size=128).model_dump()
+    assert job["options"] == StyleOptions(preset="bold", steps=12, size=128).shown()
     assert (job["name"], job["labels"]) == ("Harbour", {"series": "town", "year": "2026"})
     assert job["run_timeout_seconds"] == 90
     assert job["queue_deadline"]

@@ -14,6 +14,7 @@ from tests.browser.new_job_form import (
     CONTENT,
     STYLE,
     bring,
+    catch_jobs,
     choose,
     choose_both,
     fold,
@@ -24,8 +25,6 @@ from tests.browser.new_job_form import (
 )
 from tests.support.visitor import DESKTOP, PHONE, Visitor
 from tests.support.website import Site
-
-JOBS = "**/api/v1/jobs"
 
 
 @pytest.fixture
@@ -61,7 +60,7 @@ def test_a_refusal_is_at_its_field_and_nothing_is_lost(new: Page, site: Site, vi
 def test_a_picture_that_the_service_cannot_read_is_refused_at_its_half(
     new: Page, site: Site, visitor: Visitor
 ):
-    visitor.expects("422.*/api/v1/jobs", "ERR_UNKNOWN|EncodingError")
+    visitor.expects("422.*/api/v1/assets", "ERR_UNKNOWN|EncodingError")
     choose(new, "Content", {"name": "a.png", "mimeType": "image/png", "buffer": b"no picture"})
     choose(new, "Style", STYLE)
     expect(well(new, "Content")).to_contain_text("cannot show the picture")
@@ -126,7 +125,7 @@ def test_a_lost_answer_makes_no_second_job(new: Page, site: Site, visitor: Visit
         else:
             route.continue_()
 
-    new.route(JOBS, lose)
+    catch_jobs(new, lose)
     choose_both(new)
     fold(new, "More")
     new.get_by_label("Reuse an earlier result").uncheck()
@@ -157,8 +156,9 @@ def test_a_service_that_is_away_is_told_of_and_the_form_stays(new: Page, site: S
 def test_the_upload_is_seen(new: Page):
     choose_both(new)
     held: list[Route] = []
-    new.route(JOBS, lambda route: held.append(route))
-    start(new)
+    catch_jobs(new, held.append)
+    with new.expect_request(lambda request: "idempotency-key" in request.headers):
+        start(new)
     expect(new.get_by_role("progressbar", name="Upload")).to_be_visible()
     expect(new.get_by_role("button", name="Start the job")).to_be_disabled()
     held[0].continue_()

@@ -50,9 +50,17 @@ def new(site: Site) -> str:
 
 
 def new_from_job(site: Site) -> str:
+    site.workshop.connect("drafts", "cpu", methods=["fast"])
+    site.workshop.run_through(site.submit(kind="draft")["id"])
     job = site.submit(name="Harbour", options={"steps": 150}, labels={"series": "town"})
     site.workshop.run_through(job["id"], every=50)
     return f"/new?from={job['id']}"
+
+
+def job_draft(site: Site) -> str:
+    draft = site.submit(name="Harbour", kind="draft")
+    site.workshop.run_through(draft["id"])
+    return f"/jobs/{draft['id']}"
 
 
 def job_queued(site: Site) -> str:
@@ -118,6 +126,7 @@ PAGES: dict[str, Callable[[Site], str]] = {
     "jobs": jobs,
     "new": new,
     "new-from-job": new_from_job,
+    "job-draft": job_draft,
     "job-queued": job_queued,
     "job-running": job_running,
     "job-succeeded": job_succeeded,
@@ -127,6 +136,10 @@ PAGES: dict[str, Callable[[Site], str]] = {
     "docs": docs,
     "problem": problem,
 }
+
+
+#: What a script brings after the page is there.
+SEEN = {"new-from-job": "[data-draft] [data-shown] img"}
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -140,6 +153,8 @@ def test_page(site: Site, visitor: Visitor, name: str):
         for width in (DESKTOP, PHONE):
             page = visitor.open(site.url + path, theme=theme, width=width)
             page.evaluate("document.fonts.ready")
+            if name in SEEN:
+                page.locator(SEEN[name]).wait_for()
             SCREENS.mkdir(parents=True, exist_ok=True)
             page.screenshot(path=SCREENS / f"{name}-{theme}-{width}.png", full_page=True)
             faults = find_faults(page, colours_only=theme != themes[0]) + too_wide(page)

@@ -391,6 +391,7 @@ ACTIONS: Mapping[str, Action] = {
     "resume": Action(resume_job),
     "retry": Action(retry_job, RetryBody),
     "extend": Action(extend_job, ExtendBody),
+    "keep": Action(keep_job),
 }
 
 

@@ -80,7 +80,7 @@ def read_line_rows(session: Session, route: str) -> LineRows:
     running = _open_jobs(session, Job.status.in_(held))
     waiting = _open_jobs(session, *IN_LINE, Job.route.in_(line_of(route)))
     if not running and not waiting:
-        return LineRows()
+        return LineRows(route=route)
     return LineRows(running, waiting, measured_runs(session, limit=_MOST_RUNS), route)
 
 

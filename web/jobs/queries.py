@@ -26,6 +26,8 @@ _HANDED_BACK_AT_ONCE = 200
 #: SQLite takes so many values in one statement, and some more.
 _IDS_AT_ONCE = 500
 _LAST_CHARACTER = "\U0010ffff"
+#: Recent styles are those of so many jobs: they are asked for with every page 'New job'.
+_STYLES_OF_JOBS = 100
 #: A year: what is longer was not measured.
 _LONGEST_RUN_SECONDS = 365 * 86_400
 
@@ -139,6 +141,19 @@ def list_jobs(
     if before_id is not None:
         query = query.where(Job.id < before_id)
     return list(session.scalars(query.order_by(Job.id.desc()).limit(limit)))
+
+
+def recent_styles(session: Session, *, caller: str, limit: int) -> list[Asset]:
+    """Return the style pictures of a caller's jobs, newest first, each once; of their last jobs only."""
+    last = (
+        select(Job.style_asset_id)
+        .where(Job.caller == caller, Job.kind == JobKind.JOB.value)
+        .order_by(Job.id.desc())
+        .limit(_STYLES_OF_JOBS)
+    )
+    ids = list(dict.fromkeys(session.scalars(last)))[:limit]
+    found = {asset.id: asset for asset in session.scalars(select(Asset).where(Asset.id.in_(ids)))}
+    return [found[asset_id] for asset_id in ids]
 
 
 def count_by_status(session: Session, *, caller: str, only: JobFilter) -> dict[JobStatus, int]:

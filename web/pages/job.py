@@ -318,6 +318,7 @@ def _show(job_id: str, refusal: RefusedForm | None = None, *, status: int = 200)
         speed=speed_words(job["progress"]["steps_per_second"]),
         is_final=JobStatus(job["status"]).is_final,
         is_pausing=job["status_reason"] == PAUSING,
+        draft_seconds=get_backend().settings.draft_hours * 3600,
         frame=frame,
         canvas=frame_size(*frame),
         thumbnails=spread(sheet.stops),

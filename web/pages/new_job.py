@@ -22,10 +22,12 @@ from shared.errors import (
     NotFound,
     PictureRefused,
     Refusal,
+    TooManyDrafts,
 )
-from shared.options import PRESETS, Method, StyleOptions, parse_options
+from shared.options import PRESETS, Method, StyleOptions, known_options
 from shared.picture import PictureLimits, allowed_kinds
 from shared.picture_file import CONTENT_TYPES, reads_heic
+from shared.status import JobKind
 from shared.texts import field_schemas, read_texts
 from web.address import link
 from web.api import API_PATH
@@ -34,12 +36,14 @@ from web.api.problems import status_of
 from web.api.schemas import estimate_out
 from web.assets.uploads import get_asset
 from web.db.models import Asset, Job
+from web.jobs.drafts import read_options
 from web.jobs.fields import MAX_LABEL_KEY_CHARS, MAX_LABEL_VALUE_CHARS, SubmitFields, timeouts_of
 from web.jobs.line import make_forecast
-from web.jobs.queries import get_job
+from web.jobs.queries import get_job, recent_styles
 from web.jobs.submission import PARTS, JobRequest, KnownAsset, gone_words, submit
 from web.pages.layout import page
 from web.pages.option_fields import PRESET, OptionField, option_fields, option_texts, option_values
+from web.pages.picture_strips import EXAMPLES, MOST_RECENT, picture_strips
 from web.security import current_caller
 from web.services import Services, get_services
 from web.words import said
@@ -72,6 +76,12 @@ _TITLES = {
 _SPARE_ROWS = 2
 _HINTS = {"content": "the scene that is kept", "style": "the hand it is painted in"}
 _MAX_PARTS = 200
+#: The button that was pressed, and what it says when that makes a draft.
+_ACTION, _DRAFT = "action", JobKind.DRAFT.value
+#: What the job begins with; chosen beside the draft, not in the list of options.
+INIT = "init"
+#: The options that only 'fast' knows: they stand beside the draft.
+DRAFT_OPTIONS = known_options(Method.FAST) - known_options(Method.GATYS)
 new_page = Blueprint("new_page", __name__)
 
 
@@ -153,7 +163,10 @@ def show() -> Response:
 
 @new_page.post("/new")
 def create() -> Response:
-    """Hand a job in as a form without scripts does, and go to it; refused, show the form with all it had."""
+    """Hand a job or a draft in as a form without scripts does, and go to it.
+
+    Refused, show the form with all it had.
+    """
     services, fields = get_services(), form_options()
     request.max_form_parts = _MAX_PARTS
     try:
@@ -162,6 +175,7 @@ def create() -> Response:
         # What was typed could not be read, so there is nothing to show again.
         return _page(services, NewForm(), fields, {}, faults=_faults_of(error))
     form, now = read_form(request.form, fields), utc_now()
+    kind = JobKind.DRAFT if request.form.get(_ACTION) == _DRAFT else JobKind.JOB
     full = services.backend.find_no_room()
     if full is not None:
         # Nothing is stored now; all that was typed or stored before is there for another try.
@@ -170,12 +184,12 @@ def create() -> Response:
         return _page(services, form, fields, kept, faults=faults, status=status_of(type(full)))
     assets, faults = _take_pictures(services, form, now=now)
     try:
-        options = _read_options(form, fields)
+        options = read_options(asked_options(form, fields, kind), kind)
     except InvalidOptions as error:
         faults += error.faults
     faults += label_faults(form)
     try:
-        fields_given = check_values(SubmitFields, field_values(form))
+        fields_given = check_values(SubmitFields, {**field_values(form), "kind": kind.value})
     except (MalformedRequest, MissingPart) as error:
         faults += error.faults
     if not faults:
@@ -189,8 +203,9 @@ def create() -> Response:
                 now=now,
             )
             return Response(status=303, headers={"Location": link(f"/jobs/{job_id}")})
-        except (PictureRefused, NotFound) as error:
+        except (PictureRefused, NotFound, TooManyDrafts) as error:
             faults += _faults_of(error)
+            return _page(services, form, fields, assets, faults=faults, status=status_of(type(error)))
     return _page(services, form, fields, assets, faults=faults)
 
 
@@ -240,20 +255,28 @@ def _page(
 ) -> Response:
     limits = services.backend.settings.picture_limits()
     sizes = {part: (asset.width, asset.height) for part, asset in assets.items()}
+    with services.backend.database.read() as session:
+        styles = recent_styles(session, caller=current_caller(), limit=MOST_RECENT + len(EXAMPLES["style"]))
+    placed = place_faults(faults, fields, form)
+    in_fold = [entry for entry in fields if entry.name not in {INIT, *DRAFT_OPTIONS}]
     return page(
         "new.html",
         status=status or (422 if faults else 200),
         form=form,
-        fields=fields,
+        fields=in_fold,
+        draft_fields=[entry for entry in fields if entry.name in DRAFT_OPTIONS],
         wells=picture_wells(assets),
+        strips=picture_strips(styles),
         presets=preset_cards(),
         preset_px=PRESET_PICTURE_PX,
         labels=label_rows(form),
         max_labels=MAX_LABELS,
         max_chars=_MAX_CHARS,
         more=[f"/{name}" for name in _FIELDS],
-        said=said_options(form, fields),
-        faults=place_faults(faults, fields, form),
+        said=said_options(form, in_fold),
+        faults=placed,
+        options_open=any(entry.name in form.options for entry in in_fold)
+        or any(placed.at(pointer) for pointer in ["/options", *(entry.pointer for entry in in_fold)]),
         estimate=estimate_out(make_forecast(services.backend, _options_for_estimate(form, fields), sizes)),
         titles=field_titles(fields),
         accept=accepted_types(),
@@ -264,13 +287,23 @@ def _page(
     )
 
 
-def _read_options(form: NewForm, fields: Sequence[OptionField]) -> StyleOptions:
-    return parse_options({PRESET: form.preset, **option_values(fields, form.options)})
+def asked_options(form: NewForm, fields: Sequence[OptionField], kind: JobKind) -> dict[str, object]:
+    """Return the options that a form asks for, of those that a draft knows, or a job.
+
+    What stands beside the draft is meant for the job only where that starts from the draft.
+    """
+    given = option_values(fields, form.options)
+    if kind is JobKind.DRAFT:
+        known = known_options(Method.FAST)
+        preset = preset_values(form.preset) if form.preset in PRESETS else {}
+        return {name: value for name, value in {**preset, **given}.items() if name in known}
+    left_out = frozenset() if given.get(INIT) == "fast" else DRAFT_OPTIONS
+    return {PRESET: form.preset} | {name: value for name, value in given.items() if name not in left_out}
 
 
 def _options_for_estimate(form: NewForm, fields: Sequence[OptionField]) -> StyleOptions:
     try:
-        return _read_options(form, fields)
+        return read_options(asked_options(form, fields, JobKind.JOB), JobKind.JOB)
     except InvalidOptions:
         return StyleOptions()
 
@@ -282,7 +315,7 @@ def _faults_of(error: Refusal) -> list[Fault]:
 def form_names(fields: Iterable[OptionField]) -> set[str]:
     """Return the names of all inputs of the form."""
     parts = {name for part in PARTS for name in (part, f"{part}_asset")}
-    own = {PRESET, "label_key", "label_value", *_FIELDS} - {"labels"}
+    own = {_ACTION, PRESET, "label_key", "label_value", *_FIELDS} - {"labels", "kind", "replaces"}
     return parts | own | {entry.input_name for entry in fields}
 
 
@@ -296,8 +329,13 @@ def read_form(sent: MultiDict[str, str], fields: Iterable[OptionField]) -> NewFo
         labels=tuple((key.strip(), value) for key, value in rows if key.strip() or value.strip()),
         timeouts={name: text for name in _TIMEOUTS if (text := sent.get(name, "").strip())},
         reuse="reuse" in sent,
-        asset_ids={part: text for part in PARTS if (text := sent.get(f"{part}_asset", ""))},
+        # What is picked from the strip comes after what the half had.
+        asset_ids={part: ids[-1] for part in PARTS if (ids := _given(sent, f"{part}_asset"))},
     )
+
+
+def _given(sent: MultiDict[str, str], name: str) -> list[str]:
+    return [text for text in sent.getlist(name) if text]
 
 
 def form_of_job(job: Job) -> NewForm:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -12,6 +13,7 @@ from werkzeug.datastructures import MultiDict
 
 import web.pages.new_job
 from shared.options import StyleOptions
+from web.pages.new_job import form_options
 from web.pages.option_fields import option_fields
 
 JOBS = "/api/v1/jobs"
@@ -91,8 +93,11 @@ def test_the_form_shows_every_option_and_preset(client):
     form = Form(answer.text)
     assert form.checked("preset") == ["classic"]
     assert len(form.inputs["preset"]) == 5
-    for field in option_fields():
+    for field in form_options():
         entry = form.inputs[field.input_name][-1]
+        if field.name == "init":
+            assert (entry["type"], entry["value"], "checked" in entry) == ("checkbox", "fast", False)
+            continue
         assert (entry["min"], entry["max"], entry["placeholder"]) == (
             field.minimum,
             field.maximum,
@@ -100,9 +105,9 @@ def test_the_form_shows_every_option_and_preset(client):
         )
         # Empty is: as the preset has it. Otherwise a preset could not be chosen without scripts.
         assert entry["value"] == ""
-        assert field.description in answer.text
+        assert field.description in html.unescape(answer.text)
     assert form.checked("reuse") == ["true"]
-    assert form.open_details == [False, False]
+    assert form.open_details == [False, False, False]
     assert "Nothing measured yet" in answer.text
     assert "No worker is connected" in answer.text
 
@@ -111,7 +116,9 @@ def test_an_option_that_is_added_to_the_definition_is_on_the_page(client, monkey
     class MoreOptions(StyleOptions):
         grain: float = Field(0.5, ge=0, le=1, title="Grain", description="How coarse it is.")
 
-    monkeypatch.setattr(web.pages.new_job, "option_fields", lambda: option_fields(MoreOptions))
+    monkeypatch.setattr(
+        web.pages.new_job, "option_fields", lambda **which: option_fields(MoreOptions, **which)
+    )
     answer = client.get("/new")
     assert Form(answer.text).inputs["options.grain"][-1]["max"] == "1"
     assert "How coarse it is." in answer.text
@@ -151,7 +158,7 @@ def test_every_fault_is_at_its_field_and_nothing_is_lost(client, hand_in, make_p
     assert "number" in form.fault("run_timeout_seconds")
     assert "The label &#39;Bad key&#39; must be 1 to 63 characters" in answer.text
     assert form.fault("content") == form.fault("options.style_weight") == ""
-    assert form.open_details == [True, True]
+    assert form.open_details == [False, True, True]
     # What was typed stands there again, and the good picture is kept.
     assert form.checked("preset") == ["bold"]
     assert (form.value("options.steps"), form.value("run_timeout_seconds")) == ("0", "soon")
@@ -211,9 +218,7 @@ def test_a_request_that_is_too_large_is_refused_as_a_page(client):
 
 def test_a_job_may_be_used_again(client, submit, hand_in):
     options = StyleOptions(preset="quick", steps=7)
-    job = submit(
-        options=options.model_dump(), name="Harbour", labels={"series": "town"}, run_timeout_seconds="60"
-    )
+    job = submit(options=options.shown(), name="Harbour", labels={"series": "town"}, run_timeout_seconds="60")
     answer = client.get(f"/new?from={job['id']}")
     form = Form(answer.text)
     assert form.checked("preset") == ["quick"]
@@ -229,7 +234,7 @@ def test_a_job_may_be_used_again(client, submit, hand_in):
         **{f"{part}_asset": asset for part, asset in assets.items()},
     )  # fmt: skip
     made = job_of(client, again)
-    assert made["options"] == {**options.model_dump(), "steps": 8}
+    assert made["options"] == {**options.shown(), "steps": 8}
     assert {part: made["input"][part]["asset_id"] for part in assets} == assets
 
 

@@ -57,7 +57,9 @@ live.addEventListener("job", ({ detail }) => {
   document.getElementById("fork").hidden = !job.urls.fork;
   if (!isFinal(job)) wantsCheckpoints = true;
   if (!before || before.version !== job.version) readCheckpoints();
-  if (before ? before.version !== job.version : String(job.version) !== root.dataset.version) parts.refresh();
+  // What is kept has no event of its own: only its kind is another.
+  if (before?.kind !== undefined && before.kind !== job.kind) parts.refresh();
+  else if (before ? before.version !== job.version : String(job.version) !== root.dataset.version) parts.refresh();
   else if (job.status === "queued") parts.refresh();
   show();
 });

@@ -1,11 +1,14 @@
 // The page 'New job': its parts, and what goes on between them.
 import { announce } from "./announcer.js";
 import { Estimate } from "./estimate.js";
+import { DraftPart } from "./draft_part.js";
 import { FaultPlaces } from "./fault_places.js";
 import { JobSender } from "./job_sender.js";
 import { LabelRows } from "./label_rows.js";
 import { OptionInputs } from "./option_inputs.js";
 import { listenForPictures } from "./picture_drop.js";
+import { PictureStrip } from "./picture_strip.js";
+import { PictureUploads } from "./picture_uploads.js";
 import { PictureWell } from "./picture_well.js";
 import { Refused, link } from "./request.js";
 import { sentence } from "./words.js";
@@ -19,9 +22,13 @@ const faults = new FaultPlaces(form);
 const button = form.querySelector("[data-submit]");
 const sending = form.querySelector("[data-sending]");
 const estimateRoot = form.querySelector("[data-estimate]");
-const sender = new JobSender(showProgress);
-const ESTIMATED = ["preset", "steps", "size"];
+const uploads = new PictureUploads(showProgress);
+const sender = new JobSender(uploads, showProgress);
+const ESTIMATED = ["preset", "steps", "size", "init"];
 const estimate = new Estimate(estimateRoot, question, (found) => faults.note(found, ESTIMATED.map((name) => `/options/${name}`)));
+
+const strips = wells.map((well) => new PictureStrip(well));
+const draft = new DraftPart(form.querySelector("[data-draft]"), wells, options, uploads);
 
 swapButton();
 exampleButton();
@@ -41,6 +48,7 @@ form.addEventListener("input", (event) => {
   const pointer = event.target.getAttribute("aria-describedby") && form.querySelector(`#${CSS.escape(event.target.id)}-fault`)?.dataset.fault;
   if (pointer) faults.clear(pointer);
 });
+form.elements["options.init"].addEventListener("change", () => estimate.ask());
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   submit();
@@ -53,7 +61,7 @@ addEventListener("pageshow", () => {
 });
 
 function question() {
-  const given = options.values();
+  const given = jobOptions();
   const asked = Object.fromEntries(ESTIMATED.filter((name) => name in given).map((name) => [name, given[name]]));
   for (const { part, picture } of wells) {
     if (!picture?.width) continue;
@@ -64,12 +72,20 @@ function question() {
 }
 
 function fields() {
-  const values = { options: options.values(), labels: labels.values(), reuse: form.elements.reuse.checked };
+  const values = { options: jobOptions(), labels: labels.values(), reuse: form.elements.reuse.checked };
   if (form.elements.name.value) values.name = form.elements.name.value;
   for (const name of ["queue_timeout_seconds", "run_timeout_seconds"]) {
     if (form.elements[name].value) values[name] = Number(form.elements[name].value);
   }
   return values;
+}
+
+/** What stands beside the draft is meant for the job only where that starts from the draft. */
+function jobOptions() {
+  const { style_strength, detail, ...values } = options.values();
+  if (!form.elements["options.init"].checked) return values;
+  const given = Object.entries({ style_strength, detail }).filter(([, value]) => value !== undefined);
+  return { ...values, init: "fast", ...Object.fromEntries(given) };
 }
 
 function cheapFaults() {
@@ -88,6 +104,7 @@ async function submit() {
   setBusy(true);
   try {
     const job = await sender.send(Object.fromEntries(wells.map((well) => [well.part, well.picture])), fields());
+    draft.leave();
     // Whoever comes back finds what was sent, ready to be changed.
     history.replaceState(null, "", link(`/new?from=${encodeURIComponent(job.id)}`));
     location.assign(link(`/jobs/${encodeURIComponent(job.id)}`));
@@ -116,14 +133,11 @@ function showProgress(share, words) {
 
 /** Take the project's own pictures, as a click or the address (?examples) asks for. */
 function exampleButton() {
-  const ask = form.querySelector("[data-examples]");
+  const ask = form.querySelector("[data-example-pair]");
   if (!ask) return;
   ask.hidden = false;
   const take = async () => {
-    for (const well of wells) {
-      const answer = await fetch(`${ask.dataset.examples}${well.part}.jpg`);
-      well.choose(new File([await answer.blob()], `${well.part}.jpg`, { type: "image/jpeg" }));
-    }
+    await Promise.all(strips.map((strip) => strip.take()));
     announce("Content and style: picture taken.");
   };
   ask.addEventListener("click", take);

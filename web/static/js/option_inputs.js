@@ -76,10 +76,22 @@ export class OptionInputs extends EventTarget {
     return bad.map(([name]) => ({ pointer: `/options/${name}`, detail: `${name} is not a number` }));
   }
 
+  /** Some of the options, which are numbers; what is empty is as the preset has it. */
+  pick(names) {
+    const given = this.values();
+    for (const name of names) given[name] ??= Number(this.#usual(this.#fields.get(name)));
+    return Object.fromEntries(names.map((name) => [name, given[name]]));
+  }
+
+  /** Whether some of them are as their fields allow; the service judges them in any case. */
+  areValid(names) {
+    return names.every((name) => this.#fields.get(name)?.input.validity.valid ?? true);
+  }
+
   #adopt(root) {
     const input = root.querySelector("select, input:not([type=range])");
     const slider = root.querySelector("input[type=range]");
-    const field = { root, input, slider, touched: input.value !== "" };
+    const field = { root, input, slider, touched: input.value !== "", usual: input.placeholder ?? "" };
     this.#fields.set(root.dataset.option, field);
     input.addEventListener("input", () => this.#touch(field));
     root.querySelector("[data-reset]").addEventListener("click", () => {
@@ -93,7 +105,7 @@ export class OptionInputs extends EventTarget {
     field.scale = new Scale({ low: Number(low), high: Number(high), inRatios: ratios === "1", fromZero: zero === "1" });
     slider.hidden = false;
     slider.addEventListener("input", () => {
-      const preset = this.#preset[root.dataset.option];
+      const preset = this.#usual(field);
       // The preset's own number is met exactly, however it is rounded elsewhere.
       const isPreset = field.scale.placeOf(Number(preset)) === slider.valueAsNumber;
       const number = field.scale.numberAt(slider.valueAsNumber);
@@ -103,18 +115,24 @@ export class OptionInputs extends EventTarget {
   }
 
   #touch(field) {
-    field.touched = field.input.value !== "" && field.input.value !== this.#preset[field.root.dataset.option];
+    field.touched = field.input.value !== "" && field.input.value !== this.#usual(field);
     this.#dress(field);
     this.#changed();
   }
 
+  /** What the preset says; of what none of them is about, its default. */
+  #usual({ root, usual }) {
+    return this.#preset[root.dataset.option] ?? usual;
+  }
+
   #fill(field) {
-    field.input.value = this.#preset[field.root.dataset.option] ?? "";
+    field.input.value = this.#usual(field);
     this.#dress(field);
   }
 
-  #dress({ root, input, slider, scale, touched }) {
-    if (input.placeholder !== undefined) input.placeholder = this.#preset[root.dataset.option] ?? "";
+  #dress(field) {
+    const { root, input, slider, scale, touched } = field;
+    if (input.placeholder !== undefined) input.placeholder = this.#usual(field);
     root.querySelector("[data-reset]").hidden = !touched;
     if (!slider) return;
     slider.value = scale.placeOf(Number(input.value === "" ? input.placeholder : input.value));
@@ -122,7 +140,7 @@ export class OptionInputs extends EventTarget {
   }
 
   #changed() {
-    const touched = [...this.#fields.values()].filter((field) => field.touched);
+    const touched = [...this.#fields.values()].filter(({ root, touched }) => touched && root.closest("#options"));
     const said = touched.map(({ root, input }) => `${root.dataset.title.toLowerCase()} ${input.value}`).join(", ");
     this.#form.querySelector("[data-said]").textContent = said || "as the preset has them";
     this.dispatchEvent(new Event("change"));

@@ -47,7 +47,7 @@ export class PictureWell extends EventTarget {
     return this.#root;
   }
 
-  /** What is chosen: {file} or {assetId}, with name, width and height (0 while unknown); null is nothing. */
+  /** What is chosen: {file} or {assetId, size}, with name, url, width and height (0 while unknown); null is nothing. */
   get picture() {
     return this.#picture;
   }
@@ -150,7 +150,7 @@ export class PictureWell extends EventTarget {
     name.textContent = picture.name;
     const facts = document.createElement("span");
     const size = picture.width ? `${picture.width} × ${picture.height} px, ` : "";
-    facts.textContent = `${size}${fileSize(picture.file.size)}`;
+    facts.textContent = `${size}${fileSize(picture.file?.size ?? picture.size)}`;
     place.replaceChildren(name, " ", facts);
   }
 }

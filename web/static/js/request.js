@@ -17,7 +17,12 @@ export class Refused extends Error {
  * Send a request; `json` is sent as JSON, `form` as multipart.
  * Returns the answer's JSON, or null where there is none; throws `Refused`.
  */
-export async function send(method, url, { json, form, headers = {}, signal } = {}) {
+export async function send(method, url, request) {
+  return (await ask(method, url, request)).data;
+}
+
+/** The same, with the answer's ETag: returns {data, etag}; without data where nothing is new (304). */
+export async function ask(method, url, { json, form, headers = {}, signal } = {}) {
   const body = json === undefined ? form : JSON.stringify(json);
   const sent = json === undefined ? headers : { "Content-Type": "application/json", ...headers };
   let answer;
@@ -27,6 +32,8 @@ export async function send(method, url, { json, form, headers = {}, signal } = {
     if (error.name === "AbortError") throw error;
     throw new Refused({ code: "unreachable", title: "The service does not answer", detail: "The service does not answer. Is it running? Nothing was changed as far as this page knows.", errors: [] });
   }
+  const etag = answer.headers.get("ETag");
+  if (answer.status === 304) return { data: null, etag };
   const text = await answer.text();
   let data = null;
   try {
@@ -35,7 +42,7 @@ export async function send(method, url, { json, form, headers = {}, signal } = {
     data = { code: "unreadable", title: "The answer cannot be read", detail: `The service answered ${answer.status} with something unreadable.`, errors: [] };
   }
   if (!answer.ok) throw new Refused(data ?? { code: "unknown", title: "Refused", detail: `The service answered ${answer.status}.`, errors: [] });
-  return data;
+  return { data, etag };
 }
 
 /** A key for `Idempotency-Key`; pages on plain HTTP of another machine have no randomUUID. */

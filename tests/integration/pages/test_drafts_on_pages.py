@@ -1,0 +1,154 @@
+"""Drafts on the pages without scripts: made and kept with buttons; and the strips to choose from."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+
+from shared.broker import DEFAULT_ROUTE, FAST_ROUTE
+from web.db.models import Job
+from web.jobs.line import read_shared_queue
+from web.jobs.queries import recent_styles
+from web.pages.picture_strips import EXAMPLES, example_hashes
+
+JOBS = "/api/v1/jobs"
+
+
+@pytest.fixture
+def hand_in(client, make_picture):
+    """Send the form of 'New job' by one of its buttons, with small pictures where no others are given."""
+
+    def do(action: str = "draft", **fields: object):
+        pictures = {"content": make_picture(seed=1), "style": make_picture(48, 64, seed=2)}
+        given = {"preset": "classic", "action": action, **pictures, **fields}
+        body = {
+            name.replace("__", "."): (io.BytesIO(value), f"{name}.png") if isinstance(value, bytes) else value
+            for name, value in given.items()
+            if value is not None
+        }
+        return client.post("/new", data=body, content_type="multipart/form-data")
+
+    return do
+
+
+def job_at(client, answer) -> dict:
+    assert answer.status_code == 303, answer.text
+    return client.get(answer.headers["Location"].replace("/jobs/", f"{JOBS}/")).json
+
+
+def test_the_button_makes_a_draft_with_what_it_knows_of_the_options(client, hand_in):
+    draft = job_at(
+        client, hand_in(preset="fine", options__steps="7", options__style_strength="0.5", name="Harbour")
+    )
+    assert (draft["kind"], draft["name"]) == ("draft", "Harbour")
+    assert draft["options"] == {"method": "fast", "size": 1024, "style_strength": 0.5, "detail": 1024}
+    assert client.get(JOBS).json["jobs"] == []
+    own_size = job_at(client, hand_in(preset="fine", options__size="300"))
+    assert own_size["options"]["size"] == 300
+
+
+def test_a_preset_that_is_none_hinders_no_draft(client, hand_in):
+    assert job_at(client, hand_in(preset="grand"))["options"]["size"] == 512
+
+
+def test_the_job_takes_strength_and_detail_only_where_it_starts_from_the_draft(client, hand_in):
+    plain = job_at(client, hand_in("", options__style_strength="0.5", options__detail="64"))
+    assert (plain["kind"], plain["options"]["init"]) == ("job", "content")
+    assert "style_strength" not in plain["options"]
+    begun = job_at(
+        client, hand_in("", options__init="fast", options__style_strength="0.5", options__detail="64")
+    )
+    assert {name: begun["options"][name] for name in ("init", "style_strength", "detail")} == {
+        "init": "fast",
+        "style_strength": 0.5,
+        "detail": 64,
+    }
+
+
+def test_a_draft_too_many_is_refused_on_the_page_with_all_that_was_typed(
+    client, hand_in, settings, make_picture
+):
+    for number in range(settings.max_drafts):
+        job_at(client, hand_in(style=make_picture(48, 64, seed=10 + number)))
+    answer = hand_in(name="Harbour")
+    assert answer.status_code == 429
+    assert f"{settings.max_drafts} of your drafts are under way" in answer.text
+    assert 'value="Harbour"' in answer.text
+    assert job_at(client, hand_in("", name="Harbour"))["kind"] == "job"
+
+
+def test_what_a_draft_does_not_allow_is_said_at_its_field(hand_in):
+    answer = hand_in(options__style_strength="3")
+    assert answer.status_code == 422
+    assert "Style strength is 3" in answer.text
+    assert re.search(r'<details class="draft-options" id="draft-options" open>', answer.text)
+
+
+def test_the_page_of_a_draft_says_so_and_keeps_it(client, hand_in):
+    location = hand_in().headers["Location"]
+    page = client.get(location).text
+    assert "It goes 1 d after its end unless you keep it." in page
+    assert f'action="{location}/keep"' in page
+    answer = client.post(f"{location}/keep")
+    assert (answer.status_code, answer.headers["Location"]) == (303, location)
+    page = client.get(location).text
+    assert "unless you keep it" not in page
+    assert f'action="{location}/keep"' not in page
+    assert [job["id"] for job in client.get(JOBS).json["jobs"]] == [location.rsplit("/", 1)[1]]
+
+
+def test_a_recent_style_is_chosen_without_scripts(client, hand_in, submit, make_picture):
+    style = submit(style=make_picture(40, 40, seed=7))["input"]["style"]["asset_id"]
+    page = client.get("/new").text
+    assert f'value="{style}"' in page
+    assert f"/api/v1/assets/{style}/thumbnail" in page
+    draft = job_at(client, hand_in(style=None, style_asset=["", style]))
+    assert draft["input"]["style"]["asset_id"] == style
+
+
+def test_a_file_goes_before_what_is_picked(client, hand_in, submit, make_picture):
+    style = submit(style=make_picture(40, 40, seed=7))["input"]["style"]["asset_id"]
+    assert job_at(client, hand_in(style_asset=["", style]))["input"]["style"]["asset_id"] != style
+
+
+def test_recent_styles_are_those_of_jobs_newest_first_and_each_once(submit, services, make_picture):
+    for seed in (1, 2, 1, 3):
+        submit(style=make_picture(40, 40, seed=seed))
+    submit(style=make_picture(40, 40, seed=4), kind="draft", options={})
+    with services.backend.database.read() as session:
+        styles = recent_styles(session, caller="local", limit=2)
+        every = recent_styles(session, caller="local", limit=9)
+        assert recent_styles(session, caller="another", limit=9) == []
+        newest = session.query(Job).where(Job.kind == "job").order_by(Job.id.desc()).limit(2).all()
+        assert [asset.id for asset in styles] == [job.style_asset_id for job in newest]
+    assert len(every) == 3
+
+
+def test_an_example_that_was_used_is_not_offered_twice(client, submit, request):
+    folder = request.config.rootpath / "web/static/examples"
+    submit(style=(folder / "style-dots.jpg").read_bytes())
+    assert "Recent styles" not in client.get("/new").text
+
+
+def test_every_example_has_its_file_and_a_small_one(request):
+    static = request.config.rootpath / "web/static/examples"
+    for part, titles in EXAMPLES.items():
+        for name in titles:
+            assert name.startswith(part)
+            assert (static / f"{name}.jpg").is_file()
+            assert (static / "small" / f"{name}.jpg").is_file()
+    assert len({*static.glob("*.jpg")}) == sum(map(len, EXAMPLES.values()))
+    assert len(example_hashes()) == len(EXAMPLES["style"])
+    readme = (request.config.rootpath / "examples/README.md").read_text()
+    titles = dict(re.findall(r"^\| `([\w-]+)\.png` \| ([^|]+) \|", readme, flags=re.MULTILINE))
+    assert titles == {**EXAMPLES["content"], **EXAMPLES["style"]}
+
+
+def test_an_idle_worker_of_drafts_is_not_said_to_serve_nothing(services, workshop):
+    """Of an empty line, too, it counts who serves what waits there."""
+    workshop.connect("drafts", "cpu", methods=["fast"])
+    queue = read_shared_queue(services.backend, FAST_ROUTE)
+    assert (queue.workers, queue.no_start) == (1, None)
+    assert "'gatys'" in (read_shared_queue(services.backend, DEFAULT_ROUTE).no_start or "")
