@@ -33,7 +33,7 @@ from web.db.models import Job, JobAttempt, JobCheckpoint, JobEvent
 from web.jobs.actions import ACTIONS, delete_job
 from web.jobs.fields import ForkBody
 from web.jobs.forking import fork_job
-from web.jobs.queries import get_job
+from web.jobs.queries import find_draft, get_job
 from web.jobs.states import PAUSING
 from web.jobs.transitions import events_after, list_attempts, list_checkpoints
 from web.pages.job_stage import (
@@ -42,12 +42,14 @@ from web.pages.job_stage import (
     View,
     chosen_picture,
     chosen_view,
+    draft_url_of,
     fork_steps,
     frame_size,
     latest_picture,
     shown_url,
     spread,
     stop_of,
+    views_of,
     working_frame,
 )
 from web.pages.job_text import attempt_lines, history, job_name, lead, page_title, speed_words
@@ -196,6 +198,13 @@ class JobSheet:
     view: View
     content_url: str
     style_url: str
+    #: What the fast method has made of the same pictures, if it has.
+    draft_url: str | None = None
+
+    @property
+    def views(self) -> list[View]:
+        """What can be looked at."""
+        return views_of(self.draft_url)
 
     @property
     def picture(self) -> Picture:
@@ -217,17 +226,25 @@ def read_sheet(
         attempts = list_attempts(session, job_id)
         after = max(0, found.job.version - _MOST_EVENTS)
         events = events_after(session, job_id, after, limit=_MOST_EVENTS)
+        draft = find_draft(session, found.job)
     stops = [stop_of(job_id, row.step, row.losses, row.sha256) for row in checkpoints]
     job, data = found.job, found.data
+    draft_url = draft_url_of(draft.id, draft.outputs[0]["sha256"]) if draft and draft.outputs else None
     return JobSheet(
         data=data,
         checkpoints=checkpoints,
         attempts=attempts,
         events=events,
         stops=stops,
-        latest=latest_picture(data, stops, preview_attempt=_preview_attempt(services.backend.storage, job)),
+        latest=latest_picture(
+            data,
+            stops,
+            preview_attempt=_preview_attempt(services.backend.storage, job),
+            draft_url=draft_url,
+        ),
+        draft_url=draft_url,
         chosen=chosen_picture(stops, step),
-        view=chosen_view(view),
+        view=chosen_view(view, views_of(draft_url)),
         content_url=shown_url(data["input"]["content"]["url"], job.content.content_type),
         style_url=shown_url(data["input"]["style"]["url"], job.style.content_type),
     )

@@ -11,8 +11,8 @@ from shared.picture import scaled_size
 from shared.status import JobStatus
 from web.api.job_view import job_url
 
-View = Literal["result", "compare", "content", "style"]
-VIEWS: tuple[View, ...] = ("result", "compare", "content", "style")
+View = Literal["result", "compare", "draft", "content", "style"]
+VIEWS: tuple[View, ...] = ("result", "compare", "draft", "content", "style")
 #: What every browser can show; other pictures are shown in small, as a JPEG.
 _SHOWN_TYPES = {"image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/avif"}
 #: The frame's long side is at most as long, and a small picture at most so many times as large as it is.
@@ -26,7 +26,7 @@ _MOST_CHOICES = 20
 class Picture:
     """One picture on the stage; `step` is None where it has none that is known."""
 
-    kind: Literal["result", "preview", "checkpoint", "content"]
+    kind: Literal["result", "preview", "checkpoint", "draft", "content"]
     url: str
     step: int | None = None
 
@@ -58,13 +58,20 @@ def frame_size(width: int, height: int) -> tuple[int, int]:
     return width * factor, height * factor
 
 
-def latest_picture(job: Mapping[str, Any], stops: Sequence[Stop], *, preview_attempt: int | None) -> Picture:
+def latest_picture(
+    job: Mapping[str, Any],
+    stops: Sequence[Stop],
+    *,
+    preview_attempt: int | None,
+    draft_url: str | None = None,
+) -> Picture:
     """Return the picture that shows how far a job is.
 
     Args:
         job: As the API shows it.
         stops: Its checkpoints.
         preview_attempt: The last attempt with a preview; None is none.
+        draft_url: What the fast method has made of the same pictures, if it has.
     """
     status = JobStatus(job["status"])
     is_live = status in (JobStatus.RUNNING, JobStatus.CANCELING)
@@ -79,6 +86,8 @@ def latest_picture(job: Mapping[str, Any], stops: Sequence[Stop], *, preview_att
         return Picture("checkpoint", stops[-1].url, stops[-1].step)
     if preview_attempt is not None:
         return Picture("preview", job["urls"]["preview"])
+    if draft_url is not None:
+        return Picture("draft", draft_url)
     return Picture("content", job["input"]["content"]["url"])
 
 
@@ -88,9 +97,19 @@ def chosen_picture(stops: Sequence[Stop], step: str | None) -> Picture | None:
     return Picture("checkpoint", found.url, found.step) if found else None
 
 
-def chosen_view(word: str | None) -> View:
-    """Return the view that was asked for, else the result."""
-    return next((view for view in VIEWS if view == word), "result")
+def views_of(draft_url: str | None) -> list[View]:
+    """Return the views that a job has."""
+    return [view for view in VIEWS if view != "draft" or draft_url is not None]
+
+
+def chosen_view(word: str | None, views: Sequence[View] = VIEWS) -> View:
+    """Return the view that was asked for, if there is one, else the result."""
+    return next((view for view in views if view == word), "result")
+
+
+def draft_url_of(draft_id: str, sha256: str) -> str:
+    """Return where the picture of a draft is; another address for another picture."""
+    return f"{job_url(draft_id, 'output')}?v={sha256[:16]}"
 
 
 def stop_of(job_id: str, step: int, losses: Mapping[str, float | None], sha256: str) -> Stop:

@@ -14,6 +14,7 @@ from web.pages.job_stage import (
     shown_url,
     spread,
     stop_of,
+    views_of,
     working_frame,
 )
 
@@ -60,6 +61,26 @@ LAST = Picture("checkpoint", f"{JOB}/checkpoints/5", 5)
 )
 def test_the_picture_that_shows_how_far_a_job_is(status, output, preview_attempt, kept, shown):
     assert latest_picture(job(status, output=output), stops(*kept), preview_attempt=preview_attempt) == shown
+
+
+def test_a_draft_is_shown_until_there_is_something_of_the_job_itself():
+    def shown(status, *kept, output=False, preview_attempt=None):
+        return latest_picture(
+            job(status, output=output), stops(*kept), preview_attempt=preview_attempt, draft_url="/draft"
+        )
+
+    draft = Picture("draft", "/draft")
+    assert shown("queued") == shown("running") == shown("failed") == draft
+    assert shown("running", preview_attempt=1) == PREVIEW
+    assert shown("paused", 5) == LAST
+    assert shown("succeeded", 5, output=True) == RESULT
+
+
+def test_only_a_job_with_a_draft_has_that_view():
+    assert "draft" in views_of("/draft")
+    assert "draft" not in views_of(None)
+    assert chosen_view("draft", views_of(None)) == "result"
+    assert chosen_view("draft", views_of("/draft")) == "draft"
 
 
 def test_a_checkpoint_is_chosen_by_its_step_and_nothing_else():

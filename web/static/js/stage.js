@@ -1,7 +1,7 @@
 // The stage: one picture after the other in the same frame, each shown only when it is decoded.
 import { Slider } from "./slider.js";
 
-const LABELS = { result: "Result", preview: "Preview", checkpoint: "Checkpoint" };
+const LABELS = { result: "Result", preview: "Preview", checkpoint: "Checkpoint", draft: "Draft" };
 
 export class Stage {
   #mat;
@@ -81,9 +81,9 @@ export class Stage {
     this.#isLoading = false;
   }
 
-  /** Content and style are loaded when they are first looked at. */
+  /** Content, style and draft are loaded when they are first looked at. */
   #load(view) {
-    const names = { compare: "content", content: "content", style: "style" };
+    const names = { compare: "content", content: "content", style: "style", draft: "draft" };
     const image = names[view] && this.#mat.querySelector(`img.${names[view]}[data-src]`);
     if (!image) return;
     image.src = image.dataset.src;
