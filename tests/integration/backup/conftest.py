@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.broker import DEFAULT_ROUTE
 from shared.clock import utc_now
 from shared.options import StyleOptions
 from shared.settings import Settings
@@ -94,7 +95,7 @@ class House:
     def work_on_what_is_due(self) -> list[str]:
         """What the dispatcher would send, carried out."""
         with self.control.backend.database.read() as session:
-            due = jobs_to_dispatch(session, limit=100)
+            due = jobs_to_dispatch(session, room={DEFAULT_ROUTE: 100})
         for job in due:
             self.work(job)
         return [job.id for job in due]

@@ -11,6 +11,7 @@ import structlog
 from click.testing import CliRunner, Result
 from werkzeug.serving import BaseWSGIServer, make_server
 
+from shared.broker import ROUTES
 from shared.settings import Settings
 from shared.status import JobStatus
 from tests.support.control import pretend_control
@@ -98,7 +99,7 @@ class Service:
         runner = Runner(context, engine, draining=self.stopping.is_set)
         while not self.stopping.wait(0.02):
             with self.control.backend.database.read() as session:
-                due = [message_for(job) for job in jobs_to_dispatch(session, limit=1)]
+                due = [message_for(job) for job in jobs_to_dispatch(session, room=dict.fromkeys(ROUTES, 1))]
             for message in due:
                 runner.run(message)
                 self.control.projector.drain()

@@ -291,7 +291,7 @@ def test_only_work_done_with_the_same_weights_is_reused(control: Control, contex
     )
     assert work_id != work_sha256(content_sha256="c", style_sha256="s", options=StyleOptions())
     # What a preset filled in counts, not what it is called.
-    named = parse_options({**options.model_dump(), "preset": "bold"})
+    named = parse_options({**options.shown(), "preset": "bold"})
     assert work_id == work_sha256(content_sha256="c", style_sha256="s", options=named)
     with control.backend.database.write() as session:
         get_job(session, job.id).work_sha256 = work_id

@@ -33,10 +33,11 @@ def tell_every_connection(database: Database, pragma: str) -> None:
 def test_a_check_leaves_nothing_behind(database: Database, path: Path):
     other = sqlite3.connect(path)
     before = other.execute("SELECT * FROM sqlite_master").fetchall()
+    free = other.execute("PRAGMA freelist_count").fetchone()  # what migrations have dropped
     for _ in range(3):
         database.check()
     assert other.execute("SELECT * FROM sqlite_master").fetchall() == before
-    assert other.execute("PRAGMA freelist_count").fetchone() == (0,)
+    assert other.execute("PRAGMA freelist_count").fetchone() == free
     other.close()
 
 

@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event
 
+from shared.broker import DEFAULT_ROUTE
 from shared.clock import to_rfc3339, utc_now
 from shared.errors import StorageUnavailable
 from shared.storage.local import LocalStore
@@ -186,7 +187,7 @@ def test_a_job_waits_for_one_that_does_the_same_and_is_in_nobodys_way(
     listed = {job["id"]: job["queue"]["position"] for job in client.get(JOBS).json["jobs"]}
     assert sorted(listed.values()) == [1, 2, 2, 2, 3]
     with services.backend.database.read() as session:
-        due = [job.id for job in jobs_to_dispatch(session, limit=10)]
+        due = [job.id for job in jobs_to_dispatch(session, room={DEFAULT_ROUTE: 10})]
         later = utc_now() + timedelta(days=1)
         sent = dispatched_before(session, later, now=later)
     assert due == [first["id"], leader["id"], last["id"]]
