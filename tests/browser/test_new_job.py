@@ -33,7 +33,7 @@ def test_controls_are_of_their_theme_and_radios_are_round(
     pictures = page.locator(".preset img")
     pictures.evaluate_all("(all) => Promise.all(all.map((one) => (one.loading = 'eager') && one.decode()))")
     for radio in page.locator("[name=preset]").all():
-        radio.scroll_into_view_if_needed()
+        radio.evaluate("(input) => input.scrollIntoView({ block: 'center' })")  # not below the bar
         shown = _corners(radio)
         radio.evaluate("(input) => { input.style.visibility = 'hidden'; }")
         assert _corners(radio) == shown

@@ -148,7 +148,7 @@ def message_of(
     """Return why no job can start, or none is taken in, in one sentence; None when all is well."""
     if no_room is not None:
         return no_room.detail
-    return no_start_reason(beats, control_fault=control_fault)
+    return no_start_reason(beats, control_fault=control_fault, route=DEFAULT_ROUTE)
 
 
 def _worker(beat: WorkerBeat, names: Mapping[str, str], now: datetime) -> WorkerOut:

@@ -205,7 +205,7 @@ def no_start_reason(
     if control_fault is not None:
         return control_fault
     if route is not None and (unserved := why_not_served(beats, route)) is not None:
-        return unserved
+        return f"{unserved}; {START_ONE}"
     if any(beat.takes_jobs for beat in beats):
         return None
     unhealthy = [beat.reason for beat in beats if beat.state is WorkerState.UNHEALTHY]

@@ -36,9 +36,7 @@ def why_not_served(beats: Sequence[WorkerBeat], route: str) -> str | None:
     if not any(beat.takes_jobs for beat in beats) or any(is_eligible(beat, route) for beat in beats):
         return None
     needed = " and ".join(f"'{method.value}'" for method in sorted(ROUTES[route]))
-    return (
-        f"no worker that is connected serves the method {needed}; 'atelier-worker check' tells what it needs"
-    )
+    return f"no worker that is connected serves the method {needed}"
 
 
 def queue_rank(priority: int, *, is_handed_back: bool = False) -> int:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 
 import pytest
 
+from shared.options import StyleOptions
 from shared.protocol import EventType, read_marker
 from shared.settings import Settings
 from shared.storage.layout import checkpoint_key, marker_key, preview_key
 from tests.support.bench import Bench, report
 from tests.support.engines import WeighingEngine
 from tests.support.matching_rows import assert_rows_match_files
+from worker.engine.state import MadeBy
 
 FEW = {"steps": 4, "checkpoint_every": 1, "style_weight": 0.5}
 
@@ -127,7 +130,8 @@ def test_the_result_of_other_weights_is_not_taken(submit, bench: Bench, settings
     class Younger(WeighingEngine):
         """A later engine, which ends in other bytes."""
 
-        version = "test-2"
+        def made_by(self, options: StyleOptions) -> MadeBy:
+            return replace(super().made_by(options), engine_version="test-2")
 
         def factor(self, options: object) -> float:
             return 3.61
