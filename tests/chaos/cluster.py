@@ -71,8 +71,9 @@ class Cluster:
         self._thawed = Event()
         self._thawed.set()
         self.web, self.control = self._part("web"), self._part("control", "", *words)
-        # The first is for the fast jobs, which no other takes.
-        self.nodes = [self._part("node", f"{node_name}-light", *words, "--method", "fast")]
+        #: For the fast jobs, which no other takes.
+        self.light = self._part("node", f"{node_name}-light", *words, "--method", "fast")
+        self.nodes = [self.light]
         self.nodes += [
             self._part("node", f"{node_name}-{number}", *words) for number in range(1, workers + 1)
         ]

@@ -12,6 +12,8 @@ from tests.chaos.cluster import Cluster
 from tests.chaos.load import Load
 from tests.chaos.process import Process
 
+_LIGHT_SHARE = 0.1
+
 
 @dataclass(frozen=True)
 class Loss:
@@ -52,10 +54,12 @@ class Scene:
     _left: dict[tuple[Any, ...], list[Any]] = field(default_factory=dict)
 
     def busy_node(self) -> Process:
-        """A node that holds a lease, if there is one, else any."""
+        """A node that holds a lease, if one does, else any; seldom the light one, whose jobs are short."""
         busy = self.cluster.holders()
-        nodes = [node for node in self.cluster.nodes if node.name in busy] or self.cluster.nodes
-        return self.chance.choice(nodes)
+        if self.chance.random() < _LIGHT_SHARE:
+            return self.cluster.light
+        others = [node for node in self.cluster.nodes if node is not self.cluster.light]
+        return self.chance.choice([node for node in others if node.name in busy] or others)
 
     def next_of(self, choices: Sequence[Any]) -> Any:
         """Return one of these by chance; each comes once before any comes twice."""
