@@ -339,6 +339,7 @@ def _show(job_id: str, refusal: RefusedForm | None = None, *, status: int = 200)
         speed=speed_words(job["progress"]["steps_per_second"]),
         is_final=JobStatus(job["status"]).is_final,
         is_pausing=job["status_reason"] == PAUSING,
+        here=link(request.full_path.rstrip("?")),
         draft_seconds=get_backend().settings.draft_hours * 3600,
         frame=frame,
         canvas=frame_size(*frame),
@@ -376,7 +377,7 @@ def _carry_out(action: str, job_id: str) -> str:
             job = get_job(session, job_id, caller=caller)
         if action == "draft":
             make_draft(get_services(), job, caller=caller, now=now)
-            return f"{_path(job_id)}?view=draft#stage"
+            return f"{_path(job_id)}?view=draft"
         body = read_fork(request.form, job.options)
         return _path(fork_job(backend, job_id, body, caller=caller, now=now))
     ACTIONS[action].run(backend, job_id, read_action(action, request.form), caller=caller, now=now)

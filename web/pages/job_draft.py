@@ -80,7 +80,7 @@ def decide_draft(found: Job | None, wish: str, *, why_none: Callable[[], str | N
     if reason is not None:
         return PageDraft(wish=wish)
     if found is not None and found.job_status is JobStatus.FAILED:
-        return PageDraft("failed", words=f"The draft failed: {_title(found.error)}", wish=wish)
+        return PageDraft("failed", words=_why_failed(found.error), wish=wish)
     return PageDraft("offered", words=_WORDS["offered"], wish=wish)
 
 
@@ -119,5 +119,5 @@ def _wish(job: Job) -> str:
     return json.dumps({"pictures": _assets(job), "options": options})
 
 
-def _title(error: Mapping[str, Any] | None) -> str:
-    return sentence(str(error.get("title", "nobody says why")) if error else "nobody says why")
+def _why_failed(error: Mapping[str, Any] | None) -> str:
+    return sentence(str((error or {}).get("title") or "The draft failed"))

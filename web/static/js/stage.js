@@ -9,7 +9,8 @@ export class Stage {
   #name;
   #slider;
   #wanted = null;
-  #isLoading = false;
+  #loading = null; // the one that is being decoded
+  #passOver = () => {};
 
   /** @param {() => void} onView Is told when another view is chosen, or what stands left of the slider. */
   constructor(section, onView) {
@@ -63,14 +64,15 @@ export class Stage {
   }
 
   /**
-   * Show a picture {kind, url, step}; of several that come while one is being decoded, the last.
-   * Resolves to whether this very one is shown.
+   * Show a picture {kind, url, step}; of several that come while one is being decoded, the last, which waits for no picture
+   * of another kind: a large draft holds up no preview. Resolves to whether this very one is shown.
    */
   show(picture) {
     return new Promise((resolve) => {
       this.#wanted?.resolve(false);
       this.#wanted = { ...picture, resolve };
-      if (!this.#isLoading) this.#work();
+      if (!this.#loading) this.#work();
+      else if (this.#loading.kind !== picture.kind) this.#passOver();
     });
   }
 
@@ -81,11 +83,7 @@ export class Stage {
     image.dataset.src = url;
     if (this.view === "draft") {
       fetchPicture(image);
-      try {
-        await image.decode();
-      } catch {
-        return false; // what stands in its place says so
-      }
+      if (!(await isReadable(image))) return false; // what stands in its place says so
     }
     this.#mat.querySelector("img.content").after(image);
     this.#load();
@@ -93,20 +91,21 @@ export class Stage {
   }
 
   async #work() {
-    this.#isLoading = true;
     while (this.#wanted) {
       const picture = this.#wanted;
+      this.#loading = picture;
       const image = new Image(this.#shown.firstElementChild.width, this.#shown.firstElementChild.height);
       const at = picture.step === null ? "" : `, step ${picture.step}`;
       image.alt = `${LABELS[picture.kind]} of ${this.#name}${at}`;
       image.src = picture.url;
-      let isThere = true;
-      try {
-        await image.decode();
-      } catch {
-        isThere = false; // the old one stays: better than a hole
+      const passedOver = new Promise((resolve) => {
+        this.#passOver = () => resolve(false);
+      });
+      const isThere = await Promise.race([isReadable(image), passedOver]); // if not, the old one stays: better than a hole
+      if (this.#wanted !== picture && this.#wanted.kind !== picture.kind) {
+        image.removeAttribute("src");
+        continue;
       }
-      if (this.#wanted !== picture && this.#wanted.kind !== picture.kind) continue;
       if (isThere) {
         this.#shown.replaceChildren(image);
         this.#mat.dataset.kind = picture.kind;
@@ -115,7 +114,7 @@ export class Stage {
       picture.resolve(isThere);
       if (this.#wanted === picture) this.#wanted = null;
     }
-    this.#isLoading = false;
+    this.#loading = null;
   }
 
   /** Content, style and draft are loaded when they are first looked at. */
@@ -126,6 +125,14 @@ export class Stage {
     const image = names[this.view] && this.#mat.querySelector(`img.${names[this.view]}[data-src]`);
     if (image) fetchPicture(image);
   }
+}
+
+/** Whether a picture can be shown, as soon as it can be without a moment of nothing. */
+function isReadable(image) {
+  return image.decode().then(
+    () => true,
+    () => false,
+  );
 }
 
 function fetchPicture(image) {
