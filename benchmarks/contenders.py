@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 #: Side of the square matrices whose product gives the rate of the machine, in numbers.
 PRODUCT_SIDE = 2048
+#: Steps of the jobs that are measured as a whole.
+JOB_STEPS = 40
 
 
 def engine(folder: Path, size: int) -> Iterator[float]:
@@ -37,6 +39,15 @@ def new_sizes(folder: Path, size: int) -> Iterator[float]:
     for number in count():
         first, *usual = (step.seconds for step in islice(stylize(size - 4 * number), 6))
         yield first - median(usual)
+
+
+def jobs(folder: Path, size: int) -> Iterator[float]:
+    """Yield the last loss of whole jobs, of which each fetches its last picture."""
+    stylize = _stylizer(folder)
+    while True:
+        *_, last = islice(stylize(size), JOB_STEPS)
+        last.image()
+        yield 0.0 if last.losses is None else last.losses.total
 
 
 def _stylizer(folder: Path) -> Callable[[int], Iterator[Step]]:
@@ -108,6 +119,7 @@ def products(folder: Path, size: int) -> Iterator[float]:  # noqa: ARG001
 CONTENDERS: dict[str, Callable[[Path, int], Iterator[float]]] = {
     "engine": engine,
     "new-sizes": new_sizes,
+    "jobs": jobs,
     "article": article,
     "products": products,
 }

@@ -146,8 +146,12 @@ def first_steps(folder: Path, rounds: int) -> str:
 
 def _row(what: str, ours: Sequence[float], name: str, other: Sequence[float]) -> str:
     ratios = [theirs / own for theirs, own in zip(other, ours, strict=True)]
-    spread = f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-    return f"| {what} | {_said(ours)} | {name} | {_said(other)} | {spread} |"
+    return f"| {what} | {_said(ours)} | {name} | {_said(other)} | {spread_of(ratios)} |"
+
+
+def spread_of(ratios: Sequence[float]) -> str:
+    """Return the median of some ratios, with the least and the greatest of them."""
+    return f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 def _said(seconds: Sequence[float]) -> str:

@@ -1,7 +1,7 @@
 """The same step in PyTorch, channels last: a contender of `benchmarks.engine` for an interpreter that has it.
 
-Needs PyTorch and NumPy only, and nothing of Atelier: `PYTHON torch_step.py FOLDER`. What it reads and answers,
-`benchmarks.contenders` says.
+Needs PyTorch and NumPy only, and nothing of Atelier: `PYTHON torch_step.py FOLDER`. It reads and answers as
+`benchmarks.contenders` does.
 """
 
 from __future__ import annotations
