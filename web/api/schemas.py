@@ -286,7 +286,7 @@ class SizeOut(BaseModel):
 
 
 class WorkingSizesOut(BaseModel):
-    """The sizes both pictures are worked on at."""
+    """The sizes at which both pictures are taken in; `fast` cuts its style into squares after that."""
 
     content: SizeOut
     style: SizeOut
