@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import re
 from typing import Any
 
 import httpx2
 import pytest
+from PIL import Image
 from playwright.sync_api import Locator, Page, Route, expect
 
 from shared.clock import utc_now
@@ -22,6 +24,9 @@ _HIDE = """(hidden) => {
   Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
   document.dispatchEvent(new Event("visibilitychange"));
 }"""
+
+
+_SMALL_PHONE = 320
 
 
 @pytest.fixture
@@ -55,6 +60,22 @@ def shown(page: Page) -> Locator:
 def in_its_place(page: Page) -> Locator:
     """Return the words that stand where there is no draft."""
     return page.locator("[data-no-draft]")
+
+
+def is_inside(inner: Any, outer: Any) -> bool:
+    """Whether a box (as Playwright has them: px from the page's corner) is within another one."""
+    return all(
+        outer[at] <= inner[at] and inner[at] + inner[size] <= outer[at] + outer[size]
+        for at, size in (("x", "width"), ("y", "height"))
+    )
+
+
+def do_meet(one: Any, other: Any) -> bool:
+    """Whether two boxes have anything in common."""
+    return all(
+        one[at] < other[at] + other[size] and other[at] < one[at] + one[size]
+        for at, size in (("x", "width"), ("y", "height"))
+    )
 
 
 def followers_settle(site: Site) -> int:
@@ -148,8 +169,13 @@ def test_the_draft_of_an_ended_job_is_made_when_it_is_chosen(
     expect(page.locator("img.draft")).to_be_visible()
     expect(in_its_place(page)).to_have_count(0)
     expect(page.get_by_role("img", name="Content: content.png")).to_be_hidden()
+    expect(page.locator(".caption:visible")).to_have_text("A draft by the fast method")
+    opened = page.get_by_role("link", name="Open the picture")
+    expect(opened).to_have_attribute("href", page.locator("img.draft").get_attribute("src") or "")
     page.get_by_role("link", name="Result", exact=True).click()
     expect(shown(page)).to_have_attribute("src", re.compile(r"/output\?v="))
+    expect(page.locator(".caption:visible")).to_contain_text("Result of")
+    expect(opened).to_have_attribute("href", shown(page).get_attribute("src") or "")
     page.get_by_role("link", name="Draft", exact=True).click()
     assert len(jobs_of(site, "draft")) == 1
 
@@ -260,6 +286,9 @@ def test_several_open_pages_make_one_draft(visitor: Visitor, site: Site):
     leaders = {one["id"]: one["leader_id"] for one in jobs_of(site, "draft")}
     (first,) = [draft_id for draft_id, leader in leaders.items() if leader is None]
     assert {leader for leader in leaders.values() if leader} == {first}
+    for page in pages:
+        page.get_by_role("link", name="Draft", exact=True).click()
+        expect(in_its_place(page)).to_contain_text("Making the draft …")  # whichever of them is the one
     site.workshop.claim(first, worker_id="drafts")
     site.workshop.succeed(first)
     assert followers_settle(site) == 2
@@ -358,6 +387,30 @@ def test_draft_and_result_are_compared_by_keys(visitor: Visitor, site: Site, wor
     expect(page.locator("img.draft")).to_be_hidden()
     expect(slider).to_have_attribute("aria-valuetext", "50 % content")
     assert page.url.endswith("?step=20&view=compare")
+
+
+@pytest.mark.usefixtures("light")
+@pytest.mark.parametrize("shape", [(400, 1600), (1600, 120)])
+def test_a_narrow_picture_leaves_room_for_what_is_said_and_chosen(
+    visitor: Visitor, site: Site, workshop: Workshop, shape: tuple[int, int]
+):
+    drawn = io.BytesIO()
+    Image.radial_gradient("L").resize(shape).save(drawn, "PNG")
+    job_id: str = site.submit(content=drawn.getvalue())["id"]
+    workshop.run_through(job_id)
+    page = visit(visitor, site, job_id, "?view=draft", width=_SMALL_PHONE)
+    mat, said = page.locator("[data-stage]"), in_its_place(page).locator("> div")
+    next_draft(site)
+    assert is_inside(said.bounding_box(), mat.bounding_box())
+    make(site)
+    expect(page.locator("img.draft")).to_be_visible()
+    page.get_by_role("link", name="Compare").click()
+    lefts = page.get_by_role("group", name="Left of the slider")
+    lefts.get_by_role("link", name="draft").click()
+    expect(lefts.get_by_role("link", name="draft")).to_have_attribute("aria-current", "true")
+    assert is_inside(lefts.bounding_box(), mat.bounding_box())
+    assert not do_meet(lefts.bounding_box(), page.locator("[data-corner]").bounding_box())
+    assert page.evaluate("document.documentElement.scrollWidth") == _SMALL_PHONE
 
 
 @pytest.mark.usefixtures("light")

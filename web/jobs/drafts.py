@@ -21,6 +21,8 @@ from web.jobs.actions import cancel_job
 _FINAL = sorted(status.value for status in FINAL_STATUSES)
 #: What ended like this does not tell whether there can be a draft: nobody wanted it any more, or took it.
 _PASSED_OVER = (JobStatus.CANCELED.value, JobStatus.EXPIRED.value)
+#: Of more drafts of the same pictures the older ones are not looked at.
+_MOST_DRAFTS = 50
 
 
 def read_options(sent: object, kind: JobKind) -> StyleOptions:
@@ -84,7 +86,8 @@ def options_for_draft(stored: Mapping[str, Any]) -> dict[str, Any]:
 def find_draft(session: Session, job: Job) -> Job | None:
     """Return the newest fast job with a job's pictures and caller that succeeded; a fast one has none.
 
-    Where none did, the newest one that is under way or has failed.
+    Where none did, the newest one that is under way or has failed. A job that starts from the draft has only
+    what it starts from: one of its strength and detail.
     """
     if job.route == FAST_ROUTE:
         return None
@@ -96,4 +99,17 @@ def find_draft(session: Session, job: Job) -> Job | None:
         Job.status.not_in(_PASSED_OVER),
     )
     succeeded_first = (Job.status == JobStatus.SUCCEEDED.value).desc()
-    return session.scalar(query.order_by(succeeded_first, Job.id.desc()).limit(1))
+    found = session.scalars(query.order_by(succeeded_first, Job.id.desc()).limit(_MOST_DRAFTS))
+    if job.options.get("init") != Method.FAST.value:
+        return next(iter(found), None)
+    start = _start_of(job)
+    return next((draft for draft in found if _start_of(draft) == start), None)
+
+
+def _start_of(job: Job) -> tuple[float, int] | None:
+    """Return strength and detail of a draft, or of a job that starts from one; None: they cannot be read."""
+    try:
+        told = read_stored_options(job.options)
+    except InvalidOptions:
+        return None
+    return told.style_strength, told.detail

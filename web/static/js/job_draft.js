@@ -11,6 +11,7 @@ export class JobDraft extends EventTarget {
   #stage;
   #wish;
   #place; // what stands where there is none
+  #below; // what stands below it
   #state; // "made", "making", "offered" or "refused"
   #isOver;
   #maker = new DraftMaker(NOTHING_TO_SEND);
@@ -26,6 +27,7 @@ export class JobDraft extends EventTarget {
     this.#stage = stage;
     this.#isOver = isOver;
     this.#place = section.querySelector("[data-no-draft]");
+    this.#below = section.querySelectorAll(".of-draft");
     // Why the last one failed is said; another one is made when somebody wants it.
     this.#state = !this.#place ? "made" : state === "failed" ? "refused" : "offered";
     if (!this.#place) return;
@@ -90,6 +92,10 @@ export class JobDraft extends EventTarget {
     this.#state = "made";
     this.url = address;
     this.#place.remove();
+    for (const element of this.#below) {
+      if (element instanceof HTMLAnchorElement) element.href = address;
+      element.hidden = false;
+    }
     if (this.#isLookedFor || this.#stage.kind === "content") announce("The draft is there");
     this.dispatchEvent(new Event("made"));
   }
