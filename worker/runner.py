@@ -131,7 +131,7 @@ class Runner:
                         "the machine's memory may be too small"
                     )
                 outcome = attempt.run()
-                if attempt.is_committed:  # one that was stopped, or over before it began, says nothing of the node
+                if attempt.is_committed:  # one that was stopped says nothing of the node
                     self.health.succeed()
             except LeaseLost as error:
                 _log.warning("attempt_abandoned", reason=error.detail)
