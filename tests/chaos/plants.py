@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from pathlib import Path
 from random import randrange
 from time import sleep
 from typing import Any, Literal
 
 from shared.redis.claims import Claims, Verdict
-from shared.storage.local import LocalStore
+from shared.storage.local import LocalStore, make_folders
 from shared.storage.store import ArtifactStore
 from tests.chaos import plants_nodes
 from tests.chaos.plants_upgrade import count_defaults, refuse_unknown_fields, refuse_unknown_reports
@@ -197,12 +198,17 @@ def fail_at_refusal() -> None:
 
 
 def trust_the_mount() -> None:
-    """Never look whose storage it is."""
+    """Never look whose storage it is, nor whether there is any."""
     from web import backend
     from worker import attempt, health, intake
 
     for module in (attempt, backend, health, intake):
         module.check_identity = lambda *_: None  # type: ignore[attr-defined]
+
+    def make(self: LocalStore, folder: Path) -> None:
+        make_folders(folder, below=self.root)
+
+    LocalStore._make_folders = make  # type: ignore[method-assign]
 
 
 def forget_hand_back() -> None:
