@@ -19,6 +19,9 @@ from worker.aside import Aside
 from worker.node_state import NodeState
 from worker.talk import REPLY_SECONDS
 
+#: Redis and the node's parent are told, and Redis is asked, at most this often: a fast device makes
+#: hundreds of steps a second.
+TALK_SECONDS = 0.1
 _THREAD = "storage"
 _PAUSE_SECONDS = 0.5
 #: A write that goes on may take so long, even if the node is to end.
@@ -49,6 +52,8 @@ class WorkerContext:
     #: What the node's parent process reads; of a runner without one, nobody does.
     node_state: NodeState = field(default_factory=NodeState)
     run: str = ""
+    #: How often an attempt tells where it is and hears what is asked of it, at most; 0 is at every step.
+    talk_seconds: float = TALK_SECONDS
 
     @property
     def token(self) -> str:
@@ -65,6 +70,7 @@ class WorkerContext:
         device: str,
         node_state: NodeState | None = None,
         run: str = "",
+        talk_seconds: float = TALK_SECONDS,
     ) -> WorkerContext:
         """Return the tools for the installation with these names; nothing is connected before it is used."""
         return cls(
@@ -76,6 +82,7 @@ class WorkerContext:
             live=Coordination.connect(settings, names, reply_seconds=REPLY_SECONDS, tries_again=False),
             node_state=node_state or NodeState(),
             run=run,
+            talk_seconds=talk_seconds,
         )
 
     def close(self) -> None:

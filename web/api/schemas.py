@@ -238,6 +238,7 @@ class CheckpointOut(BaseModel):
     )
     sha256: str = Field(description="Of its state, from which a job resumes")
     created_at: Moment
+    content_type: str = Field(description="Of its picture")
     url: str = Field(description="Where its picture is")
 
 

@@ -35,11 +35,11 @@ def test_the_pictures_of_a_job_are_fetched(atelier, done, tmp_path, monkeypatch)
     assert [line.split()[0] for line in shown.stdout.splitlines()] == ["5", "10", "15", "20"]
     assert "attempt 1  loss 1" in shown.stdout
     for words, name, its_kind in (
-        (["--step", 10], f"{done}-checkpoint-10.png", "PNG"),
+        (["--step", 10], f"{done}-checkpoint-10.jpg", "JPEG"),
         (["--step", 10, "--small"], f"{done}-checkpoint-10-thumbnail.jpg", "JPEG"),
         (["--preview"], f"{done}-preview.jpg", "JPEG"),
         (["--small"], f"{done}-thumbnail.jpg", "JPEG"),
-        (["--step", 5, "-o", "five.png"], "five.png", "PNG"),
+        (["--step", 5, "-o", "five.jpg"], "five.jpg", "JPEG"),
         (["--preview", "-o", "now.jpeg"], "now.jpeg", "JPEG"),
         ([], f"{done}.png", "PNG"),
     ):
@@ -48,6 +48,14 @@ def test_the_pictures_of_a_job_are_fetched(atelier, done, tmp_path, monkeypatch)
         assert kind(name) == its_kind
     told = json.loads(atelier("download", done, "--step", 15, "-o", tmp_path, "--json").stdout)
     assert told["sha256"] == hashlib.sha256(Path(told["path"]).read_bytes()).hexdigest()
+
+
+def test_a_name_that_would_belie_the_picture_is_refused(atelier, done, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    refused = atelier("download", done, "--step", 5, "-o", "five.png")
+    assert (refused.exit_code, "'five.png' would hold a JPEG" in refused.stderr) == (2, True)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_what_is_not_there_is_refused_and_nothing_is_written(

@@ -1,4 +1,4 @@
-"""What is read from the device: in one thread, and behind, in an order that fakes of the device write down."""
+"""What is read from the device: in one thread, and behind; fakes of the device write down in which order."""
 
 from __future__ import annotations
 
