@@ -3,8 +3,8 @@
 - A checkpoint is stored before it is told of: who goes on later begins at its step, or further on.
 - A node that was asked to end has stored all that it made: who goes on makes no step of it again.
 
-A job one of whose checkpoints was damaged on purpose is not judged, and nothing from the first restore on: the
-engines' notes tell of more than what a backup brings back.
+A job one of whose checkpoints was damaged on purpose is not judged, and nothing from the first restore on:
+the engines' notes tell of more than what a backup brings back.
 """
 
 from __future__ import annotations

@@ -187,9 +187,7 @@ PLANTS: dict[str, Plant] = {
         6,
         r"a checkpoint of step \d+ had been told of",
     ),
-    "lose-the-last": Plant(
-        "node", plants_writer.lose_the_last, ("drain_node",), 6, r"was drained at step \d+"
-    ),
+    "lose-the-last": Plant("node", plants_writer.lose_the_last, ("drain_node",), 6, "was drained at step"),
     "ignore-flags": Plant("node", ignore_flags, (), 0, "steps were made after it was asked to"),
     "no-inbox": Plant("control", no_inbox, ("disturb_reports",), 8, "was reported twice"),
     "no-rescue": Plant("control", no_rescue, ("kill_node",), 2, "stuck"),
