@@ -130,7 +130,7 @@ class Writer:
         self._reporter = reporter
         self._made_by = made_by
         self._fingerprint = fingerprint
-        self._there = {found.key: found.sha256} if found is not None else {}
+        self._there = {found.key: found.file} if found is not None else {}
         self._on_preview = on_preview
         self._aside = Aside(WRITER_THREAD)
         self._call: Call[None] | None = None
@@ -192,7 +192,7 @@ class Writer:
         picture_key = layout.checkpoint_picture_key(job_id, attempt, step.step, digest)
         check_identity(self._store, self._names)
         self._store.write(picture_key, picture)
-        sha256 = self._there.get(key) or keep_checkpoint(
+        file = self._there.get(key) or keep_checkpoint(
             self._store, key, step.state(), fingerprint=self._fingerprint
         )
         self._reporter.report(
@@ -202,11 +202,12 @@ class Writer:
                 "steps": step.steps,
                 "key": key,
                 "picture_key": picture_key,
-                "sha256": sha256,
+                "sha256": file.sha256,
+                "state_bytes": file.size_bytes,
                 "losses": step.losses_by_name(),
                 "curve": [list(point) for point in curve],
             },
             now=utc_now(),
             # Another file is another event: the row is to have the hash of what lies there.
-            mark=f"{step.step}:{sha256[:16]}",
+            mark=f"{step.step}:{file.sha256[:16]}",
         )

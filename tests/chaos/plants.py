@@ -82,7 +82,7 @@ def forget_moments() -> None:
             name: array * (1 if name in ("value", "image") else 0)
             for name, array in found.state.arrays.items()
         }
-        return Checkpoint(found.key, EngineState(found.state.step, arrays), found.sha256)
+        return Checkpoint(found.key, EngineState(found.state.step, arrays), found.file)
 
     attempt.find_checkpoint = forgetful  # type: ignore[assignment]
 

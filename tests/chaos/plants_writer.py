@@ -45,13 +45,13 @@ def write_again() -> None:
 
     pack, report = checkpoint.pack_checkpoint, Reporter.report
 
-    def rewrite(store: ArtifactStore, key: str, state: Any, *, fingerprint: str) -> str:
+    def rewrite(store: ArtifactStore, key: str, state: Any, *, fingerprint: str) -> checkpoint.StateFile:
         data = pack(state, fingerprint=fingerprint)
         length = int.from_bytes(data[:8], "little")
         header = data[8 : 8 + length] + b" " * 8 * randrange(1, 1000)
         data = len(header).to_bytes(8, "little") + header + data[8 + length :]
         store.write(key, data)
-        return sha256(data).hexdigest()
+        return checkpoint.StateFile(sha256(data).hexdigest(), len(data))
 
     def find(*words: Any, **names: Any) -> Any:
         found = checkpoint.find_checkpoint(*words, **names)

@@ -114,7 +114,10 @@ def read_output(job_id: str) -> Response:
     refusals=(NotFound,),
 )
 def index_checkpoints(job_id: str) -> Response:
-    """List the checkpoints of a job by step, each with its losses and a picture."""
+    """List the checkpoints of a job by step, each with its losses and a picture.
+
+    Of many, only some keep the state that a fork begins with; the last two always do.
+    """
     job = _find(job_id)
     with get_backend().database.read() as session:
         found = list_checkpoints(session, job.id)
@@ -126,6 +129,7 @@ def index_checkpoints(job_id: str) -> Response:
             curve=checkpoint.curve,
             sha256=checkpoint.sha256,
             created_at=checkpoint.created_at,
+            has_state=checkpoint.has_state,
             content_type=picture_type(checkpoint.picture_key),
             url=job_url(job.id, "checkpoints", checkpoint.step),
         )

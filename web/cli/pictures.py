@@ -73,11 +73,16 @@ def download(
 @json_option
 @click.pass_obj
 def checkpoints(output: Output, job_id: str, *, url: str | None) -> None:
-    """List the checkpoints of the job ID: what 'fork' and 'download --step' begin with."""
+    """List the checkpoints of the job ID: what 'fork' and 'download --step' begin with.
+
+    Of many, only some keep the state that a fork needs; of the others there are the pictures.
+    """
     with open_client(url) as client:
         document = client.about(client.find_job(job_id), "checkpoints")
     rows = [
         f"{item['step']:>6}  attempt {item['attempt']}  loss {_loss(item)}  {item['created_at']}"
+        # A service of an earlier release keeps the states of all.
+        + ("" if item.get("has_state", True) else "  picture only")
         for item in document["checkpoints"]
     ]
     output.answer(document, "\n".join(rows))

@@ -43,6 +43,7 @@ from web.pages.job_stage import (
     chosen_picture,
     chosen_view,
     draft_url_of,
+    fork_step,
     fork_steps,
     frame_size,
     latest_picture,
@@ -227,7 +228,9 @@ def read_sheet(
         after = max(0, found.job.version - _MOST_EVENTS)
         events = events_after(session, job_id, after, limit=_MOST_EVENTS)
         draft = find_draft(session, found.job)
-    stops = [stop_of(job_id, row.step, row.losses, row.sha256) for row in checkpoints]
+    stops = [
+        stop_of(job_id, row.step, row.losses, row.sha256, has_state=row.has_state) for row in checkpoints
+    ]
     job, data = found.job, found.data
     draft_url = draft_url_of(draft.id, draft.outputs[0]["sha256"]) if draft and draft.outputs else None
     return JobSheet(
@@ -321,7 +324,7 @@ def _show(job_id: str, refusal: RefusedForm | None = None, *, status: int = 200)
     )
     job, points = sheet.data, merge_curves(sheet.checkpoints)
     frame, steps = working_frame(job), int(job["progress"]["steps"])
-    fork_step = sheet.chosen.step if sheet.chosen else (sheet.stops[-1].step if sheet.stops else None)
+    from_step = fork_step(sheet.stops, sheet.chosen.step if sheet.chosen else None)
     options = option_lines(job["options"])
     return page(
         "job.html",
@@ -350,9 +353,9 @@ def _show(job_id: str, refusal: RefusedForm | None = None, *, status: int = 200)
         extension=usual_extension(steps),
         titles=form_titles(),
         fork_fields=fork_fields(job["options"]),
-        fork_steps=fork_steps(sheet.stops, fork_step),
-        fork_step=fork_step,
-        fork_values=_fork_values(options, steps, fork_step),
+        fork_steps=fork_steps(sheet.stops, from_step),
+        fork_step=from_step,
+        fork_values=_fork_values(options, steps, from_step),
     )
 
 

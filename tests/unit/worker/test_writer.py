@@ -24,7 +24,7 @@ from shared.storage import layout
 from shared.storage.local import LocalStore
 from tests.support.engines import MADE_BY
 from tests.support.waiting import wait_until
-from worker.checkpoint import Checkpoint, pack_checkpoint, unpack_checkpoint
+from worker.checkpoint import Checkpoint, StateFile, pack_checkpoint, unpack_checkpoint
 from worker.engine.state import EngineState, Losses, Step
 from worker.reporter import Reporter
 from worker.writer import WRITER_THREAD, Due, Writer, decide_due, decide_failure
@@ -203,6 +203,7 @@ def test_a_checkpoint_is_fetched_stored_and_then_reported_in_the_writers_thread(
     sha256 = hashlib.sha256(state).hexdigest()
     assert data == {
         "step": 5, "steps": 20, "key": key, "sha256": sha256, "curve": CURVE,
+        "state_bytes": len(state),
         "losses": {"total": 2.0, "content": 1.0, "style": 1.0},
     }  # fmt: skip
     assert event.event_id.endswith(f":5:{sha256[:16]}")
@@ -239,10 +240,11 @@ def test_a_state_that_is_gone_on_from_is_reported_and_not_written_again(desk: De
     key, data = layout.checkpoint_key("j", 1, 5), pack_checkpoint(state, fingerprint="f")
     LocalStore(desk.store.root).create(key, data)
     sha256 = hashlib.sha256(data).hexdigest()
-    with desk.writer(found=Checkpoint(key, state, sha256)) as writer:
+    with desk.writer(found=Checkpoint(key, state, StateFile(sha256, len(data)))) as writer:
         writer.begin(make_step(log=desk.store.log), CHECKPOINT, ())
     assert [line.split()[0] for line in desk.store.log] == ["image", "jpg", "report"]
-    assert desk.stream.events[0].data["sha256"] == sha256
+    told = desk.stream.events[0].data
+    assert (told["sha256"], told["state_bytes"]) == (sha256, len(data))
 
 
 class Awaited(threading.Event):
