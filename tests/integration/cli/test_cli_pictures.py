@@ -12,6 +12,8 @@ from PIL import Image
 
 from shared.status import JobStatus
 from tests.support.engines import SteadyEngine
+from web.db.models import JobCheckpoint
+from web.jobs.thinning import NO_STATE
 
 _FEW = ("-O", "steps=20", "-O", "checkpoint_every=5")
 _NOBODY = "01a21962-e425-72ca-9dac-45aac3e77629"
@@ -48,6 +50,18 @@ def test_the_pictures_of_a_job_are_fetched(atelier, done, tmp_path, monkeypatch)
         assert kind(name) == its_kind
     told = json.loads(atelier("download", done, "--step", 15, "-o", tmp_path, "--json").stdout)
     assert told["sha256"] == hashlib.sha256(Path(told["path"]).read_bytes()).hexdigest()
+
+
+def test_a_checkpoint_of_which_only_the_picture_is_kept_says_so(service, atelier, done, tmp_path):
+    with service.control.backend.database.write() as session:
+        session.get_one(JobCheckpoint, (done, 10)).key = NO_STATE
+    lines = atelier("checkpoints", done).stdout.splitlines()
+    assert [line.endswith("  picture only") for line in lines] == [False, True, False, False]
+    assert atelier("download", done, "--step", 10, "-o", tmp_path / "ten.jpg").exit_code == 0
+    refused = atelier("fork", done, 10, "-O", "style_weight=0.1")
+    assert refused.exit_code != 0
+    assert "only the picture is kept; kept are those of step 5, 15, 20" in refused.stderr
+    assert atelier("fork", done, 15, "-O", "style_weight=0.1").exit_code == 0
 
 
 def test_a_name_that_would_belie_the_picture_is_refused(atelier, done, tmp_path, monkeypatch):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from shared.settings import Settings
 from shared.storage.local import LocalStore
 from tests.support.bench import Bench
 from tests.support.matching_rows import assert_rows_match_files
+from web.backup.making import read_wanted
 from web.control.states import GRACE
 from web.db.models import JobCheckpoint
 from web.jobs.queries import get_job
@@ -175,6 +178,20 @@ def test_nothing_is_removed_while_a_backup_holds_the_files(bench, job):
     assert (remove_due(bench), states(bench, job)) == (0, before)
     bench.hours += HOLD.total_seconds() / 3600
     assert remove_due(bench) == len(before) - MOST
+
+
+def test_a_backup_wants_no_state_that_is_given_up(bench, job, settings, tmp_path):
+    copied = tmp_path / "copy.db"
+    with (
+        closing(sqlite3.connect(settings.data_dir / "atelier.db")) as database,
+        closing(sqlite3.connect(copied)) as copy,
+    ):
+        database.backup(copy)
+    wanted = read_wanted(copied).files
+    assert "" not in wanted
+    steps = [int(key[-17:-12]) for key in sorted(wanted) if key.endswith(".safetensors")]
+    assert steps == kept(bench, job)
+    assert sum(key.endswith(".jpg") for key in wanted) == len(listed(bench, job))
 
 
 def test_nothing_is_removed_from_anothers_storage(bench, job, settings):
