@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -118,6 +119,19 @@ def test_a_fork_begins_only_where_a_state_is_kept(bench, job, problem_of):
         assert bench.work(fork["id"]).resumed_from == step
         assert bench.job(fork["id"])["status"] == "succeeded"
         assert bench.output(fork["id"]) == bench.output(job["id"])
+
+
+def test_the_page_offers_only_what_can_be_forked(bench, job, see):
+    whole = {one["step"]: one["has_state"] for one in listed(bench, job)}
+    assert see(job["id"]).fields("fork")["step"] == "40"
+    for step, has_state in whole.items():
+        html = bench.client.get(f"/jobs/{job['id']}?step={step}").text
+        link = re.search(r"<a [^>]*data-fork-here[^>]*>", html)[0]
+        assert link.endswith("hidden>") is not has_state
+        options = re.search(r'id="fork-step".*?</select>', html, re.DOTALL)[0]
+        assert [int(value) for value in re.findall(r'value="(\d+)"', options)] == kept(bench, job)
+        chosen = int(see(job["id"], f"?step={step}").fields("fork")["step"])
+        assert abs(chosen - step) == min(abs(one - step) for one in kept(bench, job))
 
 
 def test_a_fork_that_has_found_its_state_can_copy_it(bench, job, monkeypatch):
