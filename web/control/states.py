@@ -42,8 +42,7 @@ class GivenUpStates:
 
     def add(self, job_id: str, keys: Iterable[str]) -> None:
         """Add files of a job once it is committed that no row names them."""
-        due_at = self._clock() + GRACE
-        self._waiting += [_GivenUp(due_at, job_id, key) for key in keys]
+        self._waiting += [_GivenUp(self._clock() + GRACE, job_id, key) for key in keys]
 
     def remove_due(self) -> int:
         """Remove those that are due, and return how many; none while a backup copies files.
