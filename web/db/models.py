@@ -177,7 +177,10 @@ class JobAttempt(Base):
 
 
 class JobCheckpoint(Base):
-    """One checkpoint: the keys of its state and its picture, and the losses of its step and those before."""
+    """One checkpoint: the keys of its state and its picture, and the losses of its step and those before.
+
+    One that has given up its state (`web/jobs/thinning.py`) has no key for it, and keeps all else.
+    """
 
     __tablename__ = "job_checkpoints"
 
@@ -191,6 +194,11 @@ class JobCheckpoint(Base):
     #: [step, total, content, style] of each step since the previous checkpoint of the same attempt.
     curve: Mapped[list[list[float]]] = mapped_column(default=list, server_default="[]")
     created_at: Mapped[datetime]
+
+    @property
+    def has_state(self) -> bool:
+        """Whether a job can go on from it."""
+        return bool(self.key)
 
 
 class InboxEntry(Base):
