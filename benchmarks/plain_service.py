@@ -1,6 +1,7 @@
 """What the service is measured against: Flask and Celery's `AsyncResult`, as tutorials put them together.
 
-Nothing of it is durable beyond Redis, checked, logged or limited. Run as a program it serves until it is ended.
+Nothing of it is durable beyond Redis, checked, logged or limited. Run as a program it serves until it is
+ended.
 """
 
 from __future__ import annotations

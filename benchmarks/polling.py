@@ -2,7 +2,7 @@
 
 Both run under gunicorn with one process and as many threads, beside one Redis, and are asked by the same
 clients. What is compared takes turns, round after round, so that a busy machine harms both alike: the ratios
-are what counts. The plain one runs twice: in gunicorn's worker with threads, and in the worker of our own web.
+are what counts. The plain one runs twice: in gunicorn's worker with threads, and in that of our own web.
 """
 
 from __future__ import annotations
@@ -139,7 +139,9 @@ def _rows(backend: Backend, scene: Scene) -> Iterator[Row]:
     plain = {kind: _poll("/tasks/{}", scene.tasks[kind]) for kind in ("ended", "running", "queued")}
     steps, writes = _steps(backend, scene), _writes(backend)
 
-    def row(name: str, kind: str, *, unchanged: bool = False, meanwhile: Callable[[], Any] | None = None) -> Row:
+    def row(
+        name: str, kind: str, *, unchanged: bool = False, meanwhile: Callable[[], Any] | None = None
+    ) -> Row:
         ours = _poll(_JOBS + "/{}", scene.jobs[kind], unchanged=unchanged)
         right = frozenset({200, 304} if unchanged else {200})
         return Row(name, {_OURS: ours, **dict.fromkeys(SERVERS, plain[kind])}, right, meanwhile)
@@ -274,7 +276,9 @@ def _make_scene(backend: Backend) -> Scene:
     for kind, state in tasks.items():
         made[kind] = [new_id() for _ in range(8)]
         for task_id in made[kind]:
-            celery.backend.store_result(task_id, {"step": 100, "steps": 100, "output": "a/picture.png"}, state)
+            celery.backend.store_result(
+                task_id, {"step": 100, "steps": 100, "output": "a/picture.png"}, state
+            )
     return Scene(assets, {"ended": ended, "running": running, "queued": queued[-8:]}, made)
 
 
@@ -312,7 +316,7 @@ def _start(stack: ExitStack, settings: Settings) -> Iterator[Service]:
     for kind in SERVERS:
         port = free_port()
         environ = {**os.environ, **settings.model_copy(update={"port": port}).to_environ()}
-        process = subprocess.Popen([sys.executable, "-m", "benchmarks.plain_service", kind], env=environ)
+        process = subprocess.Popen([sys.executable, "-m", "benchmarks.plain_service", kind], env=environ)  # noqa: S603
         stack.callback(process.wait)
         stack.callback(process.terminate)
         yield _ready(Service(kind, port, process.pid), "/tasks/none")
@@ -322,7 +326,9 @@ def _ready(service: Service, path: str) -> Service:
     until = time.monotonic() + _START_SECONDS
     while True:
         try:
-            httpx2.get(f"http://127.0.0.1:{service.port}{path}", trust_env=False, timeout=5).raise_for_status()
+            httpx2.get(
+                f"http://127.0.0.1:{service.port}{path}", trust_env=False, timeout=5
+            ).raise_for_status()
         except httpx2.HTTPError:
             if time.monotonic() > until:
                 raise
@@ -334,7 +340,9 @@ def _ready(service: Service, path: str) -> Service:
 def _print(rows: Sequence[Row], how: str) -> None:
     load = "/".join(f"{one:.1f}" for one in os.getloadavg())
     click.echo(f"`python -m benchmarks.polling {how}`\n")
-    click.echo(f"{_machine()}; load of the last 1/5/15 minutes {load}. Medians over the rounds, and the least ")
+    click.echo(
+        f"{_machine()}; load of the last 1/5/15 minutes {load}. Medians over the rounds, and the least "
+    )
     click.echo("and largest ratio of a round. 'Plain' is Flask with Celery's AsyncResult and send_task.\n")
     click.echo("| asked | ours | plain, gthread | ratio | plain, our server | ratio | processor, each |")
     click.echo("|---|---:|---:|---:|---:|---:|---|")
@@ -354,7 +362,9 @@ def _machine() -> str:
         for line in Path("/proc/cpuinfo").read_text().splitlines()
         if line.startswith("model name")
     ]
-    return f"{os.cpu_count()} × {names[0] if names else platform.machine()}, Python {platform.python_version()}"
+    return (
+        f"{os.cpu_count()} × {names[0] if names else platform.machine()}, Python {platform.python_version()}"
+    )
 
 
 if __name__ == "__main__":
