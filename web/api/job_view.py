@@ -1,27 +1,24 @@
-"""A job as the API shows it: read, as JSON, with its ETag; and waiting until that changes."""
+"""A job as the API shows it: read, as JSON, with its ETag."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Response
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.orm import Session
 
-from shared.errors import JobUnreadable, NotFound
+from shared.errors import JobUnreadable
 from shared.logs import get_logger
 from shared.options import Method, steps_of
 from shared.redis.live import LiveProgress
 from shared.status import JobKind, JobStatus
 from web.address import link
 from web.api import API_PATH
-from web.api.http import json_answer
 from web.api.schemas import (
     EtaOut,
     InputOut,
@@ -44,12 +41,10 @@ from web.db.models import Asset, Job
 from web.jobs.estimates import QueueState, wait_ahead
 from web.jobs.line import read_shared_queue
 from web.jobs.mending import mend
-from web.jobs.queries import get_job, get_version, names_of_jobs, queue_positions
+from web.jobs.queries import get_job, names_of_jobs, queue_positions
 from web.jobs.retention import expires_at
 from web.jobs.states import REQUESTS, is_legal
 from web.jobs.transitions import may_have_checkpoints
-from web.later import Wait, answer_later
-from web.services import Services
 
 #: The statuses of which live progress tells.
 LIVE = {JobStatus.RUNNING, JobStatus.CANCELING}
@@ -240,11 +235,13 @@ def _coarse(queue: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class JobView:
-    """A job as it is shown now."""
+    """A job as it is shown now, and what that rests on beside its row."""
 
     job: Job
     data: dict[str, Any]
     live: LiveProgress | None
+    position: int | None = None
+    queue: QueueState | None = None
 
     @property
     def etag(self) -> str:
@@ -344,76 +341,10 @@ def _view(
         )
 
     try:
-        return JobView(job, show(job), live)
+        return JobView(job, show(job), live, position, queue)
     except _UNREADABLE:
         mend(job)
     try:
-        return JobView(job, show(job), live)
+        return JobView(job, show(job), live, position, queue)
     except _UNREADABLE as error:
         raise JobUnreadable(f"what is stored of the job cannot be shown: {error}") from error
-
-
-Answer = Callable[[JobView], Response]
-
-
-def answer_when_changed(
-    services: Services, view: JobView, answer: Answer, *, caller: str, seconds: int
-) -> Response:
-    """Answer for the job as soon as it is shown differently, or as it is after `seconds`.
-
-    The caller has taken a place to wait, which is given back.
-    """
-    old, job_id = view.etag, view.job.id
-
-    def is_over(since: float) -> bool:
-        return read_shared_view(services.backend, job_id, caller=caller, since=since).etag != old
-
-    return _answer_later(services, job_id, is_over, answer, caller=caller, seconds=seconds)
-
-
-def answer_when_final(
-    services: Services, job_id: str, answer: Answer, *, caller: str, seconds: int
-) -> Response:
-    """Answer for the job as soon as it has ended, or as it is after `seconds`; else as above."""
-    version: int | None = None
-
-    def is_over(since: float) -> bool:
-        nonlocal version
-        with services.backend.database.read() as session:
-            found = get_version(session, job_id)
-        if found is None:
-            raise NotFound(f"job '{job_id}' is gone")
-        if found == version:
-            return False
-        version = found
-        view = read_shared_view(services.backend, job_id, caller=caller, since=since)
-        return view.job.job_status.is_final
-
-    return _answer_later(services, job_id, is_over, answer, caller=caller, seconds=seconds, only_changes=True)
-
-
-def _answer_later(
-    services: Services,
-    job_id: str,
-    is_over: Callable[[float], bool],
-    answer: Answer,
-    *,
-    caller: str,
-    seconds: int,
-    only_changes: bool = False,
-) -> Response:
-    def give() -> Response:
-        response = answer(read_view(services.backend, job_id, caller=caller))
-        response.headers["Preference-Applied"] = f"wait={seconds}"
-        return response
-
-    closers: list[Callable[[], object]] = [services.waits.give_back]
-    wait = Wait(job_id, time.monotonic() + seconds, is_over, give, only_changes, closers)
-    return answer_later(wait, services)
-
-
-def job_answer(view: JobView, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """Return the response of a job."""
-    response = json_answer(view.data, status, headers=headers)
-    response.set_etag(view.etag)
-    return response

@@ -212,6 +212,12 @@ def read_shared_queue(
     return backend.shared.get((_SHARED_KEY, route), lambda: _read_queue(backend, route), since=since)
 
 
+def known_queue(backend: Backend, route: str) -> QueueState | None:
+    """Return what `read_shared_queue` would return without asking anybody; None if it would have to."""
+    found: QueueState | None = backend.shared.peek((_SHARED_KEY, route))
+    return found
+
+
 def note_queue_change(backend: Backend) -> None:
     """Have the shared state of the queue read again: this process has changed what waits or runs."""
     for route in ROUTES:

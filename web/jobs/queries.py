@@ -8,7 +8,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, TypeVarTuple
 
-from sqlalchemy import Integer, Select, bindparam, cast, false, func, or_, select, update
+from sqlalchemy import Integer, Select, bindparam, cast, false, func, or_, select, text, update
 from sqlalchemy.orm import Session, aliased
 
 from shared.broker import FAST_ROUTE, ROUTES, route_for
@@ -127,6 +127,20 @@ def get_jobs(session: Session, job_ids: Collection[str]) -> dict[str, Job]:
 def get_version(session: Session, job_id: str) -> int | None:
     """Return a job's version, or None when the job is gone. Cheap, so that it can be polled."""
     return session.scalar(select(Job.version).where(Job.id == job_id))
+
+
+def read_row(session: Session, job_id: str, *, caller: str) -> tuple[Any, ...] | None:
+    """Return all that is stored in the row of a caller's job, as it is stored; None when it is gone.
+
+    Two that are equal are of the same state, on whichever way it got there: a version alone is not, since
+    some changes are no news, and a backup that was put back may count the same versions again.
+    """
+    found = session.execute(_ROW, {"job_id": job_id, "caller": caller}).first()
+    return None if found is None else tuple(found)
+
+
+#: A text: nothing is made of the values, nor of objects.
+_ROW = text("SELECT * FROM jobs WHERE id = :job_id AND caller = :caller")
 
 
 def list_jobs(
