@@ -118,7 +118,7 @@ class Database:
         self._log_ids: dict[Path, tuple[int, int]] = {}
         self._marks = None if self._path is None else MarkReader(self._path)
         self._last_reading: Reading | None = None
-        self._checking = Lock()
+        self._checking, self._writers = Lock(), Lock()
         if self._is_sqlite:
             event.listen(self._engine, "connect", self._note_file)
             event.listen(self._engine, "connect", _prepare_sqlite)
@@ -145,16 +145,29 @@ class Database:
         """Open a session that writes; it commits at the end, or rolls back on an error.
 
         SQLite's writers wait for each other at BEGIN IMMEDIATE; after a deferred BEGIN, a read that turns
-        into a write would fail.
+        into a write would fail. Those of this process take turns before that.
 
         Raises:
             DatabaseUnavailable: when the database does not answer, stays locked for 10 s, or its file or its
                 log was removed or replaced: what is written then would be lost.
         """
         self._require_same_file()
-        with _database_errors(), self._writing.begin() as session:
+        with self._turn_to_write(), _database_errors(), self._writing.begin() as session:
             yield session
         self._note_log()
+
+    @contextmanager
+    def _turn_to_write(self) -> Iterator[None]:
+        """Hold the turn of this process's writers: who waits for SQLite sleeps on after the lock is free."""
+        if not self._is_sqlite:
+            yield
+            return
+        if not self._writers.acquire(timeout=_BUSY_SECONDS):
+            raise DatabaseUnavailable(f"the database is written by others for more than {_BUSY_SECONDS} s")
+        try:
+            yield
+        finally:
+            self._writers.release()
 
     def mark(self) -> Mark | None:
         """Return a mark of all that is stored: while it is the same, nobody has committed anything.

@@ -96,13 +96,16 @@ def get_job(session: Session, job_id: str, *, caller: str | None = None) -> Job:
     Raises:
         NotFound: when there is none with this id.
     """
-    query = select(Job).where(Job.id == job_id)
-    if caller is not None:
-        query = query.where(Job.caller == caller)
-    job = session.scalar(query)
+    query = _BY_ID if caller is None else _OF_CALLER
+    job = session.scalar(query, {"job_id": job_id, "caller": caller})
     if job is None:
         raise NotFound(f"there is no job with the id '{job_id}'")
     return job
+
+
+# Made once: every request about a job asks one of them.
+_BY_ID = select(Job).where(Job.id == bindparam("job_id"))
+_OF_CALLER = _BY_ID.where(Job.caller == bindparam("caller"))
 
 
 def find_draft(session: Session, job: Job) -> Job | None:
