@@ -185,14 +185,15 @@ class _Exchange:
     async def run(self) -> None:
         """Take the request in, have it answered, and send the answer."""
         length, fault = _length(self._scope), find_fault(self._scope)
+        limit = self._front.limit(self._scope)
+        is_too_long = length is not None and length > limit
         if fault is None and not _has_body(self._scope):
             answer = self._front.answer_at_once(self._scope, self._errand)
             if answer is not None:
                 await self._send_answer(answer)
                 return
-        limit = self._front.limit(self._scope)
-        is_too_long = length is not None and length > limit
-        if not is_too_long and fault is None:
+            self._body = Body(io.BytesIO(), is_whole=True)
+        elif not is_too_long and fault is None:
             self._body = await self._front.bodies.take(self._receive, limit=limit, run=self._errand.run)
         try:
             await self._answer(length if is_too_long else None, fault)
