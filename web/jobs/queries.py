@@ -108,16 +108,6 @@ _BY_ID = select(Job).where(Job.id == bindparam("job_id"))
 _OF_CALLER = _BY_ID.where(Job.caller == bindparam("caller"))
 
 
-def get_jobs(session: Session, job_ids: Collection[str]) -> dict[str, Job]:
-    """Return those of the jobs that exist, by their ids."""
-    return {job.id: job for job in session.scalars(select(Job).where(Job.id.in_(job_ids)))}
-
-
-def get_version(session: Session, job_id: str) -> int | None:
-    """Return a job's version, or None when the job is gone. Cheap, so that it can be polled."""
-    return session.scalar(select(Job.version).where(Job.id == job_id))
-
-
 def read_row(session: Session, job_id: str, *, caller: str) -> tuple[Any, ...] | None:
     """Return all that is stored in the row of a caller's job, as it is stored; None when it is gone.
 
@@ -130,6 +120,16 @@ def read_row(session: Session, job_id: str, *, caller: str) -> tuple[Any, ...] |
 
 #: A text: nothing is made of the values, nor of objects.
 _ROW = text("SELECT * FROM jobs WHERE id = :job_id AND caller = :caller")
+
+
+def get_jobs(session: Session, job_ids: Collection[str]) -> dict[str, Job]:
+    """Return those of the jobs that exist, by their ids."""
+    return {job.id: job for job in session.scalars(select(Job).where(Job.id.in_(job_ids)))}
+
+
+def get_version(session: Session, job_id: str) -> int | None:
+    """Return a job's version, or None when the job is gone. Cheap, so that it can be polled."""
+    return session.scalar(select(Job.version).where(Job.id == job_id))
 
 
 def list_jobs(
