@@ -235,13 +235,14 @@ def _coarse(queue: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class JobView:
-    """A job as it is shown now, and what that rests on beside its row."""
+    """A job as it is shown now, and what that rests on beside its row; see `show_job`."""
 
     job: Job
     data: dict[str, Any]
     live: LiveProgress | None
     position: int | None = None
     queue: QueueState | None = None
+    leader_name: str | None = None
 
     @property
     def etag(self) -> str:
@@ -295,16 +296,18 @@ def read_views(backend: Backend, query: Callable[[Session], list[Job]]) -> list[
     live = backend.live.progress([job.id for job in jobs if job.status in LIVE])
     routes = {job.route for job in jobs if job.status == JobStatus.QUEUED.value}
     queues = {route: read_shared_queue(backend, route) for route in routes}
-    settings = backend.settings
-    kept_days = {JobKind.JOB: settings.retention_days, JobKind.DRAFT: settings.draft_hours / 24}
     views = []
     for job in jobs:
         try:
-            name = names.get(job.leader_id or "")
-            at = positions.get(job.id)
-            queue = queues.get(job.route)
-            days = kept_days.get(JobKind(job.kind), 0.0)
-            views.append(_view(job, live.get(job.id), at, queue, leader_name=name, retention_days=days))
+            view = show_job(
+                backend,
+                job,
+                live=live.get(job.id),
+                position=positions.get(job.id),
+                queue=queues.get(job.route),
+                leader_name=names.get(job.leader_id or ""),
+            )
+            views.append(view)
         except JobUnreadable as error:
             if len(jobs) == 1:
                 raise
@@ -321,30 +324,47 @@ def _leader_names(session: Session, jobs: list[Job]) -> dict[str, str]:
     return names_of_jobs(session, ids, caller=waiting[0].caller)
 
 
-def _view(
+def show_job(
+    backend: Backend,
     job: Job,
+    *,
     live: LiveProgress | None,
     position: int | None,
     queue: QueueState | None,
-    *,
     leader_name: str | None,
-    retention_days: float,
 ) -> JobView:
-    def show(job: Job) -> dict[str, Any]:
-        return job_to_json(
+    """Return a job that no session holds as it is shown; nobody is asked.
+
+    Args:
+        backend: Whose settings hold.
+        job: The row; what cannot be read in it is mended.
+        live: As `job_to_json` has it; so have all that follow.
+        position: See there.
+        queue: See there.
+        leader_name: See there.
+
+    Raises:
+        JobUnreadable: when it cannot be shown even so.
+    """
+    settings = backend.settings
+    kept_days = {JobKind.JOB: settings.retention_days, JobKind.DRAFT: settings.draft_hours / 24}
+
+    def show() -> JobView:
+        data = job_to_json(
             job,
             live=live,
             position=position,
             queue=queue,
             leader_name=leader_name,
-            retention_days=retention_days,
+            retention_days=kept_days.get(JobKind(job.kind), 0.0),
         )
+        return JobView(job, data, live, position, queue, leader_name)
 
     try:
-        return JobView(job, show(job), live, position, queue)
+        return show()
     except _UNREADABLE:
         mend(job)
     try:
-        return JobView(job, show(job), live, position, queue)
+        return show()
     except _UNREADABLE as error:
         raise JobUnreadable(f"what is stored of the job cannot be shown: {error}") from error

@@ -30,7 +30,7 @@ from shared.redis.live import LiveProgress
 from shared.status import JobStatus
 from web.address import link
 from web.api.http import json_bytes, written_answer
-from web.api.job_view import LIVE, JobView, read_views
+from web.api.job_view import LIVE, JobView, read_views, show_job
 from web.backend import Backend
 from web.db.marks import Mark
 from web.db.models import Job
@@ -39,8 +39,8 @@ from web.jobs.line import known_queue, read_shared_queue
 from web.jobs.queries import get_job, queue_positions, read_row
 from web.services import Services
 
-#: What is kept of a job beside its JSON: mostly its row, in which options and outputs are texts.
-_BESIDE_BYTES = 4000
+#: What is kept of a job beside its JSON: its row as it is stored and as an object, and its pictures'.
+_BESIDE_BYTES = 12_000
 _Key = tuple[str, str, str]
 
 
@@ -66,13 +66,14 @@ class _Kept:
     """A rendered job, and what it rests on: `mark` and `row` were read at one time, the rest after them."""
 
     job: RenderedJob
+    view: JobView
     mark: Mark | None
     row: tuple[Any, ...]
-    route: str
-    follows: bool
-    position: int | None
-    queue: QueueState | None
-    live: LiveProgress | None
+
+    @property
+    def follows(self) -> bool:
+        """Whether another job is named in it, whose row was not kept."""
+        return self.view.job.leader_id is not None and self.job.status is JobStatus.QUEUED
 
 
 def read_rendered(services: Services, job_id: str, *, caller: str) -> RenderedJob:
@@ -84,10 +85,10 @@ def read_rendered(services: Services, job_id: str, *, caller: str) -> RenderedJo
         DatabaseUnavailable: when the database cannot be asked.
     """
     key = caller, job_id, link("")
-    kept = _find(services, key)
+    kept = _look(services, key, may_render=False)
     if kept is None:
         with services.answers.turn(key):
-            kept = _find(services, key) or _render(services, key)
+            kept = _look(services, key, may_render=True) or _read(services, key)
     return kept.job
 
 
@@ -103,52 +104,53 @@ def find_rendered(services: Services, job_id: str, *, caller: str) -> RenderedJo
     kept: _Kept | None = services.answers.find((caller, job_id, link("")))
     if kept is None or mark is None or kept.mark != mark or kept.job.status in LIVE:
         return None
-    if kept.job.status is JobStatus.QUEUED and known_queue(services.backend, kept.route) != kept.queue:
+    if (
+        kept.job.status is JobStatus.QUEUED
+        and known_queue(services.backend, kept.view.job.route) != kept.view.queue
+    ):
         return None
     return kept.job
 
 
-def _find(services: Services, key: _Key) -> _Kept | None:
-    """Return what was rendered last, if it rests on what is so now."""
-    backend, mark = services.backend, services.backend.database.mark()
+def _look(services: Services, key: _Key, *, may_render: bool) -> _Kept | None:
+    """Return what was rendered last, if the row is as it was then; made anew where only the rest is not."""
+    mark = services.backend.database.mark()
     kept: _Kept | None = services.answers.find(key)
     if kept is None:
         return None
+    position = kept.view.position
     if mark is None or kept.mark != mark:
-        if not _is_stored(services, key, kept):
+        with services.backend.database.read() as session:
+            row = read_row(session, kept.job.job_id, caller=key[0])
+            if row is None:
+                services.answers.drop(key)
+                raise NotFound(f"there is no job with the id '{kept.job.job_id}'")
+            if row != kept.row or kept.follows:
+                return None
+            if kept.job.status is JobStatus.QUEUED:
+                position = queue_positions(session, [kept.job.job_id]).get(kept.job.job_id)
+    live, queue = _beside(services.backend, kept)
+    if (position, live, queue) != (kept.view.position, kept.view.live, kept.view.queue):
+        if not may_render:
             return None
-        # The mark is older than what was compared: it promises no more than was seen.
-        kept = replace(kept, mark=mark)
-        _keep(services, key, kept)
-    return kept if _is_so_beside(backend, kept) else None
+        job, name = kept.view.job, kept.view.leader_name
+        view = show_job(services.backend, job, live=live, position=position, queue=queue, leader_name=name)
+        return _keep(services, key, _Kept(_rendered(view), view, mark, kept.row))
+    # The mark is older than what was compared: it promises no more than was seen.
+    return kept if kept.mark == mark else _keep(services, key, replace(kept, mark=mark))
 
 
-def _is_stored(services: Services, key: _Key, kept: _Kept) -> bool:
-    """Whether the database still holds what was rendered."""
-    caller, job_id, _ = key
-    with services.backend.database.read() as session:
-        row = read_row(session, job_id, caller=caller)
-        if row is None:
-            services.answers.drop(key)
-            raise NotFound(f"there is no job with the id '{job_id}'")
-        # Of one that follows another the name of that one is shown, too.
-        if row != kept.row or kept.follows:
-            return False
-        if kept.job.status is JobStatus.QUEUED:
-            return queue_positions(session, [job_id]).get(job_id) == kept.position
-    return True
-
-
-def _is_so_beside(backend: Backend, kept: _Kept) -> bool:
-    """Whether what does not lie in the database is as it was, too."""
+def _beside(backend: Backend, kept: _Kept) -> tuple[LiveProgress | None, QueueState | None]:
+    """Return what does not lie in the database, of now."""
     if kept.job.status in LIVE:
-        return backend.live.progress([kept.job.job_id]).get(kept.job.job_id) == kept.live
+        return backend.live.progress([kept.job.job_id]).get(kept.job.job_id), kept.view.queue
     if kept.job.status is JobStatus.QUEUED:
-        return read_shared_queue(backend, kept.route) == kept.queue
-    return True
+        return kept.view.live, read_shared_queue(backend, kept.view.job.route)
+    return kept.view.live, kept.view.queue
 
 
-def _render(services: Services, key: _Key) -> _Kept:
+def _read(services: Services, key: _Key) -> _Kept:
+    """Read a job, render it, and keep that."""
     caller, job_id, _ = key
     rows: list[tuple[Any, ...] | None] = []
 
@@ -158,24 +160,14 @@ def _render(services: Services, key: _Key) -> _Kept:
 
     mark = services.backend.database.mark()
     view = read_views(services.backend, query)[0]
-    kept = _kept_of(view, mark, rows[0] or ())
-    _keep(services, key, kept)
-    return kept
+    return _keep(services, key, _Kept(_rendered(view), view, mark, rows[0] or ()))
 
 
-def _kept_of(view: JobView, mark: Mark | None, row: tuple[Any, ...]) -> _Kept:
-    status = view.job.job_status
-    return _Kept(
-        RenderedJob(view.job.id, status, view.job.version, view.etag, json_bytes(view.data)),
-        mark=mark,
-        row=row,
-        route=view.job.route,
-        follows=view.job.leader_id is not None and status is JobStatus.QUEUED,
-        position=view.position,
-        queue=view.queue,
-        live=view.live,
-    )
+def _rendered(view: JobView) -> RenderedJob:
+    job = view.job
+    return RenderedJob(job.id, job.job_status, job.version, view.etag, json_bytes(view.data))
 
 
-def _keep(services: Services, key: _Key, kept: _Kept) -> None:
+def _keep(services: Services, key: _Key, kept: _Kept) -> _Kept:
     services.answers.keep(key, kept, len(kept.job.content) + _BESIDE_BYTES)
+    return kept

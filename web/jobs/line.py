@@ -230,9 +230,10 @@ def read_queue_to_join(backend: Backend, route: str) -> QueueState:
     Raises:
         DatabaseUnavailable: when the database cannot be asked.
     """
-    queue = read_shared_queue(backend, route)
-    is_read_in_part = queue.line is not None and queue.line.placed >= _MOST_READ
-    return queue if is_read_in_part else read_shared_queue(backend, route, since=time.monotonic())
+    known = known_queue(backend, route)
+    if known is not None and known.line is not None and known.line.placed >= _MOST_READ:
+        return known
+    return read_shared_queue(backend, route, since=time.monotonic())
 
 
 def known_queue(backend: Backend, route: str) -> QueueState | None:
