@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from celery import states
 from sqlalchemy import update
 
 from benchmarks.http_load import Load, ask_each, ask_for, request_bytes
+from benchmarks.machine import machine_line
 from benchmarks.plain_service import SERVERS, make_celery
 from shared.clock import utc_now
 from shared.logs import configure_logs
@@ -94,7 +94,7 @@ class Scene:
 
 @click.command()
 @click.option("--clients", default=32, show_default=True, help="Who ask at once.")
-@click.option("--seconds", default=2.0, show_default=True, help="How long each is asked in a round.")
+@click.option("--seconds", default=1.5, show_default=True, help="How long each is asked in a round.")
 @click.option("--rounds", default=5, show_default=True, help="How often all take their turn.")
 @click.option("--only", default="", help="Only rows with this in their name.")
 def main(clients: int, seconds: float, rounds: int, only: str) -> None:
@@ -338,11 +338,8 @@ def _ready(service: Service, path: str) -> Service:
 
 
 def _print(rows: Sequence[Row], how: str) -> None:
-    load = "/".join(f"{one:.1f}" for one in os.getloadavg())
     click.echo(f"`python -m benchmarks.polling {how}`\n")
-    click.echo(
-        f"{_machine()}; load of the last 1/5/15 minutes {load}. Medians over the rounds, and the least "
-    )
+    click.echo(f"{machine_line()}. Medians over the rounds, and the least")
     click.echo("and largest ratio of a round. 'Plain' is Flask with Celery's AsyncResult and send_task.\n")
     click.echo("| asked | ours | plain, gthread | ratio | plain, our server | ratio | processor, each |")
     click.echo("|---|---:|---:|---:|---:|---:|---|")
@@ -354,17 +351,6 @@ def _print(rows: Sequence[Row], how: str) -> None:
             cells.append(f"{median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})")
         busy = ", ".join(f"{median(row.cpu_ms[kind]):.2f}" for kind in (_OURS, *SERVERS))
         click.echo(f"| {row.name} | {' | '.join(cells)} | {busy} ms |")
-
-
-def _machine() -> str:
-    names = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    ]
-    return (
-        f"{os.cpu_count()} × {names[0] if names else platform.machine()}, Python {platform.python_version()}"
-    )
 
 
 if __name__ == "__main__":
