@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from flask import Flask, current_app
 
@@ -15,6 +16,7 @@ from web.assets.thumbnails import Thumbnails
 from web.assets.uploads import Uploads
 from web.backend import Backend
 from web.jobs.idempotency import KeysInFlight
+from web.shared_reads import KeptAnswers
 
 _KEY = "atelier"
 #: Of all numbers, multiples of this one lie furthest apart.
@@ -129,6 +131,8 @@ class Services:
     timing: StreamTiming = field(default_factory=StreamTiming)
     #: For what many clients would otherwise make happen at the same moment.
     spread: Spread = field(default_factory=Spread)
+    #: What was rendered last of each job that is asked for; see `web.api.rendered_jobs`.
+    answers: KeptAnswers[Any] = field(default_factory=KeptAnswers)
 
     def close(self) -> None:
         """Close all connections."""

@@ -44,7 +44,8 @@ from web.api.http import (
     wait_seconds,
 )
 from web.api.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADER, answer_once
-from web.api.job_view import JobView, answer_when_final, job_answer, read_view
+from web.api.job_view import job_url
+from web.api.job_waits import answer_when_final
 from web.api.openapi import (
     JSON,
     WAIT,
@@ -54,6 +55,7 @@ from web.api.openapi import (
     query_parameters,
     text_schema,
 )
+from web.api.rendered_jobs import RenderedJob, read_rendered
 from web.api.schemas import JobOut, SizeOut, ValidationOut, WorkingSizesOut, estimate_out
 from web.assets.uploads import PartChecks, UploadedFile
 from web.jobs.drafts import read_options
@@ -205,15 +207,15 @@ def _accepted(services: Services, job_id: str) -> Response:
     caller, seconds = current_caller(), wait_seconds(request.headers.get("Prefer"))
     if seconds and services.waits.take():
         return answer_when_final(services, job_id, _answer_for, caller=caller, seconds=seconds)
-    return _answer_for(read_view(services.backend, job_id, caller=caller))
+    return _answer_for(read_rendered(services, job_id, caller=caller))
 
 
-def _answer_for(view: JobView) -> Response:
-    headers = {"Location": view.data["urls"]["self"]}
-    if view.job.job_status.is_final:
-        return job_answer(view, headers=headers)
+def _answer_for(job: RenderedJob) -> Response:
+    headers = {"Location": job_url(job.job_id)}
+    if job.status.is_final:
+        return job.answer(headers=headers)
     headers["Retry-After"] = str(_RETRY_SECONDS)
-    return job_answer(view, status=202, headers=headers)
+    return job.answer(status=202, headers=headers)
 
 
 def _read_query() -> SubmitQuery:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, aliased
 
 from shared.broker import DEFAULT_ROUTE, ROUTES, route_for
@@ -47,7 +48,9 @@ _MOST_READ = 50
 _MOST_RUNS = 50
 #: A running job's speed changes by about so much until it ends, and its result is written then.
 _SLOWER, _FASTER, _RESULT_SECONDS = 1.25, 0.85, 1.0
-_SHARED_KEY = "queue"
+_SHARED_KEY, _AROUND_KEY = "queue", "around the queue"
+#: Who joins a short line reads it as it is, and what is around it so old: control, too, looks that often.
+_AROUND_SECONDS = 0.2
 #: What a worker needs to stop a job: a step, and a checkpoint.
 _STOPPING = Range(1.0, 0.0, 5.0)
 
@@ -74,39 +77,44 @@ class LineRows:
     route: str = DEFAULT_ROUTE
 
 
-def read_line_rows(session: Session, route: str) -> LineRows:
-    """Return what runs, and the first of those that wait in the line of a route, in its order."""
+def read_line_rows(session: Session, route: str, runs: Sequence[MeasuredRun] | None = None) -> LineRows:
+    """Return what runs, and the first of those that wait in the line of a route, in its order.
+
+    With `runs` the measured ones are not read again.
+    """
     held = [JobStatus.RUNNING.value, JobStatus.CANCELING.value]
-    running = _open_jobs(session, Job.status.in_(held))
-    waiting = _open_jobs(session, *IN_LINE, Job.route.in_(line_of(route)))
+    running = _open_jobs(session, _NEXT.where(Job.status.in_(held)).order_by(*IN_ORDER).limit(_MOST_READ))
+    in_line = _NEXT.where(*IN_LINE, Job.route.in_(line_of(route)))
+    waiting = _open_jobs(session, in_line.order_by(*IN_ORDER).limit(_MOST_READ))
     if not running and not waiting:
         return LineRows(route=route)
-    return LineRows(running, waiting, measured_runs(session, limit=_MOST_RUNS), route)
+    if runs is None:
+        runs = measured_runs(session, limit=_MOST_RUNS)
+    return LineRows(running, waiting, runs, route)
 
 
-def _open_jobs(session: Session, *which: Any) -> list[OpenJob]:  # noqa: ANN401 - conditions
-    content, style = aliased(Asset), aliased(Asset)
-    query = (
-        select(
-            Job.id,
-            Job.options,
-            Job.step,
-            Job.worker_id,
-            Job.attempt,
-            Job.status,
-            Job.status_reason,
-            Job.route,
-            content.width,
-            content.height,
-            style.width,
-            style.height,
-        )
-        .join(content, content.id == Job.content_asset_id)
-        .join(style, style.id == Job.style_asset_id)
-        .where(*which)
-        .order_by(*IN_ORDER)
-        .limit(_MOST_READ)
+_content, _style = aliased(Asset), aliased(Asset)
+_NEXT = (
+    select(
+        Job.id,
+        Job.options,
+        Job.step,
+        Job.worker_id,
+        Job.attempt,
+        Job.status,
+        Job.status_reason,
+        Job.route,
+        _content.width,
+        _content.height,
+        _style.width,
+        _style.height,
     )
+    .join(_content, _content.id == Job.content_asset_id)
+    .join(_style, _style.id == Job.style_asset_id)
+)
+
+
+def _open_jobs(session: Session, query: Select[*tuple[Any, ...]]) -> list[OpenJob]:
     found = []
     for job_id, options, step, worker_id, attempt, status, reason, route, *sizes in session.execute(query):
         is_stopping = status == JobStatus.CANCELING.value or reason == PAUSING
@@ -189,11 +197,12 @@ def queue_state(
     running: int,
     run_seconds: Sequence[float],
     beats: Sequence[WorkerBeat] | None,
+    control_fault: str | None,
 ) -> QueueState:
     """Return the state of the queue with the line in it; Redis is asked."""
     workers = None if beats is None else sum(is_eligible(beat, rows.route) for beat in beats)
     line = look_at_line(backend, rows, beats)
-    no_start = no_start_reason(beats, control_fault=backend.live.control_fault(), route=rows.route)
+    no_start = no_start_reason(beats, control_fault=control_fault, route=rows.route)
     return QueueState(running, workers, run_seconds, no_start, line)
 
 
@@ -212,6 +221,27 @@ def read_shared_queue(
     return backend.shared.get((_SHARED_KEY, route), lambda: _read_queue(backend, route), since=since)
 
 
+def read_queue_to_join(backend: Backend, route: str) -> QueueState:
+    """Return the queue for one who joins the line of a route now: as it is, if that tells him anything.
+
+    Where more wait than are read, his wait rests on his place and on those far ahead of him, and these are as
+    they were a moment ago.
+
+    Raises:
+        DatabaseUnavailable: when the database cannot be asked.
+    """
+    known = known_queue(backend, route)
+    if known is not None and known.line is not None and known.line.placed >= _MOST_READ:
+        return known
+    return read_shared_queue(backend, route, since=time.monotonic())
+
+
+def known_queue(backend: Backend, route: str) -> QueueState | None:
+    """Return what `read_shared_queue` would return without asking anybody; None if it would have to."""
+    found: QueueState | None = backend.shared.peek((_SHARED_KEY, route))
+    return found
+
+
 def note_queue_change(backend: Backend) -> None:
     """Have the shared state of the queue read again: this process has changed what waits or runs."""
     for route in ROUTES:
@@ -219,11 +249,36 @@ def note_queue_change(backend: Backend) -> None:
 
 
 def _read_queue(backend: Backend, route: str) -> QueueState:
+    seconds = min(_AROUND_SECONDS, backend.shared.stale_seconds)
+    around = backend.shared.get(
+        (_AROUND_KEY, route), lambda: _read_around(backend, route), since=time.monotonic() - seconds
+    )
     with backend.database.read() as session:
-        running, run_seconds = count_with_workers(session, route), recent_run_seconds(session, route)
-        rows = read_line_rows(session, route)
-    beats = backend.live.workers()
-    return queue_state(backend, rows, running=running, run_seconds=run_seconds, beats=beats)
+        running, rows = count_with_workers(session, route), read_line_rows(session, route, around.runs)
+    return queue_state(
+        backend,
+        rows,
+        running=running,
+        run_seconds=around.run_seconds,
+        beats=around.beats,
+        control_fault=around.control_fault,
+    )
+
+
+@dataclass(frozen=True)
+class _Around:
+    """What a line rests on beside its own jobs: who takes them, and how long others took."""
+
+    runs: Sequence[MeasuredRun]
+    run_seconds: Sequence[float]
+    beats: Sequence[WorkerBeat] | None
+    control_fault: str | None
+
+
+def _read_around(backend: Backend, route: str) -> _Around:
+    with backend.database.read() as session:
+        runs, run_seconds = measured_runs(session, limit=_MOST_RUNS), recent_run_seconds(session, route)
+    return _Around(runs, run_seconds, backend.live.workers(), backend.live.control_fault())
 
 
 def make_forecast(backend: Backend, options: StyleOptions, sizes: Sizes) -> Forecast:
@@ -246,7 +301,14 @@ def make_forecast(backend: Backend, options: StyleOptions, sizes: Sizes) -> Fore
         running, run_seconds = count_with_workers(session, route), recent_run_seconds(session, route)
         rows = read_line_rows(session, route)
     beats = backend.live.workers()
-    state = queue_state(backend, rows, running=running, run_seconds=run_seconds, beats=beats)
+    state = queue_state(
+        backend,
+        rows,
+        running=running,
+        run_seconds=run_seconds,
+        beats=beats,
+        control_fault=backend.live.control_fault(),
+    )
     ahead = wait_ahead(position, state)
     return Forecast(
         run=estimate_run(

@@ -8,7 +8,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, TypeVarTuple
 
-from sqlalchemy import Integer, Select, bindparam, cast, false, func, or_, select, update
+from sqlalchemy import Integer, Select, bindparam, cast, false, func, or_, select, text, update
 from sqlalchemy.orm import Session, aliased
 
 from shared.broker import FAST_ROUTE, ROUTES, route_for
@@ -96,13 +96,30 @@ def get_job(session: Session, job_id: str, *, caller: str | None = None) -> Job:
     Raises:
         NotFound: when there is none with this id.
     """
-    query = select(Job).where(Job.id == job_id)
-    if caller is not None:
-        query = query.where(Job.caller == caller)
-    job = session.scalar(query)
+    query = _BY_ID if caller is None else _OF_CALLER
+    job = session.scalar(query, {"job_id": job_id, "caller": caller})
     if job is None:
         raise NotFound(f"there is no job with the id '{job_id}'")
     return job
+
+
+# Made once: every request about a job asks one of them.
+_BY_ID = select(Job).where(Job.id == bindparam("job_id"))
+_OF_CALLER = _BY_ID.where(Job.caller == bindparam("caller"))
+
+
+def read_row(session: Session, job_id: str, *, caller: str) -> tuple[Any, ...] | None:
+    """Return all that is stored in the row of a caller's job, as it is stored; None when it is gone.
+
+    Two that are equal are of the same state, on whichever way it got there: a version alone is not, since
+    some changes are no news, and a backup that was put back may count the same versions again.
+    """
+    found = session.execute(_ROW, {"job_id": job_id, "caller": caller}).first()
+    return None if found is None else tuple(found)
+
+
+#: A text: nothing is made of the values, nor of objects.
+_ROW = text("SELECT * FROM jobs WHERE id = :job_id AND caller = :caller")
 
 
 def get_jobs(session: Session, job_ids: Collection[str]) -> dict[str, Job]:

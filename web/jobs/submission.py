@@ -20,7 +20,7 @@ from web.assets.uploads import (
     UploadedFile,
     Uploads,
     add_asset,
-    get_asset,
+    get_assets,
 )
 from web.backend import Backend
 from web.db.models import Asset
@@ -184,16 +184,11 @@ def gone_words(part: str) -> str:
 
 
 def _find_assets(session: Session, inputs: Mapping[str, Input], *, caller: str) -> dict[str, Asset]:
-    found, faults = {}, []
-    for part, given in inputs.items():
-        if not isinstance(given, KnownAsset):
-            continue
-        try:
-            if not _ID.fullmatch(given.asset_id):
-                raise NotFound(f"there is no asset with the id '{given.asset_id}'")
-            found[part] = get_asset(session, given.asset_id, caller=caller)
-        except NotFound as error:
-            faults.append(Fault(f"/{part}", error.code, gone_words(part)))
-    if faults:
-        raise NotFound("; ".join(fault.detail for fault in faults), faults=tuple(faults))
-    return found
+    ids = {part: given.asset_id for part, given in inputs.items() if isinstance(given, KnownAsset)}
+    asked = {asset_id for asset_id in ids.values() if _ID.fullmatch(asset_id)}
+    known = get_assets(session, asked, caller=caller) if asked else {}
+    missing = [part for part, asset_id in ids.items() if asset_id not in known]
+    if missing:
+        faults = tuple(Fault(f"/{part}", NotFound.code, gone_words(part)) for part in missing)
+        raise NotFound("; ".join(fault.detail for fault in faults), faults=faults)
+    return {part: known[asset_id] for part, asset_id in ids.items()}
