@@ -18,7 +18,7 @@ from web.api.job_view import JobView, answer_when_changed, job_answer, read_view
 from web.api.openapi import IF_NONE_MATCH, NOT_MODIFIED, WAIT, Answer, Operation, Parameter, query_parameters
 from web.api.schemas import JobListOut, JobOut
 from web.api.submit import submit_job
-from web.jobs.queries import JobFilter, count_by_status, list_jobs
+from web.jobs.lists import JobFilter, list_jobs
 from web.security import current_caller
 from web.services import get_services
 
@@ -98,7 +98,7 @@ def index() -> Response:
     services, counts = get_services(), None
     if asked.counts:
         with services.backend.database.read() as session:
-            counts = count_by_status(session, caller=caller, only=only)
+            counts = services.counts.read(session, caller=caller, only=only)
     views = read_views(
         services.backend,
         lambda session: list_jobs(session, caller=caller, only=only, before_id=before_id, limit=size + 1),

@@ -32,6 +32,8 @@ _PRAGMAS = (
     "foreign_keys=ON",
     f"busy_timeout={_BUSY_SECONDS * 1000}",
     "journal_size_limit=67108864",
+    # Our triggers call our own lower(); some builds of SQLite would not let them.
+    "trusted_schema=ON",
 )
 #: How long a start may read to find damage, and how long a check of the running service.
 _START_BUDGET_SECONDS, _CHECK_BUDGET_SECONDS = 10.0, 0.5

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, aliased
 
 from shared.broker import DEFAULT_ROUTE, ROUTES, route_for
@@ -28,8 +28,8 @@ from web.jobs.estimates import (
     wait_ahead,
 )
 from web.jobs.queries import (
-    IN_LINE,
     IN_ORDER,
+    WAITS_IN_LINE,
     count_queued,
     count_with_workers,
     recent_run_seconds,
@@ -77,36 +77,44 @@ class LineRows:
 def read_line_rows(session: Session, route: str) -> LineRows:
     """Return what runs, and the first of those that wait in the line of a route, in its order."""
     held = [JobStatus.RUNNING.value, JobStatus.CANCELING.value]
-    running = _open_jobs(session, Job.status.in_(held))
-    waiting = _open_jobs(session, *IN_LINE, Job.route.in_(line_of(route)))
+    running = _open_jobs(session, _NEXT.where(Job.status.in_(held)).order_by(*IN_ORDER).limit(_MOST_READ))
+    # Of each route the first: the jobs of several are in no order in the index.
+    first = [
+        row
+        for one in line_of(route)
+        for row in session.execute(
+            select(*IN_ORDER).where(WAITS_IN_LINE, Job.route == one).order_by(*IN_ORDER).limit(_MOST_READ)
+        )
+    ]
+    ids = [job_id for *_, job_id in sorted(tuple(row) for row in first)[:_MOST_READ]]
+    waiting = _open_jobs(session, _NEXT.where(Job.id.in_(ids)).order_by(*IN_ORDER)) if ids else []
     if not running and not waiting:
         return LineRows(route=route)
     return LineRows(running, waiting, measured_runs(session, limit=_MOST_RUNS), route)
 
 
-def _open_jobs(session: Session, *which: Any) -> list[OpenJob]:  # noqa: ANN401 - conditions
-    content, style = aliased(Asset), aliased(Asset)
-    query = (
-        select(
-            Job.id,
-            Job.options,
-            Job.step,
-            Job.worker_id,
-            Job.attempt,
-            Job.status,
-            Job.status_reason,
-            Job.route,
-            content.width,
-            content.height,
-            style.width,
-            style.height,
-        )
-        .join(content, content.id == Job.content_asset_id)
-        .join(style, style.id == Job.style_asset_id)
-        .where(*which)
-        .order_by(*IN_ORDER)
-        .limit(_MOST_READ)
+_content, _style = aliased(Asset), aliased(Asset)
+_NEXT = (
+    select(
+        Job.id,
+        Job.options,
+        Job.step,
+        Job.worker_id,
+        Job.attempt,
+        Job.status,
+        Job.status_reason,
+        Job.route,
+        _content.width,
+        _content.height,
+        _style.width,
+        _style.height,
     )
+    .join(_content, _content.id == Job.content_asset_id)
+    .join(_style, _style.id == Job.style_asset_id)
+)
+
+
+def _open_jobs(session: Session, query: Select[*tuple[Any, ...]]) -> list[OpenJob]:
     found = []
     for job_id, options, step, worker_id, attempt, status, reason, route, *sizes in session.execute(query):
         is_stopping = status == JobStatus.CANCELING.value or reason == PAUSING
