@@ -51,7 +51,9 @@ def test_the_migrations_make_the_tables_of_the_models(url: str):
     database.close()
     engine = create_engine(url)
     with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"render_as_batch": True, "include_name": _is_of_a_model})
+        context = MigrationContext.configure(
+            connection, opts={"render_as_batch": True, "include_name": _is_of_a_model}
+        )
         assert compare_metadata(context, Base.metadata) == []
     engine.dispose()
 
