@@ -24,7 +24,8 @@ AtelierError
 │   ├── CrossSiteRequest       cross_site_request
 │   ├── UnknownHost            unknown_host
 │   ├── TooManyStreams         too_many_streams
-│   └── TooManyDrafts          too_many_drafts
+│   ├── TooManyDrafts          too_many_drafts
+│   └── TooManyStars           too_many_stars
 ├── ServiceError               the operator can mend it
 │   ├── StorageUnavailable     storage_unavailable
 │   ├── IdentityMissing        identity_missing
@@ -270,6 +271,13 @@ class TooManyDrafts(Refusal):
 
     code = "too_many_drafts"
     retryable = True
+
+
+class TooManyStars(Refusal):
+    """Too many pictures are starred."""
+
+    code = "too_many_stars"
+    suggestion = "Take the star off one that you no longer need; 'atelier asset list --starred' names them."
 
 
 class ServiceError(AtelierError):

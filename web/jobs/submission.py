@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from shared.errors import Fault, NotFound
 from shared.options import StyleOptions
-from shared.picture import working_size
+from shared.picture import taken_size
 from shared.status import JobKind
 from web.assets.uploads import (
     PartChecks,
@@ -32,7 +32,7 @@ from web.jobs.reuse import decide_reuse, work_sha256
 from web.jobs.told_waits import wait_to_tell
 
 PARTS = ("content", "style")
-#: Working sizes in pixels, (width, height), by part.
+#: The sizes in pixels at which a job takes its pictures in, (width, height), by part.
 Sizes = dict[str, tuple[int, int]]
 _ID = re.compile(r"[0-9a-f-]{36}")
 
@@ -64,7 +64,7 @@ class JobRequest:
 
 
 def check(backend: Backend, uploads: Uploads, request: JobRequest, *, caller: str) -> Sizes:
-    """Return the working sizes of a request's inputs; it stores nothing, and needs no room.
+    """Return the sizes at which a job takes its inputs in; it stores nothing, and needs no room.
 
     Raises:
         NotFound, PictureRefused: as `submit` does.
@@ -137,7 +137,7 @@ def submit(
 
 @dataclass(frozen=True)
 class _CheckedInputs:
-    """The checked inputs of a request: hash and working size of each, and the new pictures among them."""
+    """The checked inputs of a request: hash and size of each, and the new pictures among them."""
 
     hashes: Mapping[str, str]
     sizes: Sizes
@@ -158,7 +158,7 @@ def _check_inputs(
     sizes: Sizes = {}
 
     def measure(part: str, width: int, height: int) -> None:
-        sizes[part] = working_size(width, height, size=request.options.size, name=part)
+        sizes[part] = taken_size(width, height, part=part, options=request.options)
 
     with backend.database.read() as session:
         assets = _find_assets(session, request.inputs, caller=caller)
