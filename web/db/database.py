@@ -20,10 +20,13 @@ from sqlalchemy import exc as sql_errors
 from sqlalchemy.orm import Session, sessionmaker
 
 from shared.errors import DatabaseUnavailable, DatabaseUnusable, InvalidSettings
+from shared.logs import get_logger
 from shared.storage.local import make_folders
 from shared.storage.store import Room, measure_room
+from web.db.derived import derive_anew, find_fault
 from web.db.fitness import examine, find_damage, is_file_there, open_file
 
+_log = get_logger(__name__)
 _BUSY_SECONDS = 10
 _RETRY_SECONDS = 0.01
 _PRAGMAS = (
@@ -188,23 +191,41 @@ class Database:
         """Bring the tables to this version; two processes may call it at once.
 
         Tables that have it already are only read: on a disk that takes no write a service can start, and
-        serve what there is.
+        serve what there is; search may then miss what `web/db/derived.py` would have mended.
 
         Raises:
             DatabaseUnusable, DatabaseUnavailable: as `examine`, or when the tables cannot be written.
         """
-        if self.examine() == _scripts().get_current_head():
+        if self.examine() != _scripts().get_current_head():
+            config = _migrations()
+            with self._begin_writing() as connection:
+                config.attributes["connection"] = connection
+                try:
+                    command.upgrade(config, HEAD)
+                except CommandError as error:
+                    raise DatabaseUnusable(f"the database was written by another release: {error}") from error
+        if self._is_sqlite:
+            self._derive()
+
+    def _derive(self) -> None:
+        """See that lists and search have what they are quick by; `jobs` itself says what that is."""
+        with _database_errors(), self._engine.connect() as connection:
+            fault = find_fault(connection)
+        if fault is None:
             return
-        config = _migrations()
-        with (
-            _database_errors(),
-            self._engine.execution_options(sqlite_begin="IMMEDIATE").begin() as connection,
-        ):
-            config.attributes["connection"] = connection
-            try:
-                command.upgrade(config, HEAD)
-            except CommandError as error:
-                raise DatabaseUnusable(f"the database was written by another release: {error}") from error
+        _log.info("lists_derived_anew", fault=fault)
+        try:
+            with self._begin_writing() as connection:
+                if find_fault(connection) is not None:  # another process may have been first
+                    derive_anew(connection)
+        except DatabaseUnavailable as error:
+            _log.error("lists_not_derived", fault=fault, reason=error.detail)
+
+    @contextmanager
+    def _begin_writing(self) -> Iterator[Connection]:
+        engine = self._engine.execution_options(sqlite_begin="IMMEDIATE")
+        with _database_errors(), engine.begin() as connection:
+            yield connection
 
     @staticmethod
     def knows_revision(revision: str) -> bool:

@@ -240,6 +240,8 @@ class Job(Base):
         # For lists: the jobs in order, those of one status, and the counts of all.
         Index("ix_jobs_caller_kind_id", "caller", "kind", "id"),
         Index("ix_jobs_caller_kind_status_id", "caller", "kind", "status", "id"),
+        # For lists of what is younger than a moment.
+        Index("ix_jobs_age", "caller", "kind", "created_at", "id"),
         # For estimates: the last succeeded jobs. For the pruner: jobs that ended long ago.
         Index("ix_jobs_status_completed_at", "status", "completed_at"),
         # For what became of the waits that were told.
@@ -341,7 +343,7 @@ class JobLabel(Base):
 class JobName(Base):
     """What search reads of a job that has a name; the name in small letters, as Python makes them.
 
-    SQLite's triggers keep it, and the index `job_search` of its names: see migration 0011. On another
+    SQLite's triggers keep it, and the index `job_search` of its names: see `web/db/derived.py`. On another
     database it is empty.
     """
 

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from shared.status import JobKind, JobStatus
 from tests.support.many_jobs import BEGINNING, add_rows, job_row
 from tests.support.rows import add_picture
+from web.db import derived
 from web.db.database import Database
 from web.db.models import Asset, Job, JobLabel
 from web.jobs import lists
@@ -50,11 +51,12 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
 def without_trigrams(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     """As on a SQLite that has no FTS5."""
     database = Database(f"sqlite:///{tmp_path_factory.mktemp('plain')}/atelier.db")
-    database.upgrade()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(derived, "has_trigrams", lambda _: False)
+        database.upgrade()
     with database.write() as session:
         add_picture(session, now=BEGINNING)
-        for statement in ("TRIGGER job_name_added", "TRIGGER job_name_removed", "TABLE job_search"):
-            session.execute(text(f"DROP {statement}"))
+        assert session.scalar(text("SELECT count(*) FROM sqlite_master WHERE name LIKE 'job_search%'")) == 0
     yield database
     database.close()
 
@@ -62,7 +64,8 @@ def without_trigrams(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Datab
 @pytest.fixture(autouse=True)
 def _few_are_three(monkeypatch: pytest.MonkeyPatch) -> None:
     """A dozen jobs are many already."""
-    monkeypatch.setattr(lists, "_FEW", 3)
+    for name, number in {"_FEW": 3, "_NEAREST": 2, "_MOST_TERMS": 3, "_MOST_NAMES": 5}.items():
+        monkeypatch.setattr(lists, name, number)
 
 
 class TakeBack(Exception):
@@ -343,33 +346,3 @@ def test_what_was_counted_once_is_not_counted_again(filled, only):
 
         first, again = steps_of(database, look), steps_of(database, look)
         assert again < 60 < first
-
-
-def test_names_that_were_there_before_are_found(tmp_path: Path):
-    """The search of a database that an earlier release has filled, with letters that SQLite cannot fold."""
-    from alembic import command
-    from alembic.config import Config
-
-    import web
-
-    database = Database(f"sqlite:///{tmp_path}/atelier.db")
-    database.upgrade()
-    config = Config()
-    config.set_main_option("script_location", str(Path(web.__file__).parent / "db" / "migrations"))
-    with database._engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, "0009")
-    with database.write() as session:
-        asset = add_picture(session, now=BEGINNING)
-        add_rows(
-            session, [job_row(asset, n, name=name) for n, name in enumerate(["ÜBERFAHRT", "你好世界", ""])]
-        )
-    database.upgrade()
-    with database.read() as session:
-        for part in ("überf", "ÜB", "好", "你好世"):
-            found = list_jobs(session, caller="local", only=JobFilter(name=part), limit=5)
-            assert [job.name for job in found] == [
-                name for name in ("ÜBERFAHRT", "你好世界") if part.lower() in name.lower()
-            ]
-        assert len(list_jobs(session, caller="local", only=JobFilter(), limit=5)) == 3
-    database.close()
