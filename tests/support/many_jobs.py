@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from sqlalchemy.orm import Session
 from shared.options import StyleOptions
 from shared.protocol import new_id
 from shared.status import FINAL_STATUSES, JobStatus
+from web.db.database import Database
 from web.db.models import Asset, Job, JobLabel
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
@@ -55,3 +57,11 @@ def add_rows(
     if labels:
         session.execute(insert(JobLabel), list(labels))
     return [str(row["id"]) for row in rows]
+
+
+@contextmanager
+def taken_back(database: Database) -> Iterator[Session]:
+    """Open a session that writes, and of which nothing is left: for the many examples of one test."""
+    with database.write() as session:
+        yield session
+        session.rollback()

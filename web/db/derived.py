@@ -1,9 +1,9 @@
 """What lists and search are quick by: what SQLite's triggers derive from `jobs`, and whether it fits them.
 
-`job_names` has what a search reads, `job_search` the trigrams of its names, `job_changes` what has moved since
-somebody counted. Whoever writes `jobs`, the triggers follow. Each start looks whether all of it is there and
-fits the jobs (`find_fault`); if not, it is made anew from them (`derive_anew`): after a migration, after
-writes by a program that folds letters otherwise, and with another SQLite. `web/jobs/lists.py` and
+`job_names` has what a search reads, `job_search` the trigrams of its names, `job_changes` what has moved
+since somebody counted. Whoever writes `jobs`, the triggers follow. Each start looks whether all of it is
+there and fits the jobs (`find_fault`); if not, it is made anew from them (`derive_anew`): after a migration,
+after writes by a program that folds letters otherwise, and with another SQLite. `web/jobs/lists.py` and
 `web/jobs/counts.py` read it.
 """
 

@@ -257,7 +257,7 @@ class Job(Base):
         ),
         # For places in the queue, and for how many wait since when.
         _partial("ix_jobs_line", "route", "queue_rank", "created_at", "id", where=IN_LINE_WORDS),
-        _partial("ix_jobs_waiting", "queued_at", where=f"{IN_LINE_WORDS} AND kind = 'job'"),
+        _partial("ix_jobs_waiting", "kind", "queued_at", where=IN_LINE_WORDS),
         # For estimates: the last runs of each route.
         _partial("ix_jobs_recent", "route", "completed_at", where=ENDED_WELL_WORDS),
         _partial("ix_jobs_runs", "route", "created_at", where=COMPLETE_RUN_WORDS),

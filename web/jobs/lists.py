@@ -76,6 +76,8 @@ def list_jobs(
     """
     page = _Page(before_id, after_id, limit)
     ids = _Search(session, caller, only).page_of_ids(page)
+    if not ids:
+        return []
     return list(session.scalars(select(Job).where(Job.id.in_(ids)).order_by(Job.id.desc())))
 
 
@@ -101,7 +103,7 @@ class _Page:
     after_id: str | None
     limit: int
 
-    def of(self, query: Select[str], job_id: _Id) -> Select[str]:
+    def of(self, query: Select[str, *_Row], job_id: _Id) -> Select[str, *_Row]:
         """Return a query for the ids next to where the page begins."""
         if self.after_id is not None:
             return query.where(job_id > self.after_id).order_by(job_id).limit(self.limit)
@@ -135,7 +137,7 @@ class _Search:
                 return page.merge([nearest])
         few = self._few()
         if few is not None:
-            queries = [page.of(self._all(select(Job.id)).where(Job.id.in_(few)), Job.id)]
+            queries = [page.of(self._all(select(Job.id)).where(Job.id.in_(few)), Job.id)] if few else []
             return page.merge([self._session.scalars(query).all() for query in queries])
         self._oldest = self._find_oldest()
         if self._named:
@@ -153,6 +155,8 @@ class _Search:
         """Return the number of jobs by their status."""
         few = self._few()
         number = func.count()
+        if few == []:
+            return {}
         if few is not None:
             query = self._all(select(Job.status, number)).where(Job.id.in_(few)).group_by(Job.status)
         elif self._named:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate, pairwise
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, func, or_, select, text, tuple_, update
+from sqlalchemy import Integer, String, bindparam, func, or_, select, text, update
 from sqlalchemy.orm import Session, aliased
 
 from shared.broker import FAST_ROUTE, ROUTES, route_for
@@ -284,31 +285,51 @@ def queue_positions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for line in LINES:
         stand = session.execute(wanted.where(Job.route.in_(line)).order_by(*IN_ORDER)).all()
+        places = [_Place(row.queue_rank, row.created_at, row.id) for row in stand]
         # Counted from one to the next: the line is gone through once, whoever stands in it.
-        after, place = None, 0
-        for row in stand:
-            until = (row.queue_rank, row.created_at, row.id)
-            place += _count_between(session, line, after, until)
-            found[row.id], after = place, until
+        ahead = accumulate(_count_gaps(session, line, places)) if places else ()
+        found |= {place.job_id: number for place, number in zip(places, ahead, strict=True)}
     return {job_id: found[leader] for job_id, leader in stands_for.items() if leader in found}
 
 
-_Place = tuple[int, datetime, str]
+class _Place(NamedTuple):
+    """A place in a line, by what the line is ordered by."""
+
+    rank: int
+    created_at: datetime
+    job_id: str
 
 
-def _count_between(session: Session, routes: Sequence[str], after: _Place | None, until: _Place) -> int:
-    """Return how many jobs stand in a line behind one place, or from its beginning, up to another."""
+_BEFORE_ALL = _Place(-2_000_000_000, UNREADABLE_MOMENT.replace(year=1), "")
 
-    def place(at: _Place) -> Any:  # noqa: ANN401 - as SQLAlchemy types a row of values
-        return tuple_(*at, types=[column.type for column in IN_ORDER])
 
-    stands = tuple_(*IN_ORDER)
-    total = 0
-    for route in routes:
-        query = select(func.count()).select_from(Job).where(WAITS_IN_LINE, Job.route == route)
-        query = query.where(stands <= place(until))
-        total += session.scalar(query if after is None else query.where(stands > place(after))) or 0
-    return total
+def _count_gaps(session: Session, routes: Sequence[str], places: Sequence[_Place]) -> list[int]:
+    """Return how many jobs stand up to each of some places in a line, beginning behind the one before.
+
+    One statement in text: SQLAlchemy takes longer to put it together than the database to answer it.
+    """
+    columns = (("rank", Integer()), ("at", UtcDateTime()), ("id", String()))
+    rows, bound = [], []
+    for number, pair in enumerate(pairwise([_BEFORE_ALL, *places])):
+        names = [f"{side}_{name}_{number}" for side in ("from", "to") for name, _ in columns]
+        kinds = [kind for _ in pair for _, kind in columns]
+        values = [value for place in pair for value in place]
+        bound += [
+            bindparam(name, value, kind) for name, value, kind in zip(names, values, kinds, strict=True)
+        ]
+        rows.append(f"({number}, {', '.join(f':{name}' for name in names)})")
+    order = "(jobs.queue_rank, jobs.created_at, jobs.id)"
+    between = f"{order} > (from_rank, from_at, from_id) AND {order} <= (to_rank, to_at, to_id)"
+    counts = [
+        f"(SELECT count(*) FROM jobs WHERE {IN_LINE_WORDS} AND route = :route_{number} AND {between})"  # noqa: S608 - our own words
+        for number in range(len(routes))
+    ]
+    gaps = "gaps (number, from_rank, from_at, from_id, to_rank, to_at, to_id)"
+    query = text(
+        f"WITH {gaps} AS (VALUES {', '.join(rows)}) SELECT {' + '.join(counts)} FROM gaps ORDER BY number"  # noqa: S608 - our own words
+    )
+    query = query.bindparams(*bound, *(bindparam(f"route_{n}", route) for n, route in enumerate(routes)))
+    return list(session.scalars(query))
 
 
 def count_queued(session: Session, route: str) -> int:
@@ -327,7 +348,7 @@ def count_with_workers(session: Session, route: str) -> int:
 
 def count_queue(session: Session) -> QueueCounts:
     """Count the jobs that have not ended; drafts do not count."""
-    line = select(func.count(), func.min(Job.queued_at)).where(WAITS_IN_LINE, text("kind = 'job'"))
+    line = select(func.count(), func.min(Job.queued_at)).where(WAITS_IN_LINE, Job.kind == JobKind.JOB.value)
     depth, oldest = session.execute(line).one()
     follow = select(func.count()).where(
         Job.status == JobStatus.QUEUED.value, Job.leader_id.is_not(None), Job.kind == JobKind.JOB.value

@@ -21,7 +21,7 @@ _COMPLETE_RUN = (
 )
 _PARTIAL = {
     "ix_jobs_line": (["route", "queue_rank", "created_at", "id"], _LINE),
-    "ix_jobs_waiting": (["queued_at"], f"{_LINE} AND kind = 'job'"),
+    "ix_jobs_waiting": (["kind", "queued_at"], _LINE),
     "ix_jobs_recent": (["route", "completed_at"], _ENDED_WELL),
     "ix_jobs_runs": (["route", "created_at"], _COMPLETE_RUN),
 }
