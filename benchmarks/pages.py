@@ -212,7 +212,7 @@ def _fill(services: Services, count: int) -> dict[JobStatus, str]:
     for number, status in enumerate(statuses):
         job_id, created_at = new_id(), now - timedelta(seconds=count - number)
         jobs.append(_job(job_id, status, chance, [asset["id"] for asset in assets], created_at))
-        labels.append({"job_id": job_id, "key": "series", "value": f"s{number % 100}"})
+        labels.append({"job_id": job_id, "key": "series", "value": f"s{number % 20}"})
         labels.append({"job_id": job_id, "key": "project", "value": "all"})
         entry = first_entry()
         events.append(

@@ -9,7 +9,7 @@ from itertools import accumulate, pairwise
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from sqlalchemy import Integer, String, bindparam, func, or_, select, text, update
+from sqlalchemy import Integer, Row, String, bindparam, func, or_, select, text, update
 from sqlalchemy.orm import Session, aliased
 
 from shared.broker import FAST_ROUTE, ROUTES, route_for
@@ -277,19 +277,28 @@ def queue_positions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
     """
     if not job_ids:
         return {}
-    queued = Job.status == JobStatus.QUEUED.value
-    line_id = func.coalesce(Job.leader_id, Job.id).label("line_id")
-    in_line = session.execute(select(Job.id, line_id).where(queued, Job.id.in_(job_ids)))
-    stands_for = {row.id: row.line_id for row in in_line}
-    wanted = select(Job.id, Job.route, *IN_ORDER[:2]).where(*IN_LINE, Job.id.in_(set(stands_for.values())))
+    stands_for = {row.id: row.leader_id or row.id for row in _queued_among(session, job_ids)}
+    leaders = _queued_among(session, set(stands_for.values()))
+    waiting = [row for row in leaders if row.leader_id is None]
     found: dict[str, int] = {}
     for line in LINES:
-        stand = session.execute(wanted.where(Job.route.in_(line)).order_by(*IN_ORDER)).all()
-        places = [_Place(row.queue_rank, row.created_at, row.id) for row in stand]
+        places = sorted(
+            _Place(row.queue_rank, row.created_at, row.id) for row in waiting if row.route in line
+        )
         # Counted from one to the next: the line is gone through once, whoever stands in it.
         ahead = accumulate(_count_gaps(session, line, places)) if places else ()
         found |= {place.job_id: number for place, number in zip(places, ahead, strict=True)}
     return {job_id: found[leader] for job_id, leader in stands_for.items() if leader in found}
+
+
+_Stand = Row[str, str | None, str, str, int, datetime]
+
+
+def _queued_among(session: Session, job_ids: Collection[str]) -> list[_Stand]:
+    # Only by their ids: with its status as a condition SQLite would go through all that is queued.
+    columns = select(Job.id, Job.leader_id, Job.status, Job.route, Job.queue_rank, Job.created_at)
+    rows = session.execute(columns.where(Job.id.in_(job_ids)))
+    return [row for row in rows if row.status == JobStatus.QUEUED.value]
 
 
 class _Place(NamedTuple):
