@@ -196,7 +196,8 @@ class Database:
         Raises:
             DatabaseUnusable, DatabaseUnavailable: as `examine`, or when the tables cannot be written.
         """
-        if self.examine() != _scripts().get_current_head():
+        is_current = self.examine() == _scripts().get_current_head()
+        if not is_current:
             config = _migrations()
             with self._begin_writing() as connection:
                 config.attributes["connection"] = connection
@@ -205,15 +206,16 @@ class Database:
                 except CommandError as error:
                     raise DatabaseUnusable(f"the database was written by another release: {error}") from error
         if self._is_sqlite:
-            self._derive()
+            self._derive(is_surprise=is_current)
 
-    def _derive(self) -> None:
+    def _derive(self, *, is_surprise: bool) -> None:
         """See that lists and search have what they are quick by; `jobs` itself says what that is."""
         with _database_errors(), self._engine.connect() as connection:
             fault = find_fault(connection)
         if fault is None:
             return
-        _log.info("lists_derived_anew", fault=fault)
+        if is_surprise:  # not after a migration
+            _log.warning("lists_derived_anew", fault=fault)
         try:
             with self._begin_writing() as connection:
                 if find_fault(connection) is not None:  # another process may have been first
