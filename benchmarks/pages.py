@@ -31,7 +31,9 @@ from web.db.models import Asset, Job, JobEvent, JobLabel
 from web.jobs.transitions import first_entry
 from web.services import Services, services_of
 
-#: The number of jobs of each status among a hundred.
+#: The number of jobs of each status among a hundred; those that run are as many as there are workers, however
+#: many jobs are stored.
+MOST_RUNNING = 10
 MIX = {
     JobStatus.SUCCEEDED: 80,
     JobStatus.FAILED: 5,
@@ -208,6 +210,9 @@ def _fill(services: Services, count: int) -> dict[JobStatus, str]:
         for number in range(50)
     ]  # fmt: skip
     statuses = chance.choices(list(MIX), weights=list(MIX.values()), k=count)
+    running = [number for number, status in enumerate(statuses) if status is JobStatus.RUNNING]
+    for number in running[:-MOST_RUNNING]:
+        statuses[number] = JobStatus.SUCCEEDED
     jobs, labels, events = [], [], []
     for number, status in enumerate(statuses):
         job_id, created_at = new_id(), now - timedelta(seconds=count - number)

@@ -106,8 +106,7 @@ def test_search_and_counts_are_those_of_the_backup(house, folder: Path):
     house.back_up(folder)
     _rename(house, later, "Anders")
     delete_job(house.control.backend, kept.id, caller="local")
-    restore_backup(house.settings, folder, now=utc_now())
-    house.open()
+    house.restore(folder)
     with house.control.backend.database.read() as session:
         assert find_fault(session.connection()) is None
         found = {part: _found(session, part) for part in ("überf", "hause", "anders")}
