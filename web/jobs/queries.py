@@ -277,9 +277,10 @@ def queue_positions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
     """
     if not job_ids:
         return {}
-    stands_for = {row.id: row.leader_id or row.id for row in _queued_among(session, job_ids)}
-    leaders = _queued_among(session, set(stands_for.values()))
-    waiting = [row for row in leaders if row.leader_id is None]
+    asked = {row.id: row for row in _queued_among(session, job_ids)}
+    leaders = {row.leader_id for row in asked.values() if row.leader_id is not None} - asked.keys()
+    rows = [*asked.values(), *(_queued_among(session, leaders) if leaders else ())]
+    waiting = [row for row in rows if row.leader_id is None]
     found: dict[str, int] = {}
     for line in LINES:
         places = sorted(
@@ -288,6 +289,7 @@ def queue_positions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
         # Counted from one to the next: the line is gone through once, whoever stands in it.
         ahead = accumulate(_count_gaps(session, line, places)) if places else ()
         found |= {place.job_id: number for place, number in zip(places, ahead, strict=True)}
+    stands_for = {job_id: row.leader_id or job_id for job_id, row in asked.items()}
     return {job_id: found[leader] for job_id, leader in stands_for.items() if leader in found}
 
 
