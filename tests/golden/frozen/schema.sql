@@ -148,9 +148,6 @@ CREATE VIRTUAL TABLE job_search USING fts5(
             name, content='job_search_names', content_rowid='number', columnsize=0,
             tokenize='trigram case_sensitive 1'
         );
-CREATE TABLE 'job_search_config'(k PRIMARY KEY, v) WITHOUT ROWID;
-CREATE TABLE 'job_search_data'(id INTEGER PRIMARY KEY, block BLOB);
-CREATE TABLE 'job_search_idx'(segid, term, pgno, PRIMARY KEY(segid, term)) WITHOUT ROWID;
 CREATE VIRTUAL TABLE job_search_terms USING fts5vocab('job_search', 'row');
 CREATE TABLE jobs (
 	id VARCHAR NOT NULL, 
