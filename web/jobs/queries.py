@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Integer, Row, String, bindparam, func, or_, select, text, update
 from sqlalchemy.orm import Session, aliased
 
-from shared.broker import FAST_ROUTE, ROUTES, route_for
+from shared.broker import ROUTES, route_for
 from shared.errors import NotFound
 from shared.options import StyleOptions
 from shared.protocol import message_id, new_id
