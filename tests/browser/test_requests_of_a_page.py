@@ -15,7 +15,7 @@ from tests.support.workshop import Workshop
 _FILES = """() => performance.getEntriesByType("resource")
   .filter((entry) => entry.name.includes("/static/"))
   .map(({ name, transferSize }) => ({ name, transferSize }))"""
-_PRELOADED = """() => [...document.querySelectorAll("link[rel=modulepreload]")].map((link) => link.href)"""
+_NAMED = """() => [...document.querySelectorAll("script[type=module]")].map((script) => script.src)"""
 PAGES = {"jobs": "/", "new": "/new", "job": "/jobs/{id}", "workers": "/workers"}
 
 
@@ -51,7 +51,7 @@ def test_a_page_asks_for_each_file_once_and_for_its_modules_at_once(
     names = [entry["name"] for entry in cold]
     assert len(names) == len(set(names))
     modules = {file for file in names if "/js/" in file and not file.endswith("/theme.js")}
-    assert modules == set(page.evaluate(_PRELOADED))
+    assert modules == set(page.evaluate(_NAMED))
     # The page names them, none is found in another one that had come.
     assert {asked_by[module] for module in modules} == {url}
     assert all(entry["transferSize"] > 0 for entry in cold)
