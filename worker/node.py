@@ -33,10 +33,11 @@ from worker.celery_app import make_app
 from worker.context import WorkerContext, token_of
 from worker.crash import Crashes, make_pool
 from worker.deliveries import Inbox, envelope, make_transport
-from worker.devices import Device, MemoryMeter, RoomMeter
+from worker.devices import Device, RoomMeter
 from worker.ending import FAILED, NAME_TAKEN, Ending
 from worker.heartbeat import Heartbeat
 from worker.intake import IntakeFacts, StorageWatch, decide_intake, decide_no_room
+from worker.memory import MemoryMeter
 from worker.node_state import NodeState
 from worker.runner import Engine, Outcome, Runner
 from worker.scratch import Scratch

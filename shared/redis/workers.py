@@ -87,6 +87,8 @@ class WorkerBeat(BaseModel):
     device: str
     memory_total_bytes: Count | None = None
     memory_used_bytes: Count | None = None
+    #: The most that the node's process could take of it with a job in it; None of an older release, too.
+    job_memory_bytes: Count | None = None
     #: The room of the storage's file system as the node sees it; None where it is not measured.
     storage_total_bytes: Count | None = None
     storage_free_bytes: Count | None = None

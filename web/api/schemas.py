@@ -292,11 +292,24 @@ class WorkingSizesOut(BaseModel):
     style: SizeOut
 
 
+class NeededMemoryOut(BaseModel):
+    """The memory of the worker that could hold a job best; of the GPU for one on a GPU."""
+
+    needed_bytes: int | None = Field(
+        description="What its process would take with the job, give or take 15 %. While no worker says how "
+        "much it has: on a CPU; null where nothing is known of such a job"
+    )
+    available_bytes: int | None = Field(
+        description="The most that its process could take; null while no worker says so"
+    )
+
+
 class ValidationOut(BaseModel):
     """What a job would be carried out with; nothing of it is stored."""
 
     options: Options
     working_size: WorkingSizesOut
+    memory: NeededMemoryOut
     estimate: EstimateOut
 
 
@@ -325,6 +338,10 @@ class WorkerMemoryOut(BaseModel):
 
     total_bytes: int | None = Field(description="`null` where it cannot be measured")
     used_bytes: int | None = Field(description="By whatever program; null where it cannot be measured")
+    job_bytes: int | None = Field(
+        description="The most that the worker's process could take with a job in it, as seen within the last "
+        "hour; null where it does not say"
+    )
 
 
 class RoomOut(BaseModel):

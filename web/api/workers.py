@@ -168,7 +168,11 @@ def _worker(beat: WorkerBeat, names: Mapping[str, str], now: datetime) -> Worker
         id=beat.worker_id,
         host=beat.host,
         device=beat.device,
-        memory=WorkerMemoryOut(total_bytes=beat.memory_total_bytes, used_bytes=beat.memory_used_bytes),
+        memory=WorkerMemoryOut(
+            total_bytes=beat.memory_total_bytes,
+            used_bytes=beat.memory_used_bytes,
+            job_bytes=beat.job_memory_bytes,
+        ),
         storage=RoomOut(total_bytes=beat.storage_total_bytes, free_bytes=beat.storage_free_bytes),
         weights=beat.weights,
         notice=beat.notice,

@@ -31,9 +31,10 @@ from shared.storage import open_store
 from shared.storage.store import ArtifactStore, Room, measure_room
 from shared.terminal import SettingsRefused, to_json_text
 from worker.context import Aside
-from worker.devices import CPU, Device, choose_devices, decide_gpus, has_cuda, list_gpus, read_memory
+from worker.devices import CPU, Device, choose_devices, decide_gpus, has_cuda, list_gpus
 from worker.engine.fast.source import model_name
 from worker.engine.weights.source import ImagenetSource, check_weights, find_weights
+from worker.memory import read_memory
 from worker.readiness import (
     Finding,
     TensorFlowFacts,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import math
 import time
@@ -14,12 +13,13 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from shared.errors import EngineFailed, LossNotFinite, OutOfMemory
+from shared.errors import EngineFailed, LossNotFinite
 from shared.options import StyleOptions
 from worker.engine.images import decode_picture
 from worker.engine.methods.base import Method, Optimisation, Picture, State, choose_method
 from worker.engine.methods.classic import Classic
 from worker.engine.methods.untrained import Untrained
+from worker.engine.room import Demand, Place, default_place, memory_errors
 from worker.engine.runtime import configure_tensorflow, forget_gpu_peak, gpu_peak_bytes
 from worker.engine.state import EngineState, Losses, MadeBy, Step
 from worker.engine.weights.weights import Weights
@@ -47,10 +47,16 @@ class StyleEngine:
     Makes TensorFlow deterministic and lets it take GPU memory as needed: settings of the whole process.
     """
 
-    def __init__(self, weights: Weights, *, fast: FastDraft | None = None) -> None:
-        """Prepare to run jobs; `fast` makes the pictures that some of them start from."""
+    def __init__(
+        self, weights: Weights, *, fast: FastDraft | None = None, place: Place | None = None
+    ) -> None:
+        """Prepare to run jobs; `fast` makes the pictures that some of them start from.
+
+        `place` is TensorFlow's default device, as far as its memory goes; asked for where it is not given.
+        """
         configure_tensorflow()
         self._weights = weights
+        self._place = place or default_place()
         self._fast = fast
         self._methods: dict[type[Method], Method] = {}
         # So that a worker that is ready has the weights of most jobs' method on its device.
@@ -96,11 +102,13 @@ class StyleEngine:
             PictureRefused: when a picture cannot be decoded or would be too narrow.
             CheckpointInvalid: when `resume` is not a state of this job.
             LossNotFinite: when a loss is no longer finite, naming step and part.
-            OutOfMemory: when the device has not enough memory.
+            OutOfMemory: when the device has not enough memory: on a CPU before anything is computed.
         """
         content_picture = decode_picture(content, size=options.size, name="content")
         style_picture = decode_picture(style, size=options.size, name="style")
-        with memory_errors(options):
+        demand = self._demand(options, content_picture, style_picture)
+        demand.check()
+        with memory_errors(demand):
             method = self._method(options)
             forget_gpu_peak()
             begun = None
@@ -117,10 +125,14 @@ class StyleEngine:
             yield _record(optimisation, state, done, options.steps, seconds=0.0)
         for step in range(done + 1, options.steps + 1):
             started = time.perf_counter()
-            with memory_errors(options):
+            with memory_errors(demand):
                 state = optimisation.advance(state, step)
                 _check_finite(state, step)
             yield _record(optimisation, state, step, options.steps, seconds=time.perf_counter() - started)
+
+    def _demand(self, options: StyleOptions, content: Picture, style: Picture) -> Demand:
+        (height, width), (style_height, style_width) = content.shape[:2], style.shape[:2]
+        return Demand(self._place, self._weights.name, options, (width, height), (style_width, style_height))
 
     def _require_fast(self) -> FastDraft:
         if self._fast is None:
@@ -164,13 +176,3 @@ def _check_finite(state: State, step: int) -> None:
     for part, value in zip(parts, state["report"].numpy(), strict=True):
         if not math.isfinite(value):
             raise LossNotFinite(f"at step {step} the {part} is {value}")
-
-
-@contextlib.contextmanager
-def memory_errors(options: StyleOptions) -> Iterator[None]:
-    """Turn TensorFlow's error of a full device into `OutOfMemory`."""
-    try:
-        yield
-    except tf.errors.ResourceExhaustedError as error:
-        first_line = str(error.message).partition("\n")[0]
-        raise OutOfMemory(f"not enough device memory at size {options.size} px: {first_line}") from error

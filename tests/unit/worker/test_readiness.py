@@ -10,8 +10,9 @@ from shared.errors import IdentityMissing, RedisUnavailable, StorageUnavailable,
 from shared.options import Method
 from shared.settings import Settings
 from shared.storage.store import Room
-from worker.devices import CPU, Device, Memory, UsableGpus
+from worker.devices import CPU, Device, UsableGpus
 from worker.engine.weights.source import ImagenetSource, WeightsChoice
+from worker.memory import Memory
 from worker.readiness import (
     Finding,
     Level,

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from worker.engine.fast.memory import available_bytes, return_freed_memory
+from worker.engine.memory import (
+    MachineMemory,
+    available_bytes,
+    children_bytes,
+    machine_memory,
+    own_bytes,
+    return_freed_memory,
+)
 
 MEBIBYTE = 2**20
 
@@ -30,29 +37,46 @@ def _group(root: Path, folder: str, most: str, taken: int, cache: int = 0) -> No
 
 
 def test_without_a_limit_it_is_what_the_machine_has(machine):
-    assert available_bytes(machine) == 1024000 * 1024
+    assert machine_memory(machine).available_bytes == 1024000 * 1024
     _write(machine, "proc/self/cgroup", "0::/user.slice\n")
     _group(machine, "sys/fs/cgroup/user.slice", "max", 5 * MEBIBYTE)
-    assert available_bytes(machine) == 1024000 * 1024
+    assert machine_memory(machine).available_bytes == 1024000 * 1024
 
 
 def test_a_containers_limit_counts_and_its_cache_does_not(machine):
     _write(machine, "proc/self/cgroup", "0::/\n")
     _group(machine, "sys/fs/cgroup", str(300 * MEBIBYTE), 250 * MEBIBYTE, cache=100 * MEBIBYTE)
-    assert available_bytes(machine) == 150 * MEBIBYTE
+    assert machine_memory(machine).available_bytes == 150 * MEBIBYTE
+
+
+def test_all_that_there_is_is_the_machines_memory_or_the_containers_limit(machine):
+    assert machine_memory(machine).total_bytes == 2048000 * 1024
+    _write(machine, "proc/self/cgroup", "0::/\n")
+    _group(machine, "sys/fs/cgroup", str(300 * MEBIBYTE), 250 * MEBIBYTE)
+    assert machine_memory(machine).total_bytes == 300 * MEBIBYTE
+    _group(machine, "sys/fs/cgroup", str(9000 * MEBIBYTE), 250 * MEBIBYTE)
+    assert machine_memory(machine).total_bytes == 2048000 * 1024
+
+
+def test_the_children_of_every_thread_are_counted(machine):
+    for thread, children in ((7, "8 9 "), (10, "11 ")):
+        _write(machine, f"proc/self/task/{thread}/children", children)
+    for pid in (8, 11):
+        _write(machine, f"proc/{pid}/status", f"Name:\tnode\nVmRSS:\t {pid} kB\n")
+    assert children_bytes(machine) == 19 * 1024  # 9 has ended meanwhile
 
 
 def test_the_limit_of_a_group_above_counts(machine):
     _write(machine, "proc/self/cgroup", "0::/pod/box\n")
     _group(machine, "sys/fs/cgroup/pod/box", "max", MEBIBYTE)
     _group(machine, "sys/fs/cgroup/pod", str(90 * MEBIBYTE), 80 * MEBIBYTE)
-    assert available_bytes(machine) == 10 * MEBIBYTE
+    assert machine_memory(machine).available_bytes == 10 * MEBIBYTE
 
 
 def test_a_path_of_the_host_leads_to_the_containers_own_group(machine):
     _write(machine, "proc/self/cgroup", "0::/system.slice/docker-1.scope\n")
     _group(machine, "sys/fs/cgroup", str(90 * MEBIBYTE), 80 * MEBIBYTE)
-    assert available_bytes(machine) == 10 * MEBIBYTE
+    assert machine_memory(machine).available_bytes == 10 * MEBIBYTE
 
 
 def test_the_first_version_of_control_groups(machine):
@@ -61,17 +85,18 @@ def test_the_first_version_of_control_groups(machine):
     _write(machine, f"{folder}/memory.limit_in_bytes", str(64 * MEBIBYTE))
     _write(machine, f"{folder}/memory.usage_in_bytes", str(60 * MEBIBYTE))
     _write(machine, f"{folder}/memory.stat", "cache 9\ntotal_inactive_file 1048576\n")
-    assert available_bytes(machine) == 5 * MEBIBYTE
+    assert machine_memory(machine).available_bytes == 5 * MEBIBYTE
 
 
 def test_a_group_over_its_limit_has_nothing_left(machine):
     _write(machine, "proc/self/cgroup", "0::/\n")
     _group(machine, "sys/fs/cgroup", str(10 * MEBIBYTE), 11 * MEBIBYTE)
-    assert available_bytes(machine) == 0
+    assert machine_memory(machine).available_bytes == 0
 
 
 def test_where_nothing_is_told_nothing_is_known(tmp_path):
-    assert available_bytes(tmp_path) is None
+    assert machine_memory(tmp_path) == MachineMemory()
+    assert children_bytes(tmp_path) == own_bytes(tmp_path) == 0
 
 
 def test_this_machine_can_be_asked_and_given_memory_back():
