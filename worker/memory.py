@@ -11,7 +11,7 @@ from time import monotonic
 
 from shared.memory import COSTS, DeviceKind, Network
 from worker.devices import DRIVER_TOOL, Device
-from worker.engine.memory import MachineMemory, children_bytes, machine_memory
+from worker.engine.machine import MachineMemory, children_bytes, machine_memory
 
 _QUERY_SECONDS = 20
 _MEASURE_SECONDS = 5.0

@@ -11,7 +11,7 @@ import tensorflow as tf
 from shared.errors import OutOfMemory
 from shared.memory import DeviceKind, Seat, Size, gigabytes, largest_side, smallest_size, surely_exceeds
 from shared.options import StyleOptions
-from worker.engine.memory import available_bytes, own_bytes
+from worker.engine.machine import available_bytes, own_bytes
 
 #: How TensorFlow begins the line of a long message that names the tensor.
 _OOM = "OOM when allocating"

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from worker.devices import CPU, Device
-from worker.engine.memory import MachineMemory
+from worker.engine.machine import MachineMemory
 from worker.memory import Highest, Memory, MemoryMeter, of_gpu, of_machine, parse_gpu_memory
 
 MEBIBYTE = 2**20

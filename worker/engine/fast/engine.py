@@ -14,7 +14,7 @@ from shared.picture import Seen, seen_sizes
 from worker.engine.fast.model import STYLE_SIDE_PX, FastModel, Picture, Windows, style_windows
 from worker.engine.fast.sizes import check_memory
 from worker.engine.images import decode_fitted, resize_picture
-from worker.engine.memory import available_bytes, return_freed_memory
+from worker.engine.machine import available_bytes, return_freed_memory
 from worker.engine.state import EngineState, MadeBy, Step
 
 #: Changes whenever the same job would end in other bytes than before.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from worker.engine.fast.source import FastChoice
 from worker.engine.images import resize_picture
+from worker.engine.machine import usable_processors
 
 #: The side of the square in which the network sees a style.
 STYLE_SIDE_PX = 256
@@ -58,7 +58,7 @@ def load_fast_model(choice: FastChoice, *, threads: int | None = None) -> FastMo
     Args:
         choice: What `find_fast_model` found.
         threads: How many threads the packaged model computes with; the default is the processors that this
-            process may use. They decide the time, and not the bytes.
+            process, or its container, may keep busy. They decide the time, and not the bytes.
 
     Raises:
         FastModelUnavailable: when its files or its runtime cannot be loaded.
@@ -70,13 +70,6 @@ def load_fast_model(choice: FastChoice, *, threads: int | None = None) -> FastMo
     from worker.engine.fast.saved_model import SavedModel
 
     return SavedModel(choice)
-
-
-def usable_processors() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def style_windows(picture: Picture) -> Windows:

@@ -1,18 +1,20 @@
-"""What memory there is, read from a folder that looks like a machine's /proc and /sys."""
+"""What memory and processors there are, read from a folder that looks like a machine's /proc and /sys."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from worker.engine.memory import (
+from worker.engine.machine import (
     MachineMemory,
     available_bytes,
     children_bytes,
     machine_memory,
     own_bytes,
     return_freed_memory,
+    usable_processors,
 )
 
 MEBIBYTE = 2**20
@@ -102,3 +104,53 @@ def test_where_nothing_is_told_nothing_is_known(tmp_path):
 def test_this_machine_can_be_asked_and_given_memory_back():
     assert available_bytes() is None or available_bytes() > 0
     return_freed_memory()
+
+
+@pytest.fixture
+def of_8(monkeypatch):
+    """A machine with 8 processors, of which the process may run on 6."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(2, 8)), raising=False)
+
+
+@pytest.mark.usefixtures("of_8")
+@pytest.mark.parametrize(
+    ("quota", "processors"),
+    [
+        ("max 100000", 6),
+        ("150000 100000", 2),
+        ("20000 100000", 1),
+        ("2000000 100000", 6),
+        ("", 6),
+        ("a b", 6),
+    ],
+)
+def test_a_containers_share_of_the_processors(machine, quota, processors):
+    _write(machine, "proc/self/cgroup", "0::/box\n")
+    _write(machine, "sys/fs/cgroup/box/cpu.max", f"{quota}\n")
+    assert usable_processors(machine) == processors
+
+
+@pytest.mark.usefixtures("of_8")
+def test_the_least_share_of_a_group_and_those_above_it(machine):
+    _write(machine, "proc/self/cgroup", "0::/pod/box\n")
+    _write(machine, "sys/fs/cgroup/pod/box/cpu.max", "500000 100000\n")
+    _write(machine, "sys/fs/cgroup/pod/cpu.max", "300000 100000\n")
+    _write(machine, "sys/fs/cgroup/other/cpu.max", "100000 100000\n")
+    assert usable_processors(machine) == 3
+
+
+@pytest.mark.usefixtures("of_8")
+@pytest.mark.parametrize(("quota", "processors"), [("-1", 6), ("250000", 3)])
+def test_a_share_in_the_first_version_of_control_groups(machine, quota, processors):
+    _write(machine, "proc/self/cgroup", "11:memory:/\n4:cpu,cpuacct:/docker/1\n")
+    _write(machine, "sys/fs/cgroup/cpu/cpu.cfs_quota_us", f"{quota}\n")
+    _write(machine, "sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n")
+    assert usable_processors(machine) == processors
+
+
+@pytest.mark.usefixtures("of_8")
+def test_without_a_share_they_are_those_that_the_process_may_run_on(tmp_path, monkeypatch):
+    assert usable_processors(tmp_path) == 6
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    assert usable_processors(tmp_path) == 4
