@@ -77,7 +77,10 @@ def summary(
     missing = [finding.part for finding in findings if finding.level is Level.MISSING]
     if missing:
         return f"This machine cannot serve jobs; see to: {', '.join(missing)}."
-    where = ", ".join(device.label for device in devices)
+    where = ", ".join(
+        device.label if device.nodes == 1 else f"{device.label} with {device.nodes} nodes"
+        for device in devices
+    )
     what = " and ".join(f"'{method.value}'" for method in methods)
     names = " and ".join(f"'{name}'" for name in weights)
     return f"This machine would serve jobs of {what} on {where}, with the weights {names}."
@@ -272,7 +275,7 @@ def judge_memory(memories: Sequence[tuple[Device, Memory]]) -> Finding:
             said.append(f"{device.label}: not known")
             continue
         free = memory.total_bytes - (memory.used_bytes or 0)
-        needed = _ordinary_bytes(device)
+        needed = device.nodes * _ordinary_bytes(device)
         wanting += [needed] if free < needed else []
         said.append(
             f"{device.label}: {free / _GIGABYTE:.1f} of {memory.total_bytes / _GIGABYTE:.1f} GB are free"

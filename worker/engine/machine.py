@@ -15,8 +15,8 @@ from pathlib import Path, PurePosixPath
 
 _FIELD = re.compile(r"^(MemTotal|MemAvailable):\s+(\d+) kB$", re.MULTILINE)
 _RESIDENT = re.compile(r"^VmRSS:\s+(\d+) kB$", re.MULTILINE)
-#: Of each version of control groups: the controller in ``/proc/self/cgroup``, its folder, the files with limit
-#: and use of memory, and what of the use is cache.
+#: Of each version of control groups: the controller in ``/proc/self/cgroup``, its folder, the files with the
+#: limit and the use of memory, and what of the use is cache.
 _MEMORY_FILES = (
     ("", "sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
     (
