@@ -25,6 +25,7 @@ AtelierError
 │   ├── UnknownHost            unknown_host
 │   ├── TooManyStreams         too_many_streams
 │   ├── TooManyDrafts          too_many_drafts
+│   ├── TooManyStars           too_many_stars
 │   └── InsufficientMemory     insufficient_memory
 ├── ServiceError               the operator can mend it
 │   ├── StorageUnavailable     storage_unavailable
@@ -278,6 +279,13 @@ class InsufficientMemory(Refusal):
 
     code = "insufficient_memory"
     suggestion = "Submit it with a smaller size, or start a worker on a machine with more memory."
+
+
+class TooManyStars(Refusal):
+    """Too many pictures are starred."""
+
+    code = "too_many_stars"
+    suggestion = "Take the star off one that you no longer need; 'atelier asset list --starred' names them."
 
 
 class ServiceError(AtelierError):

@@ -24,6 +24,7 @@ from shared.errors import (
     PictureTooSmall,
     PictureUnsupported,
 )
+from shared.options import Method, StyleOptions
 from shared.picture_file import (
     CONTENT_TYPES,
     DECODING_ERRORS,
@@ -33,9 +34,13 @@ from shared.picture_file import (
     orientation,
     reads_heic,
 )
+from shared.texts import field_schemas
 
 #: The network halves a picture four times before its deepest layer; below this a feature map would be empty.
 MIN_WORKING_SIDE_PX = 16
+#: The method fast sees a style in squares of this side.
+STYLE_SQUARE_PX = 256
+_LARGEST_SIZE_PX = int(field_schemas(StyleOptions)["size"]["maximum"])
 
 _KNOWN_OTHERS = {
     b"%PDF": "is no picture: it is a PDF file",
@@ -103,6 +108,26 @@ def scaled_size(width: int, height: int, *, size: int) -> tuple[int, int]:
     return max(1, int(width * scale + 0.5)), max(1, int(height * scale + 0.5))
 
 
+def taken_size(width: int, height: int, *, part: str, options: StyleOptions) -> tuple[int, int]:
+    """Return the (width, height) in pixels at which a job takes in an upright picture, its content or style.
+
+    The method fast sees a style in squares as wide as its short side, so that no style is too narrow for it;
+    a job that only starts from what it makes is an optimisation of the same style.
+
+    Raises:
+        PictureTooNarrow: as `working_size` does.
+    """
+    if part == "style" and Method.GATYS not in options.methods:
+        return squares_size(width, height)
+    return working_size(width, height, size=options.size, name=part)
+
+
+def squares_size(width: int, height: int) -> tuple[int, int]:
+    """Return the size at which a style's short side has 256 px, never enlarged: it is cut into squares."""
+    scale = min(1.0, STYLE_SQUARE_PX / min(width, height))
+    return round(width * scale), round(height * scale)
+
+
 def working_size(width: int, height: int, *, size: int, name: str) -> tuple[int, int]:
     """Return the working (width, height) of a picture in pixels: long side `size`, never enlarged.
 
@@ -113,7 +138,7 @@ def working_size(width: int, height: int, *, size: int, name: str) -> tuple[int,
     if min(scaled) < MIN_WORKING_SIDE_PX:
         raise PictureTooNarrow(
             f"{name} is {width} × {height} px and would be worked on at {scaled[0]} × {scaled[1]} px; "
-            f"the short side must keep at least {MIN_WORKING_SIDE_PX} px: choose a larger size or crop it"
+            f"the short side must keep at least {MIN_WORKING_SIDE_PX} px: {_narrow_hint(width, height)}"
         )
     return scaled
 
@@ -142,6 +167,15 @@ def seen_sizes(width: int, height: int, *, size: int, detail: int) -> Seen:
     result = working_size(width, height, size=size, name="content")
     least = math.ceil(MIN_WORKING_SIDE_PX * max(width, height) / min(width, height))
     return Seen(scaled_size(width, height, size=max(min(detail, size), least)), result)
+
+
+def _narrow_hint(width: int, height: int) -> str:
+    """Return what helps a picture that is too narrow at some size."""
+    # From half a pixel less on it is rounded up.
+    least = math.ceil((MIN_WORKING_SIDE_PX - 0.5) * max(width, height) / min(width, height))
+    if least > _LARGEST_SIZE_PX or min(width, height) < MIN_WORKING_SIDE_PX:
+        return "crop it"
+    return f"choose a size of {least} px or more, or crop it"
 
 
 @contextmanager

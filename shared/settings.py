@@ -175,6 +175,9 @@ class Settings(BaseModel):
         24, gt=0, le=24 * _LONGEST_DAYS, description="Hours that a draft is kept, unless somebody keeps it"
     )
     max_drafts: int = Field(8, ge=1, le=1000, description="Drafts that a caller may have under way at once")
+    max_stars: int = Field(
+        100, ge=1, le=10_000, description="Pictures that a caller may have starred: they are kept"
+    )
     garbage_hours: float = Field(
         24,
         ge=1,

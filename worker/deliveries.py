@@ -256,16 +256,25 @@ def make_transport(inbox: Inbox) -> type[kombu_redis.Transport]:
                 inbox.owe(lambda qos: _push(qos, queue, text))
                 raise Empty from error
 
+        def ack(self, delivery_tag: str) -> None:
+            """Let a message go."""
+            self._settle(delivery_tag, lambda qos: qos._remove_from_indices(delivery_tag).execute())
+
         def reject(self, delivery_tag: str, requeue: bool = False) -> None:
             """Give a message back to its queue, or let it go."""
-            if requeue:
-                last = not inbox.is_first()
-                inbox.owe(lambda qos: qos.restore_by_tag(delivery_tag, leftmost=last))
-                inbox.settle(self)
-                self._quick_ack(delivery_tag)
-                inbox.rest(_GIVEN_BACK_SECONDS)
-            else:
-                super().reject(delivery_tag)
+            if not requeue:
+                self.ack(delivery_tag)
+                return
+            last = not inbox.is_first()
+            self._settle(delivery_tag, lambda qos: qos.restore_by_tag(delivery_tag, leftmost=last))
+            inbox.rest(_GIVEN_BACK_SECONDS)
+
+        def _settle(self, delivery_tag: str, act: Callable[[kombu_redis.QoS], None]) -> None:
+            # Done with here whether Redis hears of it or not: kombu would count the message as held for ever,
+            # and a node that may hold one would never take another.
+            inbox.owe(act)
+            inbox.settle(self)
+            self._quick_ack(delivery_tag)
 
     class Channel(kombu_redis.Channel):  # type: ignore[misc]
         """A channel with the two of them."""

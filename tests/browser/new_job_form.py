@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, Request, Route, expect
 
 from tests.support.waiting import wait_until
 from tests.support.website import EXAMPLES, Site
 
+#: What a worker says of itself that makes drafts alone.
+DRAFT_WORKER = {"methods": ["fast"], "worker_id": "drafts", "device": "cpu"}
 CONTENT, STYLE = EXAMPLES / "content.png", EXAMPLES / "style.png"
 #: Lets files come over the page as they do from a desktop or the clipboard.
 _BRING = """
@@ -98,6 +100,29 @@ def next_draft(site: Site, *, style: str = "") -> dict[str, Any]:
 
     wait_until(lambda: bool(found()), seconds=60)
     return found()[0]
+
+
+def make_draft(site: Site, draft: dict[str, Any]) -> None:
+    """Do what the worker of drafts does."""
+    site.workshop.claim(draft["id"], worker_id="drafts")
+    site.workshop.succeed(draft["id"])
+
+
+def picture_of_draft(page: Page) -> Locator:
+    """Return the draft's picture on the page."""
+    return page.locator("[data-draft] [data-shown] img")
+
+
+def sent_from(page: Page) -> list[str]:
+    """Note what the page sends from now on: method and path."""
+    requests: list[str] = []
+
+    def note(request: Request) -> None:
+        if request.method != "GET":
+            requests.append(f"{request.method} {request.url.partition('/api/v1')[2]}")
+
+    page.on("request", note)
+    return requests
 
 
 def catch_jobs(page: Page, handle: Callable[[Route], object]) -> None:

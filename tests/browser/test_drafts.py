@@ -5,17 +5,21 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Page, Request, Route, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.new_job_form import (
     CONTENT,
+    DRAFT_WORKER,
     STYLE,
     choose,
     choose_both,
     fold,
     job_on,
     jobs_of,
+    make_draft,
     next_draft,
+    picture_of_draft,
+    sent_from,
     start,
     well,
 )
@@ -24,35 +28,11 @@ from tests.support.waiting import wait_until
 from tests.support.website import Site
 from tests.support.workshop import Workshop
 
-DRAFT = {"methods": ["fast"], "worker_id": "drafts", "device": "cpu"}
-
 
 @pytest.fixture
 def new(visitor: Visitor, site: Site, workshop: Workshop) -> Page:
-    workshop.connect(**DRAFT)
+    workshop.connect(**DRAFT_WORKER)
     return visitor.open(f"{site.url}/new")
-
-
-def make(site: Site, draft: dict) -> None:
-    """Do what the worker of drafts does."""
-    site.workshop.claim(draft["id"], worker_id="drafts")
-    site.workshop.succeed(draft["id"])
-
-
-def picture(page: Page):
-    return page.locator("[data-draft] [data-shown] img")
-
-
-def sent(page: Page) -> list[str]:
-    """Note what the page sends from now on: method and path."""
-    requests: list[str] = []
-
-    def note(request: Request) -> None:
-        if request.method != "GET":
-            requests.append(f"{request.method} {request.url.partition('/api/v1')[2]}")
-
-    page.on("request", note)
-    return requests
 
 
 def test_the_draft_comes_by_itself_and_says_what_made_it(new: Page, site: Site):
@@ -63,7 +43,7 @@ def test_the_draft_comes_by_itself_and_says_what_made_it(new: Page, site: Site):
     expect(part).to_contain_text("Making the draft")
     draft = next_draft(site)
     assert draft["options"] == {"method": "fast", "size": 512, "style_strength": 1, "detail": 1024}
-    make(site, draft)
+    make_draft(site, draft)
     expect(part.get_by_role("img", name="Draft of content.png in the style of style.png")).to_be_visible()
     expect(part).to_contain_text("Made in 0.7 s by magenta-int8, trained.")
     slider = part.get_by_role("slider", name="Content to the left, draft to the right")
@@ -79,14 +59,14 @@ def test_another_style_replaces_the_draft_and_a_late_answer_is_ignored(new: Page
     choose(new, "Style", CONTENT)
     second = next_draft(site, style="content.png")
     assert site.job(first["id"])["status"] == "canceled"
-    make(site, second)
-    expect(picture(new)).to_have_attribute("src", re.compile(second["id"]))
+    make_draft(site, second)
+    expect(picture_of_draft(new)).to_have_attribute("src", re.compile(second["id"]))
     assert second["input"]["style"]["sha256"] == second["input"]["content"]["sha256"]
     # Back to the first one: of the same pictures a draft is there already.
     choose(new, "Style", STYLE)
     third = next_draft(site, style="style.png")
-    make(site, third)
-    expect(picture(new)).to_have_attribute("src", re.compile(third["id"]))
+    make_draft(site, third)
+    expect(picture_of_draft(new)).to_have_attribute("src", re.compile(third["id"]))
     choose(new, "Style", CONTENT)
     expect(new.locator("[data-draft-words]")).to_have_text("Made before by magenta-int8, trained.")
 
@@ -102,29 +82,29 @@ def test_an_answer_that_comes_late_is_no_draft_of_what_is_chosen_now(new: Page, 
     with new.expect_response(lambda answer: "replaces" in (answer.request.post_data or "")):
         held[0].continue_()
     second = next_draft(site, style="content.png")
-    make(site, second)
-    expect(picture(new)).to_have_attribute("src", re.compile(second["id"]))
+    make_draft(site, second)
+    expect(picture_of_draft(new)).to_have_attribute("src", re.compile(second["id"]))
     assert {one["status"] for one in jobs_of(site, "draft")} == {"succeeded", "canceled"}
 
 
 def test_options_that_matter_make_another_draft_and_others_do_not(new: Page, site: Site):
     choose_both(new)
     first = next_draft(site)
-    make(site, first)
-    expect(picture(new)).to_be_visible()
+    make_draft(site, first)
+    expect(picture_of_draft(new)).to_be_visible()
     fold(new, "Options")
     new.get_by_label("Steps", exact=True).fill("12")
     new.get_by_label("Size (px)").fill("128")
     second = next_draft(site)
     assert second["options"]["size"] == 128
-    make(site, second)
-    expect(picture(new)).to_have_attribute("src", re.compile(second["id"]))
+    make_draft(site, second)
+    expect(picture_of_draft(new)).to_have_attribute("src", re.compile(second["id"]))
     fold(new, "Strength and detail")
     new.get_by_label("Style strength", exact=True).fill("0.5")
     third = next_draft(site)
     assert third["options"]["style_strength"] == 0.5
-    make(site, third)
-    expect(picture(new)).to_have_attribute("src", re.compile(third["id"]))
+    make_draft(site, third)
+    expect(picture_of_draft(new)).to_have_attribute("src", re.compile(third["id"]))
     assert len(jobs_of(site, "draft")) == 3
     start(new)
     job = job_on(new, site)
@@ -132,10 +112,10 @@ def test_options_that_matter_make_another_draft_and_others_do_not(new: Page, sit
 
 
 def test_the_pictures_are_sent_once_for_drafts_and_the_job(new: Page, site: Site):
-    requests = sent(new)
+    requests = sent_from(new)
     choose_both(new)
-    make(site, next_draft(site))
-    expect(picture(new)).to_be_visible()
+    make_draft(site, next_draft(site))
+    expect(picture_of_draft(new)).to_be_visible()
     start(new)
     job_on(new, site)
     assert requests == ["POST /assets", "POST /assets", "POST /jobs", "POST /jobs"]
@@ -144,7 +124,7 @@ def test_the_pictures_are_sent_once_for_drafts_and_the_job(new: Page, site: Site
 def test_a_draft_is_kept_without_computing_again(new: Page, site: Site):
     choose_both(new)
     draft = next_draft(site)
-    make(site, draft)
+    make_draft(site, draft)
     new.get_by_role("button", name="Keep this").click()
     assert job_on(new, site)["id"] == draft["id"]
     expect(new.get_by_text("unless you keep it")).to_have_count(0)
@@ -154,7 +134,7 @@ def test_a_draft_is_kept_without_computing_again(new: Page, site: Site):
 
 def test_the_job_starts_from_the_draft_with_its_strength(new: Page, site: Site):
     choose_both(new)
-    make(site, next_draft(site))
+    make_draft(site, next_draft(site))
     new.get_by_label("Start the job from the draft").check()
     fold(new, "Strength and detail")
     new.get_by_label("Style strength", exact=True).fill("0.5")
@@ -209,37 +189,6 @@ def test_a_picture_that_is_removed_takes_its_draft_with_it(new: Page, site: Site
     wait_until(lambda: site.job(draft["id"])["status"] == "canceled", seconds=60)
 
 
-def test_examples_are_a_click_each(new: Page, site: Site):
-    with_names = new.get_by_role("group", name="Example styles")
-    new.get_by_role("button", name="Owl").click()
-    with_names.get_by_role("button", name="Woodcut").click()
-    expect(well(new, "Content")).to_contain_text("content-owl.jpg")
-    expect(with_names.get_by_role("button", name="Woodcut")).to_have_attribute("aria-pressed", "true")
-    first = next_draft(site)
-    assert first["input"]["style"]["filename"] == "style-woodcut.jpg"
-    make(site, first)
-    expect(picture(new)).to_be_visible()
-    requests = sent(new)
-    for button in with_names.get_by_role("button").all():
-        button.hover()
-    assert requests == []
-    with_names.get_by_role("button", name="Dots").click()
-    assert next_draft(site)["input"]["style"]["filename"] == "style-dots.jpg"
-
-
-def test_a_recent_style_is_a_click(visitor: Visitor, site: Site, workshop: Workshop):
-    style = site.submit()["input"]["style"]
-    workshop.connect(**DRAFT)
-    page = visitor.open(f"{site.url}/new")
-    choose(page, "Content", CONTENT)
-    page.get_by_role("radiogroup", name="Recent styles").get_by_role("radio", name="style.png").check()
-    expect(well(page, "Style")).to_contain_text("640 × 512 px")
-    draft = next_draft(site)
-    assert draft["input"]["style"]["asset_id"] == style["asset_id"]
-    choose(page, "Style", CONTENT)
-    expect(page.get_by_role("radio", name="style.png")).not_to_be_checked()
-
-
 @pytest.mark.parametrize("width", [DESKTOP, PHONE])
 def test_without_scripts_a_button_makes_a_draft_and_another_keeps_it(
     site: Site, visitor: Visitor, workshop: Workshop, width: int
@@ -251,7 +200,7 @@ def test_without_scripts_a_button_makes_a_draft_and_another_keeps_it(
     page.get_by_role("button", name="Make a draft").click()
     draft = job_on(page, site)
     assert (draft["kind"], draft["input"]["style"]["asset_id"]) == ("draft", style["asset_id"])
-    make(site, draft)
+    make_draft(site, draft)
     page.reload()
     expect(page.get_by_text("unless you keep it")).to_be_visible()
     page.get_by_role("button", name="Keep this").click()
@@ -261,7 +210,7 @@ def test_without_scripts_a_button_makes_a_draft_and_another_keeps_it(
 
 def test_a_draft_is_kept_on_its_own_page(site: Site, visitor: Visitor):
     draft = site.submit(kind="draft")
-    make(site, draft)
+    make_draft(site, draft)
     page = visitor.open(f"{site.url}/jobs/{draft['id']}")
     expect(page.get_by_text("unless you keep it")).to_be_visible()
     page.get_by_role("button", name="Keep this").click()

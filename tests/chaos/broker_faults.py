@@ -6,11 +6,28 @@ import json
 import signal
 from time import monotonic, sleep
 
+from tests.chaos.process import send
 from tests.chaos.scene import Loss, Scene
 
 
 def restart_redis(scene: Scene) -> list[Loss]:
     scene.cluster.redis.stop(signal.SIGKILL)
+    sleep(scene.chance.uniform(0, 1))
+    scene.cluster.redis.start()
+    return []
+
+
+def restart_redis_unseen(scene: Scene) -> list[Loss]:
+    """Let jobs end while no node's parent looks, and Redis be away when they want to tell it."""
+    parents = [node.pid for node in scene.cluster.nodes if node.is_running()]
+    for pid in parents:
+        send(pid, signal.SIGSTOP)
+    try:
+        sleep(scene.chance.uniform(1, 2))
+        scene.cluster.redis.stop(signal.SIGKILL)
+    finally:
+        for pid in parents:
+            send(pid, signal.SIGCONT)
     sleep(scene.chance.uniform(0, 1))
     scene.cluster.redis.start()
     return []

@@ -25,7 +25,8 @@ from web.db.models import Job, JobCheckpoint, JobEvent
 
 #: After these, Redis or control has to come to itself before it can see to lost leases and flags.
 DISTURBING = {
-    "kill_control", "restart_redis", "wipe_redis", "flush_redis", "slow_redis", "full_redis",
+    "kill_control", "restart_redis", "restart_redis_unseen", "wipe_redis", "flush_redis", "slow_redis",
+    "full_redis",
     "refuse_commands", "disturb_reports", "lose_success", "full_disk", "read_only_disk", "restore",
     "restore_earlier_timeline", "long_full_disk", "upgrade",
 }  # fmt: skip

@@ -178,7 +178,8 @@ def _restart(process: Process, after_seconds: float) -> None:
 _ALL: tuple[Fault, ...] = (
     kill_child, kill_at_commit, kill_node, drain_node, make_zombie, kill_control, kill_web,
     *map(_kill_web_at, POINTS),
-    broker_faults.restart_redis, broker_faults.wipe_redis, broker_faults.flush_redis,
+    broker_faults.restart_redis, broker_faults.restart_redis_unseen,
+    broker_faults.wipe_redis, broker_faults.flush_redis,
     broker_faults.slow_redis, broker_faults.full_redis, broker_faults.repeat_messages,
     broker_faults.lose_messages, broker_faults.disturb_reports, broker_faults.lose_success,
     *map(_damage, ("truncate", "flip", "remove")), *map(_fail_disk, (Disk.FULL, Disk.READ_ONLY)),

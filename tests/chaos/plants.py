@@ -257,6 +257,7 @@ PLANTS: dict[str, Plant] = {
     "never-rest": Plant(
         "node", plants_nodes.never_rest, ("failing_node",), 1, r"failed \d+ jobs, and takes the next one"
     ),
+    "hold-for-ever": Plant("node", plants_nodes.hold_for_ever, ("restart_redis_unseen",), 8, "stuck"),
     **{
         f"shared-{what}": Plant(
             "harness and all", install, ("second_installation",), 1, "second installation .*carry no identity"

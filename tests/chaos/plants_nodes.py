@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from kombu.transport.redis import Transport
+
 from shared.redis.names import Names
+from worker.deliveries import Inbox
 
 
 def blame_the_job() -> None:
@@ -19,6 +22,22 @@ def never_rest() -> None:
     from worker.health import Health
 
     Health.fail = lambda self, error: self._node_state.add_fault()  # type: ignore[method-assign]
+
+
+def hold_for_ever() -> None:
+    """Count a message as held as long as Redis has not heard that it is done with."""
+    from kombu.transport.redis import QoS
+
+    from worker import node
+
+    make_transport = node.make_transport
+
+    def make(inbox: Inbox) -> type[Transport]:
+        transport = make_transport(inbox)
+        transport.Channel.QoS.ack = QoS.ack
+        return transport
+
+    node.make_transport = make
 
 
 def share_names() -> None:

@@ -15,12 +15,20 @@ class Proxy:
     """Passes on what comes for a server on this machine, while it is open.
 
     On the way, bytes become others of the same length: `asked` in what goes there, `told` in what comes back.
+    A connection over which `cut_at` goes there is cut in its place, the first `cuts` times.
     """
 
     def __init__(
-        self, port: int, *, asked: Mapping[bytes, bytes] = _NOTHING, told: Mapping[bytes, bytes] = _NOTHING
+        self,
+        port: int,
+        *,
+        asked: Mapping[bytes, bytes] = _NOTHING,
+        told: Mapping[bytes, bytes] = _NOTHING,
+        cut_at: bytes = b"",
+        cuts: int = 0,
     ) -> None:
         self._asked, self._told = asked, told
+        self._cut_at, self.cuts_left = cut_at, cuts
         self._port = port
         self._open = Event()
         self._open.set()
@@ -55,12 +63,21 @@ class Proxy:
                 near, _ = self._listener.accept()
                 far = socket.create_connection(("127.0.0.1", self._port))
                 self._sockets += [near, far]
-                for source, target, changed in ((near, far, self._asked), (far, near, self._told)):
-                    Thread(target=self._pass_on, args=(source, target, changed), daemon=True).start()
+                for source, target, changed, cut_at in (
+                    (near, far, self._asked, self._cut_at),
+                    (far, near, self._told, b""),
+                ):
+                    Thread(target=self._pass_on, args=(source, target, changed, cut_at), daemon=True).start()
 
-    def _pass_on(self, source: socket.socket, target: socket.socket, changed: Mapping[bytes, bytes]) -> None:
+    def _pass_on(
+        self, source: socket.socket, target: socket.socket, changed: Mapping[bytes, bytes], cut_at: bytes
+    ) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
+                if self.cuts_left and cut_at and cut_at in data:
+                    self.cuts_left -= 1
+                    source.shutdown(socket.SHUT_RDWR)
+                    break
                 for real, other in changed.items():
                     data = data.replace(real, other)
                 if self._open.is_set():

@@ -28,6 +28,7 @@ from shared.options import StyleOptions
 from shared.picture import PictureLimits
 from shared.texts import field_schemas, read_texts, reason_of
 from web.api.conditional import ConditionalResponse
+from web.assets.stars import AssetFilter
 from web.assets.uploads import max_body_bytes, too_heavy
 from web.jobs.queries import JobFilter
 
@@ -393,14 +394,14 @@ def _disposition(name: str) -> str:
     return header
 
 
-def make_token(last_id: str, only: JobFilter) -> str:
-    """Return the token of the page after the job `last_id`."""
+def make_token(last_id: str, only: JobFilter | AssetFilter) -> str:
+    """Return the token of the page after the job, or asset, `last_id`."""
     text = json.dumps({"before": last_id, "filters": _digest(only)})
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def read_token(token: str, only: JobFilter) -> str:
-    """Return the id of the job that the page before ended with.
+def read_token(token: str, only: JobFilter | AssetFilter) -> str:
+    """Return the id of the job, or asset, that the page before ended with.
 
     Raises:
         MalformedRequest: when it is not one of ours, or was made for other filters.
@@ -418,7 +419,9 @@ def read_token(token: str, only: JobFilter) -> str:
     return before
 
 
-def _digest(only: JobFilter) -> str:
+def _digest(only: JobFilter | AssetFilter) -> str:
+    if isinstance(only, AssetFilter):
+        return _digest_of({"assets": {"starred": only.starred}})
     values = {
         "statuses": sorted(only.statuses),
         "labels": sorted(only.labels.items()),
@@ -427,4 +430,8 @@ def _digest(only: JobFilter) -> str:
         "name": only.name.lower(),
         **({"id_prefix": only.id_prefix} if only.id_prefix else {}),
     }
+    return _digest_of(values)
+
+
+def _digest_of(values: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]

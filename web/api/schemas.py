@@ -34,7 +34,15 @@ class AssetOut(BaseModel):
     width: int = Field(description="Pixels, as people see the picture (EXIF orientation applied)")
     height: int = Field(description="Pixels")
     created_at: Moment
+    starred_at: Moment | None = Field(description="Since when it has a star; null where it has none")
     url: str = Field(description="Where its bytes are")
+
+
+class AssetListOut(BaseModel):
+    """A page of assets, newest first."""
+
+    assets: list[AssetOut]
+    next_page_token: str | None
 
 
 class QueueOut(BaseModel):
@@ -286,7 +294,7 @@ class SizeOut(BaseModel):
 
 
 class WorkingSizesOut(BaseModel):
-    """The sizes both pictures are worked on at."""
+    """The sizes at which both pictures are taken in; `fast` cuts its style into squares after that."""
 
     content: SizeOut
     style: SizeOut

@@ -109,6 +109,32 @@ class ApiClient:
         """Return what is known of an uploaded picture."""
         return dict(self._send("GET", f"{_BASE}/assets/{quote(asset_id, safe='')}").json())
 
+    def assets(self, *, starred: bool, limit: int) -> list[dict[str, Any]]:
+        """Return at most `limit` uploaded pictures, newest first; of all, or of those that are starred."""
+        query = [("starred", "true")] if starred else []
+        return list(self._pages("assets", query, limit=limit))
+
+    def star(self, asset_id: str) -> dict[str, Any]:
+        """Star an uploaded picture, and return its asset."""
+        return dict(self._send("PUT", self.asset_path(asset_id, "star")).json())
+
+    def unstar(self, asset_id: str) -> dict[str, Any]:
+        """Take the star off an uploaded picture, and return its asset."""
+        return dict(self._send("DELETE", self.asset_path(asset_id, "star")).json())
+
+    def _pages(self, what: str, query: list[tuple[str, str]], *, limit: int) -> Iterator[dict[str, Any]]:
+        """Yield at most `limit` items of the list of ``jobs`` or ``assets``, of as many pages as it takes."""
+        token = ""
+        while limit > 0:
+            size = ("page_size", str(min(100, limit)))
+            page = [("page_token", token)] if token else []
+            document = self._send("GET", f"{_BASE}/{what}", params=[*query, size, *page]).json()
+            yield from document[what][:limit]
+            limit -= len(document[what])
+            token = document.get("next_page_token") or ""
+            if not token:
+                return
+
     def _send_pictures(
         self,
         content: Picture,
@@ -198,17 +224,7 @@ class ApiClient:
         query += [("label", f"{key}:{value}") for key, value in (labels or {}).items()]
         single = {"name": name, "created_after": created_after, "batch_id": batch_id}
         query += [(key, value) for key, value in single.items() if value is not None]
-        found: list[JobView] = []
-        token = ""
-        while len(found) < limit:
-            size = ("page_size", str(min(100, limit - len(found))))
-            page = [("page_token", token)] if token else []
-            document = self._send("GET", f"{_BASE}/jobs", params=[*query, size, *page]).json()
-            found += [JobView(item) for item in document["jobs"]]
-            token = document.get("next_page_token") or ""
-            if not token:
-                break
-        return found[:limit]
+        return [JobView(item) for item in self._pages("jobs", query, limit=limit)]
 
     def about(self, job_id: str, what: str) -> dict[str, Any]:
         """Return a list that belongs to a job: its ``checkpoints`` or its ``attempts``."""
@@ -219,7 +235,7 @@ class ApiClient:
         return "/".join([_job_path(job_id), *(quote(str(word), safe="") for word in words)])
 
     def asset_path(self, asset_id: str, what: str) -> str:
-        """Return the path of an asset's ``content`` or ``thumbnail``."""
+        """Return the path of an asset's ``content``, ``thumbnail`` or ``star``."""
         return f"{_BASE}/assets/{quote(asset_id, safe='')}/{what}"
 
     def estimate(self, query: Mapping[str, object]) -> dict[str, Any]:

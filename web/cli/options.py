@@ -50,6 +50,11 @@ def asset_id_of(_ctx: click.Context, _param: click.Parameter, text: str) -> str:
     return text.removeprefix(ASSET)
 
 
+def asset_ids_of(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the ids in several of these texts, as a callback."""
+    return tuple(text.removeprefix(ASSET) for text in texts)
+
+
 class PictureType(click.Path):
     """A picture: a file, or ``asset:ID`` for one that was uploaded before, as its id alone."""
 

@@ -9,7 +9,7 @@ import click
 from shared.terminal import GivenText, LazyGroup, WholeNumber
 from web.cli.follow import ending_of, require_target, save_file, save_picture
 from web.cli.handing_in import out_option
-from web.cli.options import asset_id_of, job_argument, json_option, open_client, url_option
+from web.cli.options import asset_id_of, asset_ids_of, job_argument, json_option, open_client, url_option
 from web.cli.output import Output
 
 _JPEG = "image/jpeg"
@@ -92,6 +92,9 @@ def _loss(item: dict[str, object]) -> str:
         "upload": ("web.cli.pictures:upload", "Upload pictures, and print the id of each."),
         "show": ("web.cli.pictures:show", "Show what is known of an uploaded picture."),
         "download": ("web.cli.pictures:download_asset", "Download an uploaded picture."),
+        "list": ("web.cli.pictures:list_assets", "List uploaded pictures, newest first."),
+        "star": ("web.cli.pictures:star", "Star uploaded pictures: they are kept, and at hand as styles."),
+        "unstar": ("web.cli.pictures:unstar", "Take the star off uploaded pictures."),
     },
 )
 def asset() -> None:
@@ -132,6 +135,7 @@ def show(output: Output, asset_id: str, *, url: str | None) -> None:
         ("size", f"{document['width']} × {document['height']} px, {document['size_bytes']} bytes"),
         ("sha256", document["sha256"]),
         ("created", document["created_at"]),
+        ("starred", document.get("starred_at") or "no"),
     ]
     output.answer(document, "\n".join(f"{label:<10} {value}" for label, value in rows))
 
@@ -160,6 +164,54 @@ def download_asset(output: Output, asset_id: str, *, small: bool, out: Path | No
             sha256=sha256,
         )
     output.answer({"asset_id": document["id"], "path": str(path), "sha256": found}, str(path))
+
+
+@click.command("list")
+@click.option("--starred", is_flag=True, help="Only those that are starred.")
+@click.option("--limit", type=WholeNumber(1, 10_000), default=20, show_default=True, help="How many at most.")
+@url_option
+@json_option
+@click.pass_obj
+def list_assets(output: Output, *, starred: bool, limit: int, url: str | None) -> None:
+    """List uploaded pictures, newest first: id, star, size and file's name."""
+    with open_client(url) as client:
+        assets = client.assets(starred=starred, limit=limit)
+    rows = []
+    for item in assets:
+        size = f"{item['width']} × {item['height']}"
+        rows.append(f"{item['id']}  {'★' if item['starred_at'] else ' '}  {size:>13}  {item['filename']}")
+    output.answer({"assets": assets}, "\n".join(rows))
+    if not rows:
+        output.say("No picture is starred." if starred else "There are no pictures yet.")
+
+
+_asset_arguments = click.argument(
+    "asset_ids", metavar="ID...", type=GivenText(), nargs=-1, required=True, callback=asset_ids_of
+)
+
+
+@click.command
+@_asset_arguments
+@url_option
+@json_option
+@click.pass_obj
+def star(output: Output, asset_ids: tuple[str, ...], *, url: str | None) -> None:
+    """Star each uploaded picture ID: it is kept without a job, too, and at hand as a style on 'New job'."""
+    with open_client(url) as client:
+        assets = [client.star(asset_id) for asset_id in asset_ids]
+    output.answer({"assets": assets}, "\n".join(str(asset["id"]) for asset in assets))
+
+
+@click.command
+@_asset_arguments
+@url_option
+@json_option
+@click.pass_obj
+def unstar(output: Output, asset_ids: tuple[str, ...], *, url: str | None) -> None:
+    """Take the star off each uploaded picture ID. One that no job uses is removed after some hours."""
+    with open_client(url) as client:
+        assets = [client.unstar(asset_id) for asset_id in asset_ids]
+    output.answer({"assets": assets}, "\n".join(str(asset["id"]) for asset in assets))
 
 
 def _target(out: Path | None, name: str) -> Path:

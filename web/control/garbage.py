@@ -49,7 +49,7 @@ class Kind(StrEnum):
 
     #: A job that ended long ago, with its files.
     EXPIRED_JOB = "expired_job"
-    #: An asset that no job refers to, with its file.
+    #: An asset that no job refers to and nobody has starred, with its file.
     UNUSED_ASSET = "unused_asset"
     #: Reports applied long ago, and stored answers to repeated requests.
     INBOX_ENTRY = "inbox_entry"

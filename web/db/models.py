@@ -128,7 +128,12 @@ class Asset(Base):
     """An uploaded picture; the same bytes from the same caller are the same asset."""
 
     __tablename__ = "assets"
-    __table_args__ = (UniqueConstraint("caller", "sha256"),)
+    __table_args__ = (
+        UniqueConstraint("caller", "sha256"),
+        # For lists: a caller's pictures in order, and the starred ones.
+        Index("ix_assets_caller_id", "caller", "id"),
+        Index("ix_assets_caller_starred_at", "caller", "starred_at"),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     caller: Mapped[str]
@@ -139,6 +144,8 @@ class Asset(Base):
     width: Mapped[int]
     height: Mapped[int]
     created_at: Mapped[datetime]
+    #: A picture with a star is kept, whether a job uses it or not.
+    starred_at: Mapped[datetime | None]
 
 
 class JobEvent(Base):

@@ -21,10 +21,12 @@ from shared.errors import (
 )
 from shared.logs import get_logger
 from shared.options import PRESETS, Method, StyleOptions, change_options, parse_options
+from shared.picture import taken_size
 from shared.protocol import new_id
 from shared.storage.layout import job_folder, origin_key
 from shared.storage.verify import check_file, file_fault
 from shared.texts import field_schemas
+from web.assets.uploads import PartChecks
 from web.backend import Backend
 from web.db.models import Job, JobCheckpoint
 from web.jobs.fields import ForkBody
@@ -171,6 +173,7 @@ def fork_job(
         NotFound: when there is no job with this id.
         NotReady: when it keeps no such checkpoint.
         InvalidOptions: when the options do not fit each other or the checkpoint.
+        PictureTooNarrow: when a fast job's picture is too narrow to be optimised at this size.
         StorageFull: when the disks have too little room left.
         StorageUnavailable: when the checkpoint cannot be copied.
     """
@@ -215,6 +218,7 @@ def _optimise_fast(
             f"method is {options.method}, init {options.init}; a fork of a fast job goes on from its picture"
         )
         raise InvalidOptions.at("/options/init", detail, code="invalid_combination")
+    _check_sizes(parent, options)
     backend.require_room()
     told = wait_to_tell(backend, options)
     with backend.database.write() as session:
@@ -223,6 +227,19 @@ def _optimise_fast(
         note_key(session, fork.id)
     _log.info("job_forked", job_id=fork.id, parent_id=parent.id)
     return fork.id
+
+
+def _check_sizes(parent: Job, options: StyleOptions) -> None:
+    """Refuse pictures that are right for the fast job, but too narrow to be optimised.
+
+    Raises:
+        PictureTooNarrow: naming them.
+    """
+    checks = PartChecks()
+    for part, asset in (("content", parent.content), ("style", parent.style)):
+        with checks.of(part):
+            taken_size(asset.width, asset.height, part=part, options=options)
+    checks.settle()
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from shared.memory import (
     smallest_size,
     surely_exceeds,
 )
-from shared.options import StyleOptions
+from shared.options import Method, StyleOptions
 from shared.redis.workers import WorkerBeat
 from web.backend import Backend
 
@@ -110,7 +110,9 @@ def _refusal(
         except PictureTooNarrow:
             return False
 
-    largest = largest_side(fits, least=smallest_size(list(sizes.values())))
+    # No style is too narrow for the fast method.
+    parts = ("content", "style") if Method.GATYS in options.methods else ("content",)
+    largest = largest_side(fits, least=smallest_size([sizes[part] for part in parts]))
     width, height = sizes["content"]
     advice = (
         f"the largest size that fits is {largest}" if largest else "not even the smallest size fits there"

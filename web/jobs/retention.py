@@ -46,7 +46,7 @@ class JobRow:
 
 @dataclass(frozen=True)
 class UnusedAsset:
-    """An asset that no job refers to; `is_shared` when another caller's asset has the same bytes."""
+    """An asset that has no star and no job; `is_shared` when another caller's asset has the same bytes."""
 
     id: str
     sha256: str
@@ -120,7 +120,7 @@ def known_pictures(session: Session, sha256s: Collection[str]) -> set[str]:
 
 
 def unused_assets(session: Session, before: datetime, *, limit: int | None) -> list[UnusedAsset]:
-    """Return the assets added before a moment that no job refers to, oldest first."""
+    """Return the assets added before a moment that no job refers to and nobody has starred, oldest first."""
     other = aliased(Asset)
     shared = exists(select(other.id).where(other.sha256 == Asset.sha256, other.id != Asset.id))
     query = select(Asset.id, Asset.sha256, Asset.size_bytes, Asset.created_at, shared)
@@ -173,7 +173,7 @@ def _is_expired(before: Mapping[JobKind, datetime | None]) -> ColumnElement[bool
 
 def _is_unused(before: datetime) -> ColumnElement[bool]:
     jobs = select(Job.id).where(or_(Job.content_asset_id == Asset.id, Job.style_asset_id == Asset.id))
-    return (Asset.created_at < before) & ~exists(jobs)
+    return (Asset.created_at < before) & Asset.starred_at.is_(None) & ~exists(jobs)
 
 
 def _deleted(session: Session, statement: Delete) -> int:

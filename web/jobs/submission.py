@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from shared.errors import Fault, NotFound
 from shared.options import StyleOptions
-from shared.picture import working_size
+from shared.picture import taken_size
 from shared.status import JobKind
 from web.assets.uploads import (
     PartChecks,
@@ -33,7 +33,7 @@ from web.jobs.reuse import decide_reuse, work_sha256
 from web.jobs.told_waits import wait_to_tell
 
 PARTS = ("content", "style")
-#: Working sizes in pixels, (width, height), by part.
+#: The sizes in pixels at which a job takes its pictures in, (width, height), by part.
 Sizes = dict[str, tuple[int, int]]
 _ID = re.compile(r"[0-9a-f-]{36}")
 
@@ -66,7 +66,7 @@ class JobRequest:
 
 @dataclass(frozen=True)
 class Checked:
-    """What a request would be carried out with: working sizes by part, and the memory that it needs."""
+    """What a request would be carried out with: the size that each part is taken in at, and its memory."""
 
     sizes: Sizes
     memory: MemoryNeed
@@ -155,7 +155,7 @@ def submit(
 
 @dataclass(frozen=True)
 class _CheckedInputs:
-    """The checked inputs of a request: hash and working size of each, and the new pictures among them."""
+    """The checked inputs of a request: hash and size of each, and the new pictures among them."""
 
     hashes: Mapping[str, str]
     sizes: Sizes
@@ -176,7 +176,7 @@ def _check_inputs(
     sizes: Sizes = {}
 
     def measure(part: str, width: int, height: int) -> None:
-        sizes[part] = working_size(width, height, size=request.options.size, name=part)
+        sizes[part] = taken_size(width, height, part=part, options=request.options)
 
     with backend.database.read() as session:
         assets = _find_assets(session, request.inputs, caller=caller)

@@ -55,7 +55,7 @@ from web.pages.job_stage import (
 from web.pages.job_text import attempt_lines, history, job_name, lead, page_title, speed_words
 from web.pages.layout import page
 from web.pages.loss_plot import loss_words, merge_curves, plot_losses, px, table_rows
-from web.pages.new_job import preset_values
+from web.pages.new_form import preset_values
 from web.pages.option_fields import OptionField, option_fields, option_texts, option_values
 from web.security import current_caller
 from web.services import Services, get_backend, get_services

@@ -1,17 +1,14 @@
-"""The page 'New job': the form, what stands in it, what it submits, and where its faults are shown."""
+"""The page 'New job': what it shows, what its buttons do, and where faults are shown."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from flask import Blueprint, Response, request
-from werkzeug.datastructures import MultiDict
 
 from shared.clock import utc_now
 from shared.errors import (
@@ -24,27 +21,50 @@ from shared.errors import (
     PictureRefused,
     Refusal,
     TooManyDrafts,
+    TooManyStars,
 )
-from shared.options import PRESETS, Method, StyleOptions, known_options
+from shared.options import PRESETS, StyleOptions
 from shared.picture import PictureLimits, allowed_kinds
 from shared.picture_file import CONTENT_TYPES, reads_heic
 from shared.status import JobKind
-from shared.texts import field_schemas, read_texts
+from shared.texts import field_schemas
 from web.address import link
 from web.api import API_PATH
 from web.api.http import check_values, receive_upload
 from web.api.problems import status_of
 from web.api.schemas import estimate_out
+from web.assets.stars import star_asset, starred_assets, unstar_asset
 from web.assets.uploads import get_asset
 from web.db.models import Asset, Job
 from web.jobs.drafts import read_options
-from web.jobs.fields import MAX_LABEL_KEY_CHARS, MAX_LABEL_VALUE_CHARS, SubmitFields, timeouts_of
+from web.jobs.fields import MAX_LABEL_KEY_CHARS, MAX_LABEL_VALUE_CHARS, SubmitFields
 from web.jobs.line import make_forecast
 from web.jobs.queries import get_job, recent_styles
 from web.jobs.submission import PARTS, JobRequest, KnownAsset, gone_words, submit
 from web.pages.layout import page
-from web.pages.option_fields import PRESET, OptionField, option_fields, option_texts, option_values
-from web.pages.picture_strips import EXAMPLES, MOST_RECENT, picture_strips
+from web.pages.new_form import (
+    ACTION,
+    DRAFT_OPTIONS,
+    INIT,
+    NewForm,
+    asked_options,
+    field_values,
+    form_names,
+    form_of_job,
+    form_options,
+    label_faults,
+    preset_values,
+    read_form,
+)
+from web.pages.option_fields import PRESET, OptionField, option_texts
+from web.pages.picture_strips import (
+    EXAMPLES,
+    MOST_RECENT,
+    MOST_STARRED,
+    example_file,
+    is_example,
+    picture_strips,
+)
 from web.security import current_caller
 from web.services import Services, get_services
 from web.words import said
@@ -59,8 +79,6 @@ _MAX_CHARS = {
     "label_key": MAX_LABEL_KEY_CHARS,
     "label_value": MAX_LABEL_VALUE_CHARS,
 }
-_TIMEOUTS = tuple(name for name, schema in _FIELDS.items() if schema["type"] == "number")
-_DEFAULT_PRESET = str(StyleOptions.model_fields[PRESET].default)
 #: What people call what is no option.
 _TITLES = {
     "/content": "The content",
@@ -77,27 +95,11 @@ _TITLES = {
 _SPARE_ROWS = 2
 _HINTS = {"content": "the scene that is kept", "style": "the hand it is painted in"}
 _MAX_PARTS = 200
-#: The button that was pressed, and what it says when that makes a draft.
-_ACTION, _DRAFT = "action", JobKind.DRAFT.value
-#: What the job begins with; chosen beside the draft, not in the list of options.
-INIT = "init"
-#: The options that only 'fast' knows: they stand beside the draft.
-DRAFT_OPTIONS = known_options(Method.FAST) - known_options(Method.GATYS)
+#: What a button says that makes a draft; of one that sets a star, or takes it off, the asset's id follows.
+_DRAFT, _STAR, _UNSTAR = JobKind.DRAFT.value, "star", "unstar"
+#: Some of them are among the examples, or starred.
+_RECENT_ASKED = MOST_RECENT + MOST_STARRED + len(EXAMPLES["style"])
 new_page = Blueprint("new_page", __name__)
-
-
-@dataclass(frozen=True)
-class NewForm:
-    """The fields as texts. Options that are not in `options` are as the preset has them."""
-
-    preset: str = _DEFAULT_PRESET
-    options: Mapping[str, str] = field(default_factory=dict)
-    name: str = ""
-    labels: tuple[tuple[str, str], ...] = ()
-    timeouts: Mapping[str, str] = field(default_factory=dict)
-    reuse: bool = True
-    #: Part → id of the asset that is used unless a file is chosen.
-    asset_ids: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ def show() -> Response:
 def create() -> Response:
     """Hand a job or a draft in as a form without scripts does, and go to it.
 
-    Refused, show the form with all it had.
+    Refused, show the form with all it had; so, too, when a star was set or taken off.
     """
     services, fields = get_services(), form_options()
     request.max_form_parts = _MAX_PARTS
@@ -176,14 +178,22 @@ def create() -> Response:
         # What was typed could not be read, so there is nothing to show again.
         return _page(services, NewForm(), fields, {}, faults=_faults_of(error))
     form, now = read_form(request.form, fields), utc_now()
-    kind = JobKind.DRAFT if request.form.get(_ACTION) == _DRAFT else JobKind.JOB
+    pressed, _, asset_id = request.form.get(ACTION, "").partition(" ")
+    kind = JobKind.DRAFT if pressed == _DRAFT else JobKind.JOB
     full = services.backend.find_no_room()
     if full is not None:
         # Nothing is stored now; all that was typed or stored before is there for another try.
         faults = [Fault("", full.code, full.detail)]
         kept = _known_pictures(services, form)
         return _page(services, form, fields, kept, faults=faults, status=status_of(type(full)))
+    refused = _change_star(services, pressed, asset_id, now=now) if pressed in (_STAR, _UNSTAR) else None
     assets, faults = _take_pictures(services, form, now=now)
+    if pressed in (_STAR, _UNSTAR):
+        # What is not chosen yet may still be.
+        faults = [fault for fault in faults if fault.code != MissingPart.code]
+        faults += [Fault("/style", refused.code, refused.detail)] if refused else []
+        status = status_of(type(refused)) if refused else None
+        return _page(services, form, fields, assets, faults=faults, status=status)
     try:
         options = read_options(asked_options(form, fields, kind), kind)
     except InvalidOptions as error:
@@ -222,6 +232,9 @@ def _take_pictures(
         try:
             if file is not None and file.filename:
                 assets[part], _ = services.uploads.add(file, caller=caller, now=now, name=part)
+            elif is_example(form.asset_ids.get(part, "")):
+                example = example_file(part, form.asset_ids[part])
+                assets[part], _ = services.uploads.add(example, caller=caller, now=now, name=part)
             elif part in form.asset_ids:
                 with services.backend.database.read() as session:
                     assets[part] = get_asset(session, form.asset_ids[part], caller=caller)
@@ -232,6 +245,21 @@ def _take_pictures(
         except (PictureRefused, MissingPart) as error:
             faults += error.faults or (Fault(f"/{part}", error.code, error.detail),)
     return assets, faults
+
+
+def _change_star(services: Services, word: str, asset_id: str, *, now: datetime) -> Refusal | None:
+    """Star a picture or take its star off; return why not, if not."""
+    caller, backend = current_caller(), services.backend
+    try:
+        if word == _STAR:
+            star_asset(backend, asset_id, caller=caller, now=now)
+        else:
+            unstar_asset(backend, asset_id, caller=caller)
+    except NotFound:
+        return NotFound(gone_words("style"))
+    except TooManyStars as error:
+        return error
+    return None
 
 
 def _known_pictures(services: Services, form: NewForm) -> dict[str, Asset]:
@@ -257,7 +285,8 @@ def _page(
     limits = services.backend.settings.picture_limits()
     sizes = {part: (asset.width, asset.height) for part, asset in assets.items()}
     with services.backend.database.read() as session:
-        styles = recent_styles(session, caller=current_caller(), limit=MOST_RECENT + len(EXAMPLES["style"]))
+        starred = starred_assets(session, caller=current_caller(), limit=MOST_STARRED)
+        recent = recent_styles(session, caller=current_caller(), limit=_RECENT_ASKED)
     placed = place_faults(faults, fields, form)
     in_fold = [entry for entry in fields if entry.name not in {INIT, *DRAFT_OPTIONS}]
     return page(
@@ -267,7 +296,7 @@ def _page(
         fields=in_fold,
         draft_fields=[entry for entry in fields if entry.name in DRAFT_OPTIONS],
         wells=picture_wells(assets),
-        strips=picture_strips(styles),
+        strips=picture_strips(starred, recent),
         presets=preset_cards(),
         preset_px=PRESET_PICTURE_PX,
         labels=label_rows(form),
@@ -288,20 +317,6 @@ def _page(
     )
 
 
-def asked_options(form: NewForm, fields: Sequence[OptionField], kind: JobKind) -> dict[str, object]:
-    """Return the options that a form asks for, of those that a draft knows, or a job.
-
-    What stands beside the draft is meant for the job only where that starts from the draft.
-    """
-    given = option_values(fields, form.options)
-    if kind is JobKind.DRAFT:
-        known = known_options(Method.FAST)
-        preset = preset_values(form.preset) if form.preset in PRESETS else {}
-        return {name: value for name, value in {**preset, **given}.items() if name in known}
-    left_out = frozenset() if given.get(INIT) == "fast" else DRAFT_OPTIONS
-    return {PRESET: form.preset} | {name: value for name, value in given.items() if name not in left_out}
-
-
 def _options_for_estimate(form: NewForm, fields: Sequence[OptionField]) -> StyleOptions:
     try:
         return read_options(asked_options(form, fields, JobKind.JOB), JobKind.JOB)
@@ -311,81 +326,6 @@ def _options_for_estimate(form: NewForm, fields: Sequence[OptionField]) -> Style
 
 def _faults_of(error: Refusal) -> list[Fault]:
     return list(error.faults) or [Fault("", error.code, error.detail)]
-
-
-def form_names(fields: Iterable[OptionField]) -> set[str]:
-    """Return the names of all inputs of the form."""
-    parts = {name for part in PARTS for name in (part, f"{part}_asset")}
-    own = {_ACTION, PRESET, "label_key", "label_value", *_FIELDS} - {"labels", "kind", "replaces"}
-    return parts | own | {entry.input_name for entry in fields}
-
-
-def read_form(sent: MultiDict[str, str], fields: Iterable[OptionField]) -> NewForm:
-    """Return what was typed."""
-    rows = zip(sent.getlist("label_key"), sent.getlist("label_value"), strict=False)
-    return NewForm(
-        preset=sent.get("preset", _DEFAULT_PRESET),
-        options={entry.name: text for entry in fields if (text := sent.get(entry.input_name, "").strip())},
-        name=sent.get("name", ""),
-        labels=tuple((key.strip(), value) for key, value in rows if key.strip() or value.strip()),
-        timeouts={name: text for name in _TIMEOUTS if (text := sent.get(name, "").strip())},
-        reuse="reuse" in sent,
-        # What is picked from the strip comes after what the half had.
-        asset_ids={part: ids[-1] for part in PARTS if (ids := _given(sent, f"{part}_asset"))},
-    )
-
-
-def _given(sent: MultiDict[str, str], name: str) -> list[str]:
-    return [text for text in sent.getlist(name) if text]
-
-
-def form_of_job(job: Job) -> NewForm:
-    """Return the form that would hand a job in again; a fast one, as one that optimises its picture."""
-    asked = str(job.options.get(PRESET))
-    preset = asked if asked in PRESETS else _DEFAULT_PRESET
-    usual = StyleOptions().model_dump() | preset_values(preset)
-    names = {entry.name for entry in form_options()}
-    given = {name: value for name, value in job.options.items() if name in names and value != usual[name]}
-    if job.options.get("method") == Method.FAST:
-        given["init"] = "fast"
-    return NewForm(
-        preset=preset,
-        options=option_texts(given),
-        name=job.name,
-        labels=tuple((label.key, label.value) for label in job.labels),
-        timeouts={name: f"{seconds:g}" for name, seconds in timeouts_of(job).items()},
-        asset_ids={"content": job.content_asset_id, "style": job.style_asset_id},
-    )
-
-
-def form_options() -> list[OptionField]:
-    """Return the options of the form: the optimisation's, and those of what it may start from."""
-    return option_fields(init="fast")
-
-
-def preset_values(preset: str) -> dict[str, Any]:
-    """Return every option that goes with a preset as it has it, but the preset itself."""
-    values = StyleOptions.model_validate({PRESET: preset}).shown()
-    return {name: value for name, value in values.items() if name not in (PRESET, "method")}
-
-
-def field_values(form: NewForm) -> dict[str, object]:
-    """Return what is typed beside pictures and options, as `SubmitFields` takes it."""
-    return {
-        "name": form.name or None,
-        "labels": dict(form.labels),
-        "reuse": form.reuse,
-        **read_texts(SubmitFields, form.timeouts),
-    }
-
-
-def label_faults(form: NewForm) -> list[Fault]:
-    """Return what a mapping of labels can no longer show: keys that are given twice."""
-    return [
-        Fault(f"/labels/{key}", "invalid_value", f"the label '{key}' is given {count} times; give it once")
-        for key, count in Counter(key for key, _ in form.labels).items()
-        if count > 1
-    ]
 
 
 def preset_cards() -> list[PresetCard]:

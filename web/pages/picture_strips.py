@@ -1,13 +1,16 @@
-"""The strips below both halves of 'New job': the project's own pictures, and styles that were used lately."""
+"""The strips below both halves of 'New job': the project's own pictures, and starred and recent styles."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import IO
 
+from shared.errors import NotFound
 from web.address import link
 from web.api import API_PATH
 from web.db.models import Asset
@@ -32,21 +35,35 @@ EXAMPLES = {
     },
 }
 #: Beside the examples; a strip is looked over, not searched.
-MOST_RECENT = 8
+MOST_STARRED, MOST_RECENT = 24, 8
+#: What an example's name follows in the form, where another picture has its asset's id.
+_EXAMPLE = "example:"
 _FOLDER = Path(__file__).parents[1] / "static" / "examples"
 
 
 @dataclass(frozen=True)
 class ExamplePick:
-    """One of the project's pictures: its title, its file and a small one, both below `static`."""
+    """One of the project's pictures: its title, its file and a small one, both below `static`.
+
+    `value` is what the form says of it.
+    """
 
     title: str
+    value: str
     file: str
     small: str
 
 
 @dataclass(frozen=True)
-class RecentPick:
+class ExampleFile:
+    """The file of an example, as an upload."""
+
+    filename: str
+    stream: IO[bytes]
+
+
+@dataclass(frozen=True)
+class KnownPick:
     """A picture that the service has: what the half shows of it; `url` is of a kind that browsers show."""
 
     asset_id: str
@@ -56,38 +73,60 @@ class RecentPick:
     width: int
     height: int
     size_bytes: int
+    is_starred: bool
 
 
 @dataclass(frozen=True)
 class PictureStrip:
-    """What there is to choose from for a part."""
+    """What there is to choose from for a part; `known` are the caller's own, which only styles are."""
 
     part: str
     examples: Sequence[ExamplePick]
-    recent: Sequence[RecentPick] = ()
+    known: Sequence[KnownPick] = ()
 
 
-def picture_strips(recent_styles: Sequence[Asset] = ()) -> dict[str, PictureStrip]:
-    """Return the strips by their parts; what is among the examples is not among the recent ones, too."""
-    known = example_hashes()
-    recent = [recent_pick(asset) for asset in recent_styles if asset.sha256 not in known][:MOST_RECENT]
+def picture_strips(starred: Sequence[Asset] = (), recent: Sequence[Asset] = ()) -> dict[str, PictureStrip]:
+    """Return the strips by their parts: of the styles the starred ones first, then the recent ones.
+
+    No picture is there twice: a recent one that is among the examples, or starred, is left out.
+    """
+    others = [asset for asset in recent if asset.starred_at is None and asset.sha256 not in example_hashes()]
+    known = [known_pick(asset) for asset in [*starred[:MOST_STARRED], *others[:MOST_RECENT]]]
     return {
         part: PictureStrip(
             part,
             [
-                ExamplePick(title, f"examples/{name}.jpg", f"examples/small/{name}.jpg")
+                ExamplePick(title, f"{_EXAMPLE}{name}", f"examples/{name}.jpg", f"examples/small/{name}.jpg")
                 for name, title in titles.items()
             ],
-            recent if part == "style" else (),
+            known if part == "style" else (),
         )
         for part, titles in EXAMPLES.items()
     }
 
 
-def recent_pick(asset: Asset) -> RecentPick:
+def is_example(value: str) -> bool:
+    """Whether a form names an example with this, not an asset."""
+    return value.startswith(_EXAMPLE)
+
+
+def example_file(part: str, value: str) -> ExampleFile:
+    """Return the file of the example that a form names for a part, as a browser would upload it.
+
+    Raises:
+        NotFound: when there is no such example.
+    """
+    name = value.removeprefix(_EXAMPLE)
+    if name not in EXAMPLES[part]:
+        raise NotFound(f"there is no example {part} called '{name}'")
+    filename = f"{name}.jpg"
+    return ExampleFile(filename, io.BytesIO((_FOLDER / filename).read_bytes()))
+
+
+def known_pick(asset: Asset) -> KnownPick:
     """Return a picture as a strip offers it."""
     content_url = link(f"{API_PATH}/assets/{asset.id}/content")
-    return RecentPick(
+    return KnownPick(
         asset_id=asset.id,
         filename=asset.filename,
         url=shown_url(content_url, asset.content_type),
@@ -95,6 +134,7 @@ def recent_pick(asset: Asset) -> RecentPick:
         width=asset.width,
         height=asset.height,
         size_bytes=asset.size_bytes,
+        is_starred=asset.starred_at is not None,
     )
 
 

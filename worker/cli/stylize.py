@@ -17,7 +17,7 @@ from rich.console import Console
 
 from shared.errors import AtelierError, InvalidSettings, PictureRefused, Refusal, StorageUnavailable
 from shared.options import Method, StyleOptions, option_help, parse_assignments, parse_options
-from shared.picture import inspect_picture, working_size
+from shared.picture import inspect_picture, taken_size
 from shared.provenance import Provenance
 from shared.settings import Settings, load_settings
 from shared.terminal import GivenPath, GivenText, StepBar, format_seconds, show_notice, to_json_text
@@ -143,7 +143,7 @@ def _read(path: Path, name: str, options: StyleOptions, settings: Settings) -> b
     except OSError as error:
         raise PictureRefused(f"{name} cannot be read: {error}") from error
     facts = inspect_picture(data, name=name, limits=settings.picture_limits())
-    working_size(facts.width, facts.height, size=options.size, name=name)
+    taken_size(facts.width, facts.height, part=name, options=options)
     return data
 
 

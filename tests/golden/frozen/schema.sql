@@ -11,7 +11,7 @@ CREATE TABLE assets (
 	size_bytes INTEGER NOT NULL, 
 	width INTEGER NOT NULL, 
 	height INTEGER NOT NULL, 
-	created_at DATETIME NOT NULL, 
+	created_at DATETIME NOT NULL, starred_at DATETIME, 
 	CONSTRAINT pk_assets PRIMARY KEY (id), 
 	CONSTRAINT uq_assets_caller UNIQUE (caller, sha256)
 );
@@ -108,6 +108,8 @@ CREATE TABLE jobs (
 	CONSTRAINT fk_jobs_content_asset_id_assets FOREIGN KEY(content_asset_id) REFERENCES assets (id), 
 	CONSTRAINT fk_jobs_style_asset_id_assets FOREIGN KEY(style_asset_id) REFERENCES assets (id)
 );
+CREATE INDEX ix_assets_caller_id ON assets (caller, id);
+CREATE INDEX ix_assets_caller_starred_at ON assets (caller, starred_at);
 CREATE INDEX ix_assets_sha256 ON assets (sha256);
 CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at);
 CREATE INDEX ix_inbox_received_at ON inbox (received_at);

@@ -76,7 +76,9 @@ def test_answers_are_as_described(client, document, submit, workshop):
     paths = [JOBS, urls["self"], urls["checkpoints"], urls["attempts"], "/healthz", "/readyz"]
     workshop.succeed(job["id"])
     paths.append(submit()["urls"]["self"])
-    paths.append(job["input"]["content"]["url"].removesuffix("/content"))
+    asset = job["input"]["content"]["url"].removesuffix("/content")
+    client.put(f"{asset}/star")
+    paths += [asset, "/api/v1/assets"]
     for path in paths:
         template = path.replace(job["id"], "{job_id}")
         template = re.sub(r"assets/[^/]+$", "assets/{asset_id}", template)

@@ -198,6 +198,65 @@ def test_forks_of_a_fast_job_that_make_no_sense_are_refused(client, done, body, 
     assert pointer in [fault["pointer"] for fault in refused.json["errors"]]
 
 
+@pytest.mark.parametrize("shape", [(5000, 33), (33, 5000), (32, 32)])
+def test_a_style_of_any_shape_is_right_for_a_draft(client, draft, make_picture, shape):
+    """It is seen in squares; so that of a draft and of a job of its method are not refused as too narrow."""
+    job = draft(style=make_picture(*shape)).json
+    assert (job["status"], job["input"]["style"]["width"]) == ("queued", shape[0])
+    body = {"content": job["input"]["content"]["asset_id"], "style": job["input"]["style"]["asset_id"]}
+    for fields in ({"options": {"method": "fast"}}, {"kind": "draft", "options": {"size": 64}}):
+        assert client.post(JOBS, json={**body, **fields}).status_code == 202
+    told = client.post(f"{JOBS}?validate_only=true", json={**body, "kind": "draft"})
+    assert told.json["working_size"]["style"] == {"width": shape[0], "height": shape[1]}
+
+
+@pytest.mark.parametrize("options", [{"method": "gatys"}, {"init": "fast"}])
+def test_the_same_style_is_too_narrow_for_an_optimisation(
+    client, parts, draft, make_picture, nothing_left, problem_of, options
+):
+    narrow = make_picture(5000, 33)
+    problem = problem_of(
+        client.post(JOBS, data=parts(style=narrow, options=options)), 422, "image_too_narrow"
+    )
+    assert [fault["pointer"] for fault in problem["errors"]] == ["/style"]
+    assert "choose a size of 2349 px or more" in problem["detail"]
+    nothing_left()
+    assert client.post(JOBS, data=parts(style=narrow, options={**options, "size": 2349})).status_code == 202
+
+
+def test_a_content_is_seen_as_a_whole_by_every_method(draft, make_picture, nothing_left, problem_of):
+    shapes = [make_picture(5000, 33), make_picture(33, 5000)]
+    for narrow in shapes:
+        problem = problem_of(draft(content=narrow), 422, "image_too_narrow")
+        assert [fault["pointer"] for fault in problem["errors"]] == ["/content"]
+        nothing_left()
+    for narrow in shapes:
+        assert draft(content=narrow, options={"size": 2349}).status_code == 202
+
+
+@pytest.mark.parametrize("part", ["content", "style"])
+@pytest.mark.parametrize("kind", ["job", "draft"])
+def test_a_picture_below_the_least_side_is_refused_for_every_method(
+    client, parts, make_picture, nothing_left, problem_of, part, kind
+):
+    answer = client.post(JOBS, data=parts(kind=kind, **{part: make_picture(20, 20)}))
+    problem = problem_of(answer, 422, "image_too_small")
+    assert "20 × 20 px; each side must have at least 32 px" in problem["detail"]
+    nothing_left()
+
+
+def test_a_fork_that_would_optimise_a_style_that_is_too_narrow_is_refused(
+    client, draft, bench, make_picture, problem_of
+):
+    job = draft(style=make_picture(5000, 33)).json
+    bench.work(job["id"], OneStepEngine())
+    fork = f"{JOBS}/{job['id']}/fork"
+    problem = problem_of(client.post(fork, json={"options": {"steps": 7}}), 422, "image_too_narrow")
+    assert [fault["pointer"] for fault in problem["errors"]] == ["/style"]
+    assert listed(client) == []
+    assert client.post(fork, json={"options": {"steps": 7, "size": 2400}}).status_code == 202
+
+
 def test_a_job_with_checkpoints_is_forked_at_one_of_them(client, submit, bench):
     job = submit(options={"steps": 4, "checkpoint_every": 2})
     bench.work(job["id"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Callable
 
@@ -80,6 +81,18 @@ def test_workers_of_other_methods_do_not_count(client, workshop, body, problem_o
         422,
         "insufficient_memory",
     )
+
+
+def test_no_style_is_too_narrow_for_the_fast_method(client, workshop, make_picture, problem_of):
+    there = 310 * 10**6  # enough for a picture of some hundred pixels
+    workshop.connect("light", "cpu", weights="magenta-int8", methods=["fast"], job_memory_bytes=there)
+    data = {
+        "content": (io.BytesIO(make_picture(1600, 1200)), "content.png"),
+        "style": (io.BytesIO(make_picture(3200, 32)), "style.png"),
+        "options": json.dumps({"method": "fast", "size": 1600, "detail": 1600}),
+    }
+    problem = problem_of(client.post(JOBS, data=data), 422, "insufficient_memory")
+    assert 32 < int(re.search(r"the largest size that fits is (\d+)", problem["detail"])[1]) < 1600
 
 
 def test_a_result_that_is_there_is_given_whatever_it_took(client, workshop, body, problem_of):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sqlite3
@@ -24,6 +25,8 @@ from tests.support.bench import history, make_control, work
 from tests.support.clock import Clock
 from tests.support.engines import SteadyEngine
 from tests.support.killing import killed_at_each
+from tests.support.rows import add_picture
+from web.assets.stars import star_asset, starred_assets
 from web.backup.manifest import BackupFolder
 from web.backup.restoring import restore_backup
 from web.control.garbage import Kind
@@ -67,6 +70,27 @@ def test_all_is_back_in_an_empty_place_with_its_identity_and_goes_on(house, fold
     assert set(house.work_on_what_is_due()) == {waiting.id}
     assert house.output(waiting)
     assert house.output(running)
+
+
+def test_a_starred_picture_is_back_with_its_star_and_is_kept(house, folder: Path):
+    data = house.make_picture(seed=5)
+    sha256 = hashlib.sha256(data).hexdigest()
+    house.store.write(layout.asset_key(sha256), data)
+    with house.control.backend.database.write() as session:
+        asset_id = add_picture(session, now=utc_now(), sha256=sha256, size_bytes=len(data)).id
+    starred = star_asset(house.control.backend, asset_id, caller="local", now=utc_now()).starred_at
+    house.back_up(folder)
+    lose_everything(house)
+    restore_backup(house.settings, folder, now=utc_now())
+    house.open()
+    with house.control.backend.database.read() as session:
+        (back,) = starred_assets(session, caller="local", limit=9)
+    assert (back.id, back.starred_at) == (asset_id, starred)
+    house.clock.seconds += 100 * 86_400
+    for _ in range(4):
+        house.clock.seconds += 61
+        house.control.round()
+    assert house.store.read(layout.asset_key(sha256)) == data
 
 
 def test_beside_a_redis_that_lived_on_every_job_ends_once_more(house, folder: Path):

@@ -97,6 +97,29 @@ def test_a_picture_that_was_uploaded_once_serves_many_jobs(service, atelier, pic
     assert (refused.exit_code, "'a.webp' would hold a PNG" in refused.stderr) == (2, True)
 
 
+def test_pictures_are_starred_and_listed(atelier, pictures):
+    assert "There are no pictures yet." in atelier("asset", "list").stderr
+    content, style = atelier("asset", "upload", *pictures).stdout.split()
+    assert "No picture is starred." in atelier("asset", "list", "--starred").stderr
+    for _ in range(2):
+        assert atelier("asset", "star", f"asset:{style}").stdout == f"{style}\n"
+    shown = atelier("asset", "show", style).stdout
+    assert re.search(r"^starred +\d{4}-\d\d-\d\dT\S+Z$", shown, re.MULTILINE), shown
+    lines = atelier("asset", "list").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == [style, content]
+    assert ["★" in line for line in lines] == [True, False]
+    assert re.search(r"\d+ × \d+  style\.\w+$", lines[0])
+    (found,) = json.loads(atelier("asset", "list", "--starred", "--json").stdout)["assets"]
+    assert (found["id"], found["starred_at"] is None) == (style, False)
+    assert atelier("asset", "list", "--limit", 1).stdout.splitlines() == lines[:1]
+    both = json.loads(atelier("asset", "unstar", style, content, "--json").stdout)["assets"]
+    assert [(one["id"], one["starred_at"]) for one in both] == [(style, None), (content, None)]
+    assert re.search(r"^starred +no$", atelier("asset", "show", style).stdout, re.MULTILINE)
+    refused = atelier("asset", "star", style, _NOBODY)
+    assert (refused.exit_code, _NOBODY in refused.stderr) == (2, True)
+    assert atelier("asset", "star").exit_code == 2
+
+
 def test_assets_that_are_none_are_refused(atelier, pictures):
     unknown = atelier("submit", f"asset:{_NOBODY}", pictures[1])
     assert (unknown.exit_code, "content is not kept here any more" in unknown.stderr) == (2, True)

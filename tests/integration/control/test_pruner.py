@@ -19,6 +19,7 @@ from tests.support.bench import read, rounds, work
 from tests.support.clock import Clock
 from tests.support.engines import DivergingEngine, SteadyEngine
 from tests.support.rows import add_picture as add_asset_row
+from web.assets.stars import star_asset
 from web.control.garbage import Kind
 from web.control.process import Control
 from web.control.pruner import Pruner
@@ -320,6 +321,19 @@ def test_an_asset_given_to_a_job_between_look_and_removal_stays(
         )  # fmt: skip
     assert pruner.remove(plan).removed == []
     assert layout.asset_key("e" * 64) in files_of(context)
+
+
+def test_an_asset_starred_between_look_and_removal_stays(
+    control: Control, context: WorkerContext, clock: Clock, job: Job, pruner: Pruner
+):
+    write_old(context, clock, layout.asset_key("e" * 64))
+    asset_id = add_picture(control, "e" * 64, now=clock.now() - timedelta(days=2))
+    plan = pruner.plan()
+    assert names(plan) == {(Kind.UNUSED_ASSET, asset_id)}
+    star_asset(control.backend, asset_id, caller="local", now=control.clock())
+    assert pruner.remove(plan).removed == []
+    assert layout.asset_key("e" * 64) in files_of(context)
+    assert pruner.plan() == []
 
 
 def upload_touches(context: WorkerContext, control: Control, sha256: str) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 
 import pytest
 
 from shared.broker import DEFAULT_ROUTE, FAST_ROUTE
+from shared.clock import utc_now
 from tests.support.engines import OneStepEngine
+from tests.support.rows import add_picture
 from web.db.models import Job
 from web.jobs.line import read_shared_queue
 from web.jobs.queries import recent_styles
-from web.pages.picture_strips import EXAMPLES, example_hashes
+from web.pages.picture_strips import EXAMPLES, MOST_STARRED, example_hashes
 
 JOBS = "/api/v1/jobs"
 
@@ -32,6 +35,28 @@ def hand_in(client, make_picture):
         return client.post("/new", data=body, content_type="multipart/form-data")
 
     return do
+
+
+def picks(page: str) -> list[tuple[str, bool]]:
+    """Return the caller's own styles in the strip, in order: id of the asset, and whether it has a star."""
+    strip = re.search(r"data-known-row.*?<template", page, re.DOTALL)[0]
+    return [
+        (asset_id, word == "unstar")
+        for word, asset_id in re.findall(r'name="action" value="(star|unstar) ([\w-]+)"', strip)
+    ]
+
+
+def star_of_the_half(page: str) -> tuple[str, str, bool]:
+    """Return what the button at the style's half does, to which asset, and whether it is shown."""
+    foot = re.search(r'id="style-title".*?<div class="well-foot">(.*?)</section>', page, re.DOTALL)[1]
+    button = re.search(r'<button class="star button small"[^>]*>', foot)[0]
+    word, _, asset_id = re.search(r'value="([^"]*)"', button)[1].partition(" ")
+    return word, asset_id, "hidden" not in button
+
+
+def chosen(page: str, part: str) -> str:
+    """Return the id of the asset that a half has."""
+    return re.search(rf'type="hidden" name="{part}_asset" value="([^"]*)"', page)[1]
 
 
 def job_at(client, answer) -> dict:
@@ -127,10 +152,138 @@ def test_recent_styles_are_those_of_jobs_newest_first_and_each_once(submit, serv
     assert len(every) == 3
 
 
+def test_examples_are_taken_without_scripts(client, hand_in, request):
+    folder = request.config.rootpath / "web/static/examples"
+    page = client.get("/new").text
+    for part, titles in EXAMPLES.items():
+        offered = re.findall(rf'type="radio" name="{part}_asset" value="(example:[\w-]+)"', page)
+        assert offered == [f"example:{name}" for name in titles]
+    draft = job_at(
+        client,
+        hand_in(
+            content=None,
+            style=None,
+            content_asset=["", "example:content-owl"],
+            style_asset=["", "example:style-dots"],
+        ),
+    )
+    for part, name in (("content", "content-owl.jpg"), ("style", "style-dots.jpg")):
+        data = (folder / name).read_bytes()
+        assert draft["input"][part]["filename"] == name
+        assert draft["input"][part]["sha256"] == hashlib.sha256(data).hexdigest()
+
+
+def test_a_file_goes_before_an_example_and_an_example_before_what_the_half_had(client, hand_in, submit):
+    had = submit()["input"]["style"]["asset_id"]
+    file = job_at(client, hand_in(style_asset=[had, "example:style-dots"]))
+    assert file["input"]["style"]["filename"] == "style.png"
+    picked = job_at(client, hand_in(style=None, style_asset=[had, "example:style-dots"]))
+    assert picked["input"]["style"]["filename"] == "style-dots.jpg"
+    page = client.get("/new").text
+    assert page.count("<noscript><p") == 2
+    assert "One of these is taken unless you choose a file above." in page
+
+
+def test_an_example_stays_in_a_form_that_is_refused(client, hand_in):
+    answer = hand_in("", content=None, style=None, style_asset=["", "example:style-dots"])
+    assert answer.status_code == 422
+    style = chosen(answer.text, "style")
+    assert client.get(f"/api/v1/assets/{style}").json["filename"] == "style-dots.jpg"
+    assert "style-dots.jpg" in answer.text
+    again = job_at(client, hand_in("", style=None, style_asset=style))
+    assert again["input"]["style"]["asset_id"] == style
+
+
+@pytest.mark.parametrize("name", ["style-lace", "content-owl", "../presets/bold", ""])
+def test_an_example_that_is_none_is_said_at_its_half(client, hand_in, name):
+    answer = hand_in("", style=None, style_asset=["", f"example:{name}"])
+    assert answer.status_code == 422
+    assert "not kept here any more, or never was" in answer.text
+    assert client.get(JOBS).json["jobs"] == []
+
+
+def test_starred_styles_come_first_in_the_strip_and_only_once(client, submit, make_picture):
+    ids = [submit(style=make_picture(40, 40, seed=seed))["input"]["style"]["asset_id"] for seed in range(4)]
+    for one in (1, 2):
+        client.put(f"/api/v1/assets/{ids[one]}/star")
+    other = client.post("/api/v1/assets", data={"file": (io.BytesIO(make_picture(seed=9)), "kept.png")}).json
+    client.put(f"/api/v1/assets/{other['id']}/star")
+    expected = [(other["id"], True), (ids[2], True), (ids[1], True), (ids[3], False), (ids[0], False)]
+    assert picks(client.get("/new").text) == expected
+
+
+def test_an_example_that_is_starred_is_among_the_starred_ones(client, request):
+    data = (request.config.rootpath / "web/static/examples/style-dots.jpg").read_bytes()
+    asset = client.post("/api/v1/assets", data={"file": (io.BytesIO(data), "style-dots.jpg")}).json
+    client.put(f"/api/v1/assets/{asset['id']}/star")
+    assert picks(client.get("/new").text) == [(asset["id"], True)]
+
+
+def test_many_starred_styles_do_not_keep_recent_ones_from_the_strip(client, submit, services):
+    recent = submit()["input"]["style"]["asset_id"]
+    with services.backend.database.write() as session:
+        for number in range(MOST_STARRED + 3):
+            asset = add_picture(session, now=utc_now(), sha256=f"{number:064}")
+            asset.starred_at = utc_now()
+    shown = picks(client.get("/new").text)
+    assert len(shown) == MOST_STARRED + 1
+    assert shown[-1] == (recent, False)
+
+
+def test_a_star_is_set_without_scripts_and_the_form_keeps_all_it_had(client, hand_in, submit, make_picture):
+    style = submit(style=make_picture(40, 40, seed=7))["input"]["style"]["asset_id"]
+    page = hand_in(f"star {style}", preset="fine", name="Harbour", options__steps="7")
+    assert page.status_code == 200
+    assert (style, True) in picks(page.text)
+    assert client.get(f"/api/v1/assets/{style}").json["starred_at"]
+    # The files that were chosen are there, since no browser would fill them in again.
+    assert client.get(f"/api/v1/assets/{chosen(page.text, 'content')}").json["filename"] == "content.png"
+    assert 'value="Harbour"' in page.text
+    assert re.search(r'name="preset" value="fine"[^>]*checked', page.text)
+    assert 'value="7"' in page.text
+    word, asset_id, is_shown = star_of_the_half(page.text)
+    assert (word, asset_id, is_shown) == ("star", chosen(page.text, "style"), True)
+    own = hand_in(f"star {asset_id}", content=None, style=None, style_asset=asset_id)
+    assert own.status_code == 200  # that there is no content yet is no fault now
+    assert star_of_the_half(own.text) == ("unstar", asset_id, True)
+    assert picks(own.text) == [(asset_id, True), (style, True)]
+    gone = hand_in(f"unstar {asset_id}", content=None, style=None, style_asset=asset_id)
+    assert star_of_the_half(gone.text) == ("star", asset_id, True)
+    assert picks(gone.text) == [(style, True)]
+
+
+def test_a_half_without_a_picture_has_no_star_to_set(client):
+    page = client.get("/new").text
+    assert star_of_the_half(page)[2] is False
+
+
+def test_a_star_that_cannot_be_set_is_said_and_nothing_typed_is_lost(app, client, hand_in, services, submit):
+    style = submit()["input"]["style"]["asset_id"]
+    unknown = hand_in("star 01a20000-0000-7000-8000-000000000000", name="Harbour")
+    assert unknown.status_code == 404
+    assert "The style is not kept here any more" in unknown.text
+    assert 'value="Harbour"' in unknown.text
+    with services.backend.database.write() as session:
+        for number in range(services.backend.settings.max_stars):
+            asset = add_picture(session, now=utc_now(), sha256=f"{number:064}")
+            asset.starred_at = utc_now()
+    full = hand_in(f"star {style}", name="Harbour")
+    assert full.status_code == 409
+    assert "100 of your pictures are starred; at most 100 may be" in full.text
+    assert 'value="Harbour"' in full.text
+
+
+def test_the_enter_key_presses_a_button_that_starts_the_job(client):
+    """The first submit button of a form is what Enter presses; it must not be that of a star."""
+    form = re.search(r'<form class="page new-job".*?</form>', client.get("/new").text, re.DOTALL)[0]
+    first = re.search(r"<button[^>]*type=\"submit\"[^>]*>", form)[0]
+    assert "name=" not in first
+
+
 def test_an_example_that_was_used_is_not_offered_twice(client, submit, request):
     folder = request.config.rootpath / "web/static/examples"
     submit(style=(folder / "style-dots.jpg").read_bytes())
-    assert "Recent styles" not in client.get("/new").text
+    assert picks(client.get("/new").text) == []
 
 
 def test_every_example_has_its_file_and_a_small_one(request):

@@ -11,9 +11,9 @@ import pytest
 from pydantic import Field
 from werkzeug.datastructures import MultiDict
 
-import web.pages.new_job
+import web.pages.new_form
 from shared.options import StyleOptions
-from web.pages.new_job import form_options
+from web.pages.new_form import form_options
 from web.pages.option_fields import option_fields
 
 JOBS = "/api/v1/jobs"
@@ -117,7 +117,7 @@ def test_an_option_that_is_added_to_the_definition_is_on_the_page(client, monkey
         grain: float = Field(0.5, ge=0, le=1, title="Grain", description="How coarse it is.")
 
     monkeypatch.setattr(
-        web.pages.new_job, "option_fields", lambda **which: option_fields(MoreOptions, **which)
+        web.pages.new_form, "option_fields", lambda **which: option_fields(MoreOptions, **which)
     )
     answer = client.get("/new")
     assert Form(answer.text).inputs["options.grain"][-1]["max"] == "1"

@@ -26,6 +26,7 @@ from shared.settings import Settings
 from shared.storage import open_store
 from shared.storage.layout import asset_key
 from tests.support.node import start_node
+from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 from worker.cli.main import main
 from worker.deliveries import envelope
@@ -192,6 +193,23 @@ def test_what_was_taken_and_cannot_be_given_back_at_once_is_not_lost(start, show
         redis_client.execute_command("ACL", "SETUSER", "default", "+@all")
     wait_for(is_claimed(redis_client, names, "job"))
     assert node.poll() is None
+
+
+def test_a_connection_that_breaks_when_a_message_is_let_go_costs_no_more(
+    start, shown, settings, names, redis_client, make_picture
+):
+    """Each of the client's tries is cut, as by a Redis that is started again just then."""
+    done, after = (stored_message(settings, name, make_picture) for name in ("done", "after"))
+    port = redis_client.connection_pool.connection_kwargs["port"]
+    with Proxy(port, cut_at=b"ZREM", cuts=8) as proxy:
+        node = start(changes={"redis_url": settings.redis_url.replace(f":{port}", f":{proxy.port}")})
+        when(shown, "idle")
+        push(redis_client, names, done.to_json(), done.message_id)
+        wait_for(lambda: proxy.cuts_left < 8, "the message is let go, and that is cut")
+        push(redis_client, names, after.to_json(), after.message_id)
+        wait_for(is_claimed(redis_client, names, "after"), "the job behind it")
+        wait_for(lambda: redis_client.hlen(names.unacked) == 0, "Redis hears of both in the end")
+        assert node.poll() is None
 
 
 def test_a_node_that_cannot_claim_gives_the_message_back_and_waits(start, shown, names, redis_client):

@@ -14,6 +14,9 @@ _OPENAPI = Path(__file__).parents[2] / "golden/frozen/openapi.json"
 #: By the operation's id: the command, with the options for what the operation can beside the plain case.
 COMMANDS = {
     "assets_create_asset": "asset upload",
+    "assets_index_assets": "asset list --starred --limit",
+    "assets_star": "asset star",
+    "assets_unstar": "asset unstar",
     "assets_read_asset": "asset show",
     "assets_read_content": "asset download",
     "thumbnails_read_picture_thumbnail": "asset download --small",

@@ -13,19 +13,15 @@ from shared.errors import Fault
 from shared.options import PRESETS, StyleOptions
 from tests.support.job_rows import NOW, job
 from web.db.models import JobLabel
-from web.pages.new_job import (
-    PRESET_PICTURE_PX,
+from web.pages.new_form import (
     NewForm,
     field_values,
     form_of_job,
     form_options,
     label_faults,
-    label_rows,
-    place_faults,
-    preset_cards,
     read_form,
-    said_options,
 )
+from web.pages.new_job import PRESET_PICTURE_PX, label_rows, place_faults, preset_cards, said_options
 from web.pages.option_fields import option_fields, option_values
 
 FIELDS = form_options()

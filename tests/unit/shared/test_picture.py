@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -22,7 +23,8 @@ from shared.errors import (
     PictureTooSmall,
     PictureUnsupported,
 )
-from shared.picture import PictureLimits, inspect_picture, working_size
+from shared.options import StyleOptions
+from shared.picture import PictureLimits, inspect_picture, taken_size, working_size
 
 LIMITS = PictureLimits()
 
@@ -127,3 +129,58 @@ def test_working_size(given_size: tuple[int, int], size: int, expected: tuple[in
 def test_too_narrow():
     with pytest.raises(PictureTooNarrow, match="512 × 4 px"):
         working_size(4000, 32, size=512, name="content")
+
+
+@pytest.mark.parametrize(
+    ("given_size", "size", "hint"),
+    [
+        ((5000, 33), 512, "choose a size of 2349 px or more, or crop it"),
+        ((33, 5000), 512, "choose a size of 2349 px or more, or crop it"),
+        ((9000, 33), 4096, "16 px: crop it"),
+        ((4000, 12), 4096, "16 px: crop it"),
+    ],
+)
+def test_one_that_is_too_narrow_is_told_what_helps(given_size, size, hint):
+    with pytest.raises(PictureTooNarrow, match=f"{re.escape(hint)}$"):
+        working_size(*given_size, size=size, name="style")
+
+
+@pytest.mark.parametrize("given_size", [(5000, 33), (33, 5000)])
+def test_the_size_that_is_named_is_the_smallest_that_helps(given_size):
+    assert min(working_size(*given_size, size=2349, name="content")) == 16
+    with pytest.raises(PictureTooNarrow):
+        working_size(*given_size, size=2348, name="content")
+
+
+@pytest.mark.parametrize(
+    ("given_size", "taken"),
+    [
+        ((5000, 33), (5000, 33)),
+        ((33, 5000), (33, 5000)),
+        ((32, 32), (32, 32)),
+        ((1024, 512), (512, 256)),
+        ((600, 3000), (256, 1280)),
+    ],
+)
+def test_fast_takes_a_style_of_any_shape_for_its_squares(given_size, taken):
+    for size in (32, 512, 4096):
+        options = StyleOptions(method="fast", size=size)
+        assert taken_size(*given_size, part="style", options=options) == taken
+
+
+@pytest.mark.parametrize(
+    ("part", "options"),
+    [
+        ("content", {"method": "fast"}),
+        ("content", {}),
+        ("style", {}),
+        ("style", {"init": "fast"}),
+    ],
+)
+@pytest.mark.parametrize("given_size", [(5000, 33), (33, 5000)])
+def test_what_is_seen_as_a_whole_must_not_be_too_narrow(part, options, given_size):
+    with pytest.raises(PictureTooNarrow, match=f"{part} is {given_size[0]} × {given_size[1]} px"):
+        taken_size(*given_size, part=part, options=StyleOptions(**options))
+    wide = StyleOptions(**options, size=4096)
+    assert sorted(taken_size(*given_size, part=part, options=wide)) == [27, 4096]
+    assert taken_size(32, 32, part=part, options=StyleOptions(**options)) == (32, 32)

@@ -11,6 +11,7 @@ import { PictureStrip } from "./picture_strip.js";
 import { PictureUploads } from "./picture_uploads.js";
 import { PictureWell } from "./picture_well.js";
 import { Refused, link } from "./request.js";
+import { StyleStars } from "./style_stars.js";
 import { sentence } from "./words.js";
 
 const form = document.querySelector("form.new-job");
@@ -28,6 +29,8 @@ const ESTIMATED = ["preset", "steps", "size", "init"];
 const estimate = new Estimate(estimateRoot, question, (found) => faults.note(found, ESTIMATED.map((name) => `/options/${name}`)));
 
 const strips = wells.map((well) => new PictureStrip(well));
+const styleAt = wells.findIndex(({ part }) => part === "style");
+new StyleStars(wells[styleAt], strips[styleAt], uploads);
 const draft = new DraftPart(form.querySelector("[data-draft]"), wells, options, uploads);
 
 swapButton();

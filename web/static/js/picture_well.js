@@ -30,7 +30,8 @@ export class PictureWell extends EventTarget {
       const facts = root.querySelector("[data-facts]");
       const [width, height] = ["width", "height"].map((side) => Number(this.#image.getAttribute(side)));
       const name = facts.querySelector("b").textContent;
-      this.#picture = { assetId, name, url: this.#image.src, facts: [...facts.childNodes], width, height };
+      const starred = root.querySelector('input[type="hidden"]').hasAttribute("data-starred");
+      this.#picture = { assetId, name, url: this.#image.src, facts: [...facts.childNodes], width, height, starred };
     }
     root.querySelector("[data-replace]").addEventListener("click", () => this.input.click());
     root.querySelector("[data-remove]").addEventListener("click", () => {
@@ -47,7 +48,10 @@ export class PictureWell extends EventTarget {
     return this.#root;
   }
 
-  /** What is chosen: {file} or {assetId, size}, with name, url, width and height (0 while unknown); null is nothing. */
+  /**
+   * What is chosen: {file} or {assetId, size}, with name, url, width and height (0 while unknown); null is nothing.
+   * `starred` is told of what the service has; of a file that it has under an id, `keptAs` is that.
+   */
   get picture() {
     return this.#picture;
   }

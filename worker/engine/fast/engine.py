@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from shared.errors import CheckpointInvalid, EngineFailed
 from shared.options import StyleOptions
-from shared.picture import Seen, seen_sizes
-from worker.engine.fast.model import STYLE_SIDE_PX, FastModel, Picture, Windows, style_windows
+from shared.picture import Seen, seen_sizes, squares_size
+from worker.engine.fast.model import FastModel, Picture, Windows, style_windows
 from worker.engine.fast.sizes import check_memory
 from worker.engine.images import decode_fitted, resize_picture
 from worker.engine.machine import available_bytes, return_freed_memory
@@ -78,7 +78,7 @@ class FastEngine:
             return planned[-1].network
 
         content_picture = decode_fitted(content, fit=fit, name="content")
-        windows = style_windows(decode_fitted(style, fit=_style_size, name="style"))
+        windows = style_windows(decode_fitted(style, fit=squares_size, name="style"))
         return self._pass(content_picture, windows, options, planned[-1])
 
     def draft(self, content: Picture, style: Picture, options: StyleOptions) -> Picture:
@@ -118,9 +118,3 @@ class FastEngine:
             return np.clip(resize_picture(picture, sizes.result), 0.0, 1.0)
         finally:
             return_freed_memory()
-
-
-def _style_size(width: int, height: int) -> tuple[int, int]:
-    """Return the size at which a style's short side has 256 px; a smaller picture keeps its own."""
-    scale = min(1.0, STYLE_SIDE_PX / min(width, height))
-    return round(width * scale), round(height * scale)

@@ -8,12 +8,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.picture import STYLE_SQUARE_PX
 from worker.engine.fast.source import FastChoice
 from worker.engine.images import resize_picture
 from worker.engine.machine import usable_processors
 
-#: The side of the square in which the network sees a style.
-STYLE_SIDE_PX = 256
 #: How many squares of a long picture are seen at most.
 _MOST_WINDOWS = 9
 #: The network halves a picture twice and doubles it again: other sides come back larger.
@@ -87,7 +86,7 @@ def style_windows(picture: Picture) -> Windows:
         picture[:, start : start + side] if width == long else picture[start : start + side]
         for start in starts
     )
-    return np.stack([resize_picture(cut, (STYLE_SIDE_PX, STYLE_SIDE_PX)) for cut in cuts])
+    return np.stack([resize_picture(cut, (STYLE_SQUARE_PX, STYLE_SQUARE_PX)) for cut in cuts])
 
 
 def pad_to_fit(picture: Picture) -> Picture:

@@ -38,6 +38,15 @@ def test_the_model_gets_the_content_at_its_detail_and_the_style_in_squares_of_25
     assert step.image().shape == (45, 60, 3)
 
 
+@pytest.mark.parametrize(("shape", "squares"), [((5000, 33), 9), ((33, 5000), 9), ((32, 32), 1)])
+def test_a_style_of_any_shape_is_cut_into_squares(make_picture, shape, squares):
+    """What `taken_size` lets through at submit, at a size at which an optimisation would have 3 px of it."""
+    model = Formula()
+    (step,) = FastEngine(model).stylize(make_picture(), make_picture(*shape), StyleOptions(method="fast"))
+    assert model.asked == [((48, 64, 3), (squares, 256, 256, 3), 1.0)]
+    assert step.image().shape == (48, 64, 3)
+
+
 def test_values_beyond_the_range_are_cut_and_rounded_not_wrapped(make_picture):
     (step,) = FastEngine(Formula(3.0)).stylize(make_picture(), make_picture(), StyleOptions())
     assert step.image().max() == 255

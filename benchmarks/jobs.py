@@ -1,0 +1,138 @@
+"""Whole jobs through the service against the bare loop of the engine, taking turns, as a Markdown table.
+
+A service is started as `atelier up` does, with one worker. The bare loop is a warm process of its own that
+decodes both pictures, takes the steps and fetches the last picture. Each stands still while the other works.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from time import monotonic
+
+import click
+
+from benchmarks.contenders import JOB_STEPS
+from benchmarks.engine import Contender, lay_out, spread_of
+from benchmarks.machine import machine_line
+from shared.settings import PREFIX
+from shared.status import JobStatus
+from tests.support.weights_file import write_weights_file
+from web.cli.client import ApiClient
+from web.cli.local.host import StopRequest, free_port
+from web.cli.local.stack import Stack
+from web.cli.output import Output
+from web.cli.up import local_settings
+from web.cli.views import JobFields, JobView
+
+#: Long side in px → how many jobs of it in all.
+_SIZES = {256: 4, 48: 8}
+_PAIRS = 10
+_SHORT = {"size": 48, "steps": 5}
+
+
+@click.command()
+@click.option("--rounds", type=int, help="Jobs of each size. [default: 4 of 256 px, 8 of 48 px]")
+def main(rounds: int | None) -> None:
+    """Measure, and print the table."""
+    with tempfile.TemporaryDirectory() as name, StopRequest() as stop_request:
+        folder = Path(name)
+        weights = write_weights_file(folder / "weights.h5")
+        environ = {**os.environ, **{PREFIX + each: "" for each in ("DATABASE_URL", "STORAGE_URL", "URL")}}
+        environ[f"{PREFIX}VGG19_WEIGHTS"] = str(weights)
+        settings = local_settings(environ, {"DATA_DIR": str(folder / "data"), "PORT": str(free_port())})
+        stack = Stack(
+            settings,
+            environ=environ,
+            workers=1,
+            own_redis=True,
+            output=Output(),
+            stop_request=stop_request,
+            show_logs=False,
+        )
+        with stack, ApiClient(settings.local_url) as client:
+            stack.wait_for_worker()
+            lines = [compare(client, folder, size, rounds or count) for size, count in _SIZES.items()]
+            lines.append(between(client, folder))
+    command = "python -m benchmarks.jobs" + (f" --rounds {rounds}" if rounds else "")
+    click.echo(f"`{command}`, {machine_line()}\n")
+    click.echo(f"| a job of {JOB_STEPS} steps | through the queue | bare loop | ratio (least to greatest) |")
+    click.echo("|---|---:|---:|---:|")
+    for line in lines:
+        click.echo(line)
+
+
+def compare(client: ApiClient, folder: Path, size: int, rounds: int) -> str:
+    """Return the row of one size."""
+    lay_out(folder, size, size * 3 // 4)
+    ids = upload(client, folder)
+    bare = Contender([sys.executable, "-m", "benchmarks.contenders", "jobs", str(folder), str(size)])
+    try:
+        bare.steps(1)
+        run(client, ids, {"size": size, "steps": JOB_STEPS})
+        queued, alone = [], []
+        for number in range(rounds):
+            if number % 2:
+                queued.append(run(client, ids, {"size": size, "steps": JOB_STEPS}))
+            alone += bare.steps(1)[0]
+            if not number % 2:
+                queued.append(run(client, ids, {"size": size, "steps": JOB_STEPS}))
+            click.echo(f"{size} px: {number + 1} of {rounds}", err=True)
+    finally:
+        bare.close()
+    said = spread_of([ours / own for ours, own in zip(queued, alone, strict=True)])
+    return f"| {size} px | {median(queued):.2f} s | {median(alone):.2f} s | {said} |"
+
+
+def between(client: ApiClient, folder: Path) -> str:
+    """Return the row that says how long a worker does nothing between two jobs that wait for it."""
+    lay_out(folder, 48, 36)
+    ids = upload(client, folder)
+    run(client, ids, _SHORT)
+    gaps = []
+    for _ in range(_PAIRS):
+        jobs = [client.submit(*ids, JobFields(_SHORT, reuse=False)).job for _ in range(3)]
+        ended = [end_of(client, job) for job in jobs]
+        for before, after in pairwise(ended):
+            idle = moment(after, "started_at") - moment(before, "completed_at")
+            gaps.append(idle.total_seconds() * 1000)
+    said = f"{median(gaps):.0f} ms ({min(gaps):.0f} to {max(gaps):.0f})"
+    return f"| end of one to start of the next | {said} | | |"
+
+
+def upload(client: ApiClient, folder: Path) -> Sequence[str]:
+    """Upload the pair that is laid out; returns the ids."""
+    return [str(client.upload(folder / f"{part}.png")["id"]) for part in ("content", "style")]
+
+
+def run(client: ApiClient, ids: Sequence[str], options: dict[str, int]) -> float:
+    """Return how many seconds a job takes from its submit until it is told to have succeeded."""
+    began = monotonic()
+    end_of(client, client.submit(*ids, JobFields(options, reuse=False)).job)
+    return monotonic() - began
+
+
+def end_of(client: ApiClient, job: JobView) -> JobView:
+    """Wait for the end of a job."""
+    etag: str | None = None
+    while not job.status.is_final:
+        answer = client.job(job.id, etag=etag, wait_seconds=20)
+        job, etag = answer.job or job, answer.etag
+    if job.status is not JobStatus.SUCCEEDED:
+        raise click.ClickException(f"job {job.id} is {job.status.value}: {job.error}")
+    return job
+
+
+def moment(job: JobView, name: str) -> datetime:
+    """Return a time that a job tells."""
+    return datetime.fromisoformat(job.document[name])
+
+
+if __name__ == "__main__":
+    main()
