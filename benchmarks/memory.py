@@ -84,11 +84,11 @@ def _measure(task: Mapping[str, Any]) -> dict[str, int]:
     from worker.engine.engine import StyleEngine
 
     content, style = tuple(task["content"]), tuple(task["style"])
-    engine = StyleEngine(_weights(task["weights"]))
-    first = [_picture((_FIRST_PX, _FIRST_PX), seed) for seed in (0, 1)]
+    engine = StyleEngine(weights_of(task["weights"]))
+    first = [picture((_FIRST_PX, _FIRST_PX), seed) for seed in (0, 1)]
     for _ in engine.stylize(*first, StyleOptions(size=_FIRST_PX, steps=2)):
         pass
-    pictures = [_picture(content, 2), _picture(style, 3)]
+    pictures = [picture(content, 2), picture(style, 3)]
     forget_peak()
     process = memory("VmRSS")
     options = StyleOptions(size=max(*content, *style), steps=_STEPS)
@@ -99,7 +99,7 @@ def _measure(task: Mapping[str, Any]) -> dict[str, int]:
     return {"process": process, "peak": memory("VmHWM")}
 
 
-def _weights(name: str) -> Any:  # noqa: ANN401 - of a module that loads numpy
+def weights_of(name: str) -> Any:  # noqa: ANN401 - of a module that loads numpy
     """Return weights of this kind; the trained ones are random, as large as any, with finite losses."""
     import numpy as np
 
@@ -119,7 +119,7 @@ def _weights(name: str) -> Any:  # noqa: ANN401 - of a module that loads numpy
     return Weights.of(convolutions, name="file")
 
 
-def _picture(size: tuple[int, ...], seed: int) -> bytes:
+def picture(size: tuple[int, ...], seed: int) -> bytes:
     """Return a PNG of soft spots of colour, (width, height) in px."""
     import numpy as np
     from PIL import Image

@@ -92,6 +92,9 @@ class Attempt:
         self._draining = draining
         self._made_by = engine.made_by(message.options)
         self._fingerprint = ""
+        self._numerics = context.numerics.get(message.options.method)
+        #: Whether all steps were made under these numerics, also those before; None where nobody knows.
+        self._exact: bool | None = None
         self._began = monotonic()
         self._talked = self._previewed = float("-inf")
         self._preview_step = 0
@@ -126,6 +129,8 @@ class Attempt:
                 raise
             found = None  # canceled, and perhaps deleted: then it may well be gone
         self._step = done = found.state.step if found else 0
+        if self._numerics is not None:
+            self._exact = found.exact_under(self._numerics) if found else True
         if flag:
             # Asked while it was still queued: not even begun.
             self._stop(flag, done)
@@ -177,6 +182,8 @@ class Attempt:
                 "weights": self._made_by.facts(),
                 "engine_version": self._made_by.engine_version,
                 "resumed_from_step": resumed_from,
+                "numerics": self._numerics,
+                "exact": self._exact,
             }
         )
 
@@ -242,7 +249,14 @@ class Attempt:
         if self._found is not None and self._found.key == key:
             sha256 = self._found.sha256
         else:
-            sha256 = keep_checkpoint(self._store, key, step.state(), fingerprint=self._fingerprint)
+            sha256 = keep_checkpoint(
+                self._store,
+                key,
+                step.state(),
+                fingerprint=self._fingerprint,
+                numerics=self._numerics,
+                exact=self._exact,
+            )
         self._report(
             EventType.CHECKPOINTED,
             {
@@ -253,6 +267,7 @@ class Attempt:
                 "sha256": sha256,
                 "losses": _losses(step),
                 "curve": self._curve,
+                "numerics": self._numerics,
             },
             # Another file is another event: the row is to have the hash of what lies there.
             mark=f"{step.step}:{sha256[:16]}",
@@ -309,6 +324,8 @@ class Attempt:
             fingerprint=self._fingerprint,
             task_sha256=message.task_sha256,
             steps=step.steps,
+            numerics=self._numerics,
+            exact=self._exact,
         )
         marker = create_marker(self._store, message, marker, fingerprint=self._fingerprint)
         _log.info("attempt_succeeded", run_seconds=marker.run_seconds)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from threading import Event, Thread
 from time import monotonic, sleep
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar, cast
 
 from shared.errors import AtelierError, FileDamaged, StorageUnavailable
@@ -49,6 +50,8 @@ class WorkerContext:
     #: What the node's parent process reads; of a runner without one, nobody does.
     node_state: NodeState = field(default_factory=NodeState)
     run: str = ""
+    #: By method what decides the bytes beside the job itself; see `worker.numerics`.
+    numerics: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def token(self) -> str:
@@ -65,6 +68,7 @@ class WorkerContext:
         device: str,
         node_state: NodeState | None = None,
         run: str = "",
+        numerics: Mapping[str, str] = MappingProxyType({}),
     ) -> WorkerContext:
         """Return the tools for the installation with these names; nothing is connected before it is used."""
         return cls(
@@ -76,6 +80,7 @@ class WorkerContext:
             live=Coordination.connect(settings, names, reply_seconds=REPLY_SECONDS, tries_again=False),
             node_state=node_state or NodeState(),
             run=run,
+            numerics=numerics,
         )
 
     def close(self) -> None:

@@ -95,6 +95,8 @@ class WorkerBeat(BaseModel):
     weights: str
     #: What it serves; a node of an older release, which does not say, serves the optimisation alone.
     methods: Annotated[list[Word], Field(max_length=100)] = [Method.GATYS.value]
+    #: By method what decides the bytes beside the job itself; empty of an older release.
+    numerics: Annotated[dict[Word, Word], Field(max_length=100)] = {}
     notice: str | None = None
     state: WorkerState = WorkerState.IDLE
     #: Why an unhealthy node takes no jobs.

@@ -123,6 +123,7 @@ def index_checkpoints(job_id: str) -> Response:
             losses=checkpoint.losses,
             curve=checkpoint.curve,
             sha256=checkpoint.sha256,
+            numerics=checkpoint.numerics,
             created_at=checkpoint.created_at,
             url=job_url(job.id, "checkpoints", checkpoint.step),
         )
@@ -181,6 +182,8 @@ def index_attempts(job_id: str) -> Response:
             started_at=attempt.started_at,
             ended_at=attempt.ended_at,
             outcome=attempt.outcome,
+            numerics=attempt.numerics,
+            exact=attempt.is_exact,
         )
         for attempt in found
     ]

@@ -175,6 +175,7 @@ def _worker(beat: WorkerBeat, names: Mapping[str, str], now: datetime) -> Worker
         ),
         storage=RoomOut(total_bytes=beat.storage_total_bytes, free_bytes=beat.storage_free_bytes),
         weights=beat.weights,
+        numerics=beat.numerics,
         notice=beat.notice,
         state=beat.state,
         reason=beat.reason,

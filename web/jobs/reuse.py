@@ -49,7 +49,10 @@ def find_finished(session: Session, work: str, *, caller: str) -> Job | None:
 
     Current are those of the job of its route that was started last: the web side knows no others.
     """
-    finished = _same_work(work, caller).where(Job.status == JobStatus.SUCCEEDED.value)
+    # What was begun under other numerics than it ended with is nobody's result but its own.
+    finished = _same_work(work, caller).where(
+        Job.status == JobStatus.SUCCEEDED.value, Job.is_exact.is_distinct_from(False)
+    )
     rows = session.execute(finished.order_by(Job.id.desc())).all()
     current = _current_versions(session, rows)
     for row in rows:
@@ -63,7 +66,9 @@ def find_under_way(session: Session, work: str, *, caller: str) -> Job | None:
 
     Jobs that were started with other weights or another engine version than the current ones are left out.
     """
-    under_way = _same_work(work, caller).where(Job.leader_id.is_(None), Job.status.in_(_ACTIVE))
+    under_way = _same_work(work, caller).where(
+        Job.leader_id.is_(None), Job.status.in_(_ACTIVE), Job.is_exact.is_distinct_from(False)
+    )
     rows = session.execute(under_way.order_by(Job.id)).all()
     current = _current_versions(session, rows)
     started = next((row.id for row in rows if row.weights and _versions(row) == current), None)
@@ -109,6 +114,8 @@ def give_result(
         "outputs": list(outputs),
         "weights": leader.weights,
         "engine_version": leader.engine_version,
+        "numerics": leader.numerics,
+        "is_exact": leader.is_exact,
         "step": leader.step,
         "losses": leader.losses,
         "leader_id": leader.id,

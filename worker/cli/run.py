@@ -100,8 +100,10 @@ def _run(
     from shared.redis.connection import require_fit_redis  # here: --help needs none
     from worker.arrival import first_beat
     from worker.devices import CPU
+    from worker.engine.fast.source import model_name
     from worker.fleet import run_fleet
     from worker.node import Node
+    from worker.numerics import read_numerics
     from worker.serving import choose_methods, prepare_engine
     from worker.sharing import PlannedNode, plan_nodes, share
 
@@ -122,7 +124,8 @@ def _run(
     device = nodes[0].device
     require_fit_redis(settings)
     prepared = prepare_engine(methods, settings, device)
-    names = await_names(settings, first_beat(name, device, prepared.weights, methods))
+    numerics = read_numerics(methods, device, fast_model=model_name(settings))
+    names = await_names(settings, first_beat(name, device, prepared.weights, methods, numerics))
     if names is None:
         return 0
     node = Node(
@@ -133,6 +136,7 @@ def _run(
         weights=prepared.weights,
         methods=methods,
         load_engine=prepared.load,
+        numerics=numerics,
         fleet_pid=fleet_pid,
     )
     code = node.run()
