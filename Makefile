@@ -1,7 +1,7 @@
 # The development workflow; .ci/run calls the same recipes. 'make help' lists them.
 .POSIX:
 .SUFFIXES:
-.PHONY: help setup demo up machine check test test-serial test-parallel chaos fuzz system lint lock gpu-check clean
+.PHONY: help setup demo up machine check test test-serial test-parallel bench chaos fuzz system lint lock gpu-check clean
 
 VENV = .venv
 BIN = $(VENV)/bin
@@ -86,6 +86,9 @@ test-serial: $(STAMP)
 
 test-parallel: $(STAMP)
 	@nice -n 15 $(BIN)/pytest $(PARALLEL) --durations=$(DURATIONS) -m "not serial"
+
+bench: $(STAMP)  ## Measure, side by side: about 20 minutes on two cores that do nothing else (TORCH=python for its row)
+	@$(BIN)/python -m benchmarks $${TORCH:+--torch "$$TORCH"}
 
 chaos: $(STAMP)  ## Prove that nothing is lost: planted bugs, 10 000 jobs, 200 faults on the real engine (an hour)
 	@mkdir -p build

@@ -1,20 +1,28 @@
 """Jobs a second with 1, 2, 4 … sleeping workers, as a Markdown table: what one control plane keeps busy.
 
 Redis, web, control and nodes are real processes; the nodes' engine sleeps in the place of each step. All of
-them share this machine, so the table ends where its processors do.
+them share this machine, so the first table ends where its processors do. The second says what a job costs
+what all workers share.
 """
 
 from __future__ import annotations
 
 import os
+import sqlite3
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from time import monotonic
+from typing import Any, ClassVar
 
 import click
 
 from benchmarks.machine import machine_line
+from shared.logs import configure_logs
+from shared.settings import Settings
 from tests.chaos.cluster import Cluster
 from tests.chaos.pace import Pace
 from tests.support.waiting import wait_until
@@ -36,25 +44,79 @@ _SUBMITTERS = 4
 @click.option("--jobs", "each", default=6, show_default=True, help="Jobs for each worker.")
 def main(most: int, steps: int, step_seconds: float, each: int) -> None:
     """Measure, and print the table."""
-    rows = []
+    configure_logs(Settings(log_level="error"))
+    rows: list[Row] = []
     workers = 1
     while workers <= most:
-        rows.append((workers, *measure(workers, steps, step_seconds, workers * each)))
-        click.echo(f"{workers} workers: {rows[-1]}", err=True)
+        rows.append(measure(workers, steps, step_seconds, workers * each))
+        click.echo(rows[-1], err=True)
         workers *= 2
     said = f"--workers {most} --steps {steps} --step-seconds {step_seconds:g} --jobs {each}"
     click.echo(f"`python -m benchmarks.scaling {said}`, {machine_line()}\n")
     click.echo("| workers | jobs a second | if proportional | part of it | processors busy |")
     click.echo("|---:|---:|---:|---:|---:|")
-    first = rows[0][1]
-    for count, rate, busy in rows:
+    first = rows[0].rate
+    for row in rows:
+        proportional = first * row.workers
         click.echo(
-            f"| {count} | {rate:.2f} | {first * count:.2f} | {rate / first / count:.0%} | {busy:.1f} |"
+            f"| {row.workers} | {row.rate:.2f} | {proportional:.2f} | {row.rate / proportional:.0%} | "
+            f"{row.busy:.1f} |"
         )
+    click.echo("\n| workers | " + " | ".join(Cost.HEADINGS) + " |")
+    click.echo("|---:" * (1 + len(Cost.HEADINGS)) + "|")
+    for row in rows:
+        click.echo(f"| {row.workers} | " + " | ".join(row.cost.cells()) + " |")
 
 
-def measure(workers: int, steps: int, step_seconds: float, jobs: int) -> tuple[float, float]:
-    """Return the jobs a second of so many workers, and how many processors were busy on this machine."""
+@dataclass(frozen=True)
+class Cost:
+    """What jobs have cost: processor time in seconds by process, what Redis was asked, what was written."""
+
+    HEADINGS: ClassVar = (
+        "web, ms a job",
+        "control, ms a job",
+        "Redis, ms a job",
+        "Redis commands a job",
+        "kB to Redis a job",
+        "kB in the database a job",
+    )
+
+    web_seconds: float
+    control_seconds: float
+    redis_seconds: float
+    commands: float
+    sent_bytes: float
+    database_bytes: float
+
+    def __sub__(self, other: Cost) -> Cost:
+        return Cost(*(mine - theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
+
+    def __truediv__(self, jobs: int) -> Cost:
+        return Cost(*(value / jobs for value in astuple(self)))
+
+    def cells(self) -> list[str]:
+        """Return the cells of the table."""
+        times = (self.web_seconds, self.control_seconds, self.redis_seconds)
+        sizes = (self.sent_bytes, self.database_bytes)
+        return [
+            *(f"{seconds * 1000:.1f}" for seconds in times),
+            f"{self.commands:.0f}",
+            *(f"{size / 1000:.1f}" for size in sizes),
+        ]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was seen with so many workers: jobs a second, processors busy, and the cost of a job."""
+
+    workers: int
+    rate: float
+    busy: float
+    cost: Cost
+
+
+def measure(workers: int, steps: int, step_seconds: float, jobs: int) -> Row:
+    """Return what is seen with so many workers."""
     with tempfile.TemporaryDirectory() as folder:
         cluster = Cluster(
             Path(folder) / "run", workers=workers, engine="sleeping", step_seconds=step_seconds, pace=_PACE
@@ -66,12 +128,36 @@ def measure(workers: int, steps: int, step_seconds: float, jobs: int) -> tuple[f
             def submit(_: int) -> None:
                 client.submit(*ids, fields)
 
-            began, busy = monotonic(), _busy_seconds()
+            began, busy, cost = monotonic(), _busy_seconds(), _cost(cluster)
             with ThreadPoolExecutor(_SUBMITTERS) as pool:
                 list(pool.map(submit, range(jobs)))
             wait_until(lambda: cluster.count(final=True) == jobs, seconds=600, what="all jobs end")
             took = monotonic() - began
-            return jobs / took, (_busy_seconds() - busy) / took
+            spent = (_cost(cluster) - cost) / jobs
+            return Row(workers, jobs / took, (_busy_seconds() - busy) / took, spent)
+
+
+def _cost(cluster: Cluster) -> Cost:
+    """Return what has been spent so far."""
+    redis: dict[str, Any] = cluster.client.info()  # type: ignore[assignment] # not a promise: it is no pipeline
+    with closing(sqlite3.connect(cluster.settings.data_dir / "atelier.db")) as database:
+        (pages,), (page_bytes,) = (
+            database.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size")
+        )
+    return Cost(
+        web_seconds=_spent_seconds([cluster.web.pid, *cluster.web.children()]),
+        control_seconds=_spent_seconds([cluster.control.pid, *cluster.control.children()]),
+        redis_seconds=redis["used_cpu_user"] + redis["used_cpu_sys"],
+        commands=redis["total_commands_processed"],
+        sent_bytes=redis["total_net_input_bytes"],
+        database_bytes=pages * page_bytes,
+    )
+
+
+def _spent_seconds(pids: Sequence[int]) -> float:
+    """Return the processor time of some processes so far."""
+    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
+    return sum(int(each[11]) + int(each[12]) for each in fields) / os.sysconf("SC_CLK_TCK")
 
 
 def _busy_seconds() -> float:

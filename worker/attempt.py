@@ -105,6 +105,8 @@ class Attempt:
         self._step = 0
         #: Whether it is still at its files: what is wrong then may be so for this node alone.
         self.is_reading = True
+        #: Whether its result is stored: its node works.
+        self.is_committed = False
 
     def run(self) -> Outcome:
         """Carry it out, from where an earlier attempt left it.
@@ -328,6 +330,7 @@ class Attempt:
             exact=self._exact,
         )
         marker = create_marker(self._store, message, marker, fingerprint=self._fingerprint)
+        self.is_committed = True
         _log.info("attempt_succeeded", run_seconds=marker.run_seconds)
         self._report(EventType.SUCCEEDED, marker.model_dump(mode="json"))
 

@@ -131,7 +131,7 @@ class Runner:
                         "the machine's memory may be too small"
                     )
                 outcome = attempt.run()
-                if not attempt.is_reading:  # one that was over before it was begun says nothing of the node
+                if attempt.is_committed:  # one that was stopped says nothing of the node
                     self.health.succeed()
             except LeaseLost as error:
                 _log.warning("attempt_abandoned", reason=error.detail)

@@ -56,7 +56,7 @@ def test_from_queued_to_succeeded(job_page: Page, job_id: str, workshop: Worksho
         expect(page.locator("[data-readout]")).to_have_text(f"step {step}")
         expect(page.locator("[data-caption]")).to_have_text(f"Preview at step {step}")
     assert len(pictures) == 3
-    expect(page.locator("[data-left]")).to_have_text("7 s left")
+    expect(page.locator("[data-progress] [data-left]")).to_have_text("7 s left")
     expect(page.locator("[data-speed]")).to_have_text("4.0 steps/s")
     expect(page).to_have_title("30 % · Harbour · Atelier")
     expect(page.locator("#announcer")).to_have_text("25 % done")

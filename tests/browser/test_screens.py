@@ -63,6 +63,16 @@ def job_draft(site: Site) -> str:
     return f"/jobs/{draft['id']}"
 
 
+def job_beside_draft(site: Site) -> str:
+    site.workshop.run_through(site.submit(kind="draft")["id"])
+    return f"{job_running(site)}?view=compare&left=draft"
+
+
+def job_without_draft(site: Site) -> str:
+    site.workshop.connect("drafts", "cpu", methods=["fast"])
+    return f"{job_succeeded(site)}?view=draft"
+
+
 def job_queued(site: Site) -> str:
     return f"/jobs/{site.submit(name='Harbour')['id']}"
 
@@ -127,6 +137,8 @@ PAGES: dict[str, Callable[[Site], str]] = {
     "new": new,
     "new-from-job": new_from_job,
     "job-draft": job_draft,
+    "job-beside-draft": job_beside_draft,
+    "job-without-draft": job_without_draft,
     "job-queued": job_queued,
     "job-running": job_running,
     "job-succeeded": job_succeeded,
@@ -139,7 +151,10 @@ PAGES: dict[str, Callable[[Site], str]] = {
 
 
 #: What a script brings after the page is there.
-SEEN = {"new-from-job": "[data-draft] [data-shown] img"}
+SEEN = {
+    "new-from-job": "[data-draft] [data-shown] img",
+    "job-without-draft": "[data-no-draft-words][data-busy]",
+}
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -27,7 +27,7 @@ def failing_node(scene: Scene) -> list[Loss]:
     node = cluster.nodes[-1]
     switch = switch_of(cluster.folder, node.name)
     told = _heard(cluster, node)
-    most_faults = (told.faults if told else 0) + 2 * MOST_FAULTS
+    most_faults = (told.faults if told else 0) + 4 * MOST_FAULTS
     fail_from_now_on(switch, chance.choice(tuple(Failing)), steps=chance.randint(0, _MOST_STEPS))
     try:
         told = wait_until(
@@ -67,8 +67,9 @@ def _heard_idle(cluster: Cluster, node: Process, *, most_faults: int) -> WorkerB
     beat = _heard(cluster, node)
     if beat is None:
         return None
-    if beat.state is WorkerState.UNHEALTHY and f"failed {MOST_FAULTS} jobs in a row" in (beat.reason or ""):
-        return beat
+    if f"failed {MOST_FAULTS} jobs in a row" in (beat.reason or ""):
+        # It is shown as unhealthy when it has handed the last one back.
+        return beat if beat.state is WorkerState.UNHEALTHY else None
     if beat.faults >= most_faults:
         raise TimeoutError(f"{node.name} failed {beat.faults} jobs, and takes the next one")
     return None

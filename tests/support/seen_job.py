@@ -22,6 +22,7 @@ class SeenJob(HTMLParser):
         self.paths: dict[str, str] = {}
         self.refreshes = False
         self._stack: list[dict[str, str]] = []
+        self._form: dict[str, str] = {}
         self.feed(html)
 
     @property
@@ -39,11 +40,13 @@ class SeenJob(HTMLParser):
         if "id" in given:
             self.ids[given["id"]] = {"tag": tag, **given}
         if tag == "form":
-            self.forms.append({"action": given["action"]})
+            self._form = {"action": given["action"]}
+            if "hidden" not in given:
+                self.forms.append(self._form)
         if tag == "input" and "name" in given:
-            self.forms[-1][given["name"]] = given.get("value", "")
-        if tag == "option" and ("selected" in given or self._select() not in self.forms[-1]):
-            self.forms[-1][self._select()] = given["value"]
+            self._form[given["name"]] = given.get("value", "")
+        if tag == "option" and ("selected" in given or self._select() not in self._form):
+            self._form[self._select()] = given["value"]
         if given.get("aria-invalid") == "true":
             self.invalid.add(given["name"])
         if tag == "img" and "src" in given:

@@ -105,20 +105,6 @@ def get_job(session: Session, job_id: str, *, caller: str | None = None) -> Job:
     return job
 
 
-def find_draft(session: Session, job: Job) -> Job | None:
-    """Return the newest fast job with a job's pictures and caller that succeeded; a fast one has none."""
-    if job.route == FAST_ROUTE:
-        return None
-    query = select(Job).where(
-        Job.content_asset_id == job.content_asset_id,
-        Job.style_asset_id == job.style_asset_id,
-        Job.caller == job.caller,
-        Job.route == FAST_ROUTE,
-        Job.status == JobStatus.SUCCEEDED.value,
-    )
-    return session.scalar(query.order_by(Job.id.desc()).limit(1))
-
-
 def get_jobs(session: Session, job_ids: Collection[str]) -> dict[str, Job]:
     """Return those of the jobs that exist, by their ids."""
     return {job.id: job for job in session.scalars(select(Job).where(Job.id.in_(job_ids)))}

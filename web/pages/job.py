@@ -31,18 +31,21 @@ from web.api.job_view import read_view
 from web.api.problems import status_of
 from web.db.models import Job, JobAttempt, JobCheckpoint, JobEvent
 from web.jobs.actions import ACTIONS, delete_job
+from web.jobs.drafts import find_draft
 from web.jobs.fields import ForkBody
 from web.jobs.forking import fork_job
-from web.jobs.queries import find_draft, get_job
+from web.jobs.queries import get_job
 from web.jobs.states import PAUSING
 from web.jobs.transitions import events_after, list_attempts, list_checkpoints
+from web.pages.job_draft import PageDraft, make_draft, read_draft
 from web.pages.job_stage import (
+    Left,
     Picture,
     Stop,
     View,
+    chosen_left,
     chosen_picture,
     chosen_view,
-    draft_url_of,
     fork_steps,
     frame_size,
     latest_picture,
@@ -62,7 +65,7 @@ from web.services import Services, get_backend, get_services
 from web.words import said, sentence
 
 job_page = Blueprint("job_page", __name__, url_prefix="/jobs/<job_id>")
-_ACTION_NAMES = (*ACTIONS, "fork", "delete")
+_ACTION_NAMES = (*ACTIONS, "fork", "draft", "delete")
 #: A fork has the working size of its checkpoint.
 _FIXED = {"size", "init"}
 _USUAL_EXTENSION = 50
@@ -198,13 +201,15 @@ class JobSheet:
     view: View
     content_url: str
     style_url: str
-    #: What the fast method has made of the same pictures, if it has.
-    draft_url: str | None = None
+    #: What the fast method makes of the same pictures.
+    draft: PageDraft
+    #: What stands left of the slider.
+    left: Left
 
     @property
     def views(self) -> list[View]:
         """What can be looked at."""
-        return views_of(self.draft_url)
+        return views_of(offers_draft=self.draft.is_offered)
 
     @property
     def picture(self) -> Picture:
@@ -212,10 +217,11 @@ class JobSheet:
         return self.chosen or self.latest
 
 
-def read_sheet(
-    services: Services, job_id: str, *, caller: str, step: str | None, view: str | None
-) -> JobSheet:
-    """Return a caller's job with all that its page shows; `step` and `view` are what it asked to see.
+def read_sheet(services: Services, job_id: str, asked: Mapping[str, str], *, caller: str) -> JobSheet:
+    """Return a caller's job with all that its page shows.
+
+    Of what is `asked` to be seen, `step` is a checkpoint, `view` another picture than the newest, and `left`
+    what stands left of the slider.
 
     Raises:
         NotFound: when there is none with this id.
@@ -226,27 +232,30 @@ def read_sheet(
         attempts = list_attempts(session, job_id)
         after = max(0, found.job.version - _MOST_EVENTS)
         events = events_after(session, job_id, after, limit=_MOST_EVENTS)
-        draft = find_draft(session, found.job)
+        found_draft = find_draft(session, found.job)
     stops = [stop_of(job_id, row.step, row.losses, row.sha256) for row in checkpoints]
     job, data = found.job, found.data
-    draft_url = draft_url_of(draft.id, draft.outputs[0]["sha256"]) if draft and draft.outputs else None
+    draft = read_draft(services.backend, job, found_draft)
+    latest = latest_picture(
+        data,
+        stops,
+        preview_attempt=_preview_attempt(services.backend.storage, job),
+        draft_url=draft.url,
+    )
+    chosen = chosen_picture(stops, asked.get("step"))
     return JobSheet(
         data=data,
         checkpoints=checkpoints,
         attempts=attempts,
         events=events,
         stops=stops,
-        latest=latest_picture(
-            data,
-            stops,
-            preview_attempt=_preview_attempt(services.backend.storage, job),
-            draft_url=draft_url,
-        ),
-        draft_url=draft_url,
-        chosen=chosen_picture(stops, step),
-        view=chosen_view(view, views_of(draft_url)),
+        latest=latest,
+        chosen=chosen,
+        view=chosen_view(asked.get("view"), views_of(offers_draft=draft.is_offered)),
         content_url=shown_url(data["input"]["content"]["url"], job.content.content_type),
         style_url=shown_url(data["input"]["style"]["url"], job.style.content_type),
+        draft=draft,
+        left=chosen_left(asked.get("left"), chosen or latest, draft_url=draft.url),
     )
 
 
@@ -283,7 +292,7 @@ def _preview_attempt(storage: ArtifactStore, job: Job) -> int | None:
 
 @job_page.get("")
 def show(job_id: str) -> Response:
-    """Show the page; `step` asks for the checkpoint of a step, `view` for another picture."""
+    """Show the page; `step`, `view` and `left` ask for what is to be seen, as `read_sheet` has them."""
     return _show(job_id)
 
 
@@ -296,29 +305,24 @@ def act(job_id: str, action: str) -> Response:
     form = request.form  # first: one that cannot be read is refused as it is anywhere
     try:
         target = _carry_out(action, job_id)
-    except NotFound:
-        raise  # the job itself is not there
     except (Refusal, ServiceError, StaleJob) as error:
+        if isinstance(error, NotFound) and not error.faults:
+            raise  # the job itself is not there; a fault would be of something that it refers to
         return _show(job_id, refusal_of(action, error, form), status=status_of(type(error)))
     return Response(status=303, headers={"Location": target})
 
 
 @job_page.get("/<action>")
 def go_back(job_id: str, action: str) -> Response:
-    """Lead from the address of a form, which a reload asks for, to the page."""
+    """Lead from the address of a form, which a reload or a link on its page asks for, to the job's page."""
     if action not in _ACTION_NAMES:
         raise NotFound(f"there is nothing at {link(request.path)}")
-    return Response(status=303, headers={"Location": _path(job_id)})
+    query = request.query_string.decode("latin-1")
+    return Response(status=303, headers={"Location": _path(job_id) + (f"?{query}" if query else "")})
 
 
 def _show(job_id: str, refusal: RefusedForm | None = None, *, status: int = 200) -> Response:
-    sheet = read_sheet(
-        get_services(),
-        job_id,
-        caller=current_caller(),
-        step=request.args.get("step"),
-        view=request.args.get("view"),
-    )
+    sheet = read_sheet(get_services(), job_id, request.args, caller=current_caller())
     job, points = sheet.data, merge_curves(sheet.checkpoints)
     frame, steps = working_frame(job), int(job["progress"]["steps"])
     fork_step = sheet.chosen.step if sheet.chosen else (sheet.stops[-1].step if sheet.stops else None)
@@ -335,6 +339,7 @@ def _show(job_id: str, refusal: RefusedForm | None = None, *, status: int = 200)
         speed=speed_words(job["progress"]["steps_per_second"]),
         is_final=JobStatus(job["status"]).is_final,
         is_pausing=job["status_reason"] == PAUSING,
+        here=link(request.full_path.rstrip("?")),
         draft_seconds=get_backend().settings.draft_hours * 3600,
         frame=frame,
         canvas=frame_size(*frame),
@@ -367,10 +372,13 @@ def _carry_out(action: str, job_id: str) -> str:
     if action == "delete":
         delete_job(backend, job_id, caller=caller)
         return "/?note=deleted"
-    if action == "fork":
+    if action in ("fork", "draft"):
         with backend.database.read() as session:
-            parent = get_job(session, job_id, caller=caller)
-        body = read_fork(request.form, parent.options)
+            job = get_job(session, job_id, caller=caller)
+        if action == "draft":
+            make_draft(get_services(), job, caller=caller, now=now)
+            return f"{_path(job_id)}?view=draft"
+        body = read_fork(request.form, job.options)
         return _path(fork_job(backend, job_id, body, caller=caller, now=now))
     ACTIONS[action].run(backend, job_id, read_action(action, request.form), caller=caller, now=now)
     return _path(job_id)

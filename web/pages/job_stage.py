@@ -13,6 +13,8 @@ from web.api.job_view import job_url
 
 View = Literal["result", "compare", "draft", "content", "style"]
 VIEWS: tuple[View, ...] = ("result", "compare", "draft", "content", "style")
+#: What stands left of the slider; right of it is the picture that shows how far the job is.
+Left = Literal["content", "draft"]
 #: What every browser can show; other pictures are shown in small, as a JPEG.
 _SHOWN_TYPES = {"image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/avif"}
 #: The frame's long side is at most as long, and a small picture at most so many times as large as it is.
@@ -97,14 +99,20 @@ def chosen_picture(stops: Sequence[Stop], step: str | None) -> Picture | None:
     return Picture("checkpoint", found.url, found.step) if found else None
 
 
-def views_of(draft_url: str | None) -> list[View]:
-    """Return the views that a job has."""
-    return [view for view in VIEWS if view != "draft" or draft_url is not None]
+def views_of(*, offers_draft: bool) -> list[View]:
+    """Return the views that a job has; that of the draft where there is one, or may be one."""
+    return [view for view in VIEWS if view != "draft" or offers_draft]
 
 
 def chosen_view(word: str | None, views: Sequence[View] = VIEWS) -> View:
     """Return the view that was asked for, if there is one, else the result."""
     return next((view for view in views if view == word), "result")
+
+
+def chosen_left(word: str | None, picture: Picture, *, draft_url: str | None) -> Left:
+    """Return what stands left of the slider: the draft if it was asked for, and is not what stands right."""
+    has_both = draft_url is not None and picture.kind not in ("draft", "content")
+    return "draft" if word == "draft" and has_both else "content"
 
 
 def draft_url_of(draft_id: str, sha256: str) -> str:

@@ -10,7 +10,6 @@ import pytest
 
 from shared.broker import DEFAULT_ROUTE, FAST_ROUTE
 from shared.clock import utc_now
-from tests.support.engines import OneStepEngine
 from tests.support.rows import add_picture
 from web.db.models import Job
 from web.jobs.line import read_shared_queue
@@ -306,22 +305,3 @@ def test_an_idle_worker_of_drafts_is_not_said_to_serve_nothing(services, worksho
     queue = read_shared_queue(services.backend, FAST_ROUTE)
     assert (queue.workers, queue.no_start) == (1, None)
     assert "'gatys'" in (read_shared_queue(services.backend, DEFAULT_ROUTE).no_start or "")
-
-
-def test_a_jobs_page_has_the_draft_of_its_pictures_from_the_first_second(client, parts, bench, see):
-    draft = client.post(JOBS, data=parts(kind="draft")).json
-    job = client.post(JOBS, data=parts()).json
-    assert "draft" not in see(job["id"]).words  # it has no picture yet
-    bench.work(draft["id"], OneStepEngine())
-    bench.job(draft["id"])
-    seen = see(job["id"])
-    (url,) = [url for url in seen.pictures if draft["id"] in url]
-    assert url.startswith(f"{JOBS}/{draft['id']}/output?v=")
-    assert "A draft by the fast method; previews come with the first steps." in seen.words
-    assert "Draft of" in see(job["id"], "?view=draft").pictures[url]
-    other = client.post(JOBS, data=parts(style=parts()["content"][0].getvalue())).json
-    assert not [url for url in see(other["id"]).pictures if draft["id"] in url]
-    bench.work(job["id"])
-    bench.job(job["id"])
-    assert "Result of" in see(job["id"]).words
-    assert url in see(job["id"], "?view=draft").pictures  # it stays to be compared with

@@ -302,14 +302,26 @@ def test_an_origin_that_this_node_does_not_see(context: WorkerContext, message: 
     assert faults == ["artifact_missing", "checkpoint_invalid"]
 
 
-def test_a_job_that_was_not_even_begun_is_no_success_of_the_node(context: WorkerContext, message: JobMessage):
-    first, second, canceled = (
-        message.model_copy(update={"job_id": name}) for name in ("first", "second", "canceled")
+@pytest.mark.parametrize("flag", Flag)
+@pytest.mark.parametrize("stopped_at", [0, 4])
+def test_a_job_that_was_stopped_is_no_success_of_the_node(
+    context: WorkerContext, message: JobMessage, flag: Flag, stopped_at: int
+):
+    """Whether it was not even begun, or stopped in its first steps: its node may fail at every later one."""
+    first, second, stopped = (
+        message.model_copy(update={"job_id": name}) for name in ("first", "second", "stopped")
     )
     for failing in (first, second):
         assert run(context, failing, RaisingEngine(RuntimeError("the device is lost"))) is Outcome.FAULTED
-    context.redis.flags.raise_flag("canceled", 1, Flag.CANCEL)
-    assert run(context, canceled, SteadyEngine()) is Outcome.ENDED
+
+    def stop(step: int) -> None:
+        if step == stopped_at:
+            context.redis.flags.raise_flag("stopped", 1, flag)
+
+    stop(0)
+    assert run(context, stopped, SteadyEngine(stop)) is Outcome.ENDED
+    assert context.node_state.faults_in_a_row == 2
+    assert run(context, message, SteadyEngine(), draining=True) is Outcome.RELEASED
     assert context.node_state.faults_in_a_row == 2
     assert run(context, message, SteadyEngine()) is Outcome.ENDED
     assert context.node_state.faults_in_a_row == 0

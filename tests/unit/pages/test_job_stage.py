@@ -6,6 +6,7 @@ import pytest
 
 from web.pages.job_stage import (
     Picture,
+    chosen_left,
     chosen_picture,
     chosen_view,
     fork_steps,
@@ -76,11 +77,19 @@ def test_a_draft_is_shown_until_there_is_something_of_the_job_itself():
     assert shown("succeeded", 5, output=True) == RESULT
 
 
-def test_only_a_job_with_a_draft_has_that_view():
-    assert "draft" in views_of("/draft")
-    assert "draft" not in views_of(None)
-    assert chosen_view("draft", views_of(None)) == "result"
-    assert chosen_view("draft", views_of("/draft")) == "draft"
+def test_only_a_job_that_may_have_a_draft_has_that_view():
+    assert "draft" in views_of(offers_draft=True)
+    assert "draft" not in views_of(offers_draft=False)
+    assert chosen_view("draft", views_of(offers_draft=False)) == "result"
+    assert chosen_view("draft", views_of(offers_draft=True)) == "draft"
+
+
+def test_the_draft_stands_left_of_the_slider_where_it_is_not_what_stands_right():
+    draft, content = Picture("draft", "/draft"), Picture("content", "/content")
+    assert chosen_left("draft", PREVIEW, draft_url="/draft") == "draft"
+    assert chosen_left("draft", RESULT, draft_url=None) == "content"
+    for word, picture in (("draft", draft), ("draft", content), (None, LAST), ("style", LAST)):
+        assert chosen_left(word, picture, draft_url="/draft") == "content"
 
 
 def test_a_checkpoint_is_chosen_by_its_step_and_nothing_else():

@@ -96,7 +96,8 @@ export class DraftMaker extends EventTarget {
   async #follow({ data: job, etag }, signal) {
     while (!isFinal(job)) {
       signal.throwIfAborted();
-      const words = job.queue?.message ?? "";
+      // Where an equal one is being made, this one is: whoever waits for it need not know that there are two.
+      const words = job.leader_id ? "" : (job.queue?.message ?? "");
       this.#tell({ state: "making", job, words });
       const headers = words ? {} : { "If-None-Match": etag, Prefer: `wait=${WAIT_SECONDS}` };
       if (words) await pause(NO_WORKER_MS, signal);

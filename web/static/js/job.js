@@ -1,6 +1,7 @@
 // The page of one job: what is live on it, wired together.
 import { closeMenus } from "./menus.js";
 import { lossWords } from "./curve.js";
+import { JobDraft } from "./job_draft.js";
 import { LiveJob, isFinal } from "./live.js";
 import { LossPlot } from "./plot.js";
 import { Notifier } from "./notifier.js";
@@ -21,7 +22,7 @@ const CONNECTIONS = {
 const root = document.querySelector("[data-job]");
 const find = (name) => root.querySelector(`[data-${name}]`);
 const live = new LiveJob(root.dataset.job);
-const parts = new PageParts(() => root.dataset.page + location.search);
+const parts = new PageParts(() => root.dataset.page + location.search, () => draft.look());
 const progress = new ProgressLine(find("progress"), root.dataset);
 const plot = new LossPlot(find("plot"));
 const asked = new URLSearchParams(location.search);
@@ -30,7 +31,12 @@ const reel = new Reel(find("reel"), {
   steps: Number(find("plot").dataset.steps),
   latest: newest(root.dataset),
 });
-const stage = new Stage(document.getElementById("stage"), remember);
+const section = document.getElementById("stage");
+const stage = new Stage(section, () => {
+  remember();
+  if (stage.view === "draft") draft.choose();
+});
+const draft = new JobDraft(section, stage, isFinal(root.dataset));
 const notifier = new Notifier(find("notify"), { id: root.dataset.job.split("/").at(-1), name: root.dataset.name });
 let job = null;
 let preview = null; // the newest one that this page was told of
@@ -52,6 +58,7 @@ live.addEventListener("job", ({ detail }) => {
   if (isAnother || (job.status !== "running" && job.status !== "canceling")) plot.rewind(job.progress.step);
   if (preview && preview.attempt !== job.attempt.number) preview = null;
   progress.take(job);
+  draft.take(isFinal(job));
   notifier.offer(isFinal(job));
   if (isFinal(job) && !wasFinal) notifier.tell(job, job.urls.thumbnail);
   document.getElementById("fork").hidden = !job.urls.fork;
@@ -86,6 +93,10 @@ live.addEventListener("connection", ({ detail }) => {
   place.dataset.state = detail;
   place.textContent = CONNECTIONS[detail];
   place.hidden = !CONNECTIONS[detail];
+});
+draft.addEventListener("made", () => {
+  parts.refresh(); // with words below the picture
+  show();
 });
 reel.addEventListener("select", () => {
   plot.mark(reel.selected?.step ?? null);
@@ -146,7 +157,7 @@ function newest({ status }) {
   return status === "succeeded" ? "result" : "newest";
 }
 
-/** What shows how far the job is; `web/pages/job_stage.py` decides the same on the server. */
+/** What shows how far the job is; `web/pages/job_stage.py` decides the same on the server. Null leaves what is there. */
 function latest() {
   const isLive = job.status === "running" || job.status === "canceling";
   if (isLive && preview) return preview;
@@ -155,7 +166,8 @@ function latest() {
     return { kind: "result", url: `${job.urls.output}?v=${sha256.slice(0, 16)}`, step: null, words: `Result of ${width} × ${height} px, ${fileSize(size)}` };
   }
   const last = reel.checkpoints.at(-1);
-  return last && !isLive ? checkpointPicture(last) : null;
+  if (last && !isLive) return checkpointPicture(last);
+  return draft.url && stage.kind === "content" ? { kind: "draft", url: draft.url, step: null } : null;
 }
 
 function checkpointPicture({ step, url, losses }) {
@@ -171,7 +183,8 @@ async function show() {
   if (!picture || picture.url === stage.url) return reel.arrived();
   const isShown = await stage.show(picture);
   if (isShown) {
-    find("caption").textContent = picture.words ?? `Preview at step ${picture.step}`;
+    // Of a draft the server says it, as of the content, which was there before.
+    if (picture.kind !== "draft") find("caption").textContent = picture.words ?? `Preview at step ${picture.step}`;
     find("open").href = picture.url;
     find("open").hidden = false;
     find("fork-here").hidden = picture.kind !== "checkpoint" || !reel.selected || !job.urls.fork;
@@ -207,6 +220,7 @@ function remember() {
   const query = new URLSearchParams();
   if (reel.selected) query.set("step", reel.selected.step);
   if (stage.view !== "result") query.set("view", stage.view);
+  if (stage.view === "compare" && stage.left === "draft") query.set("left", "draft");
   const text = query.toString();
   history.replaceState(null, "", `${root.dataset.page}${text ? `?${text}` : ""}${location.hash}`);
 }

@@ -31,14 +31,19 @@ export class PartsSource {
 /** Fetches the parts of a page when it is told that there is news. */
 export class PageParts {
   #url;
+  #onTaken;
   #source = new PartsSource();
   #timer = null;
   #isFetching = false;
   #isStale = false;
 
-  /** @param {() => string} url Where the page is, as it is shown now. Parts are elements with `data-part`; their order does not matter. */
-  constructor(url) {
+  /**
+   * @param {() => string} url Where the page is, as it is shown now. Parts are elements with `data-part`; their order does not matter.
+   * @param {() => void} onTaken Is told when they are as the server has them.
+   */
+  constructor(url, onTaken = () => {}) {
     this.#url = url;
+    this.#onTaken = onTaken;
   }
 
   /** Fetch them soon; what is asked for several times within a moment is fetched once. */
@@ -54,6 +59,7 @@ export class PageParts {
     try {
       const page = await this.#source.fetch(this.#url());
       if (page && !takeParts(page)) this.#source.forget();
+      if (page) this.#onTaken();
     } catch (error) {
       if (!error.status) this.#isStale = true; // the service is away; what follows its return asks again
     }

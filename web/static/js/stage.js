@@ -7,23 +7,29 @@ export class Stage {
   #mat;
   #shown;
   #name;
+  #slider;
   #wanted = null;
-  #isLoading = false;
+  #loading = null; // the one that is being decoded
+  #passOver = () => {};
 
-  /** @param {(view: string) => void} onView Is told when another view is chosen. */
+  /** @param {() => void} onView Is told when another view is chosen, or what stands left of the slider. */
   constructor(section, onView) {
     this.#mat = section.querySelector("[data-stage]");
     this.#shown = section.querySelector("[data-shown]");
     this.#name = this.#mat.dataset.jobName;
-    new Slider(section.querySelector("[data-split]"));
-    this.#load(this.view);
-    section.querySelector(".segments").addEventListener("click", (event) => {
-      const link = event.target.closest("a[data-view]");
-      if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
-      event.preventDefault();
-      this.view = link.dataset.view;
-      onView(this.view);
-    });
+    this.#slider = new Slider(section.querySelector("[data-split]"), this.left);
+    this.#load();
+    const choose = (list, name) => {
+      list.addEventListener("click", (event) => {
+        const link = event.target.closest(`a[data-${name}]`);
+        if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+        event.preventDefault();
+        this[name] = link.dataset[name];
+        onView();
+      });
+    };
+    choose(section.querySelector(".segments"), "view");
+    choose(section.querySelector("[data-lefts]"), "left");
   }
 
   get view() {
@@ -31,12 +37,26 @@ export class Stage {
   }
 
   set view(view) {
-    this.#load(view);
     this.#mat.dataset.view = view;
-    for (const link of document.querySelectorAll(".segments a")) {
-      if (link.dataset.view === view) link.setAttribute("aria-current", "true");
-      else link.removeAttribute("aria-current");
-    }
+    this.#load();
+    mark(".segments a", (link) => link.dataset.view === view);
+  }
+
+  /** What stands left of the slider: "content" or "draft". */
+  get left() {
+    return this.#mat.dataset.left;
+  }
+
+  set left(left) {
+    this.#mat.dataset.left = left;
+    this.#load();
+    this.#slider.left = left;
+    mark(".lefts a", (link) => link.dataset.left === left);
+  }
+
+  /** What is shown: "result", "preview", "checkpoint", "draft", or "content" where there is nothing else. */
+  get kind() {
+    return this.#mat.dataset.kind;
   }
 
   get url() {
@@ -44,32 +64,48 @@ export class Stage {
   }
 
   /**
-   * Show a picture {kind, url, step}; of several that come while one is being decoded, the last.
-   * Resolves to whether this very one is shown.
+   * Show a picture {kind, url, step}; of several that come while one is being decoded, the last, which waits for no picture
+   * of another kind: a large draft holds up no preview. Resolves to whether this very one is shown.
    */
   show(picture) {
     return new Promise((resolve) => {
       this.#wanted?.resolve(false);
       this.#wanted = { ...picture, resolve };
-      if (!this.#isLoading) this.#work();
+      if (!this.#loading) this.#work();
+      else if (this.#loading.kind !== picture.kind) this.#passOver();
     });
   }
 
+  /** Have a draft to look at and to compare with. Resolves to whether its picture can be shown. */
+  async takeDraft(url) {
+    const { width, height } = this.#shown.firstElementChild;
+    const image = Object.assign(new Image(width, height), { className: "draft", alt: `Draft of ${this.#name}` });
+    image.dataset.src = url;
+    if (this.view === "draft") {
+      fetchPicture(image);
+      if (!(await isReadable(image))) return false; // what stands in its place says so
+    }
+    this.#mat.querySelector("img.content").after(image);
+    this.#load();
+    return true;
+  }
+
   async #work() {
-    this.#isLoading = true;
     while (this.#wanted) {
       const picture = this.#wanted;
+      this.#loading = picture;
       const image = new Image(this.#shown.firstElementChild.width, this.#shown.firstElementChild.height);
       const at = picture.step === null ? "" : `, step ${picture.step}`;
       image.alt = `${LABELS[picture.kind]} of ${this.#name}${at}`;
       image.src = picture.url;
-      let isThere = true;
-      try {
-        await image.decode();
-      } catch {
-        isThere = false; // the old one stays: better than a hole
+      const passedOver = new Promise((resolve) => {
+        this.#passOver = () => resolve(false);
+      });
+      const isThere = await Promise.race([isReadable(image), passedOver]); // if not, the old one stays: better than a hole
+      if (this.#wanted !== picture && this.#wanted.kind !== picture.kind) {
+        image.removeAttribute("src");
+        continue;
       }
-      if (this.#wanted !== picture && this.#wanted.kind !== picture.kind) continue;
       if (isThere) {
         this.#shown.replaceChildren(image);
         this.#mat.dataset.kind = picture.kind;
@@ -78,15 +114,35 @@ export class Stage {
       picture.resolve(isThere);
       if (this.#wanted === picture) this.#wanted = null;
     }
-    this.#isLoading = false;
+    this.#loading = null;
   }
 
   /** Content, style and draft are loaded when they are first looked at. */
-  #load(view) {
-    const names = { compare: "content", content: "content", style: "style", draft: "draft" };
-    const image = names[view] && this.#mat.querySelector(`img.${names[view]}[data-src]`);
-    if (!image) return;
-    image.src = image.dataset.src;
-    image.removeAttribute("data-src");
+  #load() {
+    const draft = this.#mat.querySelector("img.draft");
+    // The content is behind the words that stand where there is no draft.
+    const names = { compare: this.left, content: "content", style: "style", draft: draft ? "draft" : "content" };
+    const image = names[this.view] && this.#mat.querySelector(`img.${names[this.view]}[data-src]`);
+    if (image) fetchPicture(image);
+  }
+}
+
+/** Whether a picture can be shown, as soon as it can be without a moment of nothing. */
+function isReadable(image) {
+  return image.decode().then(
+    () => true,
+    () => false,
+  );
+}
+
+function fetchPicture(image) {
+  image.src = image.dataset.src;
+  image.removeAttribute("data-src");
+}
+
+function mark(links, isCurrent) {
+  for (const link of document.querySelectorAll(links)) {
+    if (isCurrent(link)) link.setAttribute("aria-current", "true");
+    else link.removeAttribute("aria-current");
   }
 }
