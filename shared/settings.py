@@ -166,6 +166,12 @@ class Settings(BaseModel):
         le=1000,
         description="Jobs in the broker for each worker, at least 16 in all; the others wait",
     )
+    exact_seconds: float = Field(
+        60,
+        ge=0,
+        le=_LONGEST_SECONDS,
+        description="Seconds that what was begun waits for a worker of its kind before it goes on elsewhere",
+    )
     dispatch_seconds: float = Field(
         0.2, gt=0, le=_LONGEST_SECONDS, description="Seconds between two looks for jobs to dispatch"
     )

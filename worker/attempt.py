@@ -86,6 +86,9 @@ class Attempt:
         self._draining = draining
         self._made_by = engine.made_by(message.options)
         self._fingerprint = ""
+        self._numerics = context.numerics.get(message.options.method)
+        #: Whether all steps were made under these numerics, also those before; None where nobody knows.
+        self._exact: bool | None = None
         self._began = monotonic()
         self._talked = self._previewed = float("-inf")
         self._teller = ProgressTeller(talk, attempt=message.attempt)
@@ -120,6 +123,8 @@ class Attempt:
                 raise
             found = None  # canceled, and perhaps deleted: then it may well be gone
         self._step = done = found.state.step if found else 0
+        if self._numerics is not None:
+            self._exact = found.exact_under(self._numerics) if found else True
         if flag:
             # Asked while it was still queued: not even begun.
             self._stop(flag, done)
@@ -147,6 +152,8 @@ class Attempt:
             made_by=self._made_by,
             fingerprint=self._fingerprint,
             found=self._found,
+            numerics=self._numerics,
+            exact=self._exact,
             on_preview=self._teller.tell_preview,
         )
 
@@ -206,6 +213,8 @@ class Attempt:
                 "weights": self._made_by.facts(),
                 "engine_version": self._made_by.engine_version,
                 "resumed_from_step": resumed_from,
+                "numerics": self._numerics,
+                "exact": self._exact,
             }
         )
 
@@ -290,6 +299,8 @@ class Attempt:
             fingerprint=self._fingerprint,
             task_sha256=message.task_sha256,
             steps=step.steps,
+            numerics=self._numerics,
+            exact=self._exact,
         )
         marker = create_marker(self._store, message, marker, fingerprint=self._fingerprint)
         self.is_committed = True

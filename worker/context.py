@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from time import monotonic, sleep
+from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
 from shared.errors import AtelierError, FileDamaged, StorageUnavailable
@@ -54,6 +55,8 @@ class WorkerContext:
     run: str = ""
     #: How often an attempt tells where it is and hears what is asked of it, at most; 0 is at every step.
     talk_seconds: float = TALK_SECONDS
+    #: By method what decides the bytes beside the job itself; see `worker.numerics`.
+    numerics: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def token(self) -> str:
@@ -71,6 +74,7 @@ class WorkerContext:
         node_state: NodeState | None = None,
         run: str = "",
         talk_seconds: float = TALK_SECONDS,
+        numerics: Mapping[str, str] = MappingProxyType({}),
     ) -> WorkerContext:
         """Return the tools for the installation with these names; nothing is connected before it is used."""
         return cls(
@@ -83,6 +87,7 @@ class WorkerContext:
             node_state=node_state or NodeState(),
             run=run,
             talk_seconds=talk_seconds,
+            numerics=numerics,
         )
 
     def close(self) -> None:

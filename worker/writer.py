@@ -110,6 +110,8 @@ class Writer:
         made_by: MadeBy,
         fingerprint: str,
         found: Checkpoint | None,
+        numerics: str | None = None,
+        exact: bool | None = None,
         on_preview: Callable[[int], None],
     ) -> None:
         """Prepare to write.
@@ -122,6 +124,8 @@ class Writer:
             made_by: What makes the pictures.
             fingerprint: Of what a checkpoint belongs to.
             found: The checkpoint that the attempt goes on from, which is not written again.
+            numerics: What decides the bytes beside the job itself, as checkpoints tell it.
+            exact: Whether all steps were made under these; None where nobody knows.
             on_preview: Called from the writer's thread with the step of each preview, once it is stored.
         """
         self._store = store
@@ -130,6 +134,7 @@ class Writer:
         self._reporter = reporter
         self._made_by = made_by
         self._fingerprint = fingerprint
+        self._numerics, self._exact = numerics, exact
         self._there = {found.key: found.file} if found is not None else {}
         self._on_preview = on_preview
         self._aside = Aside(WRITER_THREAD)
@@ -193,7 +198,12 @@ class Writer:
         check_identity(self._store, self._names)
         self._store.write(picture_key, picture)
         file = self._there.get(key) or keep_checkpoint(
-            self._store, key, step.state(), fingerprint=self._fingerprint
+            self._store,
+            key,
+            step.state(),
+            fingerprint=self._fingerprint,
+            numerics=self._numerics,
+            exact=self._exact,
         )
         self._reporter.report(
             EventType.CHECKPOINTED,
@@ -206,6 +216,7 @@ class Writer:
                 "state_bytes": file.size_bytes,
                 "losses": step.losses_by_name(),
                 "curve": [list(point) for point in curve],
+                "numerics": self._numerics,
             },
             now=utc_now(),
             # Another file is another event: the row is to have the hash of what lies there.

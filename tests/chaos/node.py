@@ -70,4 +70,5 @@ def make_node(
         weights="untrained",
         methods=[method],
         load_engine=load_engine,
+        numerics={method.value: f"{kind} engine"},
     )

@@ -45,8 +45,8 @@ def write_again() -> None:
 
     pack, report = checkpoint.pack_checkpoint, Reporter.report
 
-    def rewrite(store: ArtifactStore, key: str, state: Any, *, fingerprint: str) -> checkpoint.StateFile:
-        data = pack(state, fingerprint=fingerprint)
+    def rewrite(store: ArtifactStore, key: str, state: Any, **told: Any) -> checkpoint.StateFile:
+        data = pack(state, **told)
         length = int.from_bytes(data[:8], "little")
         header = data[8 : 8 + length] + b" " * 8 * randrange(1, 1000)
         data = len(header).to_bytes(8, "little") + header + data[8 + length :]

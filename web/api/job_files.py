@@ -128,6 +128,7 @@ def index_checkpoints(job_id: str) -> Response:
             losses=checkpoint.losses,
             curve=checkpoint.curve,
             sha256=checkpoint.sha256,
+            numerics=checkpoint.numerics,
             created_at=checkpoint.created_at,
             has_state=checkpoint.has_state,
             content_type=picture_type(checkpoint.picture_key),
@@ -190,6 +191,8 @@ def index_attempts(job_id: str) -> Response:
             started_at=attempt.started_at,
             ended_at=attempt.ended_at,
             outcome=attempt.outcome,
+            numerics=attempt.numerics,
+            exact=attempt.is_exact,
         )
         for attempt in found
     ]

@@ -108,6 +108,8 @@ def job_to_json(
         ),
         weights=WeightsOut.model_validate(job.weights) if job.weights else None,
         engine_version=job.engine_version,
+        numerics=job.numerics,
+        exact=job.is_exact,
         outputs=[_output(job, number) for number in range(len(job.outputs))],
         error=error,
         metrics=_metrics(job),
@@ -154,6 +156,8 @@ def _queue(job: Job, position: int | None, queue: QueueState, leader_name: str |
     if job.leader_id is not None:
         which = f"the job '{leader_name}'" if leader_name else "another job"
         message = f"waits for {which}, which does the same work"
+    elif message is None and job.pinned_to is not None and job.dispatched_at is not None:
+        message = f"goes on where it was begun, on {job.pinned_to}"
     wait = None if position is None else wait_ahead(position, queue)
     return QueueOut(
         position=position,

@@ -16,6 +16,7 @@ from shared.errors import (
     DatabaseUnavailable,
     IdempotencyKeyInUse,
     IdempotencyKeyReused,
+    InsufficientMemory,
     InvalidOptions,
     MalformedRequest,
     MissingPart,
@@ -56,7 +57,7 @@ from web.api.openapi import (
     text_schema,
 )
 from web.api.rendered_jobs import RenderedJob, read_rendered
-from web.api.schemas import JobOut, SizeOut, ValidationOut, WorkingSizesOut, estimate_out
+from web.api.schemas import JobOut, NeededMemoryOut, SizeOut, ValidationOut, WorkingSizesOut, estimate_out
 from web.assets.uploads import PartChecks, UploadedFile
 from web.jobs.drafts import read_options
 from web.jobs.fields import SubmitBody, SubmitFields
@@ -150,6 +151,7 @@ class _Asked:
         PictureTooHeavy,
         PictureUnsupported,
         PictureRefused,
+        InsufficientMemory,
         IdempotencyKeyInUse,
         IdempotencyKeyReused,
         TooManyDrafts,
@@ -170,6 +172,9 @@ def submit_job() -> Response:
 
     A job with the same pictures and options as one of yours that succeeded is given its result at once (200);
     as one that is queued or running, it waits for that one's result. `reuse: false` computes it anyway.
+
+    A job that no connected worker has the memory for is refused, with the largest `size` that fits. Nothing
+    is refused for that while a worker does not say how much it has, or while none is there.
 
     A draft (`kind: draft`) with `Prefer: wait=5` answers with the picture's address in one go, as a rule
     within a second or two. `POST /jobs/{id}/keep` makes a job of it.
@@ -194,12 +199,15 @@ def _submit(services: Services, request: JobRequest, note_key: NoteKey) -> str:
 
 
 def _validate(services: Services, job: JobRequest) -> ValidationOut:
-    sizes = check(services.backend, services.uploads, job, caller=current_caller())
-    shown = {part: SizeOut(width=width, height=height) for part, (width, height) in sizes.items()}
+    checked = check(services.backend, services.uploads, job, caller=current_caller())
+    shown = {part: SizeOut(width=width, height=height) for part, (width, height) in checked.sizes.items()}
     return ValidationOut(
         options=job.options.shown(),
         working_size=WorkingSizesOut(**shown),
-        estimate=estimate_out(make_forecast(services.backend, job.options, sizes)),
+        memory=NeededMemoryOut(
+            needed_bytes=checked.memory.needed_bytes, available_bytes=checked.memory.available_bytes
+        ),
+        estimate=estimate_out(make_forecast(services.backend, job.options, checked.sizes)),
     )
 
 

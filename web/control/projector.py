@@ -116,10 +116,12 @@ def _write_checkpoint(session: Session, job: Job, data: dict[str, Any], *, now: 
         sha256=data["sha256"],
         losses=data["losses"],
         curve=data.get("curve", []),
+        numerics=data.get("numerics"),
         created_at=now,
     )
     entry = HistoryEntry("checkpoint", {key: data[key] for key in ("step", "steps", "sha256", "losses")})
-    write_changes(session, job, {"step": data["step"], "losses": data["losses"]}, now=now, entries=[entry])
+    values = {"step": data["step"], "losses": data["losses"], "numerics": data.get("numerics")}
+    write_changes(session, job, values, now=now, entries=[entry])
 
 
 def _write_claim(session: Session, job: Job, data: dict[str, Any], *, now: datetime) -> None:
@@ -129,6 +131,7 @@ def _write_claim(session: Session, job: Job, data: dict[str, Any], *, now: datet
         **who,
         "weights": data["weights"],
         "engine_version": data["engine_version"],
+        "is_exact": data.get("exact"),
         "started_at": job.started_at or now,
         "metrics": _metrics_at_start(job, now=now),
     }
@@ -141,7 +144,8 @@ def _write_claim(session: Session, job: Job, data: dict[str, Any], *, now: datet
         values=values, entries=entries,
     )  # fmt: skip
     if not repeated:
-        save_attempt(session, job.id, job.attempt, **who, started_at=now, ended_at=None, outcome=None)
+        how = {"numerics": data.get("numerics"), "is_exact": data.get("exact")}
+        save_attempt(session, job.id, job.attempt, **who, **how, started_at=now, ended_at=None, outcome=None)
 
 
 def _metrics_at_start(job: Job, *, now: datetime) -> dict[str, Any]:
@@ -172,6 +176,8 @@ def _write_end(session: Session, job: Job, trigger: Trigger, data: dict[str, Any
             "outputs": data["outputs"],
             "weights": data["weights"],
             "engine_version": data["engine_version"],
+            "numerics": data.get("numerics"),
+            "is_exact": data.get("exact"),
             "metrics": {
                 **_metrics(job),
                 "run_seconds": data["run_seconds"],

@@ -106,6 +106,7 @@ def write_retry(
             "checkpoints_since": job.attempt + 1,
             "origin": origin,
             "step": origin["step"] if origin else 0,
+            "numerics": origin.get("numerics") if origin else None,
             "losses": None,
         }
     is_again = is_result_lost and job.job_status is JobStatus.SUCCEEDED

@@ -334,12 +334,14 @@ def _add_fork(
             "step": checkpoint.step,
             "key": origin_key(fork_id),
             "sha256": checkpoint.sha256,
+            "numerics": checkpoint.numerics,
         }
         extra = {"id": fork_id, "origin": origin}
         fork = _add_like(
             session, backend, parent, body, options, caller=caller, now=now, metrics=told, extra=extra
         )
         fork.step = checkpoint.step
+        fork.numerics = checkpoint.numerics
         note_key(session, fork_id)
 
 

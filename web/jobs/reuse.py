@@ -107,6 +107,8 @@ def give_result(
         "outputs": list(outputs),
         "weights": leader.weights,
         "engine_version": leader.engine_version,
+        "numerics": leader.numerics,
+        "is_exact": leader.is_exact,
         "step": leader.step,
         "losses": leader.losses,
         "leader_id": leader.id,
@@ -121,8 +123,10 @@ def give_result(
 _SAME_WORK = select(Job.id, Job.route, Job.weights, Job.engine_version).where(
     Job.work_sha256 == bindparam("work"), Job.caller == bindparam("caller")
 )
-_FINISHED = _SAME_WORK.where(Job.status == JobStatus.SUCCEEDED.value).order_by(Job.id.desc())
-_UNDER_WAY = _SAME_WORK.where(Job.leader_id.is_(None), Job.status.in_(_ACTIVE)).order_by(Job.id)
+# What was begun under other numerics than it goes on with is nobody's result but its own.
+_ONE_NUMERICS = _SAME_WORK.where(Job.is_exact.is_distinct_from(False))
+_FINISHED = _ONE_NUMERICS.where(Job.status == JobStatus.SUCCEEDED.value).order_by(Job.id.desc())
+_UNDER_WAY = _ONE_NUMERICS.where(Job.leader_id.is_(None), Job.status.in_(_ACTIVE)).order_by(Job.id)
 
 
 def _current_versions(session: Session, rows: Sequence[Row[Any]]) -> tuple[object, object] | None:

@@ -27,6 +27,7 @@ from web.db.models import Asset
 from web.jobs import drafts
 from web.jobs.fields import SubmitFields
 from web.jobs.idempotency import NoteKey, note_no_key
+from web.jobs.memory import MemoryNeed, read_memory_need
 from web.jobs.queries import add_job
 from web.jobs.reuse import decide_reuse, work_sha256
 from web.jobs.told_waits import wait_to_tell
@@ -63,13 +64,25 @@ class JobRequest:
     fields: SubmitFields
 
 
-def check(backend: Backend, uploads: Uploads, request: JobRequest, *, caller: str) -> Sizes:
-    """Return the sizes at which a job takes its inputs in; it stores nothing, and needs no room.
+@dataclass(frozen=True)
+class Checked:
+    """What a request would be carried out with: the size that each part is taken in at, and its memory."""
+
+    sizes: Sizes
+    memory: MemoryNeed
+
+
+def check(backend: Backend, uploads: Uploads, request: JobRequest, *, caller: str) -> Checked:
+    """Return what a request would be carried out with; it stores nothing, and needs no room on the disks.
 
     Raises:
-        NotFound, PictureRefused: as `submit` does.
+        NotFound, PictureRefused, InsufficientMemory: as `submit` does.
     """
-    return _check_inputs(backend, uploads, request, caller=caller, batch=None).sizes
+    sizes = _check_inputs(backend, uploads, request, caller=caller, batch=None).sizes
+    memory = read_memory_need(backend, request.options, sizes)
+    if memory.refusal is not None:
+        raise memory.refusal
+    return Checked(sizes, memory)
 
 
 def submit(
@@ -86,6 +99,7 @@ def submit(
     Raises:
         NotFound: naming the assets that do not exist.
         PictureRefused: naming the pictures that cannot be used, or not at the size asked for.
+        InsufficientMemory: when no worker that is connected could hold the job, and no result is reused.
         TooManyDrafts: when the caller has too many drafts under way.
         StorageFull: when the disks have too little room left.
         StorageUnavailable: when new pictures cannot be stored.
@@ -101,6 +115,10 @@ def submit(
         )
         told = wait_to_tell(backend, options)
         with decide_reuse(backend, work, caller=caller, reuse=fields.reuse) as decision:
+            if decision.leader is None:
+                refusal = read_memory_need(backend, options, taken.sizes).refusal
+                if refusal is not None:
+                    raise refusal
             with backend.database.write() as session:
                 if kind is JobKind.DRAFT:
                     drafts.require_place(

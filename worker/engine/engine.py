@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import math
 import time
@@ -14,13 +13,14 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from shared.errors import EngineFailed, LossNotFinite, OutOfMemory
+from shared.errors import EngineFailed, LossNotFinite
 from shared.options import StyleOptions
 from worker.engine.images import decode_picture
 from worker.engine.methods.base import Method, Optimisation, Picture, State, choose_method
 from worker.engine.methods.classic import Classic
 from worker.engine.methods.untrained import Untrained
 from worker.engine.reads import DeviceReads, run_steps
+from worker.engine.room import Demand, Place, default_place, memory_errors
 from worker.engine.runtime import configure_tensorflow, forget_gpu_peak, gpu_peak_bytes, has_gpu
 from worker.engine.state import EngineState, Losses, MadeBy, Step
 from worker.engine.weights.weights import Weights
@@ -55,16 +55,23 @@ class StyleEngine:
     """
 
     def __init__(
-        self, weights: Weights, *, fast: FastDraft | None = None, reads_behind: bool | None = None
+        self,
+        weights: Weights,
+        *,
+        fast: FastDraft | None = None,
+        place: Place | None = None,
+        reads_behind: bool | None = None,
     ) -> None:
         """Prepare to run jobs; `fast` makes the pictures that some of them start from.
 
+        `place` is TensorFlow's default device, as far as its memory goes; asked for where it is not given.
         With `reads_behind` the losses of a step are read while the next one is computed. The default is to do
         so on a GPU: TensorFlow's CPU has computed a step when the call that enqueues it returns, so there is
         nothing to be gained there, and every step would be told of a step late.
         """
         configure_tensorflow()
         self._weights = weights
+        self._place = place or default_place()
         self._fast = fast
         self._reads_behind = has_gpu() if reads_behind is None else reads_behind
         self._reads = DeviceReads()
@@ -112,11 +119,13 @@ class StyleEngine:
             PictureRefused: when a picture cannot be decoded or would be too narrow.
             CheckpointInvalid: when `resume` is not a state of this job.
             LossNotFinite: when a loss is no longer finite, naming step and part.
-            OutOfMemory: when the device has not enough memory.
+            OutOfMemory: when the device has not enough memory: on a CPU before anything is computed.
         """
         content_picture = decode_picture(content, size=options.size, name="content")
         style_picture = decode_picture(style, size=options.size, name="style")
-        with memory_errors(options):
+        demand = self._demand(options, content_picture, style_picture)
+        demand.check()
+        with memory_errors(demand):
             forget_gpu_peak()
             begun = None
             if options.init == "fast" and resume is None:
@@ -143,7 +152,7 @@ class StyleEngine:
         start: Picture | None,
         resume: EngineState | None,
     ) -> Iterator[Step]:
-        method = self._method(options)
+        method, demand = self._method(options), self._demand(options, content, style)
         # Statistics of the style are read in it.
         optimisation = self._reads.get(lambda: method.prepare(content, style, options, start=start))
         state, done = optimisation.start(), 0
@@ -159,13 +168,13 @@ class StyleEngine:
                 steps=options.steps,
                 losses=Losses(content_loss + style_loss, content_loss, style_loss),
                 seconds=seconds,
-                _image=partial(self._read, options, partial(_read_picture, optimisation, state, step)),
-                _state=partial(self._read, options, partial(_read_state, state, step)),
+                _image=partial(self._read, demand, partial(_read_picture, optimisation, state, step)),
+                _state=partial(self._read, demand, partial(_read_state, state, step)),
                 gpu_peak_bytes=gpu_peak_bytes(),
             )
 
         if done >= options.steps:
-            yield record(state, done, self._read(options, partial(_read_report, state)), 0.0)
+            yield record(state, done, self._read(demand, partial(_read_report, state)), 0.0)
         steps = run_steps(
             optimisation.advance,
             lambda state: self._reads.begin(partial(_read_report, state)),
@@ -180,10 +189,14 @@ class StyleEngine:
             yield record(state, step, report, time.perf_counter() - started)
             started = time.perf_counter()
 
-    def _read(self, options: StyleOptions, read: Callable[[], _Result]) -> _Result:
+    def _read(self, demand: Demand, read: Callable[[], _Result]) -> _Result:
         """Read something of a job from the device, once all that was asked for before was read."""
-        with memory_errors(options):
+        with memory_errors(demand):
             return self._reads.get(read)
+
+    def _demand(self, options: StyleOptions, content: Picture, style: Picture) -> Demand:
+        (height, width), (style_height, style_width) = content.shape[:2], style.shape[:2]
+        return Demand(self._place, self._weights.name, options, (width, height), (style_width, style_height))
 
     def _require_fast(self) -> FastDraft:
         if self._fast is None:
@@ -224,13 +237,3 @@ def _check_finite(report: Report, step: int) -> None:
     for part, value in zip(parts, report, strict=True):
         if not math.isfinite(value):
             raise LossNotFinite(f"at step {step} the {part} is {value}")
-
-
-@contextlib.contextmanager
-def memory_errors(options: StyleOptions) -> Iterator[None]:
-    """Turn TensorFlow's error of a full device into `OutOfMemory`."""
-    try:
-        yield
-    except tf.errors.ResourceExhaustedError as error:
-        first_line = str(error.message).partition("\n")[0]
-        raise OutOfMemory(f"not enough device memory at size {options.size} px: {first_line}") from error

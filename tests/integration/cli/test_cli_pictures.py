@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from sqlalchemy import update
 
 from shared.status import JobStatus
 from tests.support.engines import SteadyEngine
-from web.db.models import JobCheckpoint
+from web.db.models import Job, JobAttempt, JobCheckpoint
 from web.jobs.thinning import NO_STATE
 
 _FEW = ("-O", "steps=20", "-O", "checkpoint_every=5")
@@ -154,6 +155,7 @@ def test_a_dry_run_stores_nothing(atelier, service, pictures):
     content, style = atelier("asset", "upload", *pictures).stdout.split()
     both = atelier("submit", f"asset:{content}", f"asset:{style}", "--dry-run", "-O", "steps=7")
     assert (both.exit_code, "steps            7" in both.stdout) == (0, True)
+    assert re.search(r"^memory           about \d+ MB$", both.stdout, re.MULTILINE)
     mixed = atelier("submit", f"asset:{content}", pictures[1], "--dry-run")
     assert (mixed.exit_code, "a dry run stores nothing" in mixed.stderr) == (2, True)
     assert json.loads(atelier("list", "--json").stdout)["jobs"] == []
@@ -163,6 +165,15 @@ def test_a_job_tells_its_attempts(atelier, done):
     line = atelier("attempts", done).stdout
     assert re.fullmatch(r" +1  node-a \(cpu\)  \S+Z from the start, succeeded \S+Z\n", line), line
     assert json.loads(atelier("attempts", done, "--json").stdout)["attempts"][0]["number"] == 1
+
+
+def test_a_job_that_went_on_elsewhere_says_so(atelier, service, done):
+    assert "exact" not in atelier("status", done).stdout
+    with service.control.backend.database.write() as session:
+        session.execute(update(Job).where(Job.id == done).values(is_exact=False))
+        session.execute(update(JobAttempt).values(is_exact=False))
+    assert "exact      no: " in atelier("status", done).stdout
+    assert atelier("attempts", done).stdout.endswith("; not exact: begun on another kind\n")
 
 
 def test_a_job_tells_its_events(atelier, service, done):

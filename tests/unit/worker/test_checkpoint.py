@@ -12,7 +12,14 @@ from safetensors.numpy import load, save
 
 from shared.errors import ArtifactMissing, CheckpointInvalid
 from shared.storage.local import LocalStore
-from worker.checkpoint import StateFile, keep_checkpoint, pack_checkpoint, unpack_checkpoint
+from worker.checkpoint import (
+    Checkpoint,
+    StateFile,
+    keep_checkpoint,
+    pack_checkpoint,
+    read_checkpoint,
+    unpack_checkpoint,
+)
 from worker.engine.state import EngineState
 
 #: Of the file below; see its test.
@@ -121,3 +128,30 @@ def test_a_file_that_was_written_in_the_meantime_is_not_set_aside(tmp_path: Path
 def test_other_fingerprints_are_refused():
     with pytest.raises(CheckpointInvalid, match="other inputs"):
         unpack_checkpoint(pack_checkpoint(state(), fingerprint="f"), fingerprint="g")
+
+
+def test_a_checkpoint_says_what_it_was_computed_with():
+    plain = read_checkpoint(KEY, pack_checkpoint(state(), fingerprint="f"), fingerprint="f")
+    assert (plain.key, plain.numerics, plain.exact) == (KEY, None, None)
+    for exact in (True, False, None):
+        data = pack_checkpoint(state(), fingerprint="f", numerics="cpu", exact=exact)
+        told = read_checkpoint(KEY, data, fingerprint="f")
+        assert (told.numerics, told.exact, told.sha256) == ("cpu", exact, hashlib.sha256(data).hexdigest())
+        assert load(data).keys() == state().arrays.keys()
+
+
+@pytest.mark.parametrize(
+    ("numerics", "exact", "under", "is_exact"),
+    [
+        ("cpu", True, "cpu", True),
+        ("cpu", True, "gpu", False),
+        ("cpu", False, "cpu", False),  # once begun elsewhere, for ever
+        ("cpu", None, "cpu", None),
+        ("cpu", None, "gpu", False),
+        (None, None, "gpu", None),  # of an older release
+        (None, False, None, False),
+        ("cpu", True, None, None),
+    ],
+)
+def test_whether_going_on_is_exact(numerics, exact, under, is_exact):
+    assert Checkpoint(KEY, state(), StateFile("", 0), numerics, exact).exact_under(under) is is_exact
