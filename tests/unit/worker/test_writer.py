@@ -203,7 +203,7 @@ def test_a_checkpoint_is_fetched_stored_and_then_reported_in_the_writers_thread(
     sha256 = hashlib.sha256(state).hexdigest()
     assert data == {
         "step": 5, "steps": 20, "key": key, "sha256": sha256, "curve": CURVE,
-        "state_bytes": len(state),
+        "state_bytes": len(state), "numerics": None,
         "losses": {"total": 2.0, "content": 1.0, "style": 1.0},
     }  # fmt: skip
     assert event.event_id.endswith(f":5:{sha256[:16]}")
