@@ -345,6 +345,8 @@ class _Checkpointed(BaseModel):
     losses: dict[str, Number]
     #: A worker of the first versions sends none.
     curve: list[Annotated[list[Number], Field(min_length=4)]] = []
+    #: How large the file of the state is; older workers do not tell.
+    state_bytes: Count | None = None
 
 
 class _Succeeded(BaseModel):

@@ -131,6 +131,13 @@ class Settings(BaseModel):
         description="Bytes that stay free on the disks of storage and database: with less, no job is taken "
         "in or begun; 0 is no limit",
     )
+    checkpoint_bytes: int = Field(
+        268_435_456,
+        ge=0,
+        le=_MOST,
+        description="Bytes that the states of a job's checkpoints may take; beyond that only their pictures "
+        "stay, except of the last two",
+    )
     max_upload_bytes: int = Field(25_000_000, ge=1, le=_MOST, description="Largest picture file, in bytes")
     max_pixels: int = Field(40_000_000, ge=1, le=_MOST, description="Largest picture, in pixels")
     min_side_px: int = Field(32, ge=16, le=100_000, description="Shortest side of a picture, in pixels")

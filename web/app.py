@@ -27,6 +27,7 @@ from web.pages.gallery import jobs_page
 from web.pages.job import job_page
 from web.pages.layout import dress_pages
 from web.pages.new_job import new_page
+from web.pages.static_files import serve_static_files
 from web.pages.workers import workers_page
 from web.security import guard_requests, handle_traffic, own_hosts
 from web.services import hold_services, open_services
@@ -81,6 +82,7 @@ def create_app(settings: Settings) -> Flask:
     check_queries(app)
     handle_problems(app)
     dress_pages(app)
+    serve_static_files(app)
     compress_pages(app)
     answer_instead(app)
     for blueprint in (

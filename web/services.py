@@ -15,6 +15,7 @@ from shared.settings import Settings
 from web.assets.thumbnails import Thumbnails
 from web.assets.uploads import Uploads
 from web.backend import Backend
+from web.jobs.counts import StatusCounts
 from web.jobs.idempotency import KeysInFlight
 from web.shared_reads import KeptAnswers
 
@@ -129,6 +130,7 @@ class Services:
     #: Set when the process is about to end; streams and waits end then.
     stopping: threading.Event = field(default_factory=threading.Event)
     timing: StreamTiming = field(default_factory=StreamTiming)
+    counts: StatusCounts = field(default_factory=StatusCounts)
     #: For what many clients would otherwise make happen at the same moment.
     spread: Spread = field(default_factory=Spread)
     #: What was rendered last of each job that is asked for; see `web.api.rendered_jobs`.

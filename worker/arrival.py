@@ -21,7 +21,7 @@ from shared.release import this_release
 from shared.settings import Settings
 from shared.storage import open_store
 from shared.storage.store import ArtifactStore
-from worker.context import Aside, Call
+from worker.aside import Aside, Call
 from worker.devices import Device
 
 _STORAGE_SECONDS = 2.0
@@ -87,7 +87,7 @@ class _Sight:
 
     def __init__(self, store: ArtifactStore) -> None:
         self._store = store
-        self._aside = Aside()
+        self._aside = Aside("storage")
         self._asked: Call[Names] | None = None
 
     def names(self) -> Names:

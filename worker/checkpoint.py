@@ -28,12 +28,20 @@ _NAME = re.compile(r"/attempt-(\d+)/checkpoint-(\d+)\.safetensors$")
 
 
 @dataclass(frozen=True)
+class StateFile:
+    """The file of a state, as it lies in the store."""
+
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was found: its key, the engine's state in it, and the SHA-256 of its file."""
+    """A checkpoint that was found: its key, the engine's state in it, and its file."""
 
     key: str
     state: EngineState
-    sha256: str = ""
+    file: StateFile
 
 
 def fingerprint(message: JobMessage, *, weights_sha256: str, engine_version: str) -> str:
@@ -113,14 +121,14 @@ def find_checkpoint(store: ArtifactStore, message: JobMessage, *, fingerprint: s
     for _step, _attempt, key in sorted(found, reverse=True):
         try:
             data = store.read(key)
-            return Checkpoint(key, unpack_checkpoint(data, fingerprint=fingerprint), _sha256(data))
+            return Checkpoint(key, unpack_checkpoint(data, fingerprint=fingerprint), _file_of(data))
         except (CheckpointInvalid, ArtifactCorrupt, ArtifactMissing) as error:
             _log.warning("checkpoint_passed_over", key=key, reason=error.detail)
     return _read_origin(store, message.origin) if message.origin else None
 
 
-def keep_checkpoint(store: ArtifactStore, key: str, state: EngineState, *, fingerprint: str) -> str:
-    """Store a state under a key, and return the SHA-256 of the file that lies there then.
+def keep_checkpoint(store: ArtifactStore, key: str, state: EngineState, *, fingerprint: str) -> StateFile:
+    """Store a state under a key, and return the file that lies there then.
 
     An attempt that is begun again may find its own file there: that stays, as what has been reported of it
     may be kept in a row. A file that cannot be gone on from, or that belongs to something else (another
@@ -136,12 +144,12 @@ def keep_checkpoint(store: ArtifactStore, key: str, state: EngineState, *, finge
             except ArtifactMissing:
                 continue
         else:
-            return _sha256(data)
+            return _file_of(data)
         if there == data:
-            return _sha256(data)
+            return _file_of(data)
         try:
             if unpack_checkpoint(there, fingerprint=fingerprint).step == state.step:
-                return _sha256(there)
+                return _file_of(there)
             reason = "it is of another step"
         except CheckpointInvalid as error:
             reason = error.detail
@@ -153,7 +161,11 @@ def _read_origin(store: ArtifactStore, origin: Origin) -> Checkpoint:
     data = store.read(origin.key)
     if _sha256(data) != origin.sha256:
         raise CheckpointInvalid(f"{origin.key} is not the checkpoint that the job was to begin with")
-    return Checkpoint(origin.key, unpack_checkpoint(data, fingerprint=None), origin.sha256)
+    return Checkpoint(origin.key, unpack_checkpoint(data, fingerprint=None), _file_of(data))
+
+
+def _file_of(data: bytes) -> StateFile:
+    return StateFile(_sha256(data), len(data))
 
 
 def _sha256(data: bytes) -> str:

@@ -85,7 +85,11 @@ def _why_no_tensorflow() -> str | None:
 
 @dataclass(frozen=True)
 class PreparedEngine:
-    """What `weights` are called, and how the engine is loaded, which is for the child of a node alone."""
+    """What `weights` are called, and how the engine is loaded, which is for the child of a node alone.
+
+    Once it is loaded it has computed something of each method: a node that says that it is ready has nothing
+    left to compile, and one that cannot compute says so before it has a job.
+    """
 
     weights: str
     load: Callable[[], Engine]
@@ -140,7 +144,9 @@ def _load_gatys(
 
     if has_gpu:
         require_gpu(device.label)
-    return StyleEngine(load_weights(choice, settings.cache_dir), fast=fast)
+    engine = StyleEngine(load_weights(choice, settings.cache_dir), fast=fast)
+    engine.warm()
+    return engine
 
 
 class NodeEngine:

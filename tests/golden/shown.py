@@ -63,11 +63,17 @@ def shown_help() -> str:
 
 
 def shown_schema(settings: Settings) -> str:
-    """Return the statements that make an empty database, in the order of their names."""
+    """Return the statements that make an empty database, in the order of their names.
+
+    Without the tables that SQLite makes by itself for its full-text search: each version has its own.
+    """
     database = Database(settings.resolved_database_url)
     with database.read() as session:
         rows = session.execute(
-            text("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY type DESC, name")
+            text(
+                "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND sql NOT LIKE 'CREATE TABLE ''%' "
+                "ORDER BY type DESC, name"
+            )
         )
         statements = [f"{row.sql};" for row in rows]
     database.close()

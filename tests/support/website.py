@@ -14,7 +14,7 @@ from shared.settings import Settings
 from tests.support.control import say_control_runs
 from tests.support.web_process import WebProcess
 from tests.support.workshop import Workshop
-from web.db.models import Base, InstallationRow
+from web.db.models import Base, InstallationRow, JobChange, JobName
 from web.services import Services, open_services
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -59,7 +59,8 @@ class Site:
         """Forget every job, picture and worker."""
         with self.services.backend.database.write() as session:
             for table in reversed(Base.metadata.sorted_tables):
-                if table is not InstallationRow.__table__:  # storage and database stay of one installation
+                # Storage and database stay of one installation; what is derived follows the jobs.
+                if table not in (InstallationRow.__table__, JobName.__table__, JobChange.__table__):
                     session.execute(table.delete())
         self.services.backend.redis.client.flushall()
         say_control_runs(self.services.backend.redis)

@@ -30,7 +30,7 @@ from shared.texts import field_schemas, read_texts, reason_of
 from web.api.conditional import ConditionalResponse
 from web.assets.stars import AssetFilter
 from web.assets.uploads import max_body_bytes, too_heavy
-from web.jobs.queries import JobFilter
+from web.jobs.lists import JobFilter
 
 #: A proxy that waits 60 s, as the usual ones do, must still hear the answer.
 MAX_WAIT_SECONDS = 50

@@ -20,7 +20,7 @@ from web.api.openapi import IF_NONE_MATCH, NOT_MODIFIED, WAIT, Answer, Operation
 from web.api.rendered_jobs import RenderedJob, read_rendered
 from web.api.schemas import JobListOut, JobOut
 from web.api.submit import submit_job
-from web.jobs.queries import JobFilter, count_by_status, list_jobs
+from web.jobs.lists import JobFilter, list_jobs
 from web.security import current_caller
 from web.services import get_services
 
@@ -100,7 +100,7 @@ def index() -> Response:
     services, counts = get_services(), None
     if asked.counts:
         with services.backend.database.read() as session:
-            counts = count_by_status(session, caller=caller, only=only)
+            counts = services.counts.read(session, caller=caller, only=only)
     views = read_views(
         services.backend,
         lambda session: list_jobs(session, caller=caller, only=only, before_id=before_id, limit=size + 1),

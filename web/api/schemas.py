@@ -246,6 +246,8 @@ class CheckpointOut(BaseModel):
     )
     sha256: str = Field(description="Of its state, from which a job resumes")
     created_at: Moment
+    has_state: bool = Field(description="Whether its state is kept, so that a job can be forked from it")
+    content_type: str = Field(description="Of its picture")
     url: str = Field(description="Where its picture is")
 
 

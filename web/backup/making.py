@@ -38,8 +38,9 @@ from shared.storage.store import ArtifactStore
 from web.backend import Backend
 from web.backup.manifest import BackedUpFile, BackupFolder, Manifest
 from web.db.database import Database, parse_url
-from web.db.fitness import open_file
+from web.db.fitness import first_damage, open_file
 from web.db.models import Asset, Job, JobCheckpoint
+from web.jobs.thinning import NO_STATE
 from web.protection import hold_files
 
 _COPY = ".partial-database"
@@ -299,9 +300,9 @@ def copy_database(source: Path, target: Path) -> str:
         ):
             reader.backup(writer)
             writer.execute("PRAGMA journal_mode=DELETE")
-            found = [row[0] for row in writer.execute("PRAGMA quick_check(1)")]
-            if found != ["ok"]:
-                raise DatabaseUnavailable(f"the database {source} is damaged: {found[0]}")
+            damage = first_damage(str(line) for (line,) in writer.execute("PRAGMA quick_check"))
+            if damage is not None:
+                raise DatabaseUnavailable(f"the database {source} is damaged: {damage}")
             (revision,) = writer.execute("SELECT version_num FROM alembic_version").fetchone()
             return str(revision)
     except sqlite3.Error as error:
@@ -317,7 +318,9 @@ def read_wanted(database: Path) -> Wanted:
             wanted.files |= {asset_key(sha256): sha256 for sha256 in session.scalars(select(Asset.sha256))}
             points = select(JobCheckpoint.key, JobCheckpoint.sha256, JobCheckpoint.picture_key)
             for key, sha256, picture_key in session.execute(points):
-                wanted.files |= {key: sha256, picture_key: None}
+                wanted.files[picture_key] = None
+                if key != NO_STATE:
+                    wanted.files[key] = sha256
             for job_id, origin, outputs in session.execute(select(Job.id, Job.origin, Job.outputs)):
                 wanted.job_ids.append(job_id)
                 try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,11 +18,13 @@ from shared.status import JobStatus
 from web.backend import Backend
 from web.control.blame import as_failure, find_failures
 from web.control.results import find_result, success_event
+from web.control.states import GivenUpStates
 from web.db.models import Job
 from web.jobs.faults import read_fault, with_fault
 from web.jobs.queries import get_jobs
 from web.jobs.routing import queue_rank
 from web.jobs.states import PAUSING, RESULT_MISSING, WORKER_DRAINED, WORKER_UNFIT, Trigger, is_legal
+from web.jobs.thinning import thin_states
 from web.jobs.told_waits import judge_told
 from web.jobs.transitions import (
     HistoryEntry,
@@ -77,19 +79,30 @@ def decide_projection(
 
 
 def write_projection(
-    session: Session, job: Job, event: WorkerEvent, projection: Projection, *, now: datetime
-) -> None:
-    """Write a report as `projection` says.
+    session: Session,
+    job: Job,
+    event: WorkerEvent,
+    projection: Projection,
+    *,
+    checkpoint_bytes: int,
+    now: datetime,
+) -> Sequence[str]:
+    """Write a report as `projection` says; return the keys of states that were given up for it.
+
+    `checkpoint_bytes` is what a job's states may take.
 
     Raises:
         StaleJob: when the job has changed since it was read.
     """
     if projection.is_checkpoint:
         _write_checkpoint(session, job, event.data, now=now)
-    elif projection.trigger is Trigger.CLAIMED:
+        state_bytes = event.data.get("state_bytes") or 0
+        return thin_states(session, job, state_bytes=state_bytes, budget_bytes=checkpoint_bytes)
+    if projection.trigger is Trigger.CLAIMED:
         _write_claim(session, job, event.data, now=now)
     elif projection.trigger is not None:
         _write_end(session, job, projection.trigger, event.data, now=now)
+    return ()
 
 
 def _write_checkpoint(session: Session, job: Job, data: dict[str, Any], *, now: datetime) -> None:
@@ -203,11 +216,12 @@ def write_missing_result(session: Session, job: Job, event: WorkerEvent, *, now:
 
 @dataclass(frozen=True)
 class _Applied:
-    """A processed report: its job's attempt, and why it was ignored, if it was."""
+    """A processed report: its job's attempt, why it was ignored, if it was, and states given up for it."""
 
     event: WorkerEvent
     attempt: int
     ignored: str | None
+    given_up: Sequence[str] = ()
 
 
 class Projector:
@@ -217,6 +231,8 @@ class Projector:
         self._backend = backend
         self._clock = clock
         self._has_pending = True
+        #: What is to be removed of the states that made room for others.
+        self.given_up = GivenUpStates(backend, clock=clock)
         #: How many reports were set aside since the start.
         self.skipped = 0
 
@@ -285,6 +301,7 @@ class Projector:
             applied = self._write(session, [event for event in events if event not in missing], failures)
             self._note_missing(session, missing)
         for told in applied:
+            self.given_up.add(told.event.job_id, told.given_up)
             self._log_applied(told)
             if told.event.type is EventType.FAILED and told.event.event_id in failures:
                 # Its message is on its way to another node.
@@ -329,8 +346,18 @@ class Projector:
             fresh.remove(event.event_id)  # it may come twice in one group
             job = jobs.get(event.job_id)
             told = event if job is None else as_failure(job, event, failures)
-            applied.append(_write_one(session, job, told, now=now))
+            applied.append(self._write_one(session, job, told, now=now))
         return applied
+
+    def _write_one(self, session: Session, job: Job | None, event: WorkerEvent, *, now: datetime) -> _Applied:
+        if job is None:
+            # It was deleted while its message was still in the broker.
+            return _Applied(event, event.attempt, "there is no such job")
+        attempt, pausing = job.attempt, job.status_reason == PAUSING
+        projection = decide_projection(job.job_status, attempt, event, pausing=pausing)
+        most = self._backend.settings.checkpoint_bytes
+        given_up = write_projection(session, job, event, projection, checkpoint_bytes=most, now=now)
+        return _Applied(event, attempt, projection.ignored, given_up)
 
     def _log_applied(self, applied: _Applied) -> None:
         """Log a committed report; ask the worker to stop if its claim was ignored."""
@@ -357,13 +384,3 @@ class Projector:
         self._backend.redis.set_aside.put(
             text, reason=reason, source=self._backend.redis.stream.name, now=self._clock()
         )
-
-
-def _write_one(session: Session, job: Job | None, event: WorkerEvent, *, now: datetime) -> _Applied:
-    if job is None:
-        # It was deleted while its message was still in the broker.
-        return _Applied(event, event.attempt, "there is no such job")
-    attempt, pausing = job.attempt, job.status_reason == PAUSING
-    projection = decide_projection(job.job_status, attempt, event, pausing=pausing)
-    write_projection(session, job, event, projection, now=now)
-    return _Applied(event, attempt, projection.ignored)

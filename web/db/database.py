@@ -20,11 +20,14 @@ from sqlalchemy import exc as sql_errors
 from sqlalchemy.orm import Session, sessionmaker
 
 from shared.errors import DatabaseUnavailable, DatabaseUnusable, InvalidSettings
+from shared.logs import get_logger
 from shared.storage.local import make_folders
 from shared.storage.store import Room, measure_room
+from web.db.derived import derive_anew, find_fault
 from web.db.fitness import examine, find_damage, is_file_there, open_file
 from web.db.marks import Mark, MarkReader
 
+_log = get_logger(__name__)
 _BUSY_SECONDS = 10
 _RETRY_SECONDS = 0.01
 _PRAGMAS = (
@@ -33,6 +36,8 @@ _PRAGMAS = (
     "foreign_keys=ON",
     f"busy_timeout={_BUSY_SECONDS * 1000}",
     "journal_size_limit=67108864",
+    # Our triggers call our own lower(); some builds of SQLite would not let them.
+    "trusted_schema=ON",
 )
 #: How long a start may read to find damage, and how long a check of the running service.
 _START_BUDGET_SECONDS, _CHECK_BUDGET_SECONDS = 10.0, 0.5
@@ -217,23 +222,43 @@ class Database:
         """Bring the tables to this version; two processes may call it at once.
 
         Tables that have it already are only read: on a disk that takes no write a service can start, and
-        serve what there is.
+        serve what there is; search may then miss what `web/db/derived.py` would have mended.
 
         Raises:
             DatabaseUnusable, DatabaseUnavailable: as `examine`, or when the tables cannot be written.
         """
-        if self.examine() == _scripts().get_current_head():
+        is_current = self.examine() == _scripts().get_current_head()
+        if not is_current:
+            config = _migrations()
+            with self._begin_writing() as connection:
+                config.attributes["connection"] = connection
+                try:
+                    command.upgrade(config, HEAD)
+                except CommandError as error:
+                    raise DatabaseUnusable(f"the database was written by another release: {error}") from error
+        if self._is_sqlite:
+            self._derive(is_surprise=is_current)
+
+    def _derive(self, *, is_surprise: bool) -> None:
+        """See that lists and search have what they are quick by; `jobs` itself says what that is."""
+        with _database_errors(), self._engine.connect() as connection:
+            fault = find_fault(connection)
+        if fault is None:
             return
-        config = _migrations()
-        with (
-            _database_errors(),
-            self._engine.execution_options(sqlite_begin="IMMEDIATE").begin() as connection,
-        ):
-            config.attributes["connection"] = connection
-            try:
-                command.upgrade(config, HEAD)
-            except CommandError as error:
-                raise DatabaseUnusable(f"the database was written by another release: {error}") from error
+        if is_surprise:  # not after a migration
+            _log.warning("lists_derived_anew", fault=fault)
+        try:
+            with self._begin_writing() as connection:
+                if find_fault(connection) is not None:  # another process may have been first
+                    derive_anew(connection)
+        except DatabaseUnavailable as error:
+            _log.error("lists_not_derived", fault=fault, reason=error.detail)
+
+    @contextmanager
+    def _begin_writing(self) -> Iterator[Connection]:
+        engine = self._engine.execution_options(sqlite_begin="IMMEDIATE")
+        with _database_errors(), engine.begin() as connection:
+            yield connection
 
     @staticmethod
     def knows_revision(revision: str) -> bool:

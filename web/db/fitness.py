@@ -7,7 +7,7 @@ import os
 import re
 import sqlite3
 import stat
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,8 @@ _START_LOCK_SECONDS = 10.0
 _MOST_LINES = 100
 #: What is no damage of the file: rows that do not fit their table's rules, as another release may leave them.
 _OF_A_ROW = re.compile(r"(?:NULL|NUMERIC|TEXT|non-[A-Z]+) value in |CHECK constraint failed in ")
+#: Nor what is wrong with the trigrams: each start looks at them (`web/db/derived.py`).
+_OF_THE_SEARCH = re.compile(r".*\binverted index for FTS5 table ")
 #: SQLite's instructions between two looks at the clock: some milliseconds.
 _INSTRUCTIONS = 50_000
 #: What SQLite calls a file that stays as it is however often one tries.
@@ -128,8 +130,13 @@ def find_damage(connection: sqlite3.Connection, *, budget_seconds: float) -> str
         return str(error)
     finally:
         connection.set_progress_handler(None, 0)
-    damage = (line for line in found if line != "ok" and not _OF_A_ROW.match(line))
-    return next((" ".join(line.split()) for line in damage), None)
+    return first_damage(found)
+
+
+def first_damage(lines: Iterable[str]) -> str | None:
+    """Return the first line of a check that tells of a damage that nothing but a backup makes good."""
+    damage = (line for line in lines if line != "ok" and not _OF_A_ROW.match(line))
+    return next((" ".join(line.split()) for line in damage if not _OF_THE_SEARCH.match(line)), None)
 
 
 def open_file(path: Path, *, lock_seconds: float = 1.0, any_thread: bool = False) -> sqlite3.Connection:

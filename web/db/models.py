@@ -17,6 +17,7 @@ from sqlalchemy import (
     Index,
     MetaData,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
@@ -177,7 +178,10 @@ class JobAttempt(Base):
 
 
 class JobCheckpoint(Base):
-    """One checkpoint: the keys of its state and its picture, and the losses of its step and those before."""
+    """One checkpoint: the keys of its state and its picture, and the losses of its step and those before.
+
+    One that has given up its state (`web/jobs/thinning.py`) has no key for it, and keeps all else.
+    """
 
     __tablename__ = "job_checkpoints"
 
@@ -191,6 +195,11 @@ class JobCheckpoint(Base):
     #: [step, total, content, style] of each step since the previous checkpoint of the same attempt.
     curve: Mapped[list[list[float]]] = mapped_column(default=list, server_default="[]")
     created_at: Mapped[datetime]
+
+    @property
+    def has_state(self) -> bool:
+        """Whether a job can go on from it."""
+        return bool(self.key)
 
 
 class InboxEntry(Base):
@@ -216,6 +225,20 @@ class IdempotencyKey(Base):
     created_at: Mapped[datetime] = mapped_column(index=True)
 
 
+def _partial(name: str, *columns: str, where: str) -> Index:
+    """Return an index of some rows. It answers a query that has the condition in the same words."""
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
+
+#: What waits for a worker, of all kinds; its place in the line is counted by this index.
+IN_LINE_WORDS = "status = 'queued' AND leader_id IS NULL"
+ENDED_WELL_WORDS = "status = 'succeeded' AND started_at IS NOT NULL"
+#: Its seconds cover all of its steps.
+COMPLETE_RUN_WORDS = (
+    "status = 'succeeded' AND kind = 'job' AND attempt = 1 AND resumed_from_step IS NULL AND origin IS NULL"
+)
+
+
 class Job(Base):
     """A job. `version` is the number of its last event; `attempt` is its current one, and the fence."""
 
@@ -225,6 +248,8 @@ class Job(Base):
         # For lists: the jobs in order, those of one status, and the counts of all.
         Index("ix_jobs_caller_kind_id", "caller", "kind", "id"),
         Index("ix_jobs_caller_kind_status_id", "caller", "kind", "status", "id"),
+        # For lists of what is younger than a moment.
+        Index("ix_jobs_age", "caller", "kind", "created_at", "id"),
         # For estimates: the last succeeded jobs. For the pruner: jobs that ended long ago.
         Index("ix_jobs_status_completed_at", "status", "completed_at"),
         # For what became of the waits that were told.
@@ -238,6 +263,12 @@ class Job(Base):
             "ix_jobs_queue",
             *("status", "leader_id", "route", "dispatched_at", "queue_rank", "created_at", "id"),
         ),
+        # For places in the queue, and for how many wait since when.
+        _partial("ix_jobs_line", "route", "queue_rank", "created_at", "id", where=IN_LINE_WORDS),
+        _partial("ix_jobs_waiting", "kind", "queued_at", where=IN_LINE_WORDS),
+        # For estimates: the last runs of each route.
+        _partial("ix_jobs_recent", "route", "completed_at", where=ENDED_WELL_WORDS),
+        _partial("ix_jobs_runs", "route", "created_at", where=COMPLETE_RUN_WORDS),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -304,11 +335,55 @@ class Job(Base):
 
 
 class JobLabel(Base):
-    """One label of a job: a key and a value that the caller chose."""
+    """One label of a job: a key and a value that the caller chose.
+
+    It comes with the job, in the same transaction, and goes with it: `web.jobs.counts` relies on that.
+    """
 
     __tablename__ = "job_labels"
-    __table_args__ = (Index("ix_job_labels_key_value", "key", "value"),)
+    __table_args__ = (Index("ix_job_labels_key_value_job_id", "key", "value", "job_id"),)
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
     value: Mapped[str]
+
+
+class JobName(Base):
+    """What search reads of a job that has a name; the name in small letters, as Python makes them.
+
+    SQLite's triggers keep it, and the index `job_search` of its names: see `web/db/derived.py`. On another
+    database it is empty.
+    """
+
+    __tablename__ = "job_names"
+    __table_args__ = (
+        UniqueConstraint("job_id"),
+        # All that a search reads, newest jobs at one end.
+        Index("ix_job_names_newest", "caller", "kind", "job_id", "status", "name"),
+    )
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    job_id: Mapped[str]
+    caller: Mapped[str]
+    kind: Mapped[str]
+    status: Mapped[str]
+    name: Mapped[str]
+
+
+class JobChange(Base):
+    """One change of what lists count: a job came, moved or went; SQLite's triggers write it.
+
+    `kind_before` and `status_before` are empty of a job that came, the others of one that went. Without a
+    `job_id` something has changed that the other columns do not tell. Sequences have no gaps; only the newest
+    some thousands are kept.
+    """
+
+    __tablename__ = "job_changes"
+
+    sequence: Mapped[int] = mapped_column(primary_key=True)
+    job_id: Mapped[str | None]
+    caller: Mapped[str | None]
+    kind_before: Mapped[str | None]
+    status_before: Mapped[str | None]
+    kind_after: Mapped[str | None]
+    status_after: Mapped[str | None]

@@ -156,7 +156,7 @@ def last_checkpoint(session: Session, job: Job) -> JobCheckpoint:
     Raises:
         NotReady: when it is not kept.
     """
-    kept = list_checkpoints(session, job.id)
+    kept = [checkpoint for checkpoint in list_checkpoints(session, job.id) if checkpoint.has_state]
     last = [checkpoint for checkpoint in kept if checkpoint.step == job.step]
     if not last:
         raise NotReady(

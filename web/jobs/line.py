@@ -29,8 +29,8 @@ from web.jobs.estimates import (
     wait_ahead,
 )
 from web.jobs.queries import (
-    IN_LINE,
     IN_ORDER,
+    WAITS_IN_LINE,
     count_queued,
     count_with_workers,
     recent_run_seconds,
@@ -84,8 +84,16 @@ def read_line_rows(session: Session, route: str, runs: Sequence[MeasuredRun] | N
     """
     held = [JobStatus.RUNNING.value, JobStatus.CANCELING.value]
     running = _open_jobs(session, _NEXT.where(Job.status.in_(held)).order_by(*IN_ORDER).limit(_MOST_READ))
-    in_line = _NEXT.where(*IN_LINE, Job.route.in_(line_of(route)))
-    waiting = _open_jobs(session, in_line.order_by(*IN_ORDER).limit(_MOST_READ))
+    # Of each route the first: the jobs of several are in no order in the index.
+    first = [
+        row
+        for one in line_of(route)
+        for row in session.execute(
+            select(*IN_ORDER).where(WAITS_IN_LINE, Job.route == one).order_by(*IN_ORDER).limit(_MOST_READ)
+        )
+    ]
+    ids = [job_id for *_, job_id in sorted(tuple(row) for row in first)[:_MOST_READ]]
+    waiting = _open_jobs(session, _NEXT.where(Job.id.in_(ids)).order_by(*IN_ORDER)) if ids else []
     if not running and not waiting:
         return LineRows(route=route)
     if runs is None:

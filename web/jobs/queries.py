@@ -3,48 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate, pairwise
 from types import MappingProxyType
-from typing import Any, TypeVarTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Integer, Select, bindparam, cast, false, func, or_, select, text, update
+from sqlalchemy import Integer, Row, String, bindparam, func, or_, select, text, update
 from sqlalchemy.orm import Session, aliased
 
-from shared.broker import FAST_ROUTE, ROUTES, route_for
+from shared.broker import ROUTES, route_for
 from shared.errors import NotFound
 from shared.options import StyleOptions
 from shared.protocol import message_id, new_id
 from shared.status import JobKind, JobStatus
-from web.db.models import Asset, Job, JobLabel, UtcDateTime
-from web.jobs.routing import HIGHEST_HANDED_BACK, line_of
+from web.db.models import (
+    ENDED_WELL_WORDS,
+    IN_LINE_WORDS,
+    UNREADABLE_MOMENT,
+    Asset,
+    Job,
+    JobLabel,
+    UtcDateTime,
+)
+from web.jobs.routing import HIGHEST_HANDED_BACK, LINES, line_of
 from web.jobs.transitions import add_history, first_entry
 
-_Row = TypeVarTuple("_Row")
 #: So many handed-back jobs are sent at once; after the loss of a whole fleet there may be many.
 _HANDED_BACK_AT_ONCE = 200
 #: SQLite takes so many values in one statement, and some more.
 _IDS_AT_ONCE = 500
-_LAST_CHARACTER = "\U0010ffff"
 #: Recent styles are those of so many jobs: they are asked for with every page 'New job'.
 _STYLES_OF_JOBS = 100
 #: A year: what is longer was not measured.
 _LONGEST_RUN_SECONDS = 365 * 86_400
-
-
-@dataclass(frozen=True)
-class JobFilter:
-    """Which jobs a list shows; an empty field filters nothing."""
-
-    kind: JobKind = JobKind.JOB
-    statuses: Sequence[JobStatus] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
-    batch_id: str | None = None
-    created_after: datetime | None = None
-    #: A part of the name; case does not matter.
-    name: str = ""
-    #: What the id begins with.
-    id_prefix: str = ""
 
 
 def add_job(
@@ -132,34 +124,6 @@ def get_version(session: Session, job_id: str) -> int | None:
     return session.scalar(select(Job.version).where(Job.id == job_id))
 
 
-def list_jobs(
-    session: Session,
-    *,
-    caller: str,
-    only: JobFilter,
-    before_id: str | None = None,
-    after_id: str | None = None,
-    limit: int,
-) -> list[Job]:
-    """Return up to `limit` jobs, newest first.
-
-    Args:
-        session: The database.
-        caller: Whose jobs.
-        only: Which of them.
-        before_id: Only jobs older than this one: those next to it.
-        after_id: Only jobs newer than this one: those next to it, so that one can page back.
-        limit: How many at most.
-    """
-    query = _filtered(select(Job), only).where(Job.caller == caller)
-    if after_id is not None:
-        query = query.where(Job.id > after_id)
-        return list(session.scalars(query.order_by(Job.id).limit(limit)))[::-1]
-    if before_id is not None:
-        query = query.where(Job.id < before_id)
-    return list(session.scalars(query.order_by(Job.id.desc()).limit(limit)))
-
-
 def recent_styles(session: Session, *, caller: str, limit: int) -> list[Asset]:
     """Return the style pictures of a caller's jobs, newest first, each once; of their last jobs only."""
     last = (
@@ -171,14 +135,6 @@ def recent_styles(session: Session, *, caller: str, limit: int) -> list[Asset]:
     ids = list(dict.fromkeys(session.scalars(last)))[:limit]
     found = {asset.id: asset for asset in session.scalars(select(Asset).where(Asset.id.in_(ids)))}
     return [found[asset_id] for asset_id in ids]
-
-
-def count_by_status(session: Session, *, caller: str, only: JobFilter) -> dict[JobStatus, int]:
-    """Return the number of jobs of each status that has some; the filter's statuses are ignored."""
-    query = select(Job.status, func.count()).where(Job.caller == caller).group_by(Job.status)
-    found = session.execute(_filtered(query, replace(only, statuses=())))
-    known = {status.value for status in JobStatus}
-    return {JobStatus(status): count for status, count in found if status in known}
 
 
 #: The order of the queue: first what a worker has begun, then by priority, then by age.
@@ -278,11 +234,17 @@ def jobs_held_by_workers(session: Session) -> list[Job]:
 
 def recent_run_seconds(session: Session, route: str, *, limit: int = 20) -> list[float]:
     """Return how long the last succeeded jobs in the line of a route ran, in seconds, newest first."""
-    query = select(Job.metrics).where(
-        Job.status == JobStatus.SUCCEEDED.value, Job.started_at.is_not(None), Job.route.in_(line_of(route))
-    )
-    rows = session.scalars(query.order_by(Job.completed_at.desc()).limit(limit))
-    return [seconds for metrics in rows if (seconds := measured_seconds(metrics))]
+    ended = select(Job.completed_at, Job.metrics).where(text(ENDED_WELL_WORDS))
+    rows = [
+        tuple(row)
+        # One by one: the jobs of several routes are in no order in the index.
+        for one in line_of(route)
+        for row in session.execute(
+            ended.where(Job.route == one).order_by(Job.completed_at.desc()).limit(limit)
+        )
+    ]
+    newest = sorted(rows, key=lambda row: row[0] or UNREADABLE_MOMENT, reverse=True)[:limit]
+    return [seconds for _, metrics in newest if (seconds := measured_seconds(metrics))]
 
 
 def measured_seconds(metrics: object) -> float | None:
@@ -291,30 +253,6 @@ def measured_seconds(metrics: object) -> float | None:
     if not isinstance(seconds, int | float) or isinstance(seconds, bool):
         return None
     return float(seconds) if 0 < seconds < _LONGEST_RUN_SECONDS else None
-
-
-def _filtered(query: Select[*_Row], only: JobFilter) -> Select[*_Row]:
-    query = query.where(Job.kind == only.kind.value)
-    if only.statuses:
-        query = query.where(Job.status.in_([status.value for status in only.statuses]))
-    for key, value in only.labels.items():
-        query = query.where(
-            select(JobLabel.job_id)
-            .where(JobLabel.job_id == Job.id, JobLabel.key == key, JobLabel.value == value)
-            .exists()
-        )
-    if only.batch_id is not None:
-        query = query.where(Job.batch_id == only.batch_id)
-    if only.created_after is not None:
-        query = query.where(Job.created_at > only.created_after)
-    if "\0" in only.name:
-        query = query.where(false())  # no name has one, and SQLite reads a pattern only up to there
-    elif only.name:
-        query = query.where(func.lower(Job.name).contains(only.name.lower(), autoescape=True))
-    if only.id_prefix:
-        # A range, which the index of the ids answers.
-        query = query.where(Job.id >= only.id_prefix, Job.id < only.id_prefix + _LAST_CHARACTER)
-    return query
 
 
 @dataclass(frozen=True)
@@ -331,6 +269,10 @@ class QueueCounts:
     oldest: datetime | None = None
 
 
+#: The same as `IN_LINE`, in the words of the indexes that have only these jobs.
+WAITS_IN_LINE = text(IN_LINE_WORDS)
+
+
 def queue_positions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
     """Return the places of those of the jobs that are queued, each in its own line; 1 is the next to start.
 
@@ -338,22 +280,76 @@ def queue_positions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
     """
     if not job_ids:
         return {}
-    place = func.row_number().over(partition_by=Job.route == FAST_ROUTE, order_by=IN_ORDER).label("place")
-    queued = Job.status == JobStatus.QUEUED.value
-    queue = select(Job.id, place).where(queued, Job.leader_id.is_(None)).subquery()
-    line_id = func.coalesce(Job.leader_id, Job.id).label("line_id")
-    in_line = session.execute(select(Job.id, line_id).where(queued, Job.id.in_(job_ids)))
-    stands_for = {row.id: row.line_id for row in in_line}
-    # Not joined: SQLite would number the whole queue again for each of the jobs.
-    places = select(queue.c.id, queue.c.place).where(queue.c.id.in_(set(stands_for.values())))
-    found = {row.id: row.place for row in session.execute(places)}
+    asked = {row.id: row for row in _queued_among(session, job_ids)}
+    leaders = {row.leader_id for row in asked.values() if row.leader_id is not None} - asked.keys()
+    rows = [*asked.values(), *(_queued_among(session, leaders) if leaders else ())]
+    waiting = [row for row in rows if row.leader_id is None]
+    found: dict[str, int] = {}
+    for line in LINES:
+        places = sorted(
+            _Place(row.queue_rank, row.created_at, row.id) for row in waiting if row.route in line
+        )
+        # Counted from one to the next: the line is gone through once, whoever stands in it.
+        ahead = accumulate(_count_gaps(session, line, places)) if places else ()
+        found |= {place.job_id: number for place, number in zip(places, ahead, strict=True)}
+    stands_for = {job_id: row.leader_id or job_id for job_id, row in asked.items()}
     return {job_id: found[leader] for job_id, leader in stands_for.items() if leader in found}
+
+
+_Stand = Row[str, str | None, str, str, int, datetime]
+
+
+def _queued_among(session: Session, job_ids: Collection[str]) -> list[_Stand]:
+    # Only by their ids: with its status as a condition SQLite would go through all that is queued.
+    columns = select(Job.id, Job.leader_id, Job.status, Job.route, Job.queue_rank, Job.created_at)
+    rows = session.execute(columns.where(Job.id.in_(job_ids)))
+    return [row for row in rows if row.status == JobStatus.QUEUED.value]
+
+
+class _Place(NamedTuple):
+    """A place in a line, by what the line is ordered by."""
+
+    rank: int
+    created_at: datetime
+    job_id: str
+
+
+_BEFORE_ALL = _Place(-2_000_000_000, UNREADABLE_MOMENT.replace(year=1), "")
+
+
+def _count_gaps(session: Session, routes: Sequence[str], places: Sequence[_Place]) -> list[int]:
+    """Return how many jobs stand up to each of some places in a line, beginning behind the one before.
+
+    One statement in text: SQLAlchemy takes longer to put it together than the database to answer it.
+    """
+    columns = (("rank", Integer()), ("at", UtcDateTime()), ("id", String()))
+    rows, bound = [], []
+    for number, pair in enumerate(pairwise([_BEFORE_ALL, *places])):
+        names = [f"{side}_{name}_{number}" for side in ("from", "to") for name, _ in columns]
+        kinds = [kind for _ in pair for _, kind in columns]
+        values = [value for place in pair for value in place]
+        bound += [
+            bindparam(name, value, kind) for name, value, kind in zip(names, values, kinds, strict=True)
+        ]
+        rows.append(f"({number}, {', '.join(f':{name}' for name in names)})")
+    order = "(jobs.queue_rank, jobs.created_at, jobs.id)"
+    between = f"{order} > (from_rank, from_at, from_id) AND {order} <= (to_rank, to_at, to_id)"
+    counts = [
+        f"(SELECT count(*) FROM jobs WHERE {IN_LINE_WORDS} AND route = :route_{number} AND {between})"  # noqa: S608 - our own words
+        for number in range(len(routes))
+    ]
+    gaps = "gaps (number, from_rank, from_at, from_id, to_rank, to_at, to_id)"
+    query = text(
+        f"WITH {gaps} AS (VALUES {', '.join(rows)}) SELECT {' + '.join(counts)} FROM gaps ORDER BY number"  # noqa: S608 - our own words
+    )
+    query = query.bindparams(*bound, *(bindparam(f"route_{n}", route) for n, route in enumerate(routes)))
+    return list(session.scalars(query))
 
 
 def count_queued(session: Session, route: str) -> int:
     """Return the number of queued jobs in the line of a route; followers do not count."""
-    queued = *IN_LINE, Job.route.in_(line_of(route))
-    return session.scalar(select(func.count()).select_from(Job).where(*queued)) or 0
+    queued = select(func.count()).select_from(Job).where(WAITS_IN_LINE, Job.route.in_(line_of(route)))
+    return session.scalar(queued) or 0
 
 
 def count_with_workers(session: Session, route: str) -> int:
@@ -366,24 +362,20 @@ def count_with_workers(session: Session, route: str) -> int:
 
 def count_queue(session: Session) -> QueueCounts:
     """Count the jobs that have not ended; drafts do not count."""
-    follows = cast(Job.leader_id.is_not(None), Integer).label("follows")
-    query = select(Job.status, follows, func.count().label("jobs"), func.min(Job.queued_at).label("oldest"))
-    unfinished = [status.value for status in JobStatus if not status.is_final]
-    query = query.where(Job.status.in_(unfinished), Job.kind == JobKind.JOB.value)
-    rows = session.execute(query.group_by(Job.status, follows)).all()
-    found = {(JobStatus(row.status), bool(row.follows)): row for row in rows}
-
-    def jobs(status: JobStatus, *kinds: bool) -> int:
-        return sum(found[status, kind].jobs for kind in kinds if (status, kind) in found)
-
-    both = (False, True)
-    line = found.get((JobStatus.QUEUED, False))
+    line = select(func.count(), func.min(Job.queued_at)).where(WAITS_IN_LINE, Job.kind == JobKind.JOB.value)
+    depth, oldest = session.execute(line).one()
+    follow = select(func.count()).where(
+        Job.status == JobStatus.QUEUED.value, Job.leader_id.is_not(None), Job.kind == JobKind.JOB.value
+    )
+    held = [JobStatus.RUNNING.value, JobStatus.CANCELING.value, JobStatus.PAUSED.value]
+    others = select(Job.status, func.count()).where(Job.status.in_(held), Job.kind == JobKind.JOB.value)
+    found = {row[0]: row[1] for row in session.execute(others.group_by(Job.status))}
     return QueueCounts(
-        depth=jobs(JobStatus.QUEUED, False),
-        followers=jobs(JobStatus.QUEUED, True),
-        running=jobs(JobStatus.RUNNING, *both) + jobs(JobStatus.CANCELING, *both),
-        paused=jobs(JobStatus.PAUSED, *both),
-        oldest=line.oldest if line else None,
+        depth=depth,
+        followers=session.scalar(follow) or 0,
+        running=found.get(JobStatus.RUNNING.value, 0) + found.get(JobStatus.CANCELING.value, 0),
+        paused=found.get(JobStatus.PAUSED.value, 0),
+        oldest=oldest,
     )
 
 

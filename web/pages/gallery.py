@@ -18,11 +18,12 @@ from web.address import link
 from web.api.http import make_token, read_token
 from web.api.job_view import JobView, read_views
 from web.api.jobs import read_filter
-from web.jobs.queries import JobFilter, count_by_status, get_jobs, list_jobs
+from web.jobs.lists import JobFilter, list_jobs
+from web.jobs.queries import get_jobs
 from web.pages.job_text import job_line, job_name
 from web.pages.layout import page, parts
 from web.security import current_caller
-from web.services import get_backend
+from web.services import get_backend, get_services
 from web.words import ago, said
 
 PATH = "/"
@@ -239,8 +240,7 @@ def _values(only: JobFilter, given: MultiDict[str, str], *, now: datetime | None
     """Return what the templates show; without `now` the ages of jobs are left open."""
     token, newer_than = given.get("page_token"), given.get("newer_than")
     views, older_than, has_older = _read_page(only, read_token(token, only) if token else None, newer_than)
-    with get_backend().database.read() as session:
-        counts = count_by_status(session, caller=current_caller(), only=only)
+    counts = _count(only)
     first_id, last_id = (views[0].job.id, views[-1].job.id) if views else (None, None)
     here = {"page_token": make_token(older_than, only) if older_than else None}
     return {
@@ -260,13 +260,18 @@ def _values(only: JobFilter, given: MultiDict[str, str], *, now: datetime | None
     }
 
 
+def _count(only: JobFilter) -> dict[JobStatus, int]:
+    services = get_services()
+    with services.backend.database.read() as session:
+        return services.counts.read(session, caller=current_caller(), only=only)
+
+
 def _refusal(given: MultiDict[str, str], error: MalformedRequest) -> Response:
     """Show what is wrong with a filter beside its field, with what was given."""
     only = JobFilter()
     pointer = error.faults[0].pointer if error.faults else ""
     field = pointer.removeprefix("/")
-    with get_backend().database.read() as session:
-        counts = count_by_status(session, caller=current_caller(), only=only)
+    counts = _count(only)
     return page(
         "jobs.html",
         status=400,

@@ -30,7 +30,7 @@ from shared.settings import Settings, load_settings
 from shared.storage import open_store
 from shared.storage.store import ArtifactStore, Room, measure_room
 from shared.terminal import SettingsRefused, to_json_text
-from worker.context import Aside
+from worker.aside import Aside
 from worker.devices import CPU, Device, choose_devices, decide_gpus, has_cuda, list_gpus, read_memory
 from worker.engine.fast.source import model_name
 from worker.engine.weights.source import ImagenetSource, check_weights, find_weights
@@ -198,7 +198,7 @@ class _StorageSeen:
 
 def _look_at_storage(store: ArtifactStore) -> _StorageSeen:
     """Look at the storage, for some seconds: a mount whose server is gone does not answer."""
-    look = Aside().do(lambda: _look_at_files(store))
+    look = Aside("storage").do(lambda: _look_at_files(store))
     if look.done.wait(_STORAGE_SECONDS):
         return look.result()
     error = StorageUnavailable(f"the storage does not answer within {_STORAGE_SECONDS} s")

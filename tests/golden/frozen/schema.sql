@@ -1,3 +1,52 @@
+CREATE VIEW job_search_names AS SELECT number, name || char(10, 10) AS name FROM job_names;
+CREATE TRIGGER job_added
+        AFTER INSERT ON jobs BEGIN
+            INSERT INTO job_names (job_id, caller, kind, status, name)
+                SELECT new.id, new.caller, new.kind, new.status, lower(new.name) WHERE new.name <> '';
+            INSERT INTO job_changes (job_id, caller, kind_after, status_after)
+                VALUES (new.id, new.caller, new.kind, new.status);
+        END;
+CREATE TRIGGER job_altered
+        AFTER UPDATE OF id, caller, name, batch_id, created_at ON jobs
+        WHEN (old.id, old.caller, old.name, old.batch_id, old.created_at)
+            IS NOT (new.id, new.caller, new.name, new.batch_id, new.created_at) BEGIN
+            DELETE FROM job_names WHERE job_id = old.id;
+            INSERT INTO job_names (job_id, caller, kind, status, name)
+                SELECT new.id, new.caller, new.kind, new.status, lower(new.name) WHERE new.name <> '';
+            INSERT INTO job_changes (job_id) VALUES (NULL);
+        END;
+CREATE TRIGGER job_changes_kept
+        AFTER INSERT ON job_changes BEGIN
+            DELETE FROM job_changes WHERE sequence <= new.sequence - 4096;
+        END;
+CREATE TRIGGER job_moved
+        AFTER UPDATE OF kind, status ON jobs
+        WHEN old.kind IS NOT new.kind OR old.status IS NOT new.status BEGIN
+            UPDATE job_names SET kind = new.kind, status = new.status WHERE job_id = new.id;
+            INSERT INTO job_changes (job_id, caller, kind_before, status_before, kind_after, status_after)
+                VALUES (new.id, new.caller, old.kind, old.status, new.kind, new.status);
+        END;
+CREATE TRIGGER job_name_added
+        AFTER INSERT ON job_names BEGIN
+            INSERT INTO job_search (rowid, name) VALUES (new.number, new.name || char(10, 10));
+        END;
+CREATE TRIGGER job_name_altered
+        AFTER UPDATE OF number, name ON job_names BEGIN
+            INSERT INTO job_search (job_search, rowid, name)
+                VALUES ('delete', old.number, old.name || char(10, 10));
+            INSERT INTO job_search (rowid, name) VALUES (new.number, new.name || char(10, 10));
+        END;
+CREATE TRIGGER job_name_removed
+        AFTER DELETE ON job_names BEGIN
+            INSERT INTO job_search (job_search, rowid, name)
+                VALUES ('delete', old.number, old.name || char(10, 10));
+        END;
+CREATE TRIGGER job_removed
+        AFTER DELETE ON jobs BEGIN
+            DELETE FROM job_names WHERE job_id = old.id;
+            INSERT INTO job_changes (job_id, caller, kind_before, status_before)
+                VALUES (old.id, old.caller, old.kind, old.status);
+        END;
 CREATE TABLE alembic_version (
 	version_num VARCHAR(32) NOT NULL, 
 	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
@@ -47,6 +96,16 @@ CREATE TABLE job_attempts (
 	CONSTRAINT pk_job_attempts PRIMARY KEY (job_id, number), 
 	CONSTRAINT fk_job_attempts_job_id_jobs FOREIGN KEY(job_id) REFERENCES jobs (id) ON DELETE CASCADE
 );
+CREATE TABLE job_changes (
+	sequence INTEGER NOT NULL, 
+	job_id VARCHAR, 
+	caller VARCHAR, 
+	kind_before VARCHAR, 
+	status_before VARCHAR, 
+	kind_after VARCHAR, 
+	status_after VARCHAR, 
+	CONSTRAINT pk_job_changes PRIMARY KEY (sequence)
+);
 CREATE TABLE job_checkpoints (
 	job_id VARCHAR NOT NULL, 
 	step INTEGER NOT NULL, 
@@ -75,6 +134,21 @@ CREATE TABLE job_labels (
 	CONSTRAINT pk_job_labels PRIMARY KEY (job_id, "key"), 
 	CONSTRAINT fk_job_labels_job_id_jobs FOREIGN KEY(job_id) REFERENCES jobs (id) ON DELETE CASCADE
 );
+CREATE TABLE job_names (
+	number INTEGER NOT NULL, 
+	job_id VARCHAR NOT NULL, 
+	caller VARCHAR NOT NULL, 
+	kind VARCHAR NOT NULL, 
+	status VARCHAR NOT NULL, 
+	name VARCHAR NOT NULL, 
+	CONSTRAINT pk_job_names PRIMARY KEY (number), 
+	CONSTRAINT uq_job_names_job_id UNIQUE (job_id)
+);
+CREATE VIRTUAL TABLE job_search USING fts5(
+            name, content='job_search_names', content_rowid='number', columnsize=0,
+            tokenize='trigram case_sensitive 1'
+        );
+CREATE VIRTUAL TABLE job_search_terms USING fts5vocab('job_search', 'row');
 CREATE TABLE jobs (
 	id VARCHAR NOT NULL, 
 	caller VARCHAR NOT NULL, 
@@ -113,17 +187,23 @@ CREATE INDEX ix_assets_caller_starred_at ON assets (caller, starred_at);
 CREATE INDEX ix_assets_sha256 ON assets (sha256);
 CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at);
 CREATE INDEX ix_inbox_received_at ON inbox (received_at);
-CREATE INDEX ix_job_labels_key_value ON job_labels ("key", value);
+CREATE INDEX ix_job_labels_key_value_job_id ON job_labels ("key", value, job_id);
+CREATE INDEX ix_job_names_newest ON job_names (caller, kind, job_id, status, name);
+CREATE INDEX ix_jobs_age ON jobs (caller, kind, created_at, id);
 CREATE INDEX ix_jobs_batch_id ON jobs (batch_id);
 CREATE INDEX ix_jobs_caller_kind_id ON jobs (caller, kind, id);
 CREATE INDEX ix_jobs_caller_kind_status_id ON jobs (caller, kind, status, id);
 CREATE INDEX ix_jobs_content_asset_id ON jobs (content_asset_id);
 CREATE INDEX ix_jobs_leader_id ON jobs (leader_id);
+CREATE INDEX ix_jobs_line ON jobs (route, queue_rank, created_at, id) WHERE status = 'queued' AND leader_id IS NULL;
 CREATE INDEX ix_jobs_queue ON jobs (status, leader_id, route, dispatched_at, queue_rank, created_at, id);
+CREATE INDEX ix_jobs_recent ON jobs (route, completed_at) WHERE status = 'succeeded' AND started_at IS NOT NULL;
 CREATE INDEX ix_jobs_route_started_at ON jobs (route, started_at);
+CREATE INDEX ix_jobs_runs ON jobs (route, created_at) WHERE status = 'succeeded' AND kind = 'job' AND attempt = 1 AND resumed_from_step IS NULL AND origin IS NULL;
 CREATE INDEX ix_jobs_started_at ON jobs (started_at);
 CREATE INDEX ix_jobs_status_completed_at ON jobs (status, completed_at);
 CREATE INDEX ix_jobs_status_created_at ON jobs (status, created_at);
 CREATE INDEX ix_jobs_status_queue_deadline ON jobs (status, queue_deadline);
 CREATE INDEX ix_jobs_style_asset_id ON jobs (style_asset_id);
+CREATE INDEX ix_jobs_waiting ON jobs (kind, queued_at) WHERE status = 'queued' AND leader_id IS NULL;
 CREATE INDEX ix_jobs_work_sha256 ON jobs (work_sha256);

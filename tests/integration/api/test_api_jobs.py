@@ -16,7 +16,7 @@ from shared.status import JobStatus
 from tests.support.app import stored_files
 from web.app import create_app
 from web.jobs import watch as job_watch
-from web.jobs.queries import JobFilter, count_by_status, list_jobs
+from web.jobs.lists import JobFilter, count_by_status, list_jobs
 from web.services import ConcurrencyLimit, hold_services, make_services, services_of
 
 JOBS = "/api/v1/jobs"

@@ -124,7 +124,7 @@ def test_a_fork_is_told_and_a_follower_is_not(client, submit, services, bench):
 
 
 #: What is read of all that run and wait, and of the last that ended.
-_OF_THE_QUEUE = ("jobs.options, jobs.step", "count(*)", "SELECT jobs.metrics")
+_OF_THE_QUEUE = ("jobs.options, jobs.step", "SELECT count(*) AS", "SELECT jobs.completed_at")
 
 
 def test_looking_at_a_queued_job_does_not_read_the_queue_each_time(client, submit, services):

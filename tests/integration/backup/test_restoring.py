@@ -13,12 +13,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from sqlalchemy.orm import Session
 
 from shared.clock import utc_now
 from shared.errors import BackupDamaged, BackupRefused
 from shared.installation import IDENTITY_KEY, read_identity
 from shared.redis.live import Flag
 from shared.settings import Settings
+from shared.status import JobStatus
 from shared.storage import layout
 from shared.storage.local import LocalStore
 from tests.support.bench import history, make_control, work
@@ -31,8 +33,10 @@ from web.backup.manifest import BackupFolder
 from web.backup.restoring import restore_backup
 from web.control.garbage import Kind
 from web.control.pruner import Pruner
-from web.db.models import InstallationRow
+from web.db.derived import find_fault
+from web.db.models import InstallationRow, Job
 from web.jobs.actions import cancel_job, delete_job, pause_job, resume_job
+from web.jobs.lists import JobFilter, count_by_status, list_jobs
 from web.jobs.restored import settle_restore
 from web.protection import RESTORE_GRACE
 
@@ -91,6 +95,33 @@ def test_a_starred_picture_is_back_with_its_star_and_is_kept(house, folder: Path
         house.clock.seconds += 61
         house.control.round()
     assert house.store.read(layout.asset_key(sha256)) == data
+
+
+def test_search_and_counts_are_those_of_the_backup(house, folder: Path):
+    kept, later = house.submit(seed=1), house.submit(seed=2)
+    house.control.dispatcher.send_due()
+    house.work(kept)
+    _rename(house, kept, "ÜBERFAHRT")
+    _rename(house, later, "Nach Hause")
+    house.back_up(folder)
+    _rename(house, later, "Anders")
+    delete_job(house.control.backend, kept.id, caller="local")
+    house.restore(folder)
+    with house.control.backend.database.read() as session:
+        assert find_fault(session.connection()) is None
+        found = {part: _found(session, part) for part in ("überf", "hause", "anders")}
+        counts = count_by_status(session, caller="local", only=JobFilter())
+    assert found == {"überf": [kept.id], "hause": [later.id], "anders": []}
+    assert counts == {JobStatus.SUCCEEDED: 1, JobStatus.QUEUED: 1}
+
+
+def _rename(house, job, name: str) -> None:
+    with house.control.backend.database.write() as session:
+        session.get_one(Job, job.id).name = name
+
+
+def _found(session: Session, part: str) -> list[str]:
+    return [job.id for job in list_jobs(session, caller="local", only=JobFilter(name=part), limit=5)]
 
 
 def test_beside_a_redis_that_lived_on_every_job_ends_once_more(house, folder: Path):

@@ -19,7 +19,7 @@ from shared.errors import DatabaseUnavailable, DatabaseUnusable, InvalidSettings
 from shared.options import StyleOptions
 from tests.support.rows import add_picture
 from web.db.database import Database
-from web.db.fitness import FileFacts, decide_fitness
+from web.db.fitness import FileFacts, decide_fitness, first_damage
 from web.jobs.queries import add_job
 
 JOBS = 400
@@ -265,3 +265,18 @@ def test_a_broken_constraint_is_an_unavailable_database(database: Database):
     database.upgrade()
     with pytest.raises(DatabaseUnavailable, match=r"UNIQUE|NOT NULL"), database.write() as session:
         session.connection().exec_driver_sql("INSERT INTO assets (id) VALUES ('a')")
+
+
+@pytest.mark.parametrize(
+    ("lines", "damage"),
+    [
+        (["ok"], None),
+        (["NULL value in jobs.name"], None),
+        (["malformed inverted index for FTS5 table main.job_search"], None),
+        (["unable to validate the inverted index for FTS5 table main.job_search: interrupted"], None),
+        (["malformed inverted index for FTS5 table main.job_search", "row 3\n missing"], "row 3 missing"),
+        (["database disk image is malformed"], "database disk image is malformed"),
+    ],
+)
+def test_what_a_start_mends_is_no_damage(lines: list[str], damage: str | None):
+    assert first_damage(lines) == damage

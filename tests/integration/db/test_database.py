@@ -40,6 +40,11 @@ def add_one_job(database: Database) -> Job:
         )  # fmt: skip
 
 
+def _is_of_a_model(name: str | None, kind: str, _parents: object) -> bool:
+    """The index of names is no table of a model, nor are those that SQLite keeps it in."""
+    return kind != "table" or not str(name).startswith("job_search")
+
+
 def test_the_migrations_make_the_tables_of_the_models(url: str):
     database = Database(url)
     database.upgrade()
@@ -47,7 +52,9 @@ def test_the_migrations_make_the_tables_of_the_models(url: str):
     database.close()
     engine = create_engine(url)
     with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"render_as_batch": True})
+        context = MigrationContext.configure(
+            connection, opts={"render_as_batch": True, "include_name": _is_of_a_model}
+        )
         assert compare_metadata(context, Base.metadata) == []
     engine.dispose()
 

@@ -11,7 +11,7 @@ from shared.errors import AtelierError, MalformedRequest
 from shared.status import JobStatus
 from web.api.http import make_token, read_token, wait_seconds
 from web.api.problems import status_of
-from web.jobs.queries import JobFilter
+from web.jobs.lists import JobFilter
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from werkzeug.datastructures import MultiDict
 
 from shared.status import JobStatus
 from web.api.jobs import read_filter
-from web.jobs.queries import JobFilter
+from web.jobs.lists import JobFilter
 from web.pages.gallery import filter_query, is_filtered, job_card, label_choices, page_url, status_choices
 from web.pages.job_text import job_line, job_name
 
