@@ -98,6 +98,7 @@ def test_what_others_write_has_a_row_compared_and_nothing_rendered(
 
 def test_each_state_of_a_running_job_is_rendered_once(kinds, renders, poll, workshop):
     job_id = kinds["running"]
+    assert poll(job_id)["progress"]["step"] == 3
     renders.clear()
     for step in range(4, 8):
         workshop.progress(job_id, step)
