@@ -2,6 +2,7 @@
 
 A service is started as `atelier up` does, with one worker. The bare loop is a warm process of its own that
 decodes both pictures, takes the steps and fetches the last picture. Each stands still while the other works.
+What checkpoints cost is seen beside it: the same job with as many as by default, and one every other step.
 """
 
 from __future__ import annotations
@@ -31,14 +32,16 @@ from web.cli.output import Output
 from web.cli.up import local_settings
 from web.cli.views import JobFields, JobView
 
-#: Long side in px → how many jobs of it in all.
+#: Long side in px → how many jobs of it in all, of each kind.
 _SIZES = {256: 4, 48: 8}
+#: Steps to a checkpoint: by default, and with as many that one is always being written.
+_EVERY = (10, 2)
 _PAIRS = 10
 _SHORT = {"size": 48, "steps": 5}
 
 
 @click.command()
-@click.option("--rounds", type=int, help="Jobs of each size. [default: 4 of 256 px, 8 of 48 px]")
+@click.option("--rounds", type=int, help="Jobs of each kind. [default: 4 of 256 px, 8 of 48 px]")
 def main(rounds: int | None) -> None:
     """Measure, and print the table."""
     with tempfile.TemporaryDirectory() as name, StopRequest() as stop_request:
@@ -58,7 +61,11 @@ def main(rounds: int | None) -> None:
         )
         with stack, ApiClient(settings.local_url) as client:
             stack.wait_for_worker()
-            lines = [compare(client, folder, size, rounds or count) for size, count in _SIZES.items()]
+            lines = [
+                line
+                for size, count in _SIZES.items()
+                for line in compare(client, folder, size, rounds or count)
+            ]
             lines.append(between(client, folder))
     command = "python -m benchmarks.jobs" + (f" --rounds {rounds}" if rounds else "")
     click.echo(f"`{command}`, {machine_line()}\n")
@@ -68,26 +75,36 @@ def main(rounds: int | None) -> None:
         click.echo(line)
 
 
-def compare(client: ApiClient, folder: Path, size: int, rounds: int) -> str:
-    """Return the row of one size."""
+def compare(client: ApiClient, folder: Path, size: int, rounds: int) -> list[str]:
+    """Return the rows of one size."""
     lay_out(folder, size, size * 3 // 4)
     ids = upload(client, folder)
     bare = Contender([sys.executable, "-m", "benchmarks.contenders", "jobs", str(folder), str(size)])
+
+    def queue(every: int) -> float:
+        return run(client, ids, {"size": size, "steps": JOB_STEPS, "checkpoint_every": every})
+
+    queued: dict[int, list[float]] = {every: [] for every in _EVERY}
+    alone: list[float] = []
     try:
         bare.steps(1)
-        run(client, ids, {"size": size, "steps": JOB_STEPS})
-        queued, alone = [], []
+        queue(JOB_STEPS)
         for number in range(rounds):
-            if number % 2:
-                queued.append(run(client, ids, {"size": size, "steps": JOB_STEPS}))
-            alone += bare.steps(1)[0]
-            if not number % 2:
-                queued.append(run(client, ids, {"size": size, "steps": JOB_STEPS}))
+            # Every second round backwards, so that nobody always runs behind the same one.
+            for every in (0, *_EVERY)[:: -1 if number % 2 else 1]:
+                if every:
+                    queued[every].append(queue(every))
+                else:
+                    alone += bare.steps(1)[0]
             click.echo(f"{size} px: {number + 1} of {rounds}", err=True)
     finally:
         bare.close()
-    said = spread_of([ours / own for ours, own in zip(queued, alone, strict=True)])
-    return f"| {size} px | {median(queued):.2f} s | {median(alone):.2f} s | {said} |"
+    lines = []
+    for every, took in queued.items():
+        said = spread_of([ours / own for ours, own in zip(took, alone, strict=True)])
+        seconds = f"{median(took):.2f} s | {median(alone):.2f} s"
+        lines.append(f"| {size} px, a checkpoint every {every} | {seconds} | {said} |")
+    return lines
 
 
 def between(client: ApiClient, folder: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,13 +44,32 @@ _VISIBILITY_SECONDS = 43_200
 _MOST_HELD = 5000
 #: The window has far fewer; what is beyond is seen later.
 _MOST_READ = 10_000
+_DIGEST_DIGITS = 16
 _T = TypeVar("_T")
 _log = get_logger(__name__)
 
 
-def routes_of(methods: Collection[Method]) -> list[str]:
-    """Return the routes that a node takes from which serves these methods, in that order."""
-    return [route for route, needed in ROUTES.items() if needed <= set(methods)]
+def routes_of(methods: Collection[Method], *, numerics: str | None = None) -> list[str]:
+    """Return the routes that a node takes from which serves these methods, in that order.
+
+    Those of its `numerics` come before those that are anybody's: what was begun is gone on with first.
+    """
+    served = [route for route, needed in ROUTES.items() if needed <= set(methods)]
+    if numerics is None:
+        return served
+    fast = [route for route in served if route == FAST_ROUTE]
+    others = [route for route in served if route != FAST_ROUTE]
+    return [*fast, *(route_at(route, numerics) for route in others), *others]
+
+
+def route_at(route: str, numerics: str | None) -> str:
+    """Return the route of those jobs of a route that only nodes of some numerics are to go on with.
+
+    Without numerics it is the route itself.
+    """
+    if numerics is None:
+        return route
+    return f"{route}@{hashlib.sha256(numerics.encode()).hexdigest()[:_DIGEST_DIGITS]}"
 
 
 def route_for(methods: Collection[Method]) -> str:

@@ -25,7 +25,8 @@ AtelierError
 │   ├── UnknownHost            unknown_host
 │   ├── TooManyStreams         too_many_streams
 │   ├── TooManyDrafts          too_many_drafts
-│   └── TooManyStars           too_many_stars
+│   ├── TooManyStars           too_many_stars
+│   └── InsufficientMemory     insufficient_memory
 ├── ServiceError               the operator can mend it
 │   ├── StorageUnavailable     storage_unavailable
 │   ├── IdentityMissing        identity_missing
@@ -271,6 +272,13 @@ class TooManyDrafts(Refusal):
 
     code = "too_many_drafts"
     retryable = True
+
+
+class InsufficientMemory(Refusal):
+    """No worker that is connected has the memory for this job."""
+
+    code = "insufficient_memory"
+    suggestion = "Submit it with a smaller size, or start a worker on a machine with more memory."
 
 
 class TooManyStars(Refusal):

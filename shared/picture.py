@@ -143,6 +143,32 @@ def working_size(width: int, height: int, *, size: int, name: str) -> tuple[int,
     return scaled
 
 
+@dataclass(frozen=True)
+class Seen:
+    """The width and height in px at which the fast network sees a content, and those of the result."""
+
+    network: tuple[int, int]
+    result: tuple[int, int]
+
+
+def seen_sizes(width: int, height: int, *, size: int, detail: int) -> Seen:
+    """Decide at which size the fast network sees a content picture of this width and height.
+
+    Args:
+        width: In px, as the picture stands upright.
+        height: As well.
+        size: Long side of the result; a smaller picture is never enlarged.
+        detail: Long side at which the network sees the content, at most `size`. A narrow picture is seen
+            larger, so that its short side keeps the 16 px that the network needs.
+
+    Raises:
+        PictureTooNarrow: when the result's short side would have fewer than 16 px.
+    """
+    result = working_size(width, height, size=size, name="content")
+    least = math.ceil(MIN_WORKING_SIDE_PX * max(width, height) / min(width, height))
+    return Seen(scaled_size(width, height, size=max(min(detail, size), least)), result)
+
+
 def _narrow_hint(width: int, height: int) -> str:
     """Return what helps a picture that is too narrow at some size."""
     # From half a pixel less on it is rounded up.

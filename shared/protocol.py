@@ -32,10 +32,11 @@ from shared.options import StyleOptions, read_stored_options
 
 #: What this release understands, counted up whenever nodes have to do something new. 0 is a node that only
 #: beats, 1 one that drains when it is asked to; 2 says its protocol and build, and ignores unknown fields;
-#: 3 says which methods it serves.
-PROTOCOL = 3
+#: 3 says which methods it serves; 4 says its numerics, and goes on with no job that asks for other ones.
+PROTOCOL = 4
 DRAIN_PROTOCOL = 1
 METHODS_PROTOCOL = 3
+NUMERICS_PROTOCOL = 4
 
 
 #: No job gets this far: a higher attempt was not counted by us.
@@ -135,7 +136,8 @@ class JobMessage(BaseModel):
     """What a worker is told: which attempt of which job, on what, and how.
 
     `checkpoints_since` is the first attempt whose checkpoints count: a retry from zero counts none before it.
-    `least_protocol` is what a node has to understand to carry it out rightly.
+    `least_protocol` is what a node has to understand to carry it out rightly. `numerics` is under which alone
+    a node is to go on with it; without, any may.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -150,6 +152,7 @@ class JobMessage(BaseModel):
     origin: Origin | None = None
     run_timeout_seconds: Number | None = None
     least_protocol: int = 1
+    numerics: Word | None = None
 
     @property
     def message_id(self) -> str:
@@ -186,6 +189,12 @@ def asked_protocol(values: Mapping[str, Any]) -> int:
     return asked if isinstance(asked, int) else 1
 
 
+def asked_numerics(values: Mapping[str, Any]) -> str | None:
+    """Return the numerics that a job message asks for, whatever else it holds; None without."""
+    asked = values.get("numerics")
+    return asked if isinstance(asked, str) else None
+
+
 def read_message(values: dict[str, Any]) -> JobMessage:
     """Return the message in a JSON object.
 
@@ -210,10 +219,11 @@ UNTRAINED = "untrained weights"
 class EventType(StrEnum):
     """What a worker can report."""
 
-    #: data: worker_id, device, weights {name, sha256, notice}, engine_version, resumed_from_step
+    #: data: worker_id, device, weights {name, sha256, notice}, engine_version, resumed_from_step, numerics,
+    #: exact (whether it goes on with the same numerics, if it goes on with anything)
     CLAIMED = "claimed"
     #: data: step, steps, key, picture_key, sha256, losses {total, content, style}, and the curve: one list
-    #: [step, total, content, style] for each step since the checkpoint before
+    #: [step, total, content, style] for each step since the checkpoint before; numerics
     CHECKPOINTED = "checkpointed"
     #: data: the result marker (see shared.protocol)
     SUCCEEDED = "succeeded"
@@ -279,7 +289,8 @@ class ResultMarker(BaseModel):
 
     A file's place says only which attempt wrote it, and a restored database counts attempts anew.
     `fingerprint` (see `worker.checkpoint`), `task_sha256` and `steps` say what it is the result of; markers
-    of the first release lack them.
+    of the first release lack them. `numerics` say how it was computed, `exact` whether all of it was;
+    those of releases before protocol 4 lack these.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -298,6 +309,8 @@ class ResultMarker(BaseModel):
     fingerprint: Word | None = None
     task_sha256: Word | None = None
     steps: Count | None = None
+    numerics: Word | None = None
+    exact: bool | None = None
 
     def mismatch(self, message: JobMessage, *, fingerprint: str | None = None) -> str | None:
         """Return in words why this is no result of what a message asks for; None when it is one.
@@ -334,6 +347,8 @@ class _Claimed(BaseModel):
     weights: Facts
     engine_version: Word
     resumed_from_step: Count | None = None
+    numerics: Word | None = None
+    exact: bool | None = None
 
 
 class _Checkpointed(BaseModel):
@@ -345,6 +360,9 @@ class _Checkpointed(BaseModel):
     losses: dict[str, Number]
     #: A worker of the first versions sends none.
     curve: list[Annotated[list[Number], Field(min_length=4)]] = []
+    #: How large the file of the state is; older workers do not tell.
+    state_bytes: Count | None = None
+    numerics: Word | None = None
 
 
 class _Succeeded(BaseModel):
@@ -355,6 +373,8 @@ class _Succeeded(BaseModel):
     engine_version: Word
     run_seconds: Number
     gpu_peak_bytes: Count | None = None
+    numerics: Word | None = None
+    exact: bool | None = None
 
 
 class _Error(BaseModel):

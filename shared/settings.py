@@ -131,6 +131,13 @@ class Settings(BaseModel):
         description="Bytes that stay free on the disks of storage and database: with less, no job is taken "
         "in or begun; 0 is no limit",
     )
+    checkpoint_bytes: int = Field(
+        268_435_456,
+        ge=0,
+        le=_MOST,
+        description="Bytes that the states of a job's checkpoints may take; beyond that only their pictures "
+        "stay, except of the last two",
+    )
     max_upload_bytes: int = Field(25_000_000, ge=1, le=_MOST, description="Largest picture file, in bytes")
     max_pixels: int = Field(40_000_000, ge=1, le=_MOST, description="Largest picture, in pixels")
     min_side_px: int = Field(32, ge=16, le=100_000, description="Shortest side of a picture, in pixels")
@@ -158,6 +165,12 @@ class Settings(BaseModel):
         ge=1,
         le=1000,
         description="Jobs in the broker for each worker, at least 16 in all; the others wait",
+    )
+    exact_seconds: float = Field(
+        60,
+        ge=0,
+        le=_LONGEST_SECONDS,
+        description="Seconds that what was begun waits for a worker of its kind before it goes on elsewhere",
     )
     dispatch_seconds: float = Field(
         0.2, gt=0, le=_LONGEST_SECONDS, description="Seconds between two looks for jobs to dispatch"

@@ -7,7 +7,7 @@ from flask_compress import Compress
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from shared.settings import Settings
-from web.address import Mounted, parse_address
+from web.address import Mounted, WsgiApp, parse_address
 from web.api.assets import assets
 from web.api.conditional import ConditionalResponse
 from web.api.documentation import docs
@@ -18,17 +18,18 @@ from web.api.http import FormRequest
 from web.api.job_actions import job_actions
 from web.api.job_files import job_files, thumbnails
 from web.api.jobs import jobs
+from web.api.polls import Polls
 from web.api.problems import handle_problems
 from web.api.queries import check_queries
 from web.api.workers import workers
-from web.later import answer_instead
+from web.later import AT_ONCE_KEY, answer_instead
 from web.pages.gallery import jobs_page
 from web.pages.job import job_page
 from web.pages.layout import dress_pages
 from web.pages.new_job import new_page
 from web.pages.static_files import serve_static_files
 from web.pages.workers import workers_page
-from web.security import guard_requests, handle_traffic
+from web.security import guard_requests, handle_traffic, own_hosts
 from web.services import hold_services, open_services
 
 #: An event stream must not wait for a full block, a job's ETag is its own, and pictures are compressed.
@@ -104,10 +105,14 @@ def create_app(settings: Settings) -> Flask:
 
 
 def _place(app: Flask, settings: Settings) -> None:
-    """Put an app below the path of `ATELIER_URL`, behind the proxies that are trusted."""
-    root = parse_address(settings.public_url).root
-    app.wsgi_app = Mounted(app.wsgi_app, root)  # type: ignore[method-assign]
-    count = settings.trusted_proxies
-    if count:
+    """Put an app below the path of `ATELIER_URL`, behind the proxies that are trusted; polls go before it."""
+    root, count = parse_address(settings.public_url).root, settings.trusted_proxies
+    polls = Polls(app, app.wsgi_app, hosts=own_hosts(settings))
+
+    def place(inner: WsgiApp) -> WsgiApp:
+        mounted = Mounted(inner, root)
         # Not X-Forwarded-Prefix: the path is that of ATELIER_URL.
-        app.wsgi_app = ProxyFix(app.wsgi_app, count, count, count, 0, 0)  # type: ignore[method-assign]
+        return ProxyFix(mounted, count, count, count, 0, 0) if count else mounted
+
+    app.wsgi_app = place(polls)  # type: ignore[method-assign,assignment]
+    app.extensions[AT_ONCE_KEY] = place(polls.answer_at_once)

@@ -21,6 +21,13 @@ from web.services import Services
 LEFT_KEY = "atelier.left"
 #: In the WSGI environ: what is answered in place of what the view would answer.
 INSTEAD_KEY = "atelier.instead"
+#: In the extensions of an app: what answers some of its requests at once, in the event loop. A WSGI app that
+#: waits for nothing, and raises `WouldWait` for any other request.
+AT_ONCE_KEY = "atelier.at_once"
+
+
+class WouldWait(Exception):
+    """A request cannot be answered without waiting for something: a thread is to do it."""
 
 
 class Turn(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -57,8 +57,7 @@ def guard_requests(app: Flask, settings: Settings) -> None:
     Raises:
         InvalidSettings: as `allowed_hosts`.
     """
-    address = parse_address(settings.public_url)
-    hosts = allowed_hosts(settings.host, address, settings.allowed_hosts)
+    address, hosts = parse_address(settings.public_url), own_hosts(settings)
 
     def check() -> None:
         # Whoever looks after machines asks by an address that may be new every time; nothing is told there.
@@ -70,6 +69,15 @@ def guard_requests(app: Flask, settings: Settings) -> None:
             check_origin(site, origin, host=request.host, address=address)
 
     app.before_request(check)
+
+
+def own_hosts(settings: Settings) -> frozenset[str]:
+    """Return the names that requests may use, by the settings.
+
+    Raises:
+        InvalidSettings: as `allowed_hosts`.
+    """
+    return allowed_hosts(settings.host, parse_address(settings.public_url), settings.allowed_hosts)
 
 
 def allowed_hosts(listens_on: str, address: Address, names: str = "") -> frozenset[str]:
@@ -96,8 +104,7 @@ def exposure(settings: Settings) -> str | None:
     """Return what has to be known of a service that others than this machine reach; None for no other."""
     if is_loopback(settings.host):
         return None
-    hosts = allowed_hosts(settings.host, parse_address(settings.public_url), settings.allowed_hosts)
-    names = ", ".join(sorted(hosts))
+    names = ", ".join(sorted(own_hosts(settings)))
     return (
         f"It listens on {settings.host or 'every address'}, port {settings.port}, beyond this machine, and "
         "has no login: whoever reaches that port may read, submit and delete. Let only a proxy with TLS and "
@@ -112,10 +119,15 @@ def check_host(host: str, allowed: Collection[str]) -> None:
     Raises:
         UnknownHost: naming the host and those that are allowed.
     """
-    name = host_name(host)
-    if name is None or not _is_among(name, allowed):
+    if not is_own_host(host, allowed):
         known = ", ".join(sorted(allowed))
         raise UnknownHost(f"the request asks for the host '{host[:100]}'; this service is {known}")
+
+
+def is_own_host(host: str, allowed: Collection[str]) -> bool:
+    """Whether a host, with a port or without, has one of the names that are allowed."""
+    name = host_name(host)
+    return name is not None and _is_among(name, allowed)
 
 
 def _is_among(name: str, allowed: Collection[str]) -> bool:
@@ -207,36 +219,46 @@ def handle_traffic(app: Flask) -> None:
     app.after_request(_end)
 
 
-def _begin() -> None:
-    given = request.headers.get("X-Request-Id", "")
-    g.request_id = given if _REQUEST_ID.fullmatch(given) else new_id()
-    g.started = request.environ.setdefault(
-        _STARTED_KEY, time.monotonic()
-    )  # also of an answer that was put off
+def begin_request(environ: dict[str, Any]) -> str:
+    """Begin to answer a request: return its id, which whatever is logged meanwhile has too.
+
+    May be called again for the same request, whose id and beginning it keeps.
+    """
+    given = environ.get("HTTP_X_REQUEST_ID", "")
+    request_id: str = given if _REQUEST_ID.fullmatch(given) else new_id()
+    environ["HTTP_X_REQUEST_ID"] = request_id
+    environ.setdefault(_STARTED_KEY, time.monotonic())
     structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(request_id=g.request_id)
+    structlog.contextvars.bind_contextvars(request_id=request_id)
+    return request_id
+
+
+def end_request(environ: Mapping[str, Any], media_type: str, status: int) -> list[tuple[str, str]]:
+    """Log a request that has its answer; return the headers that every answer of this media type has."""
+    path = environ["PATH_INFO"]
+    say = _log.debug if path in _HEALTH and status < 400 else _log.info
+    say(
+        "request",
+        method=environ["REQUEST_METHOD"],
+        path=path,
+        status=status,
+        client=environ.get("REMOTE_ADDR"),
+        seconds=round(time.monotonic() - environ[_STARTED_KEY], 4),
+    )
+    # Pages may run our own files and show chosen pictures (blob:); everything else is forbidden.
+    policy = ("Content-Security-Policy", _policy_of(media_type))
+    return [("X-Request-Id", environ["HTTP_X_REQUEST_ID"]), *_HEADERS.items(), policy]
+
+
+def _begin() -> None:
+    g.request_id = begin_request(request.environ)
 
 
 def _end(response: Response) -> Response:
     if is_put_off(response):
-        # The answer belongs to the same request.
-        request.environ["HTTP_X_REQUEST_ID"] = g.request_id
-        return response
-    response.headers["X-Request-Id"] = g.request_id
-    for name, value in _HEADERS.items():
+        return response  # the answer belongs to the same request
+    for name, value in end_request(request.environ, response.mimetype or "", response.status_code):
         response.headers.setdefault(name, value)
-    # Pages may run our own files and show chosen pictures (blob:); everything else is forbidden.
-    policy = _policy_of(response.mimetype or "")
-    response.headers.setdefault("Content-Security-Policy", policy)
-    say = _log.debug if request.path in _HEALTH and response.status_code < 400 else _log.info
-    say(
-        "request",
-        method=request.method,
-        path=request.path,
-        status=response.status_code,
-        client=request.remote_addr,
-        seconds=round(time.monotonic() - g.started, 4),
-    )
     return response
 
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from flask import Flask, current_app
 
@@ -16,6 +17,7 @@ from web.assets.uploads import Uploads
 from web.backend import Backend
 from web.jobs.counts import StatusCounts
 from web.jobs.idempotency import KeysInFlight
+from web.shared_reads import KeptAnswers
 
 _KEY = "atelier"
 #: Of all numbers, multiples of this one lie furthest apart.
@@ -131,6 +133,8 @@ class Services:
     counts: StatusCounts = field(default_factory=StatusCounts)
     #: For what many clients would otherwise make happen at the same moment.
     spread: Spread = field(default_factory=Spread)
+    #: What was rendered last of each job that is asked for; see `web.api.rendered_jobs`.
+    answers: KeptAnswers[Any] = field(default_factory=KeptAnswers)
 
     def close(self) -> None:
         """Close all connections."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from threading import Event
+from types import MappingProxyType
 
 from shared.clock import utc_now
 from shared.errors import RedisUnavailable, ServiceError, StorageUnavailable
@@ -21,7 +22,7 @@ from shared.release import this_release
 from shared.settings import Settings
 from shared.storage import open_store
 from shared.storage.store import ArtifactStore
-from worker.context import Aside, Call
+from worker.aside import Aside, Call
 from worker.devices import Device
 
 _STORAGE_SECONDS = 2.0
@@ -31,7 +32,13 @@ _ANSWER_SECONDS = 5.0
 _log = get_logger(__name__)
 
 
-def first_beat(name: str, device: Device, weights: str, methods: Collection[Method]) -> WorkerBeat:
+def first_beat(
+    name: str,
+    device: Device,
+    weights: str,
+    methods: Collection[Method],
+    numerics: Mapping[str, str] = MappingProxyType({}),
+) -> WorkerBeat:
     """Return what does not change in the beats of a run of a node that begins now."""
     now, release = utc_now(), this_release()
     return WorkerBeat(
@@ -40,6 +47,7 @@ def first_beat(name: str, device: Device, weights: str, methods: Collection[Meth
         device=device.label,
         weights=weights,
         methods=sorted(methods),
+        numerics=dict(numerics),
         version=release.version,
         build=release.build,
         protocol=release.protocol,
@@ -87,7 +95,7 @@ class _Sight:
 
     def __init__(self, store: ArtifactStore) -> None:
         self._store = store
-        self._aside = Aside()
+        self._aside = Aside("storage")
         self._asked: Call[Names] | None = None
 
     def names(self) -> Names:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from enum import StrEnum
 from time import monotonic
 from typing import Any, Protocol
@@ -15,23 +14,18 @@ from shared.installation import check_identity
 from shared.logs import get_logger
 from shared.options import StyleOptions
 from shared.protocol import EventType, InputPicture, JobMessage, Output, ResultMarker
-from shared.provenance import Provenance
-from shared.redis.live import Flag, LiveProgress
+from shared.redis.live import Flag
 from shared.storage import layout
 from shared.storage.store import ArtifactStore
-from worker.checkpoint import Checkpoint, find_checkpoint, fingerprint, keep_checkpoint
+from worker.checkpoint import Checkpoint, find_checkpoint, fingerprint
 from worker.commit import create_marker, find_result
 from worker.context import WorkerContext
-from worker.engine.images import encode_jpeg, encode_png
-from worker.engine.state import EngineState, Losses, MadeBy, Step
+from worker.engine.images import encode_png
+from worker.engine.state import EngineState, MadeBy, Step
 from worker.lease import LeaseKeeper
 from worker.reporter import Reporter
-from worker.talk import Talk
-
-#: Redis is asked and told at most this often; a fast device makes a hundred steps a second.
-_TALK_SECONDS = 0.1
-_PREVIEW_SIDE_PX = 768
-_PREVIEW_QUALITY = 85
+from worker.talk import ProgressTeller, Talk
+from worker.writer import Writer, decide_due, picture_metadata
 
 _log = get_logger(__name__)
 
@@ -64,7 +58,7 @@ class Engine(Protocol):
     def stylize(
         self, content: bytes, style: bytes, options: StyleOptions, *, resume: EngineState | None = None
     ) -> Iterator[Step]:
-        """Yield one record a step."""
+        """Yield one record a step; one that was yielded stays true while later ones are made."""
 
 
 class Attempt:
@@ -92,11 +86,12 @@ class Attempt:
         self._draining = draining
         self._made_by = engine.made_by(message.options)
         self._fingerprint = ""
+        self._numerics = context.numerics.get(message.options.method)
+        #: Whether all steps were made under these numerics, also those before; None where nobody knows.
+        self._exact: bool | None = None
         self._began = monotonic()
         self._talked = self._previewed = float("-inf")
-        self._preview_step = 0
-        self._first_step: int | None = None
-        self._first_step_at = 0.0
+        self._teller = ProgressTeller(talk, attempt=message.attempt)
         self._curve: list[list[float]] = []
         self._found: Checkpoint | None = None
         self._step = 0
@@ -128,6 +123,8 @@ class Attempt:
                 raise
             found = None  # canceled, and perhaps deleted: then it may well be gone
         self._step = done = found.state.step if found else 0
+        if self._numerics is not None:
+            self._exact = found.exact_under(self._numerics) if found else True
         if flag:
             # Asked while it was still queued: not even begun.
             self._stop(flag, done)
@@ -137,30 +134,67 @@ class Attempt:
         self._forget_preview()
         self.is_reading = False
         state = found.state if found else None
-        for step in self._engine.stylize(content, style, message.options, resume=state):
-            self._lease.stepped()
-            self._step = step.step
-            self._context.node_state.stepped(step.step)
-            if step.losses is not None:
-                self._show(step, step.losses)
-            last = step.step == step.steps
-            # At the last step nobody's wish counts any more: the picture is done.
-            flag = None if last else self._flag()
-            drain = not last and self._draining()
-            is_due = flag or drain or last or step.step % message.options.checkpoint_every == 0
-            if is_due and step.has_state:
-                self._save_checkpoint(step)
-            if flag:
-                self._stop(flag, step.step)
-                return Outcome.ENDED
-            if drain:
-                self.release()
-                return Outcome.RELEASED
-            if last:
-                self._commit(step)
-            else:
-                self._check_time()
+        with self._open_writer() as writer:
+            for step in self._engine.stylize(content, style, message.options, resume=state):
+                self._lease.stepped()
+                writer.check()
+                outcome = self._deal_with(step, writer)
+                if outcome is not None:
+                    return outcome
         return Outcome.ENDED
+
+    def _open_writer(self) -> Writer:
+        return Writer(
+            self._store,
+            self._context.redis.names,
+            self._message,
+            reporter=self._reporter,
+            made_by=self._made_by,
+            fingerprint=self._fingerprint,
+            found=self._found,
+            numerics=self._numerics,
+            exact=self._exact,
+            on_preview=self._teller.tell_preview,
+        )
+
+    def _deal_with(self, step: Step, writer: Writer) -> Outcome | None:
+        """Tell of a step, have it written if that is due, and return what becomes of the attempt if it ends.
+
+        The loop goes on while a step is written; what ends an attempt waits until it is.
+        """
+        self._step, last, now = step.step, step.step == step.steps, monotonic()
+        if step.losses is not None:
+            self._curve.append([step.step, *step.losses_by_name().values()])
+        talks = last or now - self._talked >= self._context.talk_seconds
+        if talks:
+            self._tell(step, now)
+        # At the last step nobody's wish counts any more: the picture is done.
+        flag = self._flag() if talks and not last else None
+        drain = not last and self._draining()
+        due = decide_due(
+            step,
+            every=self._message.options.checkpoint_every,
+            is_stopping=bool(flag or drain),
+            wants_preview=talks and now - self._previewed >= self._context.settings.preview_seconds,
+            is_writer_idle=writer.is_idle,
+        )
+        if due.preview:
+            self._previewed = now
+        if due:
+            writer.begin(step, due, self._take_curve() if due.checkpoint else ())
+        if flag:
+            writer.wait()
+            self._stop(flag, step.step)
+            return Outcome.ENDED
+        if drain:
+            writer.wait()
+            self.release()
+            return Outcome.RELEASED
+        if last:
+            self._commit(step, writer)
+        else:
+            self._check_time()
+        return None
 
     def _repair(self) -> bool:
         """Report success again, and compute nothing, when this attempt is committed already."""
@@ -179,6 +213,8 @@ class Attempt:
                 "weights": self._made_by.facts(),
                 "engine_version": self._made_by.engine_version,
                 "resumed_from_step": resumed_from,
+                "numerics": self._numerics,
+                "exact": self._exact,
             }
         )
 
@@ -201,65 +237,16 @@ class Attempt:
         """Return what is asked of this attempt; nothing while Redis is away."""
         return self._talk.read_flag()
 
-    def _show(self, step: Step, losses: Losses) -> None:
-        """Publish progress and preview, each not too often; Redis being away holds nothing up."""
-        now = monotonic()
-        self._curve.append([step.step, *_losses(step).values()])
-        if self._first_step is None:
-            self._first_step, self._first_step_at = step.step, now
-        last = step.step == step.steps
-        if now - self._previewed >= self._context.settings.preview_seconds or last:
-            self._previewed = now
-            preview = encode_jpeg(step.image(), quality=_PREVIEW_QUALITY, max_side_px=_PREVIEW_SIDE_PX)
-            key = layout.preview_key(self._message.job_id, self._message.attempt)
-            check_identity(self._store, self._context.redis.names)
-            # The next one comes in a moment; sixty workers' syncs would hold up the database's.
-            self._store.write_volatile(key, preview)
-            self._preview_step = step.step
-        elif now - self._talked < _TALK_SECONDS:
-            return
+    def _tell(self, step: Step, now: float) -> None:
+        """Tell the node's parent and Redis where the attempt is; Redis being away holds nothing up."""
         self._talked = now
-        done, elapsed = step.step - self._first_step, now - self._first_step_at
-        # The first step of a process also compiles: its time says nothing of those to come.
-        rate = done / elapsed if done and elapsed > 0 else None
-        progress = LiveProgress(
-            attempt=self._message.attempt,
-            step=step.step,
-            steps=step.steps,
-            loss_total=losses.total,
-            loss_content=losses.content,
-            loss_style=losses.style,
-            steps_per_second=rate,
-            preview_step=self._preview_step,
-        )
-        self._talk.publish(progress)
+        self._context.node_state.stepped(step.step)
+        if step.losses is not None:
+            self._teller.tell_step(step, step.losses, now=now)
 
-    def _save_checkpoint(self, step: Step) -> None:
-        """Store the state and a picture of it, and report them; a state resumed from is not written again."""
-        message = self._message
-        key = layout.checkpoint_key(message.job_id, message.attempt, step.step)
-        picture_key = layout.checkpoint_picture_key(message.job_id, message.attempt, step.step)
-        check_identity(self._store, self._context.redis.names)
-        self._store.write(picture_key, encode_png(step.image(), self._metadata(step)))
-        if self._found is not None and self._found.key == key:
-            sha256 = self._found.sha256
-        else:
-            sha256 = keep_checkpoint(self._store, key, step.state(), fingerprint=self._fingerprint)
-        self._report(
-            EventType.CHECKPOINTED,
-            {
-                "step": step.step,
-                "steps": step.steps,
-                "key": key,
-                "picture_key": picture_key,
-                "sha256": sha256,
-                "losses": _losses(step),
-                "curve": self._curve,
-            },
-            # Another file is another event: the row is to have the hash of what lies there.
-            mark=f"{step.step}:{sha256[:16]}",
-        )
-        self._curve = []
+    def _take_curve(self) -> list[list[float]]:
+        curve, self._curve = self._curve, []
+        return curve
 
     def _stop(self, flag: Flag, step: int) -> None:
         """Report that the job stopped after `step` because it was asked to: canceled, or paused."""
@@ -279,12 +266,13 @@ class Attempt:
         if allowed is not None and ran > allowed:
             raise RunTimeout(f"the attempt ran for {ran:.0f} s; allowed are {allowed:g} s")
 
-    def _commit(self, step: Step) -> None:
+    def _commit(self, step: Step, writer: Writer) -> None:
         """Store the final picture, then the marker, in one atomic step; only then report success."""
         message = self._message
         image = step.image()
-        data = encode_png(image, self._metadata(step))
+        data = encode_png(image, picture_metadata(message, self._made_by, step=step.step))
         sha256 = hashlib.sha256(data).hexdigest()
+        writer.wait()
         check_identity(self._store, self._context.redis.names)
         key = layout.result_picture_key(message.job_id, message.attempt, sha256)
         self._store.write(key, data)
@@ -302,7 +290,7 @@ class Attempt:
             attempt=message.attempt,
             completed_at=utc_now(),
             step=step.step,
-            losses=_losses(step),
+            losses=step.losses_by_name(),
             outputs=[output],
             weights=self._made_by.facts(),
             engine_version=self._made_by.engine_version,
@@ -311,27 +299,13 @@ class Attempt:
             fingerprint=self._fingerprint,
             task_sha256=message.task_sha256,
             steps=step.steps,
+            numerics=self._numerics,
+            exact=self._exact,
         )
         marker = create_marker(self._store, message, marker, fingerprint=self._fingerprint)
         self.is_committed = True
         _log.info("attempt_succeeded", run_seconds=marker.run_seconds)
         self._report(EventType.SUCCEEDED, marker.model_dump(mode="json"))
 
-    def _metadata(self, step: Step) -> dict[str, str]:
-        return Provenance(
-            engine_version=self._made_by.engine_version,
-            content_sha256=self._message.content.sha256,
-            style_sha256=self._message.style.sha256,
-            options=self._message.options,
-            step=step.step,
-            weights=self._made_by.weights,
-            weights_sha256=self._made_by.weights_sha256,
-            notice=self._made_by.mark,
-        ).to_metadata()
-
     def _report(self, kind: EventType, data: dict[str, Any], *, mark: str = "") -> None:
         self._reporter.report(kind, data, now=utc_now(), mark=mark)
-
-
-def _losses(step: Step) -> dict[str, float]:
-    return {} if step.losses is None else asdict(step.losses)

@@ -28,12 +28,33 @@ _NAME = re.compile(r"/attempt-(\d+)/checkpoint-(\d+)\.safetensors$")
 
 
 @dataclass(frozen=True)
+class StateFile:
+    """The file of a state, as it lies in the store."""
+
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was found: its key, the engine's state in it, and the SHA-256 of its file."""
+    """A checkpoint that was found: its key, the engine's state in it, and its file."""
 
     key: str
     state: EngineState
-    sha256: str = ""
+    file: StateFile
+    #: What it was made with; None where it does not say.
+    numerics: str | None = None
+    #: Whether all steps up to it were made with these; None where that is not known.
+    exact: bool | None = None
+
+    def exact_under(self, numerics: str | None) -> bool | None:
+        """Whether a job that goes on from here under some numerics has the bytes of one that ran through.
+
+        None where that is not known.
+        """
+        if self.exact is False or (None not in (self.numerics, numerics) and self.numerics != numerics):
+            return False
+        return None if None in (self.numerics, numerics) else self.exact
 
 
 def fingerprint(message: JobMessage, *, weights_sha256: str, engine_version: str) -> str:
@@ -52,7 +73,9 @@ def fingerprint(message: JobMessage, *, weights_sha256: str, engine_version: str
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def pack_checkpoint(state: EngineState, *, fingerprint: str) -> bytes:
+def pack_checkpoint(
+    state: EngineState, *, fingerprint: str, numerics: str | None = None, exact: bool | None = None
+) -> bytes:
     """Return a checkpoint file's bytes; equal states have equal bytes.
 
     A row keeps the hash of the file, and an attempt that is begun again writes the file again. safetensors
@@ -64,6 +87,9 @@ def pack_checkpoint(state: EngineState, *, fingerprint: str) -> bytes:
         "step": str(state.step),
         "fingerprint": fingerprint,
         "digest": _digest(arrays, state.step),
+        # Told only where it is known: an attempt that is begun again writes the same bytes.
+        **({} if numerics is None else {"numerics": numerics}),
+        **({} if exact is None else {"exact": str(exact)}),
     }
     plain = memoryview(save(arrays))
     header_bytes = int.from_bytes(plain[:_LENGTH_BYTES], "little")
@@ -80,6 +106,11 @@ def unpack_checkpoint(data: bytes, *, fingerprint: str | None) -> EngineState:
     Raises:
         CheckpointInvalid: when it is damaged, of another format, or of other inputs or options.
     """
+    return read_checkpoint("", data, fingerprint=fingerprint).state
+
+
+def read_checkpoint(key: str, data: bytes, *, fingerprint: str | None) -> Checkpoint:
+    """Return the checkpoint in the bytes of the file under a key; all else as `unpack_checkpoint`."""
     try:
         arrays = load(data)
         header_bytes = int.from_bytes(data[:8], "little")
@@ -93,7 +124,13 @@ def unpack_checkpoint(data: bytes, *, fingerprint: str | None) -> EngineState:
         raise CheckpointInvalid("checkpoint is damaged: its digest does not match its content")
     if fingerprint is not None and metadata.get("fingerprint") != fingerprint:
         raise CheckpointInvalid("checkpoint belongs to other inputs, options, weights or engine version")
-    return EngineState(step=step, arrays=arrays)
+    return Checkpoint(
+        key,
+        EngineState(step=step, arrays=arrays),
+        _file_of(data),
+        numerics=metadata.get("numerics"),
+        exact={"True": True, "False": False}.get(metadata.get("exact", "")),
+    )
 
 
 def find_checkpoint(store: ArtifactStore, message: JobMessage, *, fingerprint: str) -> Checkpoint | None:
@@ -112,21 +149,28 @@ def find_checkpoint(store: ArtifactStore, message: JobMessage, *, fingerprint: s
     ]
     for _step, _attempt, key in sorted(found, reverse=True):
         try:
-            data = store.read(key)
-            return Checkpoint(key, unpack_checkpoint(data, fingerprint=fingerprint), _sha256(data))
+            return read_checkpoint(key, store.read(key), fingerprint=fingerprint)
         except (CheckpointInvalid, ArtifactCorrupt, ArtifactMissing) as error:
             _log.warning("checkpoint_passed_over", key=key, reason=error.detail)
     return _read_origin(store, message.origin) if message.origin else None
 
 
-def keep_checkpoint(store: ArtifactStore, key: str, state: EngineState, *, fingerprint: str) -> str:
-    """Store a state under a key, and return the SHA-256 of the file that lies there then.
+def keep_checkpoint(
+    store: ArtifactStore,
+    key: str,
+    state: EngineState,
+    *,
+    fingerprint: str,
+    numerics: str | None = None,
+    exact: bool | None = None,
+) -> StateFile:
+    """Store a state under a key, and return the file that lies there then.
 
     An attempt that is begun again may find its own file there: that stays, as what has been reported of it
     may be kept in a row. A file that cannot be gone on from, or that belongs to something else (another
     timeline, after a backup was put back), is set aside.
     """
-    data = pack_checkpoint(state, fingerprint=fingerprint)
+    data = pack_checkpoint(state, fingerprint=fingerprint, numerics=numerics, exact=exact)
     while True:
         try:
             store.create(key, data)
@@ -136,12 +180,12 @@ def keep_checkpoint(store: ArtifactStore, key: str, state: EngineState, *, finge
             except ArtifactMissing:
                 continue
         else:
-            return _sha256(data)
+            return _file_of(data)
         if there == data:
-            return _sha256(data)
+            return _file_of(data)
         try:
             if unpack_checkpoint(there, fingerprint=fingerprint).step == state.step:
-                return _sha256(there)
+                return _file_of(there)
             reason = "it is of another step"
         except CheckpointInvalid as error:
             reason = error.detail
@@ -153,7 +197,11 @@ def _read_origin(store: ArtifactStore, origin: Origin) -> Checkpoint:
     data = store.read(origin.key)
     if _sha256(data) != origin.sha256:
         raise CheckpointInvalid(f"{origin.key} is not the checkpoint that the job was to begin with")
-    return Checkpoint(origin.key, unpack_checkpoint(data, fingerprint=None), origin.sha256)
+    return read_checkpoint(origin.key, data, fingerprint=None)
+
+
+def _file_of(data: bytes) -> StateFile:
+    return StateFile(_sha256(data), len(data))
 
 
 def _sha256(data: bytes) -> str:

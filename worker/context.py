@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from queue import SimpleQueue
-from threading import Event, Thread
 from time import monotonic, sleep
-from typing import Any, Generic, TypeVar, cast
+from types import MappingProxyType
+from typing import Any, TypeVar, cast
 
 from shared.errors import AtelierError, FileDamaged, StorageUnavailable
 from shared.installation import IDENTITY_KEY
@@ -17,9 +16,14 @@ from shared.redis.names import Names
 from shared.settings import Settings
 from shared.storage import open_store
 from shared.storage.store import ArtifactStore
+from worker.aside import Aside
 from worker.node_state import NodeState
 from worker.talk import REPLY_SECONDS
 
+#: Redis and the node's parent are told, and Redis is asked, at most this often: a fast device makes
+#: hundreds of steps a second.
+TALK_SECONDS = 0.1
+_THREAD = "storage"
 _PAUSE_SECONDS = 0.5
 #: A write that goes on may take so long, even if the node is to end.
 _ANSWER_SECONDS = 10.0
@@ -49,6 +53,10 @@ class WorkerContext:
     #: What the node's parent process reads; of a runner without one, nobody does.
     node_state: NodeState = field(default_factory=NodeState)
     run: str = ""
+    #: How often an attempt tells where it is and hears what is asked of it, at most; 0 is at every step.
+    talk_seconds: float = TALK_SECONDS
+    #: By method what decides the bytes beside the job itself; see `worker.numerics`.
+    numerics: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def token(self) -> str:
@@ -65,6 +73,8 @@ class WorkerContext:
         device: str,
         node_state: NodeState | None = None,
         run: str = "",
+        talk_seconds: float = TALK_SECONDS,
+        numerics: Mapping[str, str] = MappingProxyType({}),
     ) -> WorkerContext:
         """Return the tools for the installation with these names; nothing is connected before it is used."""
         return cls(
@@ -76,6 +86,8 @@ class WorkerContext:
             live=Coordination.connect(settings, names, reply_seconds=REPLY_SECONDS, tries_again=False),
             node_state=node_state or NodeState(),
             run=run,
+            talk_seconds=talk_seconds,
+            numerics=numerics,
         )
 
     def close(self) -> None:
@@ -119,7 +131,7 @@ class RetryingStore:
         self._store = store
         self._patience_seconds = patience_seconds
         self._go_on = go_on
-        self._aside = Aside()
+        self._aside = Aside(_THREAD)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._store, name)
@@ -172,55 +184,6 @@ class RetryingStore:
         while not call.done.wait(_PAUSE_SECONDS):
             go_on, waited = self._go_on(), monotonic() - began
             if monotonic() > deadline or not (go_on or waited < _ANSWER_SECONDS):
-                self._aside = Aside()  # the one before waits for an answer that may never come
+                self._aside = Aside(_THREAD)  # the one before waits for an answer that may never come
                 raise StorageUnavailable(f"the storage has not answered for {waited:.0f} s")
         return call.result()
-
-
-class Call(Generic[_Result]):
-    """One thing that is done in another thread, and what came of it."""
-
-    def __init__(self, act: Callable[[], _Result]) -> None:
-        self._act = act
-        self._results: list[_Result] = []
-        self._error: BaseException | None = None
-        self.done = Event()
-
-    def run(self) -> None:
-        """Do it."""
-        try:
-            self._results.append(self._act())
-        except BaseException as error:  # noqa: BLE001 - raised again where it was asked for
-            self._error = error
-        self.done.set()
-
-    def result(self) -> _Result:
-        """Return what came of it once it is done, or raise that."""
-        if self._error is not None:
-            raise self._error
-        return self._results[0]
-
-
-class Aside:
-    """A thread that does one thing after the other, begun with the first; it ends with whoever holds this."""
-
-    def __init__(self) -> None:
-        self._calls: SimpleQueue[Call[Any] | None] = SimpleQueue()
-        self._is_begun = False
-
-    def do(self, act: Callable[[], _Result]) -> Call[_Result]:
-        """Begin to do something once all before it is done."""
-        if not self._is_begun:
-            self._is_begun = True
-            Thread(target=_work, args=(self._calls,), name="storage", daemon=True).start()
-        call = Call(act)
-        self._calls.put(call)
-        return call
-
-    def __del__(self) -> None:
-        self._calls.put(None)
-
-
-def _work(calls: SimpleQueue[Call[Any] | None]) -> None:
-    while (call := calls.get()) is not None:
-        call.run()

@@ -1,4 +1,4 @@
-"""Devices of this machine and their memory.
+"""Devices of this machine, and the room of its storage.
 
 Asked for without TensorFlow, which must not be loaded before a fork.
 """
@@ -19,15 +19,12 @@ from time import monotonic
 from shared.errors import InvalidSettings, ServiceError
 from shared.storage.store import Room
 
-_DRIVER_TOOL = "nvidia-smi"
+DRIVER_TOOL = "nvidia-smi"
 _PCI_DEVICES = Path("/sys/bus/pci/devices")
 _NVIDIA_VENDOR, _DISPLAY_CLASS = "0x10de", "0x03"
 _GPU_LINE = re.compile(r"^GPU (\d+): (.+?)(?: \(UUID: .*\))?$")
 _QUERY_SECONDS = 20
 _MEASURE_SECONDS = 5.0
-_MEBIBYTE = 1024 * 1024
-_MEMINFO = Path("/proc/meminfo")
-_MEMINFO_FIELD = re.compile(r"^(MemTotal|MemAvailable):\s+(\d+) kB$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -36,6 +33,8 @@ class Device:
 
     number: int | None
     name: str
+    #: How many nodes of one worker share it, this one included.
+    nodes: int = 1
 
     @property
     def label(self) -> str:
@@ -77,7 +76,7 @@ class UsableGpus:
 def list_gpus() -> GpuListing:
     """Ask the NVIDIA driver's tool which GPUs there are; it may take seconds."""
     has_card = _has_card(_PCI_DEVICES)
-    program = shutil.which(_DRIVER_TOOL)
+    program = shutil.which(DRIVER_TOOL)
     if program is None:
         return GpuListing(has_tool=False, has_card=has_card)
     try:
@@ -189,72 +188,6 @@ def choose_devices(wanted: str, gpus: Sequence[Device], *, why_not: str | None =
     return [known[number] for number in numbers]
 
 
-@dataclass(frozen=True)
-class Memory:
-    """A device's memory in bytes; None where it cannot be measured."""
-
-    total_bytes: int | None = None
-    used_bytes: int | None = None
-
-
-def parse_meminfo(text: str) -> Memory:
-    """Return the machine's memory from Linux's ``/proc/meminfo``; what programs can still get is not used."""
-    fields = {name: int(kibibytes) * 1024 for name, kibibytes in _MEMINFO_FIELD.findall(text)}
-    total, available = fields.get("MemTotal"), fields.get("MemAvailable")
-    used = total - available if total is not None and available is not None else None
-    return Memory(total, used)
-
-
-def parse_gpu_memory(line: str) -> Memory:
-    """Return a GPU's memory from ``81559, 1024``: total and used, in MiB, as the driver's tool says it."""
-    numbers = [part.strip() for part in line.strip().split(",")]
-    if len(numbers) != 2 or not all(number.isdigit() for number in numbers):
-        return Memory()  # such as [N/A], on devices that share the machine's memory
-    return Memory(*(int(number) * _MEBIBYTE for number in numbers))
-
-
-def read_memory(device: Device) -> Memory:
-    """Return a device's memory as it is now; for a GPU that may take seconds."""
-    if device.number is None:
-        return parse_meminfo(_MEMINFO.read_text()) if _MEMINFO.exists() else Memory()
-    query = _ask_driver(device.number)
-    if query is None:
-        return Memory()
-    try:
-        answer, _ = query.communicate(timeout=_QUERY_SECONDS)
-    except subprocess.TimeoutExpired:
-        query.kill()
-        query.communicate()
-        return Memory()
-    return parse_gpu_memory(answer) if query.returncode == 0 else Memory()
-
-
-class MemoryMeter:
-    """Measures the memory of one device every 5 s, and never waits for an answer."""
-
-    def __init__(self, device: Device, *, clock: Callable[[], float] = monotonic) -> None:
-        self._device = device
-        self._clock = clock
-        self._last = Memory()
-        self._asked_at = float("-inf")
-        self._query: subprocess.Popen[str] | None = None
-
-    def read(self) -> Memory:
-        """Return what was measured last; for a GPU the first answer comes a moment after the first call."""
-        due = self._clock() - self._asked_at >= _MEASURE_SECONDS
-        if due and self._query is None:
-            self._asked_at = self._clock()
-            if self._device.number is None:
-                self._last = parse_meminfo(_MEMINFO.read_text()) if _MEMINFO.exists() else Memory()
-            else:
-                self._query = _ask_driver(self._device.number)
-        if self._query is not None and self._query.poll() is not None:
-            answer, _ = self._query.communicate()
-            self._last = parse_gpu_memory(answer) if self._query.returncode == 0 else Memory()
-            self._query = None
-        return self._last
-
-
 class RoomMeter:
     """Measures the room of the storage every 5 s, and never waits: a file system that is gone can hang.
 
@@ -284,19 +217,3 @@ class RoomMeter:
             self._last = self._measure()
         except ServiceError:
             self._last = None
-
-
-def _ask_driver(number: int) -> subprocess.Popen[str] | None:
-    """Start the driver's tool, which can take seconds: the parent of a pool must not wait for it."""
-    program = shutil.which(_DRIVER_TOOL)
-    if program is None:
-        return None
-    words = [
-        program,
-        f"--id={number}",
-        "--query-gpu=memory.total,memory.used",
-        "--format=csv,noheader,nounits",
-    ]
-    return subprocess.Popen(  # noqa: S603 - the driver's own tool, found on PATH
-        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )

@@ -1,4 +1,4 @@
-"""The fleet: one node for each GPU of this machine, each a process of its own."""
+"""The fleet: the nodes on the GPUs of this machine, each a process of its own."""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ from shared.errors import RedisUnavailable
 from shared.logs import get_logger
 from shared.processes import is_gone
 from shared.redis.workers import WorkerBeat, WorkerRegistry, WorkerState
-from worker.devices import MemoryMeter, RoomMeter
+from worker.devices import RoomMeter
+from worker.memory import MemoryMeter
 from worker.node_state import ChildNote, NodeState
 
 _log = get_logger(__name__)
@@ -169,6 +170,7 @@ class Heartbeat:
                 "notice": note.notice,
                 "memory_total_bytes": memory.total_bytes,
                 "memory_used_bytes": memory.used_bytes,
+                "job_memory_bytes": memory.job_bytes,
                 "storage_total_bytes": room.total_bytes if room else None,
                 "storage_free_bytes": room.free_bytes if room else None,
                 "at": self._clock(),

@@ -7,10 +7,11 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from threading import Event, Thread
 from time import monotonic, sleep
+from types import MappingProxyType
 from typing import Any
 
 from celery import Celery, signals
@@ -22,7 +23,7 @@ from shared.clock import to_rfc3339, utc_now
 from shared.errors import RedisUnavailable, UnreadableMessage
 from shared.logs import configure_logs, get_logger
 from shared.options import Method
-from shared.protocol import PROTOCOL, asked_protocol, read_message
+from shared.protocol import PROTOCOL, asked_numerics, asked_protocol, read_message
 from shared.redis import Coordination
 from shared.redis.names import Names
 from shared.redis.workers import WorkerBeat, WorkerState
@@ -33,10 +34,11 @@ from worker.celery_app import make_app
 from worker.context import WorkerContext, token_of
 from worker.crash import Crashes, make_pool
 from worker.deliveries import Inbox, envelope, make_transport
-from worker.devices import Device, MemoryMeter, RoomMeter
+from worker.devices import Device, RoomMeter
 from worker.ending import FAILED, NAME_TAKEN, Ending
 from worker.heartbeat import Heartbeat
 from worker.intake import IntakeFacts, StorageWatch, decide_intake, decide_no_room
+from worker.memory import MemoryMeter
 from worker.node_state import NodeState
 from worker.runner import Engine, Outcome, Runner
 from worker.scratch import Scratch
@@ -69,12 +71,13 @@ class Node:
         weights: str,
         methods: Collection[Method],
         load_engine: Callable[[], Engine],
+        numerics: Mapping[str, str] = MappingProxyType({}),
         fleet_pid: int | None = None,
     ) -> None:
         """Prepare a node of the installation with these names.
 
-        `weights` is what they are called, `methods` are those that it serves, `load_engine` is called in the
-        child alone. With a `fleet_pid` the
+        `weights` is what they are called, `methods` are those that it serves, `numerics` say what decides the
+        bytes of each (`worker.numerics`), `load_engine` is called in the child alone. With a `fleet_pid` the
         node drains once it is no longer the child of that process.
         """
         self.settings = settings
@@ -84,9 +87,9 @@ class Node:
         self._weights = weights
         self._load_engine = load_engine
         self._fleet_pid = fleet_pid
-        routes = routes_of(methods)
+        routes = routes_of(methods, numerics=numerics.get(Method.GATYS))
         self._queues = [names.queue(route) for route in routes]
-        self._facts = first_beat(name, device, weights, methods)
+        self._facts = first_beat(name, device, weights, methods, numerics)
         self._redis = Coordination.connect(settings, names)
         self._node_state = NodeState()
         self._inbox = Inbox(
@@ -206,6 +209,11 @@ class Node:
         if asked_protocol(message) > PROTOCOL:
             # Control sends it again, until a node of that release takes it.
             _log.warning("message_for_younger_node", id=message_id, protocol=asked_protocol(message))
+            return
+        wanted = asked_numerics(message)
+        if wanted not in (None, self._facts.numerics.get(Method.GATYS)):
+            # It was on its way when this node came: control finds it lost, and sends it to those it is for.
+            _log.warning("message_for_other_numerics", id=message_id, numerics=wanted)
             return
         try:
             try:
@@ -373,6 +381,7 @@ class Node:
                 device=self.device.label,
                 node_state=self._node_state,
                 run=self._facts.run,
+                numerics=self._facts.numerics,
             )
         return self._context
 

@@ -9,15 +9,15 @@ from enum import StrEnum
 from pathlib import Path
 
 from shared.errors import AtelierError
-from shared.options import Method
+from shared.memory import DeviceKind, Seat
+from shared.options import Method, StyleOptions
 from shared.settings import Settings
 from shared.storage.store import Room, is_too_full
-from worker.devices import Device, Memory, UsableGpus
+from worker.devices import Device, UsableGpus
 from worker.engine.weights.source import ImagenetSource, WeightsChoice
+from worker.memory import Memory
 
 _GIGABYTE = 1e9
-#: TensorFlow, the network and a picture of ordinary size.
-_NEEDED_BYTES = 2 * 2**30
 #: Of the file with the ImageNet weights, and as much again while it is put in place.
 _DOWNLOAD_BYTES = 200_000_000
 #: Clocks of machines with NTP differ by milliseconds; leases and ages by these seconds are told wrong.
@@ -77,7 +77,10 @@ def summary(
     missing = [finding.part for finding in findings if finding.level is Level.MISSING]
     if missing:
         return f"This machine cannot serve jobs; see to: {', '.join(missing)}."
-    where = ", ".join(device.label for device in devices)
+    where = ", ".join(
+        device.label if device.nodes == 1 else f"{device.label} with {device.nodes} nodes"
+        for device in devices
+    )
     what = " and ".join(f"'{method.value}'" for method in methods)
     names = " and ".join(f"'{name}'" for name in weights)
     return f"This machine would serve jobs of {what} on {where}, with the weights {names}."
@@ -266,20 +269,29 @@ def judge_disk(room: Room | None, settings: Settings) -> Finding:
 
 def judge_memory(memories: Sequence[tuple[Device, Memory]]) -> Finding:
     """Judge the memory of the devices that would be served."""
-    said, is_low = [], False
+    said, wanting = [], []
     for device, memory in memories:
         if memory.total_bytes is None:
             said.append(f"{device.label}: not known")
             continue
         free = memory.total_bytes - (memory.used_bytes or 0)
-        is_low |= free < _NEEDED_BYTES
+        needed = device.nodes * _ordinary_bytes(device)
+        wanting += [needed] if free < needed else []
         said.append(
             f"{device.label}: {free / _GIGABYTE:.1f} of {memory.total_bytes / _GIGABYTE:.1f} GB are free"
         )
-    if is_low:
-        todo = f"jobs of ordinary size need about {_NEEDED_BYTES / _GIGABYTE:.1f} GB: end other programs"
+    if wanting:
+        todo = f"jobs of ordinary size need about {max(wanting) / _GIGABYTE:.1f} GB: end other programs"
         return Finding("memory", Level.NOTE, "; ".join(said), todo)
     return Finding("memory", Level.OK, "; ".join(said))
+
+
+def _ordinary_bytes(device: Device) -> int:
+    """Return what a process takes with a job of the usual size, at 4:3, on a device."""
+    options = StyleOptions()
+    picture = options.size, options.size * 3 // 4
+    seat = Seat(DeviceKind.CPU if device.number is None else DeviceKind.GPU, "imagenet")
+    return seat.process_bytes + (seat.job_bytes(options, picture, picture) or 0)
 
 
 def nearest_folder(path: Path) -> Path:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from shared.errors import InvalidSettings
 from shared.logs import get_logger
+from shared.memory import DeviceKind
 from shared.options import Method, StyleOptions
 from shared.settings import Settings
 from worker.attempt import Engine
@@ -16,6 +17,7 @@ from worker.devices import Device
 from worker.engine.fast.source import FastChoice, find_fast_model, why_no_fast_model
 from worker.engine.state import EngineState, MadeBy, Step
 from worker.engine.weights.source import ImagenetSource, WeightsChoice, check_weights, resolve_weights
+from worker.memory import read_memory
 
 if TYPE_CHECKING:
     from worker.engine.engine import StyleEngine
@@ -85,7 +87,11 @@ def _why_no_tensorflow() -> str | None:
 
 @dataclass(frozen=True)
 class PreparedEngine:
-    """What `weights` are called, and how the engine is loaded, which is for the child of a node alone."""
+    """What `weights` are called, and how the engine is loaded, which is for the child of a node alone.
+
+    Once it is loaded it has computed something of each method: a node that says that it is ready has nothing
+    left to compile, and one that cannot compute says so before it has a job.
+    """
 
     weights: str
     load: Callable[[], Engine]
@@ -136,11 +142,16 @@ def _load_gatys(
         load_overlooked_libraries()
     with native_messages_held():
         from worker.engine.engine import StyleEngine  # here: TensorFlow is for the child alone
+        from worker.engine.room import Place
         from worker.engine.weights.weights import load_weights
 
+    place = None
     if has_gpu:
         require_gpu(device.label)
-    return StyleEngine(load_weights(choice, settings.cache_dir), fast=fast)
+        place = Place(DeviceKind.GPU, lambda: read_memory(device).job_bytes)
+    engine = StyleEngine(load_weights(choice, settings.cache_dir), fast=fast, place=place)
+    engine.warm()
+    return engine
 
 
 class NodeEngine:

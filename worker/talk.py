@@ -1,8 +1,8 @@
 """The talk of a running attempt with Redis, beside its compute, which must not wait for it.
 
-Every step publishes its progress and asks for the flag. Redis may answer late, or swallow what is sent: after
-a failure nothing is said for twenty times as long as that has cost, or until the lease's own thread hears
-from Redis again.
+About ten times a second a step publishes its progress and asks for the flag. Redis may answer late, or
+swallow what is sent: after a failure nothing is said for twenty times as long as that has cost, or until the
+lease's own thread hears from Redis again.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from shared.logs import get_logger
 from shared.protocol import JobMessage
 from shared.redis import Coordination
 from shared.redis.live import Flag, LiveProgress
+from worker.engine.state import Losses, Step
 
 #: The most that a step may lose to one try.
 REPLY_SECONDS = 1.0
@@ -93,3 +94,46 @@ class Talk:
                 self._redis.progress.publish(self._message.job_id, progress)
         except RedisUnavailable as error:
             _log.warning("progress_not_published", reason=error.detail)
+
+
+class ProgressTeller:
+    """Tells where one attempt is: after a step, and once there is a preview. Safe for many threads."""
+
+    def __init__(self, talk: Talk, *, attempt: int) -> None:
+        self._talk = talk
+        self._attempt = attempt
+        # Held while it is told, so that what is older never replaces what is newer.
+        self._lock = Lock()
+        self._newest: LiveProgress | None = None
+        self._preview_step = 0
+        self._first: tuple[int, float] | None = None
+
+    def tell_step(self, step: Step, losses: Losses, *, now: float) -> None:
+        """Tell of a step; `now` is monotonic, in seconds. The first of all should be told at once."""
+        with self._lock:
+            first_step, first_at = self._first = self._first or (step.step, now)
+            done, elapsed = step.step - first_step, now - first_at
+            self._publish(
+                LiveProgress(
+                    attempt=self._attempt,
+                    step=step.step,
+                    steps=step.steps,
+                    loss_total=losses.total,
+                    loss_content=losses.content,
+                    loss_style=losses.style,
+                    # The first step of a process may also compile: its time says nothing of those to come.
+                    steps_per_second=done / elapsed if done and elapsed > 0 else None,
+                    preview_step=self._preview_step,
+                )
+            )
+
+    def tell_preview(self, step: int) -> None:
+        """Tell that there is a preview of a step, which has been told."""
+        with self._lock:
+            self._preview_step = step
+            if self._newest is not None:
+                self._publish(self._newest.model_copy(update={"preview_step": step}))
+
+    def _publish(self, progress: LiveProgress) -> None:
+        self._newest = progress
+        self._talk.publish(progress)

@@ -87,12 +87,16 @@ class WorkerBeat(BaseModel):
     device: str
     memory_total_bytes: Count | None = None
     memory_used_bytes: Count | None = None
+    #: The most that the node's process could take of it with a job in it; None of an older release, too.
+    job_memory_bytes: Count | None = None
     #: The room of the storage's file system as the node sees it; None where it is not measured.
     storage_total_bytes: Count | None = None
     storage_free_bytes: Count | None = None
     weights: str
     #: What it serves; a node of an older release, which does not say, serves the optimisation alone.
     methods: Annotated[list[Word], Field(max_length=100)] = [Method.GATYS.value]
+    #: By method what decides the bytes beside the job itself; empty of an older release.
+    numerics: Annotated[dict[Word, Word], Field(max_length=100)] = {}
     notice: str | None = None
     state: WorkerState = WorkerState.IDLE
     #: Why an unhealthy node takes no jobs.

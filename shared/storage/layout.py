@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
+#: Of a SHA-256 in hex: enough that no two files of an attempt share it.
+_DIGEST_CHARS = 16
+_WITH_DIGEST = re.compile(r".+/(?:checkpoint-\d+|result)-([0-9a-f]{16})\.(?:jpg|png)")
 _SET_ASIDE = re.compile(r".+\.set-aside-[0-9a-f-]+")
 
 
@@ -38,9 +41,23 @@ def checkpoint_key(job_id: str, attempt: int, step: int) -> str:
     return f"{attempt_folder(job_id, attempt)}/checkpoint-{step:05d}.safetensors"
 
 
-def checkpoint_picture_key(job_id: str, attempt: int, step: int) -> str:
-    """Return the key of a checkpoint's picture."""
-    return f"{attempt_folder(job_id, attempt)}/checkpoint-{step:05d}.png"
+def checkpoint_picture_key(job_id: str, attempt: int, step: int, sha256: str) -> str:
+    """Return the key of a checkpoint's picture, a JPEG; it contains the SHA-256, by which damage is seen.
+
+    Those of the first releases are PNGs, which have checksums of their own: `checkpoint-00010.png`.
+    """
+    return f"{attempt_folder(job_id, attempt)}/checkpoint-{step:05d}-{sha256[:_DIGEST_CHARS]}.jpg"
+
+
+def picture_type(key: str) -> str:
+    """Return the media type of a picture of a job, by its key."""
+    return "image/jpeg" if key.endswith(".jpg") else "image/png"
+
+
+def digest_in(key: str) -> str | None:
+    """Return the beginning of the SHA-256 of its bytes that a file's key contains; None if it has none."""
+    match = _WITH_DIGEST.fullmatch(key)
+    return match[1] if match else None
 
 
 def checkpoint_thumbnail_key(picture_key: str, sha256: str) -> str:
@@ -63,7 +80,7 @@ def preview_key(job_id: str, attempt: int) -> str:
 
 def result_picture_key(job_id: str, attempt: int, sha256: str) -> str:
     """Return the key of the final picture; it contains the SHA-256, so that no zombie can change the file."""
-    return f"{attempt_folder(job_id, attempt)}/result-{sha256[:16]}.png"
+    return f"{attempt_folder(job_id, attempt)}/result-{sha256[:_DIGEST_CHARS]}.png"
 
 
 def result_thumbnail_key(job_id: str, sha256: str) -> str:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import signal
+from contextlib import suppress
 from time import monotonic, sleep
 
 from tests.chaos.process import send
 from tests.chaos.scene import Loss, Scene
+from tests.support.waiting import wait_until
+
+#: How long to wait until some node has a job; then, while all parents are stopped, until one has succeeded.
+_HELD_SECONDS, _UNSEEN_SECONDS = 10, 4
 
 
 def restart_redis(scene: Scene) -> list[Loss]:
@@ -19,17 +24,26 @@ def restart_redis(scene: Scene) -> list[Loss]:
 
 def restart_redis_unseen(scene: Scene) -> list[Loss]:
     """Let jobs end while no node's parent looks, and Redis be away when they want to tell it."""
-    parents = [node.pid for node in scene.cluster.nodes if node.is_running()]
+    cluster = scene.cluster
+    parents = [node.pid for node in cluster.nodes if node.is_running()]
+    with suppress(TimeoutError):  # where nothing runs, there is nothing to be seen
+        wait_until(cluster.holders, seconds=_HELD_SECONDS, what="a node has a job")
     for pid in parents:
         send(pid, signal.SIGSTOP)
     try:
-        sleep(scene.chance.uniform(1, 2))
-        scene.cluster.redis.stop(signal.SIGKILL)
+        held = {job_id for jobs in cluster.holders().values() for job_id, _ in jobs}
+        with suppress(TimeoutError):
+            wait_until(
+                lambda: any(cluster.steps_done(job_id) for job_id in held),
+                seconds=_UNSEEN_SECONDS,
+                what="one of these jobs has succeeded",
+            )
+        cluster.redis.stop(signal.SIGKILL)
     finally:
         for pid in parents:
             send(pid, signal.SIGCONT)
     sleep(scene.chance.uniform(0, 1))
-    scene.cluster.redis.start()
+    cluster.redis.start()
     return []
 
 

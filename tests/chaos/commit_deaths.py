@@ -11,6 +11,7 @@ import signal
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import time
 from typing import Literal, NoReturn
@@ -20,7 +21,7 @@ import structlog
 
 from shared.options import StyleOptions
 from tests.support.engines import EngineAround
-from tests.support.mortal_disk import LEAST_POINTS, Death
+from tests.support.mortal_disk import LEAST_POINTS, Death, when_its_end_is_stored
 from worker.engine.state import EngineState, Step
 from worker.runner import Engine
 
@@ -89,29 +90,32 @@ class MortalEngine(EngineAround):
     ) -> Iterator[Step]:
         """Yield the steps of the engine within."""
         for step in self._engine.stylize(content, style, options, resume=resume):
-            is_armed = step.step == step.steps and self._arm()
-            try:
+            point = self._take() if step.step == step.steps else None
+            if point is None:
                 yield step
+                continue
+            is_after = point.when == "after"
+            arm = partial(self._death.arm, point.number, is_after=is_after)
+            try:
+                yield when_its_end_is_stored(step, arm)
             finally:
-                if is_armed:
-                    self._death.disarm()
-                    self._tell("missed")
+                self._death.disarm()
+                self._tell("missed")
 
-    def _arm(self) -> bool:
+    def _take(self) -> CommitPoint | None:
         """Take one of the deaths that are wanted, unless this job has had its own."""
         context = structlog.contextvars.get_contextvars()
         for wanted in sorted(self._folder.glob("*/wanted-*")):
             job = wanted.with_name(f"job-{context['job_id']}")
             if job.exists():
                 continue
-            *_, point, when = wanted.name.split("-")
+            *_, number, when = wanted.name.split("-")
             with suppress(FileNotFoundError):  # another node was quicker
                 wanted.rename(job)
                 self._words = f"{self._node} {context['job_id']} {context['attempt']}"
                 self._done = job.with_name(f"done-{context['job_id']}")
-                self._death.arm(int(point), is_after=when == "after")
-                return True
-        return False
+                return CommitPoint(int(number), "after" if when == "after" else "before")
+        return None
 
     def _die(self) -> NoReturn:
         self._tell("came")

@@ -37,7 +37,10 @@ def make_engine(settings: Settings, kind: str, methods: Collection[Method], *, s
             from worker.engine.engine import StyleEngine
             from worker.engine.weights.weights import load_weights
 
-        engines[Method.GATYS] = StyleEngine(load_weights(WeightsChoice("untrained"), settings.cache_dir))
+        engines[Method.GATYS] = engine = StyleEngine(
+            load_weights(WeightsChoice("untrained"), settings.cache_dir)
+        )
+        engine.warm()
     return NodeEngine(engines)
 
 
@@ -67,4 +70,5 @@ def make_node(
         weights="untrained",
         methods=[method],
         load_engine=load_engine,
+        numerics={method.value: f"{kind} engine"},
     )

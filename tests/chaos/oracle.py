@@ -6,7 +6,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.chaos import oracle_history, oracle_results, oracle_steps, oracle_storage, recovery
+from tests.chaos import (
+    oracle_handovers,
+    oracle_history,
+    oracle_results,
+    oracle_steps,
+    oracle_storage,
+    recovery,
+)
 from tests.chaos.evidence import Evidence
 from tests.chaos.lone_run import LoneRuns
 from tests.support.matching_rows import find_mismatches
@@ -33,6 +40,7 @@ def judge(evidence: Evidence, folder: Path) -> Judgement:
         f"{node} gave a job back as if its engine had failed: {text}" for node, text in evidence.faulted
     ]
     breaches += oracle_history.find_breaches(evidence) + steps.breaches
+    breaches += oracle_handovers.find_breaches(evidence)
     breaches += recovery.find_late(evidence, recovered)
     with LoneRuns(evidence, folder) as lone:
         breaches += oracle_results.find_breaches(evidence, lone)

@@ -60,7 +60,7 @@ def _of_checkpoints(evidence: Evidence, job: Job, lone: LoneRuns) -> list[str]:
     faults = []
     for checkpoint in evidence.checkpoints[job.id]:
         path = evidence.storage / checkpoint.key
-        if checkpoint.key in evidence.damaged or not path.exists():
+        if checkpoint.key in evidence.damaged or not path.is_file():
             continue  # the store's own check names it if it should be there
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() != checkpoint.sha256:

@@ -1,7 +1,8 @@
 """What may be computed twice, and by whom; from what the engines wrote down.
 
 - A run goes on from the newest checkpoint: of the steps made before it began, it makes at most
-  `checkpoint_every` again; as many more for each checkpoint of the job that was damaged on purpose.
+  `checkpoint_every` again, and as many more if the checkpoint of those was still being written; as many more
+  for each checkpoint of the job that was damaged on purpose.
 - A run begins beside another node's only when that one's lease was lost: control rescued it, or Redis was
   disturbed. The other one may then go on only until it learns of that: one renewal, counted from the moment
   it is awake, and what a renewal may take on a busy machine.
@@ -22,6 +23,7 @@ from web.db.models import Job
 _RENEWAL_SECONDS = 2.0
 _FLAG_SECONDS = 0.5
 _IN_FLIGHT_STEPS = 2
+_IN_FLIGHT_CHECKPOINTS = 1
 
 
 @dataclass
@@ -56,7 +58,7 @@ def count_steps(evidence: Evidence) -> StepCount:
 
 def _of_resumes(evidence: Evidence, job: Job, runs: list[EngineRun], count: StepCount) -> Iterator[str]:
     damaged = sum(key.startswith(f"jobs/{job.id}/") for key in evidence.damaged)
-    allowed = CHECKPOINT_EVERY * (1 + damaged)
+    allowed = CHECKPOINT_EVERY * (1 + _IN_FLIGHT_CHECKPOINTS + damaged)
     for run in runs:
         before = [
             step

@@ -11,6 +11,7 @@ from tests.chaos.evidence import Evidence
 from web.backend import Backend
 from web.control.pruner import Pruner
 from web.db.models import Job
+from web.jobs.thinning import NO_STATE
 from web.protection import RESTORE_GRACE
 
 _ROUNDS = 3
@@ -54,5 +55,5 @@ def _needed(evidence: Evidence, job: Job) -> set[str]:
     if job.outputs and job.status_reason != "reused":
         needed.add(marker_key(job.id, int(job.outputs[0]["key"].split("/attempt-")[1].split("/")[0])))
     for checkpoint in evidence.checkpoints[job.id]:
-        needed |= {checkpoint.key, checkpoint.picture_key}
+        needed |= {checkpoint.key, checkpoint.picture_key} - {NO_STATE}
     return needed | ({job.origin["key"]} if job.origin else set())

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from hashlib import sha256
-from random import randrange
+from dataclasses import dataclass
+from pathlib import Path
 from time import sleep
 from typing import Any, Literal
 
 from shared.redis.claims import Claims, Verdict
-from shared.storage.local import LocalStore
-from shared.storage.store import ArtifactStore
-from tests.chaos import plants_nodes
+from shared.storage.local import LocalStore, make_folders
+from tests.chaos import plants_nodes, plants_writer
 from tests.chaos.plants_upgrade import count_defaults, refuse_unknown_fields, refuse_unknown_reports
+from tests.chaos.plants_writer import HeldStore
 
 _WINDOW_SECONDS = 0.5
 
@@ -29,27 +28,6 @@ class Plant:
     breach: str
 
 
-class _HeldStore:
-    """A store whose writes wait until they are let go."""
-
-    def __init__(self, store: ArtifactStore) -> None:
-        self._store = store
-        self._held: list[tuple[Callable[[str, bytes], None], str, bytes]] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-    def write(self, key: str, data: bytes) -> None:
-        self._held.append((self._store.write, key, data))
-
-    def create(self, key: str, data: bytes) -> None:
-        self._held.append((self._store.create, key, data))
-
-    def let_go(self) -> None:
-        for action, key, data in self._held:
-            action(key, data)
-
-
 def ack_before_commit() -> None:
     """Report success first, and store the result half a second later; control believes it."""
     from web.control import projector
@@ -60,7 +38,7 @@ def ack_before_commit() -> None:
     commit = Attempt._commit
 
     def late_commit(self: Attempt, *step: Any) -> None:
-        held = _HeldStore(self._store)
+        held = HeldStore(self._store)
         self._store = held  # type: ignore[assignment]
         commit(self, *step)
         sleep(_WINDOW_SECONDS)
@@ -105,35 +83,9 @@ def forget_moments() -> None:
             name: array * (1 if name in ("value", "image") else 0)
             for name, array in found.state.arrays.items()
         }
-        return Checkpoint(found.key, EngineState(found.state.step, arrays), found.sha256)
+        return Checkpoint(found.key, EngineState(found.state.step, arrays), found.file)
 
     attempt.find_checkpoint = forgetful  # type: ignore[assignment]
-
-
-def write_again() -> None:
-    """Write a state that was resumed from again, with other bytes, and report it as the same event."""
-    from worker import attempt, checkpoint
-    from worker.reporter import Reporter
-
-    pack, report = checkpoint.pack_checkpoint, Reporter.report
-
-    def rewrite(store: ArtifactStore, key: str, state: Any, *, fingerprint: str) -> str:
-        data = pack(state, fingerprint=fingerprint)
-        length = int.from_bytes(data[:8], "little")
-        header = data[8 : 8 + length] + b" " * 8 * randrange(1, 1000)
-        data = len(header).to_bytes(8, "little") + header + data[8 + length :]
-        store.write(key, data)
-        return sha256(data).hexdigest()
-
-    def find(*words: Any, **names: Any) -> Any:
-        found = checkpoint.find_checkpoint(*words, **names)
-        return found and replace(found, key=f"{found.key} of another attempt")
-
-    def report_once(self: Reporter, *words: Any, mark: str = "", **names: Any) -> None:
-        report(self, *words, mark=mark.partition(":")[0], **names)
-
-    attempt.keep_checkpoint, attempt.find_checkpoint = rewrite, find
-    Reporter.report = report_once  # type: ignore[method-assign]
 
 
 def ignore_flags() -> None:
@@ -197,12 +149,17 @@ def fail_at_refusal() -> None:
 
 
 def trust_the_mount() -> None:
-    """Never look whose storage it is."""
+    """Never look whose storage it is, nor whether there is any."""
     from web import backend
-    from worker import attempt, health, intake
+    from worker import attempt, health, intake, writer
 
-    for module in (attempt, backend, health, intake):
+    for module in (attempt, backend, health, intake, writer):
         module.check_identity = lambda *_: None  # type: ignore[attr-defined]
+
+    def make(self: LocalStore, folder: Path) -> None:
+        make_folders(folder, below=self.root)
+
+    LocalStore._make_folders = make  # type: ignore[method-assign]
 
 
 def forget_hand_back() -> None:
@@ -226,7 +183,17 @@ PLANTS: dict[str, Plant] = {
     # Control takes no success without a marker: such a job never ends.
     "forget-marker": Plant("node", forget_marker, ("lose_success",), 3, "it ended 0 times, asked for 1"),
     "forget-moments": Plant("node", forget_moments, ("kill_child",), 6, "is not that of the lone run"),
-    "write-again": Plant("node", write_again, ("kill_at_commit",), 2, "has other bytes than its row says"),
+    "write-again": Plant(
+        "node", plants_writer.write_again, ("kill_at_commit",), 2, "has other bytes than its row says"
+    ),
+    "tell-before-write": Plant(
+        "node",
+        plants_writer.tell_before_write,
+        ("kill_child",),
+        6,
+        r"a checkpoint of step \d+ had been told of",
+    ),
+    "lose-the-last": Plant("node", plants_writer.lose_the_last, ("drain_node",), 6, "was drained at step"),
     "ignore-flags": Plant("node", ignore_flags, (), 0, "steps were made after it was asked to"),
     "no-inbox": Plant("control", no_inbox, ("disturb_reports",), 8, "was reported twice"),
     "no-rescue": Plant("control", no_rescue, ("kill_node",), 2, "stuck"),

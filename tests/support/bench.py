@@ -89,7 +89,9 @@ class Bench:
             clock=self.now,
             clock_seconds=lambda: self.hours * 3600,
         )
-        self.context = WorkerContext.open(settings, names_of(settings), worker_id="node-a", device="cpu")
+        self.context = WorkerContext.open(
+            settings, names_of(settings), worker_id="node-a", device="cpu", talk_seconds=0
+        )
 
     def close(self) -> None:
         self.context.redis.close()

@@ -27,7 +27,8 @@ def find_mismatches(
     told: list[tuple[str, str, str, int | None]] = []
     for checkpoint in checkpoints:
         what = f"job {checkpoint.job_id}: its checkpoint of step {checkpoint.step}"
-        told.append((what, checkpoint.key, checkpoint.sha256, None))
+        if checkpoint.has_state:
+            told.append((what, checkpoint.key, checkpoint.sha256, None))
     for job in jobs:
         told += [
             (f"job {job.id}: its output", output["key"], output["sha256"], output["size_bytes"])

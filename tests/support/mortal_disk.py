@@ -5,10 +5,16 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from typing import Any, NoReturn
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+
+from worker.engine.state import Step
 
 #: Of a last checkpoint and its picture, the preview, the result and its marker there are 24, and a few more
 #: where folders are new.
@@ -17,6 +23,23 @@ _CHANGES: tuple[tuple[Any, str], ...] = (
     (os, "link"), (os, "fsync"), (os, "fchmod"), (tempfile, "mkstemp"),
     (Path, "replace"), (Path, "rename"), (Path, "unlink"), (Path, "mkdir"),
 )  # fmt: skip
+
+
+def when_its_end_is_stored(step: Step, act: Callable[[], None]) -> Step:
+    """Return the last step of a job, which does something once, when its picture is first asked for.
+
+    By then nothing of an earlier step is in the writer's hand any more: all changes of the disk that follow
+    are those of the end.
+    """
+    acts, lock = [act], Lock()
+
+    def image() -> NDArray[np.uint8]:
+        with lock:
+            if acts:
+                acts.pop()()
+        return step.image()
+
+    return replace(step, _image=image)
 
 
 class Death:

@@ -4,7 +4,8 @@ settings: of the service; name, step_seconds, fleet_pid; breaks: whether its dev
 step, or hangs there once, and leaves the file `hung`.
 Of the load of its engine: load_seconds, how long it takes; load_gate, a file that it waits for;
 load_fails_until, a file without which it fails; load_leaves, how many temporary files it leaves. no_forks:
-the process cannot fork. methods: those that it serves, `gatys` alone unless told otherwise.
+the process cannot fork. methods: those that it serves, `gatys` alone unless told otherwise. numerics: what it
+says of how it computes.
 """
 
 from __future__ import annotations
@@ -87,6 +88,7 @@ def main() -> None:
         weights="untrained",
         methods=task.get("methods", [Method.GATYS]),
         load_engine=load,
+        numerics=task.get("numerics", {}),
         fleet_pid=task["fleet_pid"],
     )
     sys.exit(node.run())

@@ -17,6 +17,7 @@ from shared.redis.live import LiveProgress
 from shared.redis.workers import WorkerBeat, WorkerRegistry
 from shared.storage.layout import (
     asset_key,
+    attempt_folder,
     checkpoint_key,
     checkpoint_picture_key,
     marker_key,
@@ -113,14 +114,19 @@ class Workshop:
         *,
         after: int = 0,
         loss: dict[str, float] | None = None,
+        is_old: bool = False,
     ) -> None:
         """Keep a checkpoint at a step; the one before it was at step `after`.
 
-        Its picture is painted if none is given; with `loss`, its curve is that one point.
+        Its picture is painted if none is given; with `loss`, its curve is that one point. One that `is_old`
+        has a PNG, as those of the first releases.
         """
         job = self._job(job_id)
-        picture_key = checkpoint_picture_key(job.id, job.attempt, step)
-        self._services.backend.storage.write(picture_key, picture or encode(self.paint(job, step)))
+        data = picture or encode(self.paint(job, step), "PNG" if is_old else "JPEG")
+        picture_key = checkpoint_picture_key(job.id, job.attempt, step, hashlib.sha256(data).hexdigest())
+        if is_old:
+            picture_key = f"{attempt_folder(job.id, job.attempt)}/checkpoint-{step:05d}.png"
+        self._services.backend.storage.write(picture_key, data)
         state_key = checkpoint_key(job.id, job.attempt, step)
         state = f"state of step {step}".encode()
         self._services.backend.storage.write(state_key, state)

@@ -97,10 +97,10 @@ def test_every_target_and_every_command_is_there(services):
         assert f"\n{services[name]['command'][0]} = " in scripts
 
 
-def test_the_gpu_worker_reserves_all_gpus_and_starts_a_node_for_each(services):
+def test_the_gpu_worker_reserves_all_gpus_and_starts_nodes_for_each(services):
     (device,) = services["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
     assert device == {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
-    assert services["worker-gpu"]["command"][-2:] == ["--gpus", "all"]
+    assert services["worker-gpu"]["command"][2:] == ["--gpus", "all", "--nodes-per-gpu", "auto"]
     assert not {name for name, service in services.items() if "deploy" in service} - {"worker-gpu"}
 
 

@@ -37,6 +37,7 @@ def read_docs() -> Response:
         as_json=_as_json,
         address=service_address(parse_address(get_backend().settings.public_url), asked=request.url_root),
         wait_seconds=MAX_WAIT_SECONDS,
+        exact_seconds=f"{get_backend().settings.exact_seconds:g}",
         operations=_by_tag(document),
         schemas=document["components"]["schemas"],
         codes=known_codes(),

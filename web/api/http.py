@@ -37,6 +37,9 @@ MAX_WAIT_SECONDS = 50
 #: For what never changes: a year, the most that caches care for.
 FOREVER_SECONDS = 31_536_000
 MULTIPART = "multipart/form-data"
+JSON_TYPE = "application/json"
+#: It may be kept, and is asked for again each time.
+NO_CACHE = "no-cache"
 #: What messages call the body of a request.
 BODY = "the body"
 _MAX_TEXT_BYTES = 500_000
@@ -51,13 +54,27 @@ def json_answer(
     status: int = 200,
     *,
     headers: Mapping[str, str] | None = None,
-    media_type: str = "application/json",
+    media_type: str = JSON_TYPE,
 ) -> ConditionalResponse:
-    """Return a response of `data`; what cannot be written as UTF-8 becomes a question mark."""
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False)
-    content = text.encode("utf-8", "replace") + b"\n"
+    """Return a response of `data`, written as `json_bytes` does."""
+    return written_answer(json_bytes(data), status, headers=headers, media_type=media_type)
+
+
+def json_bytes(data: Mapping[str, object]) -> bytes:
+    """Return `data` as it is sent; what cannot be written as UTF-8 becomes a question mark."""
+    return json.dumps(data, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace") + b"\n"
+
+
+def written_answer(
+    content: bytes,
+    status: int = 200,
+    *,
+    headers: Mapping[str, str] | None = None,
+    media_type: str = JSON_TYPE,
+) -> ConditionalResponse:
+    """Return a response of JSON that is written already."""
     response = ConditionalResponse(content, status=status, content_type=media_type)
-    response.headers["Cache-Control"] = "no-cache"
+    response.headers["Cache-Control"] = NO_CACHE
     response.headers.update(headers or {})
     return response
 

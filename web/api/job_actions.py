@@ -29,15 +29,16 @@ from web.api import API_PATH
 from web.api.conditional import OtherVersion, has_conditions, require_match
 from web.api.http import read_body, refuse_body
 from web.api.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADER, answer_once
-from web.api.job_view import JobView, job_answer, read_view
+from web.api.job_view import job_url
 from web.api.openapi import IF_MATCH, JSON, Answer, Operation
+from web.api.rendered_jobs import RenderedJob, read_rendered
 from web.api.schemas import JobOut
 from web.jobs import actions
 from web.jobs.fields import ExtendBody, ForkBody, RetryBody
 from web.jobs.forking import fork_job
 from web.jobs.idempotency import NoteKey
 from web.security import current_caller
-from web.services import get_backend
+from web.services import get_backend, get_services
 
 _RETRY_SECONDS = 1
 _KEY_REFUSALS = (IdempotencyKeyInUse, IdempotencyKeyReused)
@@ -261,23 +262,22 @@ def _as_asked(job_id: str) -> Iterator[int | None]:
     if not has_conditions(request.environ):
         yield None
         return
-    view = _read(job_id)
-    require_match(request.environ, quote_etag(view.etag))
+    job = _read(job_id)
+    require_match(request.environ, quote_etag(job.etag))
     try:
-        yield view.job.version
+        yield job.version
     except StaleJob:
         raise OtherVersion(quote_etag(_read(job_id).etag)) from None
 
 
-def _read(job_id: str) -> JobView:
-    return read_view(get_backend(), job_id, caller=current_caller())
+def _read(job_id: str) -> RenderedJob:
+    return read_rendered(get_services(), job_id, caller=current_caller())
 
 
 def _answer_fork(fork_id: str) -> Response:
-    view = _read(fork_id)
-    headers = {"Location": view.data["urls"]["self"], "Retry-After": str(_RETRY_SECONDS)}
-    return job_answer(view, status=202, headers=headers)
+    headers = {"Location": job_url(fork_id), "Retry-After": str(_RETRY_SECONDS)}
+    return _read(fork_id).answer(status=202, headers=headers)
 
 
 def _answer(job_id: str) -> Response:
-    return job_answer(_read(job_id))
+    return _read(job_id).answer()

@@ -17,6 +17,7 @@ from shared.errors import (
     StorageUnavailable,
 )
 from shared.options import steps_of
+from shared.storage.layout import picture_type
 from web.api import API_PATH
 from web.api.http import FOREVER_SECONDS, json_answer, send_bytes, send_stored
 from web.api.job_view import job_url, live_part
@@ -38,6 +39,7 @@ _ANSWERS = {
 }
 #: What is allowed of a job that succeeded if, and only if, its result is not what it was.
 _REMEDY = "retry the job, which goes on from its last checkpoint"
+_CHECKPOINT_TYPES = ("image/jpeg", "image/png")
 #: Of a SHA-256: enough that another checkpoint of the step has others.
 _VERSION_CHARS = 8
 _REFUSALS = (NotFound, ArtifactMissing, FileDamaged, PictureInvalid, StorageUnavailable)
@@ -112,7 +114,10 @@ def read_output(job_id: str) -> Response:
     refusals=(NotFound,),
 )
 def index_checkpoints(job_id: str) -> Response:
-    """List the checkpoints of a job by step, each with its losses and a picture."""
+    """List the checkpoints of a job by step, each with its losses and a picture.
+
+    Of many, only some keep the state that a fork begins with; the last two always do.
+    """
     job = _find(job_id)
     with get_backend().database.read() as session:
         found = list_checkpoints(session, job.id)
@@ -123,7 +128,10 @@ def index_checkpoints(job_id: str) -> Response:
             losses=checkpoint.losses,
             curve=checkpoint.curve,
             sha256=checkpoint.sha256,
+            numerics=checkpoint.numerics,
             created_at=checkpoint.created_at,
+            has_state=checkpoint.has_state,
+            content_type=picture_type(checkpoint.picture_key),
             url=job_url(job.id, "checkpoints", checkpoint.step),
         )
         for checkpoint in found
@@ -136,8 +144,10 @@ def index_checkpoints(job_id: str) -> Response:
     "See a checkpoint",
     "pictures",
     answers={
-        200: Answer("Its picture", media_types=("image/png",)),
-        206: part_of("image/png"),
+        200: Answer(
+            "Its picture, a JPEG; of a job of an earlier release a PNG", media_types=_CHECKPOINT_TYPES
+        ),
+        206: part_of(*_CHECKPOINT_TYPES),
         304: NOT_MODIFIED,
     },
     refusals=(NotFound, ArtifactMissing, FileDamaged, StorageUnavailable),
@@ -153,10 +163,10 @@ def read_checkpoint(job_id: str, step: int) -> Response:
         checkpoint = get_checkpoint(session, job.id, step)
     return send_stored(
         _open(checkpoint.picture_key),
-        content_type="image/png",
+        content_type=picture_type(checkpoint.picture_key),
         # The state decides the picture.
         etag=f"{checkpoint.sha256}-picture",
-        download_name=f"{job.name or job.id}-step-{step}.png",
+        download_name=f"{job.name or job.id}-step-{step}{PurePosixPath(checkpoint.picture_key).suffix}",
     )
 
 
@@ -181,6 +191,8 @@ def index_attempts(job_id: str) -> Response:
             started_at=attempt.started_at,
             ended_at=attempt.ended_at,
             outcome=attempt.outcome,
+            numerics=attempt.numerics,
+            exact=attempt.is_exact,
         )
         for attempt in found
     ]

@@ -1,27 +1,24 @@
-"""A job as the API shows it: read, as JSON, with its ETag; and waiting until that changes."""
+"""A job as the API shows it: read, as JSON, with its ETag."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Response
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.orm import Session
 
-from shared.errors import JobUnreadable, NotFound
+from shared.errors import JobUnreadable
 from shared.logs import get_logger
 from shared.options import Method, steps_of
 from shared.redis.live import LiveProgress
 from shared.status import JobKind, JobStatus
 from web.address import link
 from web.api import API_PATH
-from web.api.http import json_answer
 from web.api.schemas import (
     EtaOut,
     InputOut,
@@ -44,12 +41,10 @@ from web.db.models import Asset, Job
 from web.jobs.estimates import QueueState, wait_ahead
 from web.jobs.line import read_shared_queue
 from web.jobs.mending import mend
-from web.jobs.queries import get_job, get_version, names_of_jobs, queue_positions
+from web.jobs.queries import get_job, names_of_jobs, queue_positions
 from web.jobs.retention import expires_at
 from web.jobs.states import REQUESTS, is_legal
 from web.jobs.transitions import may_have_checkpoints
-from web.later import Wait, answer_later
-from web.services import Services
 
 #: The statuses of which live progress tells.
 LIVE = {JobStatus.RUNNING, JobStatus.CANCELING}
@@ -113,6 +108,8 @@ def job_to_json(
         ),
         weights=WeightsOut.model_validate(job.weights) if job.weights else None,
         engine_version=job.engine_version,
+        numerics=job.numerics,
+        exact=job.is_exact,
         outputs=[_output(job, number) for number in range(len(job.outputs))],
         error=error,
         metrics=_metrics(job),
@@ -159,6 +156,8 @@ def _queue(job: Job, position: int | None, queue: QueueState, leader_name: str |
     if job.leader_id is not None:
         which = f"the job '{leader_name}'" if leader_name else "another job"
         message = f"waits for {which}, which does the same work"
+    elif message is None and job.pinned_to is not None and job.dispatched_at is not None:
+        message = f"goes on where it was begun, on {job.pinned_to}"
     wait = None if position is None else wait_ahead(position, queue)
     return QueueOut(
         position=position,
@@ -240,11 +239,14 @@ def _coarse(queue: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class JobView:
-    """A job as it is shown now."""
+    """A job as it is shown now, and what that rests on beside its row; see `show_job`."""
 
     job: Job
     data: dict[str, Any]
     live: LiveProgress | None
+    position: int | None = None
+    queue: QueueState | None = None
+    leader_name: str | None = None
 
     @property
     def etag(self) -> str:
@@ -298,16 +300,18 @@ def read_views(backend: Backend, query: Callable[[Session], list[Job]]) -> list[
     live = backend.live.progress([job.id for job in jobs if job.status in LIVE])
     routes = {job.route for job in jobs if job.status == JobStatus.QUEUED.value}
     queues = {route: read_shared_queue(backend, route) for route in routes}
-    settings = backend.settings
-    kept_days = {JobKind.JOB: settings.retention_days, JobKind.DRAFT: settings.draft_hours / 24}
     views = []
     for job in jobs:
         try:
-            name = names.get(job.leader_id or "")
-            at = positions.get(job.id)
-            queue = queues.get(job.route)
-            days = kept_days.get(JobKind(job.kind), 0.0)
-            views.append(_view(job, live.get(job.id), at, queue, leader_name=name, retention_days=days))
+            view = show_job(
+                backend,
+                job,
+                live=live.get(job.id),
+                position=positions.get(job.id),
+                queue=queues.get(job.route),
+                leader_name=names.get(job.leader_id or ""),
+            )
+            views.append(view)
         except JobUnreadable as error:
             if len(jobs) == 1:
                 raise
@@ -324,96 +328,47 @@ def _leader_names(session: Session, jobs: list[Job]) -> dict[str, str]:
     return names_of_jobs(session, ids, caller=waiting[0].caller)
 
 
-def _view(
+def show_job(
+    backend: Backend,
     job: Job,
+    *,
     live: LiveProgress | None,
     position: int | None,
     queue: QueueState | None,
-    *,
     leader_name: str | None,
-    retention_days: float,
 ) -> JobView:
-    def show(job: Job) -> dict[str, Any]:
-        return job_to_json(
+    """Return a job that no session holds as it is shown; nobody is asked.
+
+    Args:
+        backend: Whose settings hold.
+        job: The row; what cannot be read in it is mended.
+        live: As `job_to_json` has it; so have all that follow.
+        position: See there.
+        queue: See there.
+        leader_name: See there.
+
+    Raises:
+        JobUnreadable: when it cannot be shown even so.
+    """
+    settings = backend.settings
+    kept_days = {JobKind.JOB: settings.retention_days, JobKind.DRAFT: settings.draft_hours / 24}
+
+    def show() -> JobView:
+        data = job_to_json(
             job,
             live=live,
             position=position,
             queue=queue,
             leader_name=leader_name,
-            retention_days=retention_days,
+            retention_days=kept_days.get(JobKind(job.kind), 0.0),
         )
+        return JobView(job, data, live, position, queue, leader_name)
 
     try:
-        return JobView(job, show(job), live)
+        return show()
     except _UNREADABLE:
         mend(job)
     try:
-        return JobView(job, show(job), live)
+        return show()
     except _UNREADABLE as error:
         raise JobUnreadable(f"what is stored of the job cannot be shown: {error}") from error
-
-
-Answer = Callable[[JobView], Response]
-
-
-def answer_when_changed(
-    services: Services, view: JobView, answer: Answer, *, caller: str, seconds: int
-) -> Response:
-    """Answer for the job as soon as it is shown differently, or as it is after `seconds`.
-
-    The caller has taken a place to wait, which is given back.
-    """
-    old, job_id = view.etag, view.job.id
-
-    def is_over(since: float) -> bool:
-        return read_shared_view(services.backend, job_id, caller=caller, since=since).etag != old
-
-    return _answer_later(services, job_id, is_over, answer, caller=caller, seconds=seconds)
-
-
-def answer_when_final(
-    services: Services, job_id: str, answer: Answer, *, caller: str, seconds: int
-) -> Response:
-    """Answer for the job as soon as it has ended, or as it is after `seconds`; else as above."""
-    version: int | None = None
-
-    def is_over(since: float) -> bool:
-        nonlocal version
-        with services.backend.database.read() as session:
-            found = get_version(session, job_id)
-        if found is None:
-            raise NotFound(f"job '{job_id}' is gone")
-        if found == version:
-            return False
-        version = found
-        view = read_shared_view(services.backend, job_id, caller=caller, since=since)
-        return view.job.job_status.is_final
-
-    return _answer_later(services, job_id, is_over, answer, caller=caller, seconds=seconds, only_changes=True)
-
-
-def _answer_later(
-    services: Services,
-    job_id: str,
-    is_over: Callable[[float], bool],
-    answer: Answer,
-    *,
-    caller: str,
-    seconds: int,
-    only_changes: bool = False,
-) -> Response:
-    def give() -> Response:
-        response = answer(read_view(services.backend, job_id, caller=caller))
-        response.headers["Preference-Applied"] = f"wait={seconds}"
-        return response
-
-    closers: list[Callable[[], object]] = [services.waits.give_back]
-    wait = Wait(job_id, time.monotonic() + seconds, is_over, give, only_changes, closers)
-    return answer_later(wait, services)
-
-
-def job_answer(view: JobView, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """Return the response of a job."""
-    response = json_answer(view.data, status, headers=headers)
-    response.set_etag(view.etag)
-    return response

@@ -14,8 +14,10 @@ from shared.status import JobKind, JobStatus
 from shared.texts import Whole
 from web.api import API_PATH
 from web.api.http import json_answer, make_token, read_query, read_token, wait_seconds
-from web.api.job_view import JobView, answer_when_changed, job_answer, read_view, read_views
+from web.api.job_view import read_views
+from web.api.job_waits import answer_when_changed
 from web.api.openapi import IF_NONE_MATCH, NOT_MODIFIED, WAIT, Answer, Operation, Parameter, query_parameters
+from web.api.rendered_jobs import RenderedJob, read_rendered
 from web.api.schemas import JobListOut, JobOut
 from web.api.submit import submit_job
 from web.jobs.lists import JobFilter, list_jobs
@@ -131,18 +133,18 @@ def read_job(job_id: str) -> Response:
     so up to a second ago; its `position` is that of now.
     """
     services, caller = get_services(), current_caller()
-    view = read_view(services.backend, job_id, caller=caller)
+    job = read_rendered(services, job_id, caller=caller)
     seconds = wait_seconds(request.headers.get("Prefer"))
     known = request.if_none_match
-    waits = seconds and known.contains_weak(view.etag) and not view.job.job_status.is_final
+    waits = seconds and known.contains_weak(job.etag) and not job.status.is_final
     # A preference may be passed over: with all places taken, the answer comes at once.
     if waits and services.waits.take():
-        return answer_when_changed(services, view, _answer_for, caller=caller, seconds=seconds)
-    return _answer_for(view)
+        return answer_when_changed(services, job, _answer_for, caller=caller, seconds=seconds)
+    return _answer_for(job)
 
 
-def _answer_for(view: JobView) -> Response:
-    response = job_answer(view)
+def _answer_for(job: RenderedJob) -> Response:
+    response = job.answer()
     response.make_conditional(request)
     return response
 

@@ -131,9 +131,9 @@ def binary_schema(media_type: str) -> dict[str, Any]:
     return {"type": "string", "format": "binary", "contentMediaType": media_type}
 
 
-def part_of(media_type: str) -> Answer:
-    """Return the answer with the part of a picture that was asked for."""
-    return Answer("The part asked for", media_types=(media_type,))
+def part_of(*media_types: str) -> Answer:
+    """Return the answer with the part of a picture of one of these types that was asked for."""
+    return Answer("The part asked for", media_types=media_types)
 
 
 def as_sent(schema: Any, *, note: str = DEFAULT_NOTE) -> Any:  # noqa: ANN401 - any part of a schema

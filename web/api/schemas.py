@@ -221,6 +221,14 @@ class JobOut(BaseModel):
     attempt: JobAttemptOut
     weights: WeightsOut | None = Field(description="Known from the first claim on")
     engine_version: str | None
+    numerics: str | None = Field(
+        description="What its last checkpoint, or its result, was computed with: device and libraries. It "
+        "goes on where these are the same, or elsewhere after ATELIER_EXACT_SECONDS. `null` is not known"
+    )
+    exact: bool | None = Field(
+        description="Whether all steps were computed alike, so that the result has the bytes of a job that "
+        "ran through there; false if it went on elsewhere, null while nobody knows"
+    )
     outputs: list[OutputOut]
     error: JobErrorOut | None
     metrics: MetricsOut
@@ -245,7 +253,10 @@ class CheckpointOut(BaseModel):
         description="[step, total, content, style] of each step since the checkpoint before"
     )
     sha256: str = Field(description="Of its state, from which a job resumes")
+    numerics: str | None = Field(description="What it was computed with; null where it does not say")
     created_at: Moment
+    has_state: bool = Field(description="Whether its state is kept, so that a job can be forked from it")
+    content_type: str = Field(description="Of its picture")
     url: str = Field(description="Where its picture is")
 
 
@@ -265,6 +276,11 @@ class AttemptOut(BaseModel):
     started_at: Moment | None
     ended_at: Moment | None
     outcome: str | None = Field(description="`null` while it is under way")
+    numerics: str | None = Field(description="What it computes with; null where its worker does not say")
+    exact: bool | None = Field(
+        description="Whether the checkpoint that it went on from, if any, was computed with the same; "
+        "null where nobody knows"
+    )
 
 
 class AttemptsOut(BaseModel):
@@ -300,11 +316,24 @@ class WorkingSizesOut(BaseModel):
     style: SizeOut
 
 
+class NeededMemoryOut(BaseModel):
+    """The memory of the worker that could hold a job best; of the GPU for one on a GPU."""
+
+    needed_bytes: int | None = Field(
+        description="What its process would take with the job, give or take 15 %. While no worker says how "
+        "much it has: on a CPU; null where nothing is known of such a job"
+    )
+    available_bytes: int | None = Field(
+        description="The most that its process could take; null while no worker says so"
+    )
+
+
 class ValidationOut(BaseModel):
     """What a job would be carried out with; nothing of it is stored."""
 
     options: Options
     working_size: WorkingSizesOut
+    memory: NeededMemoryOut
     estimate: EstimateOut
 
 
@@ -333,6 +362,10 @@ class WorkerMemoryOut(BaseModel):
 
     total_bytes: int | None = Field(description="`null` where it cannot be measured")
     used_bytes: int | None = Field(description="By whatever program; null where it cannot be measured")
+    job_bytes: int | None = Field(
+        description="The most that the worker's process could take with a job in it, as seen within the last "
+        "hour; null where it does not say"
+    )
 
 
 class RoomOut(BaseModel):
@@ -381,6 +414,10 @@ class WorkerOut(BaseModel):
     memory: WorkerMemoryOut
     storage: RoomOut = Field(description="As this worker sees the storage")
     weights: str
+    numerics: dict[str, str] = Field(
+        description="By method what decides the bytes beside the job: device and libraries. Workers with "
+        "the same make the same bytes. Empty of an older release"
+    )
     notice: str | None = Field(description="Something one should know of the weights")
     state: WorkerState = Field(
         description="`starting`: its engine is being loaded; `draining`: it hands its job back and ends; "

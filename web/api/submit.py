@@ -16,6 +16,7 @@ from shared.errors import (
     DatabaseUnavailable,
     IdempotencyKeyInUse,
     IdempotencyKeyReused,
+    InsufficientMemory,
     InvalidOptions,
     MalformedRequest,
     MissingPart,
@@ -44,7 +45,8 @@ from web.api.http import (
     wait_seconds,
 )
 from web.api.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADER, answer_once
-from web.api.job_view import JobView, answer_when_final, job_answer, read_view
+from web.api.job_view import job_url
+from web.api.job_waits import answer_when_final
 from web.api.openapi import (
     JSON,
     WAIT,
@@ -54,7 +56,8 @@ from web.api.openapi import (
     query_parameters,
     text_schema,
 )
-from web.api.schemas import JobOut, SizeOut, ValidationOut, WorkingSizesOut, estimate_out
+from web.api.rendered_jobs import RenderedJob, read_rendered
+from web.api.schemas import JobOut, NeededMemoryOut, SizeOut, ValidationOut, WorkingSizesOut, estimate_out
 from web.assets.uploads import PartChecks, UploadedFile
 from web.jobs.drafts import read_options
 from web.jobs.fields import SubmitBody, SubmitFields
@@ -148,6 +151,7 @@ class _Asked:
         PictureTooHeavy,
         PictureUnsupported,
         PictureRefused,
+        InsufficientMemory,
         IdempotencyKeyInUse,
         IdempotencyKeyReused,
         TooManyDrafts,
@@ -168,6 +172,9 @@ def submit_job() -> Response:
 
     A job with the same pictures and options as one of yours that succeeded is given its result at once (200);
     as one that is queued or running, it waits for that one's result. `reuse: false` computes it anyway.
+
+    A job that no connected worker has the memory for is refused, with the largest `size` that fits. Nothing
+    is refused for that while a worker does not say how much it has, or while none is there.
 
     A draft (`kind: draft`) with `Prefer: wait=5` answers with the picture's address in one go, as a rule
     within a second or two. `POST /jobs/{id}/keep` makes a job of it.
@@ -192,12 +199,15 @@ def _submit(services: Services, request: JobRequest, note_key: NoteKey) -> str:
 
 
 def _validate(services: Services, job: JobRequest) -> ValidationOut:
-    sizes = check(services.backend, services.uploads, job, caller=current_caller())
-    shown = {part: SizeOut(width=width, height=height) for part, (width, height) in sizes.items()}
+    checked = check(services.backend, services.uploads, job, caller=current_caller())
+    shown = {part: SizeOut(width=width, height=height) for part, (width, height) in checked.sizes.items()}
     return ValidationOut(
         options=job.options.shown(),
         working_size=WorkingSizesOut(**shown),
-        estimate=estimate_out(make_forecast(services.backend, job.options, sizes)),
+        memory=NeededMemoryOut(
+            needed_bytes=checked.memory.needed_bytes, available_bytes=checked.memory.available_bytes
+        ),
+        estimate=estimate_out(make_forecast(services.backend, job.options, checked.sizes)),
     )
 
 
@@ -205,15 +215,15 @@ def _accepted(services: Services, job_id: str) -> Response:
     caller, seconds = current_caller(), wait_seconds(request.headers.get("Prefer"))
     if seconds and services.waits.take():
         return answer_when_final(services, job_id, _answer_for, caller=caller, seconds=seconds)
-    return _answer_for(read_view(services.backend, job_id, caller=caller))
+    return _answer_for(read_rendered(services, job_id, caller=caller))
 
 
-def _answer_for(view: JobView) -> Response:
-    headers = {"Location": view.data["urls"]["self"]}
-    if view.job.job_status.is_final:
-        return job_answer(view, headers=headers)
+def _answer_for(job: RenderedJob) -> Response:
+    headers = {"Location": job_url(job.job_id)}
+    if job.status.is_final:
+        return job.answer(headers=headers)
     headers["Retry-After"] = str(_RETRY_SECONDS)
-    return job_answer(view, status=202, headers=headers)
+    return job.answer(status=202, headers=headers)
 
 
 def _read_query() -> SubmitQuery:

@@ -6,13 +6,13 @@ import hashlib
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import IO, Protocol
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from shared.errors import (
@@ -139,10 +139,22 @@ def get_asset(session: Session, asset_id: str, *, caller: str) -> Asset:
     Raises:
         NotFound: when there is none with this id.
     """
-    asset = session.scalar(select(Asset).where(Asset.id == asset_id, Asset.caller == caller))
+    asset = session.scalar(_BY_ID, {"asset_id": asset_id, "caller": caller})
     if asset is None:
         raise NotFound(f"there is no asset with the id '{asset_id}'")
     return asset
+
+
+def get_assets(session: Session, asset_ids: Collection[str], *, caller: str) -> dict[str, Asset]:
+    """Return those of the assets that are a caller's, by their ids."""
+    found = session.scalars(_BY_IDS, {"asset_ids": list(asset_ids), "caller": caller})
+    return {asset.id: asset for asset in found}
+
+
+# Made once: each submission asks them.
+_OF_CALLER = select(Asset).where(Asset.caller == bindparam("caller"))
+_BY_ID = _OF_CALLER.where(Asset.id == bindparam("asset_id"))
+_BY_IDS = _OF_CALLER.where(Asset.id.in_(bindparam("asset_ids", expanding=True)))
 
 
 def find_asset(session: Session, sha256: str, *, caller: str) -> Asset | None:

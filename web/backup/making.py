@@ -40,6 +40,7 @@ from web.backup.manifest import BackedUpFile, BackupFolder, Manifest
 from web.db.database import Database, parse_url
 from web.db.fitness import first_damage, open_file
 from web.db.models import Asset, Job, JobCheckpoint
+from web.jobs.thinning import NO_STATE
 from web.protection import hold_files
 
 _COPY = ".partial-database"
@@ -317,7 +318,9 @@ def read_wanted(database: Path) -> Wanted:
             wanted.files |= {asset_key(sha256): sha256 for sha256 in session.scalars(select(Asset.sha256))}
             points = select(JobCheckpoint.key, JobCheckpoint.sha256, JobCheckpoint.picture_key)
             for key, sha256, picture_key in session.execute(points):
-                wanted.files |= {key: sha256, picture_key: None}
+                wanted.files[picture_key] = None
+                if key != NO_STATE:
+                    wanted.files[key] = sha256
             for job_id, origin, outputs in session.execute(select(Job.id, Job.origin, Job.outputs)):
                 wanted.job_ids.append(job_id)
                 try:

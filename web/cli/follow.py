@@ -89,20 +89,24 @@ def ending_of(content_type: str) -> str:
     return _ENDINGS.get(content_type, ("",))[0]
 
 
-def require_target(out: Path, content_type: str = _PNG) -> None:
+def require_target(out: Path, *content_types: str) -> None:
     """Prove that a picture can be written as the file `out`, or into it if it is a folder.
+
+    The picture is of one of the types; a PNG if none is named.
 
     Raises:
         TargetRefused: when it cannot, or would not be what its name says.
     """
     if str(out) == "-":
         raise TargetRefused("the picture cannot go to standard output, which has the answer: name a file")
-    endings, known = _ENDINGS.get(content_type, ()), {end for ends in _ENDINGS.values() for end in ends}
-    if out.suffix.lower() in known.difference(endings) and not out.is_dir():
-        what = content_type.removeprefix("image/").upper()
+    kinds = content_types or (_PNG,)
+    endings = {ending for kind in kinds for ending in _ENDINGS.get(kind, ())}
+    known = {ending for ends in _ENDINGS.values() for ending in ends}
+    if out.suffix.lower() in known - endings and not out.is_dir():
+        what = " or a ".join(kind.removeprefix("image/").upper() for kind in kinds)
         raise TargetRefused(
-            f"'{out}' would hold a {what}, whatever its name says: let it end in {ending_of(content_type)}, "
-            "and convert it afterwards"
+            f"'{out}' would hold a {what}, whatever its name says: let it end in "
+            f"{' or '.join(map(ending_of, kinds))}, and convert it afterwards"
         )
     try:
         kind = out.stat().st_mode if out.exists() else None

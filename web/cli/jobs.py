@@ -91,6 +91,13 @@ def _lines(job: JobView, client: ApiClient) -> list[str]:
         for item in job.outputs
     ]
     rows += [("error", str(job.error[part])) for part in ("detail", "suggestion") if job.error.get(part)]
+    if job.document.get("exact") is False:
+        rows.append(
+            (
+                "exact",
+                f"no: begun on one kind of device, gone on with on another ({client.url}/docs#numerics)",
+            )
+        )
     if job.notice:
         rows.append(("notice", f"{job.notice} ({client.url}/docs#untrained-weights)"))
     rows.append(("page", client.page(job.id)))

@@ -146,6 +146,6 @@ def _line(item: dict[str, Any]) -> str:
     step = item.get("resumed_from_step")
     start = f"from step {step}" if step else "from the start"
     ended = f"{item['outcome'] or 'ended'} {item['ended_at']}" if item.get("ended_at") else "goes on"
-    return (
-        f"{item['number']:>4}  {item['worker_id']} ({item['device']})  {item['started_at']} {start}, {ended}"
-    )
+    moved = "; not exact: begun on another kind" if item.get("exact") is False else ""
+    who = f"{item['worker_id']} ({item['device']})"
+    return f"{item['number']:>4}  {who}  {item['started_at']} {start}, {ended}{moved}"

@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 
 from shared.terminal import GivenText, LazyGroup, WholeNumber
+from web.cli.client import ApiClient
 from web.cli.follow import ending_of, require_target, save_file, save_picture
 from web.cli.handing_in import out_option
 from web.cli.options import asset_id_of, asset_ids_of, job_argument, json_option, open_client, url_option
 from web.cli.output import Output
 
-_JPEG = "image/jpeg"
+_JPEG, _PNG = "image/jpeg", "image/png"
 _FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 
 
@@ -39,12 +40,13 @@ def download(
 
     A file that is already there is replaced, but only by the whole picture.
 
-    Example: atelier download ID --step 50 -o half.png
+    Example: atelier download ID --step 50 -o half.jpg
     """
     if preview and (step is not None or small):
         raise click.UsageError("--preview is a picture of its own: it goes without --step and --small")
+    is_jpeg = preview or small
     if out is not None:
-        require_target(out, _JPEG if preview or small else "image/png")
+        require_target(out, *([_JPEG] if is_jpeg else [_PNG] if step is None else [_JPEG, _PNG]))
     with open_client(url) as client:
         job = client.job(client.find_job(job_id)).job
         if job is None:
@@ -57,7 +59,10 @@ def download(
             words += [] if step is None else ["checkpoints", step]
             words += ["thumbnail"] if small else []
             what = "-".join(str(word).removesuffix("s") for word in words)
-            path = _target(out, f"{job.id}-{what}{'.png' if words[-1] == step else '.jpg'}")
+            kind = _JPEG if is_jpeg else _checkpoint_type(client, job.id, step)
+            if out is not None:
+                require_target(out, kind)
+            path = _target(out, f"{job.id}-{what}{ending_of(kind)}")
             sha256 = save_file(client, client.picture_path(job.id, *words), path)
     output.answer({"job_id": job.id, "path": str(path), "sha256": sha256}, str(path))
 
@@ -68,16 +73,30 @@ def download(
 @json_option
 @click.pass_obj
 def checkpoints(output: Output, job_id: str, *, url: str | None) -> None:
-    """List the checkpoints of the job ID: what 'fork' and 'download --step' begin with."""
+    """List the checkpoints of the job ID: what 'fork' and 'download --step' begin with.
+
+    Of many, only some keep the state that a fork needs; of the others there are the pictures.
+    """
     with open_client(url) as client:
         document = client.about(client.find_job(job_id), "checkpoints")
     rows = [
         f"{item['step']:>6}  attempt {item['attempt']}  loss {_loss(item)}  {item['created_at']}"
+        # A service of an earlier release keeps the states of all.
+        + ("" if item.get("has_state", True) else "  picture only")
         for item in document["checkpoints"]
     ]
     output.answer(document, "\n".join(rows))
     if not rows:
         output.say("It has no checkpoints.")
+
+
+def _checkpoint_type(client: ApiClient, job_id: str, step: int | None) -> str:
+    """Return the type of a checkpoint's picture; a service of an earlier release has PNGs, and does not say.
+
+    Of a checkpoint that is not there, the service says so when it is asked for.
+    """
+    listed = client.about(job_id, "checkpoints")["checkpoints"]
+    return next((str(item.get("content_type", _PNG)) for item in listed if item["step"] == step), _JPEG)
 
 
 def _loss(item: dict[str, object]) -> str:

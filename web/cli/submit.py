@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from shared.memory import gigabytes
 from shared.options import Method, parse_assignments, parse_options
 from shared.status import JobStatus
 from web.cli.client import Picture
@@ -123,6 +124,11 @@ def _lines(found: dict[str, Any]) -> list[str]:
         (name, f"{value:g}" if isinstance(value, float) else value)
         for name, value in found["options"].items()
     ]
+    memory = found.get("memory") or {}
+    if (needed := memory.get("needed_bytes")) is not None:
+        there = memory.get("available_bytes")
+        of = "" if there is None else f" of the {gigabytes(there)} that a worker has for it"
+        rows.append(("memory", f"about {gigabytes(needed)}{of}"))
     message = (found.get("estimate") or {}).get("message")
     rows += [("estimate", message)] if message else []
     return [f"{label:<16} {value}" for label, value in rows]

@@ -11,16 +11,18 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
-from shared.broker import ROUTES, BrokerView, Dispatch
+from shared.broker import ROUTES, BrokerView, Dispatch, route_at
 from shared.errors import JobUnreadable, StaleJob
 from shared.logs import get_logger
 from shared.protocol import JobMessage, message_id
+from shared.redis.workers import WorkerBeat
 from web.backend import Backend
 from web.control.alone import FailingJobs
 from web.control.messages import message_for, try_message_for
 from web.control.projector import Projector
 from web.control.stale import StaleAttempts
 from web.db.models import Job
+from web.jobs.faults import earlier_faults
 from web.jobs.queries import (
     QueuedAttempt,
     count_dispatched,
@@ -30,8 +32,9 @@ from web.jobs.queries import (
     jobs_to_dispatch,
     mark_dispatched,
     open_attempts,
+    pinned_jobs,
 )
-from web.jobs.routing import is_eligible, is_handed_back, window_size
+from web.jobs.routing import ANYWHERE, Place, decide_place, is_eligible, is_handed_back, window_size
 from web.jobs.states import Trigger
 from web.jobs.transitions import apply_trigger
 
@@ -63,6 +66,11 @@ class Dispatcher:
         self._counted_at: datetime | None = None
         self._failing = FailingJobs(clock=clock)
         self._set_aside = 0
+        self._patience = timedelta(seconds=backend.settings.exact_seconds)
+        #: When a node of some numerics was seen last.
+        self._seen_at: dict[str, datetime] = {}
+        #: The routes of some numerics that messages were sent on.
+        self._own_routes: set[str] = set()
 
     @property
     def skipped(self) -> int:
@@ -84,10 +92,11 @@ class Dispatcher:
             due = jobs_to_dispatch(session, room=room)
         if not due:
             return 0
+        places = self._places(due)
         fences = self._backend.redis.claims.fences([job.id for job in due])
         messages: dict[str, JobMessage] = {}
         for job in due:
-            message = try_message_for(job)
+            message = try_message_for(job, numerics=places[job.id].numerics)
             if isinstance(message, JobUnreadable):
                 self._failing.attempt(job.id, partial(self._fail, job, message))
             else:
@@ -95,8 +104,9 @@ class Dispatcher:
         stale = {name for name, message in messages.items() if fences.get(name, 0) > message.attempt}
         sendable = [job for job in due if job.id in messages and job.id not in stale]
         sent = 0
-        for route in ROUTES:
-            sent += self._send([job for job in sendable if job.route == route], messages, route)
+        for route, pinned_to in dict.fromkeys((job.route, places[job.id].pinned_to) for job in sendable):
+            jobs = [job for job in sendable if (job.route, places[job.id].pinned_to) == (route, pinned_to)]
+            sent += self._send(jobs, messages, route, pinned_to)
         self._settle([job for job in due if job.id in stale], fences)
         return sent
 
@@ -109,8 +119,12 @@ class Dispatcher:
         with self._backend.database.read() as session:
             now = self._clock()
             sent = dispatched_before(session, now - _GRACE, now=now)
-        view = self._dispatch.look()
+            pinned = pinned_jobs(session)
+        self._own_routes |= {route_at(job.route, job.pinned_to) for job in pinned}
+        view = self._dispatch.look([*ROUTES, *sorted(self._own_routes)])
         self._tidy(view)
+        moved = self._move_on(pinned, view)
+        sent = [attempt for attempt in sent if attempt.job_id not in moved]
         if not sent:
             return 0
         known = view.waiting | view.held_about(self._clock(), self._taken_for)
@@ -132,16 +146,67 @@ class Dispatcher:
             self._settle([job for job in rows.values() if QueuedAttempt.of(job) == seen[job.id]], fences)
         return len(lost)
 
-    def _send(self, jobs: Sequence[Job], messages: dict[str, JobMessage], route: str) -> int:
-        """Send the messages of jobs of one route, and mark them."""
+    def _places(self, jobs: Sequence[Job]) -> dict[str, Place]:
+        """Return by id where each of the jobs is to be carried out."""
+        # What cannot be read is of no numerics.
+        known = {job.id: job.numerics for job in jobs if isinstance(job.numerics, str) and job.numerics}
+        if not known:
+            return {job.id: ANYWHERE for job in jobs}
+        now, beats = self._clock(), self._look_at_nodes()
+
+        def decide(job: Job) -> Place:
+            numerics = known.get(job.id)
+            since = max(job.queued_at, self._seen_at.get(numerics or "", job.queued_at))
+            return decide_place(
+                numerics,
+                beats,
+                job.route,
+                waited=now - since,
+                patience=self._patience,
+                failed_at={fault["worker"] for fault in earlier_faults(job.metrics)},
+            )
+
+        return {job.id: decide(job) for job in jobs}
+
+    def _look_at_nodes(self) -> list[WorkerBeat]:
+        """Return what nodes say, and note when those of each numerics were seen."""
+        beats = self._backend.redis.workers.alive()
+        for beat in beats:
+            for numerics in beat.numerics.values() if beat.takes_jobs else ():
+                self._seen_at[numerics] = self._clock()
+        return beats
+
+    def _move_on(self, pinned: Sequence[Job], view: BrokerView) -> set[str]:
+        """Take back the messages of jobs that wait for nodes which do not come, to be sent to others.
+
+        Returns:
+            The ids of these jobs.
+        """
+        places = self._places(pinned)
+        moved = {job.id: job for job in pinned if places[job.id].pinned_to != job.pinned_to}
+        if not moved:
+            return set()
+        ids = {message_id(job.id, job.attempt) for job in moved.values()}
+        self._dispatch.remove([entry for entry in view.entries if entry.message_id in ids])
+        self._mark(map(QueuedAttempt.of, moved.values()), None)
+        _log.warning("jobs_moved_on", count=len(moved), job_ids=list(moved)[:10])
+        return set(moved)
+
+    def _send(
+        self, jobs: Sequence[Job], messages: dict[str, JobMessage], route: str, pinned_to: str | None
+    ) -> int:
+        """Send the messages of jobs of one route to its nodes, or to those of some numerics; mark them."""
+        own = route_at(route, pinned_to)
+        if pinned_to is not None:
+            self._own_routes.add(own)
         handed_back = [job for job in jobs if is_handed_back(job.queue_rank)]
         others = [job for job in jobs if not is_handed_back(job.queue_rank)]
         if handed_back:
-            self._send_first(handed_back, messages, route)
-            self._mark(map(QueuedAttempt.of, handed_back), self._clock())
+            self._send_first(handed_back, messages, own)
+            self._mark(map(QueuedAttempt.of, handed_back), self._clock(), pinned_to=pinned_to)
         if others:
-            self._dispatch.send([messages[job.id] for job in others], route=route)
-            self._mark(map(QueuedAttempt.of, others), self._clock())
+            self._dispatch.send([messages[job.id] for job in others], route=own)
+            self._mark(map(QueuedAttempt.of, others), self._clock(), pinned_to=pinned_to)
         return len(jobs)
 
     def _send_first(self, due: Sequence[Job], messages: dict[str, JobMessage], route: str) -> None:
@@ -150,11 +215,15 @@ class Dispatcher:
         A node that hands a job back puts its message behind all others; that one goes.
         """
         with self._backend.database.read() as session:
-            earlier = [job for job in handed_back_in_broker(session) if job.route == route]
+            earlier = [
+                job for job in handed_back_in_broker(session) if route_at(job.route, job.pinned_to) == route
+            ]
+        places = self._places(earlier)
         view = self._dispatch.look([route])
         first = {message_id(job.id, job.attempt): job for job in due}
         for job in earlier:
-            name, message = message_id(job.id, job.attempt), try_message_for(job)
+            name = message_id(job.id, job.attempt)
+            message = try_message_for(job, numerics=places[job.id].numerics)
             if name in view.waiting and isinstance(message, JobMessage):
                 messages[job.id] = message
                 first[name] = job
@@ -226,8 +295,10 @@ class Dispatcher:
             self._counted_at = now
         return self._windows
 
-    def _mark(self, attempts: Iterable[QueuedAttempt], moment: datetime | None) -> None:
+    def _mark(
+        self, attempts: Iterable[QueuedAttempt], moment: datetime | None, *, pinned_to: str | None = None
+    ) -> None:
         listed = list(attempts)
         if listed:
             with self._backend.database.write() as session:
-                mark_dispatched(session, listed, moment)
+                mark_dispatched(session, listed, moment, pinned_to=pinned_to)

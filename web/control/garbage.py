@@ -32,9 +32,11 @@ _PICTURE = re.compile(r"assets/[0-9a-f]{2}/([0-9a-f]{64})(?:\.thumbnail\.jpg)?")
 _THUMBNAIL = re.compile(r"jobs/[^/]+/thumbnail-([0-9a-f]+)\.jpg")
 _ATTEMPT_FILE = re.compile(
     r"jobs/[^/]+/attempt-(\d+)/"
-    r"(?:checkpoint-\d+\.(?:safetensors|png)|(preview)\.jpg|result-[0-9a-f]+\.png|result\.json)"
+    r"(?:checkpoint-\d+(?:\.safetensors|\.png|-[0-9a-f]+\.jpg)|(preview)\.jpg|result-[0-9a-f]+\.png|result\.json)"
 )
-_CHECKPOINT_THUMBNAIL = re.compile(r"(.+/checkpoint-\d+\.png)(?:\.[0-9a-f]+)?\.thumbnail\.jpg")
+_CHECKPOINT_THUMBNAIL = re.compile(
+    r"(.+/checkpoint-\d+(?:\.png|-[0-9a-f]+\.jpg))(?:\.[0-9a-f]+)?\.thumbnail\.jpg"
+)
 _REPLACED_FILE = re.compile(r"jobs/[^/]+/replaced-(\d+)-[^/]+/[^/]+")
 _JOB_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _BEGINNING = datetime(1, 1, 1, tzinfo=UTC)

@@ -6,14 +6,16 @@ from pydantic import ValidationError
 
 from shared.errors import AtelierError, JobUnreadable
 from shared.options import Method, read_stored_options
-from shared.protocol import METHODS_PROTOCOL, InputPicture, JobMessage, Origin
+from shared.protocol import METHODS_PROTOCOL, NUMERICS_PROTOCOL, InputPicture, JobMessage, Origin
 from shared.storage.layout import asset_key
 from web.db.models import Job
 
 
-def message_for(job: Job) -> JobMessage:
-    """Return the message for a job's current attempt."""
+def message_for(job: Job, *, numerics: str | None = None) -> JobMessage:
+    """Return the message for a job's current attempt; `numerics` is what alone it is to be gone on with."""
     options = read_stored_options(job.options)
+    # An older node, which does not come to its route either, would carry it out by the other method.
+    least_protocol = METHODS_PROTOCOL if Method.FAST in options.methods else 1
     return JobMessage(
         job_id=job.id,
         attempt=job.attempt,
@@ -23,8 +25,9 @@ def message_for(job: Job) -> JobMessage:
         checkpoints_since=job.checkpoints_since,
         origin=_origin(job),
         run_timeout_seconds=job.run_timeout_seconds,
-        # An older node, which does not come to its route either, would carry it out by the other method.
-        least_protocol=METHODS_PROTOCOL if Method.FAST in options.methods else 1,
+        # So would one that does not know what it is asked for.
+        least_protocol=least_protocol if numerics is None else NUMERICS_PROTOCOL,
+        numerics=numerics,
     )
 
 
@@ -34,10 +37,10 @@ def _origin(job: Job) -> Origin | None:
     return Origin(key=job.origin["key"], sha256=job.origin["sha256"], step=job.origin["step"])
 
 
-def try_message_for(job: Job) -> JobMessage | JobUnreadable:
+def try_message_for(job: Job, *, numerics: str | None = None) -> JobMessage | JobUnreadable:
     """Return the message for a job's current attempt, or what is wrong with its row."""
     try:
-        return message_for(job)
+        return message_for(job, numerics=numerics)
     except (AtelierError, ValidationError, TypeError, KeyError, ValueError, AttributeError) as error:
         detail = error.detail if isinstance(error, AtelierError) else f"{type(error).__name__}: {error}"
         return JobUnreadable(f"what is stored of the job cannot be read: {detail}")

@@ -82,6 +82,7 @@ class Control:
             Part("loss of Redis", self._look_for_loss),
             self._rescue,
             self._lost,
+            Part("given-up states", self.projector.given_up.remove_due),
             Part("prune", self._prune, every_seconds=prune, due_at=now + prune),
         ]
         self._at: tuple[str, float] | None = None

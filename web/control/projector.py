@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,11 +18,13 @@ from shared.status import JobStatus
 from web.backend import Backend
 from web.control.blame import as_failure, find_failures
 from web.control.results import find_result, success_event
+from web.control.states import GivenUpStates
 from web.db.models import Job
 from web.jobs.faults import read_fault, with_fault
 from web.jobs.queries import get_jobs
 from web.jobs.routing import queue_rank
 from web.jobs.states import PAUSING, RESULT_MISSING, WORKER_DRAINED, WORKER_UNFIT, Trigger, is_legal
+from web.jobs.thinning import thin_states
 from web.jobs.told_waits import judge_told
 from web.jobs.transitions import (
     HistoryEntry,
@@ -77,19 +79,30 @@ def decide_projection(
 
 
 def write_projection(
-    session: Session, job: Job, event: WorkerEvent, projection: Projection, *, now: datetime
-) -> None:
-    """Write a report as `projection` says.
+    session: Session,
+    job: Job,
+    event: WorkerEvent,
+    projection: Projection,
+    *,
+    checkpoint_bytes: int,
+    now: datetime,
+) -> Sequence[str]:
+    """Write a report as `projection` says; return the keys of states that were given up for it.
+
+    `checkpoint_bytes` is what a job's states may take.
 
     Raises:
         StaleJob: when the job has changed since it was read.
     """
     if projection.is_checkpoint:
         _write_checkpoint(session, job, event.data, now=now)
-    elif projection.trigger is Trigger.CLAIMED:
+        state_bytes = event.data.get("state_bytes") or 0
+        return thin_states(session, job, state_bytes=state_bytes, budget_bytes=checkpoint_bytes)
+    if projection.trigger is Trigger.CLAIMED:
         _write_claim(session, job, event.data, now=now)
     elif projection.trigger is not None:
         _write_end(session, job, projection.trigger, event.data, now=now)
+    return ()
 
 
 def _write_checkpoint(session: Session, job: Job, data: dict[str, Any], *, now: datetime) -> None:
@@ -103,10 +116,12 @@ def _write_checkpoint(session: Session, job: Job, data: dict[str, Any], *, now: 
         sha256=data["sha256"],
         losses=data["losses"],
         curve=data.get("curve", []),
+        numerics=data.get("numerics"),
         created_at=now,
     )
     entry = HistoryEntry("checkpoint", {key: data[key] for key in ("step", "steps", "sha256", "losses")})
-    write_changes(session, job, {"step": data["step"], "losses": data["losses"]}, now=now, entries=[entry])
+    values = {"step": data["step"], "losses": data["losses"], "numerics": data.get("numerics")}
+    write_changes(session, job, values, now=now, entries=[entry])
 
 
 def _write_claim(session: Session, job: Job, data: dict[str, Any], *, now: datetime) -> None:
@@ -116,6 +131,7 @@ def _write_claim(session: Session, job: Job, data: dict[str, Any], *, now: datet
         **who,
         "weights": data["weights"],
         "engine_version": data["engine_version"],
+        "is_exact": data.get("exact"),
         "started_at": job.started_at or now,
         "metrics": _metrics_at_start(job, now=now),
     }
@@ -128,7 +144,8 @@ def _write_claim(session: Session, job: Job, data: dict[str, Any], *, now: datet
         values=values, entries=entries,
     )  # fmt: skip
     if not repeated:
-        save_attempt(session, job.id, job.attempt, **who, started_at=now, ended_at=None, outcome=None)
+        how = {"numerics": data.get("numerics"), "is_exact": data.get("exact")}
+        save_attempt(session, job.id, job.attempt, **who, **how, started_at=now, ended_at=None, outcome=None)
 
 
 def _metrics_at_start(job: Job, *, now: datetime) -> dict[str, Any]:
@@ -159,6 +176,8 @@ def _write_end(session: Session, job: Job, trigger: Trigger, data: dict[str, Any
             "outputs": data["outputs"],
             "weights": data["weights"],
             "engine_version": data["engine_version"],
+            "numerics": data.get("numerics"),
+            "is_exact": data.get("exact"),
             "metrics": {
                 **_metrics(job),
                 "run_seconds": data["run_seconds"],
@@ -203,11 +222,12 @@ def write_missing_result(session: Session, job: Job, event: WorkerEvent, *, now:
 
 @dataclass(frozen=True)
 class _Applied:
-    """A processed report: its job's attempt, and why it was ignored, if it was."""
+    """A processed report: its job's attempt, why it was ignored, if it was, and states given up for it."""
 
     event: WorkerEvent
     attempt: int
     ignored: str | None
+    given_up: Sequence[str] = ()
 
 
 class Projector:
@@ -217,6 +237,8 @@ class Projector:
         self._backend = backend
         self._clock = clock
         self._has_pending = True
+        #: What is to be removed of the states that made room for others.
+        self.given_up = GivenUpStates(backend, clock=clock)
         #: How many reports were set aside since the start.
         self.skipped = 0
 
@@ -285,6 +307,7 @@ class Projector:
             applied = self._write(session, [event for event in events if event not in missing], failures)
             self._note_missing(session, missing)
         for told in applied:
+            self.given_up.add(told.event.job_id, told.given_up)
             self._log_applied(told)
             if told.event.type is EventType.FAILED and told.event.event_id in failures:
                 # Its message is on its way to another node.
@@ -329,8 +352,18 @@ class Projector:
             fresh.remove(event.event_id)  # it may come twice in one group
             job = jobs.get(event.job_id)
             told = event if job is None else as_failure(job, event, failures)
-            applied.append(_write_one(session, job, told, now=now))
+            applied.append(self._write_one(session, job, told, now=now))
         return applied
+
+    def _write_one(self, session: Session, job: Job | None, event: WorkerEvent, *, now: datetime) -> _Applied:
+        if job is None:
+            # It was deleted while its message was still in the broker.
+            return _Applied(event, event.attempt, "there is no such job")
+        attempt, pausing = job.attempt, job.status_reason == PAUSING
+        projection = decide_projection(job.job_status, attempt, event, pausing=pausing)
+        most = self._backend.settings.checkpoint_bytes
+        given_up = write_projection(session, job, event, projection, checkpoint_bytes=most, now=now)
+        return _Applied(event, attempt, projection.ignored, given_up)
 
     def _log_applied(self, applied: _Applied) -> None:
         """Log a committed report; ask the worker to stop if its claim was ignored."""
@@ -357,13 +390,3 @@ class Projector:
         self._backend.redis.set_aside.put(
             text, reason=reason, source=self._backend.redis.stream.name, now=self._clock()
         )
-
-
-def _write_one(session: Session, job: Job | None, event: WorkerEvent, *, now: datetime) -> _Applied:
-    if job is None:
-        # It was deleted while its message was still in the broker.
-        return _Applied(event, event.attempt, "there is no such job")
-    attempt, pausing = job.attempt, job.status_reason == PAUSING
-    projection = decide_projection(job.job_status, attempt, event, pausing=pausing)
-    write_projection(session, job, event, projection, now=now)
-    return _Applied(event, attempt, projection.ignored)

@@ -25,6 +25,7 @@ from shared.storage.local import make_folders
 from shared.storage.store import Room, measure_room
 from web.db.derived import derive_anew, find_fault
 from web.db.fitness import examine, find_damage, is_file_there, open_file
+from web.db.marks import Mark, MarkReader
 
 _log = get_logger(__name__)
 _BUSY_SECONDS = 10
@@ -120,8 +121,9 @@ class Database:
                 ) from error
         self._file_id: tuple[int, int] | None = None
         self._log_ids: dict[Path, tuple[int, int]] = {}
+        self._marks = None if self._path is None else MarkReader(self._path)
         self._last_reading: Reading | None = None
-        self._checking = Lock()
+        self._checking, self._writers = Lock(), Lock()
         if self._is_sqlite:
             event.listen(self._engine, "connect", self._note_file)
             event.listen(self._engine, "connect", _prepare_sqlite)
@@ -148,16 +150,45 @@ class Database:
         """Open a session that writes; it commits at the end, or rolls back on an error.
 
         SQLite's writers wait for each other at BEGIN IMMEDIATE; after a deferred BEGIN, a read that turns
-        into a write would fail.
+        into a write would fail. Those of this process take turns before that.
 
         Raises:
             DatabaseUnavailable: when the database does not answer, stays locked for 10 s, or its file or its
                 log was removed or replaced: what is written then would be lost.
         """
         self._require_same_file()
-        with _database_errors(), self._writing.begin() as session:
+        with self._turn_to_write(), _database_errors(), self._writing.begin() as session:
             yield session
         self._note_log()
+
+    @contextmanager
+    def _turn_to_write(self) -> Iterator[None]:
+        """Hold the turn of this process's writers: who waits for SQLite sleeps on after the lock is free."""
+        if not self._is_sqlite:
+            yield
+            return
+        if not self._writers.acquire(timeout=_BUSY_SECONDS):
+            raise DatabaseUnavailable(f"the database is written by others for more than {_BUSY_SECONDS} s")
+        try:
+            yield
+        finally:
+            self._writers.release()
+
+    def mark(self) -> Mark | None:
+        """Return a mark of all that is stored: while it is the same, nobody has committed anything.
+
+        What was read since a mark was taken is what is stored, as long as that is the mark. It takes some
+        microseconds. None means that it cannot be told: of any database but SQLite's, before anything was
+        read, and for a moment at any time.
+
+        Raises:
+            DatabaseUnavailable: when the file or its log was removed or replaced.
+        """
+        if self._marks is None or self._file_id is None:
+            return None
+        mark = self._marks.read()
+        self._require_same_file()  # afterwards: it was the file that is read, too
+        return mark
 
     def examine(self) -> str | None:
         """Return the revision of the tables; None where there is nothing yet, but a database can be made.
@@ -266,6 +297,8 @@ class Database:
 
     def close(self) -> None:
         """Close all connections; the next one opens whatever file is there then."""
+        if self._marks is not None:
+            self._marks.close()
         self._engine.dispose()
         self._file_id = None
         self._log_ids = {}

@@ -139,10 +139,15 @@ def first_damage(lines: Iterable[str]) -> str | None:
     return next((" ".join(line.split()) for line in damage if not _OF_THE_SEARCH.match(line)), None)
 
 
-def open_file(path: Path, *, lock_seconds: float = 1.0) -> sqlite3.Connection:
-    """Return a connection of its own, which reads what lies on the disk now; it never makes a file."""
+def open_file(path: Path, *, lock_seconds: float = 1.0, any_thread: bool = False) -> sqlite3.Connection:
+    """Return a connection of its own, which reads what lies on the disk now; it never makes a file.
+
+    With `any_thread` it may be used in other threads than this one, by one at a time.
+    """
     url = f"file:{quote(str(path))}?mode=rw"
-    return sqlite3.connect(url, uri=True, timeout=lock_seconds, isolation_level=None)
+    return sqlite3.connect(
+        url, uri=True, timeout=lock_seconds, isolation_level=None, check_same_thread=not any_thread
+    )
 
 
 def _read_facts(path: Path, budget_seconds: float) -> FileFacts:

@@ -175,10 +175,16 @@ class JobAttempt(Base):
     started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
     outcome: Mapped[str | None]
+    #: What decides its bytes beside the job, and whether all steps until its end, also earlier ones, were so.
+    numerics: Mapped[str | None]
+    is_exact: Mapped[bool | None]
 
 
 class JobCheckpoint(Base):
-    """One checkpoint: the keys of its state and its picture, and the losses of its step and those before."""
+    """One checkpoint: the keys of its state and its picture, and the losses of its step and those before.
+
+    One that has given up its state (`web/jobs/thinning.py`) has no key for it, and keeps all else.
+    """
 
     __tablename__ = "job_checkpoints"
 
@@ -191,7 +197,14 @@ class JobCheckpoint(Base):
     losses: Mapped[dict[str, Any]]
     #: [step, total, content, style] of each step since the previous checkpoint of the same attempt.
     curve: Mapped[list[list[float]]] = mapped_column(default=list, server_default="[]")
+    #: What it was computed with, and has to be gone on with for the same bytes.
+    numerics: Mapped[str | None]
     created_at: Mapped[datetime]
+
+    @property
+    def has_state(self) -> bool:
+        """Whether a job can go on from it."""
+        return bool(self.key)
 
 
 class InboxEntry(Base):
@@ -298,6 +311,12 @@ class Job(Base):
     #: name, sha256, notice of the weights in use; set by the claim.
     weights: Mapped[dict[str, Any] | None]
     engine_version: Mapped[str | None]
+    #: What the checkpoint that it would go on from, or its result, was computed with.
+    numerics: Mapped[str | None]
+    #: Whether all its steps were; None where nobody knows.
+    is_exact: Mapped[bool | None]
+    #: The numerics whose nodes alone see its message, since it was last sent.
+    pinned_to: Mapped[str | None]
     created_at: Mapped[datetime]
     queued_at: Mapped[datetime]
     #: When the message of this attempt was sent to the broker; empty while it is due.

@@ -1,12 +1,14 @@
 """The ASGI application: a request taken in, answered by the app in a thread, and its answer sent.
 
 Threads are lent for short calls only. What takes long is a task: a body that is being sent, an answer that is
-being read, a stream or a wait in which nothing happens.
+being read, a stream or a wait in which nothing happens. What takes some microseconds, and waits for nobody,
+is done in the event loop: to have a thread do it costs more.
 """
 
 from __future__ import annotations
 
 import asyncio
+import io
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,12 +17,12 @@ from typing import Any, NoReturn, TypeVar
 
 from flask import Flask, Response
 
-from web.address import below, parse_address
+from web.address import WsgiApp, below, parse_address
 from web.assets.uploads import max_body_bytes
 from web.front.body import Bodies, Body, Receive, waste
 from web.front.wsgi import Answer, Errand, Scope, environ_of, find_fault, split_target
 from web.jobs.watch import POLL_SECONDS, POLL_WITHOUT_REDIS_SECONDS, JobWatchers
-from web.later import INSTEAD_KEY, LEFT_KEY, Left, Source, Wait
+from web.later import AT_ONCE_KEY, INSTEAD_KEY, LEFT_KEY, Left, Source, Wait, WouldWait
 from web.services import services_of
 
 _T = TypeVar("_T")
@@ -33,6 +35,8 @@ _UPLOADS = frozenset({"/api/v1/jobs", "/api/v1/assets", "/new"})
 _LOOKS = 3
 #: And how often all together look for what they were not told of.
 _LOOKS_PER_SECOND = 200
+#: What may be answered at once.
+_READING = frozenset({"GET", "HEAD"})
 #: How many of the largest bodies may lie on the disk at once.
 _BODIES = 20
 
@@ -42,6 +46,7 @@ class Front:
 
     def __init__(self, app: Flask, *, threads: int) -> None:
         self.app = app
+        self._at_once: WsgiApp | None = app.extensions.get(AT_ONCE_KEY)
         services = services_of(app)
         self.stopping = services.stopping
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="request")
@@ -82,6 +87,15 @@ class Front:
     def errand(self) -> Errand:
         """Return the threads, for one request."""
         return Errand(self._pool)
+
+    def answer_at_once(self, scope: Scope, errand: Errand) -> Answer | None:
+        """Return the answer to a request without a body that waits for nothing; None for any other."""
+        if self._at_once is None or scope["method"] not in _READING:
+            return None
+        try:
+            return errand.run_here(Answer, self._at_once, environ_of(scope, io.BytesIO(), size=None))
+        except WouldWait:
+            return None
 
     def limit(self, scope: Scope) -> int:
         """Return how many bytes a request's body may have."""
@@ -173,7 +187,13 @@ class _Exchange:
         length, fault = _length(self._scope), find_fault(self._scope)
         limit = self._front.limit(self._scope)
         is_too_long = length is not None and length > limit
-        if not is_too_long and fault is None:
+        if fault is None and not _has_body(self._scope):
+            answer = self._front.answer_at_once(self._scope, self._errand)
+            if answer is not None:
+                await self._send_answer(answer)
+                return
+            self._body = Body(io.BytesIO(), is_whole=True)
+        elif not is_too_long and fault is None:
             self._body = await self._front.bodies.take(self._receive, limit=limit, run=self._errand.run)
         try:
             await self._answer(length if is_too_long else None, fault)
@@ -185,7 +205,7 @@ class _Exchange:
     async def _answer(self, too_long: int | None, fault: Exception | None) -> None:
         body, is_whole = self._body, self._body is not None and self._body.is_whole
         size = too_long if body is None else body.size or None
-        environ = environ_of(self._scope, _Nothing() if body is None else body.file, size=size)  # type: ignore[arg-type]
+        environ = environ_of(self._scope, io.BytesIO() if body is None else body.file, size=size)
         fault = fault if body is None else body.fault
         if fault is not None:
             environ["CONTENT_LENGTH"] = "0"
@@ -194,7 +214,7 @@ class _Exchange:
             environ[INSTEAD_KEY] = self._front.tell_methods
         if not is_whole and CLOSE_KEY in self._scope:
             self._scope[CLOSE_KEY]()
-        first = await self._errand.run(Answer, self._front.app, environ)
+        first = await self._errand.run(Answer, self._front.app.wsgi_app, environ)
         wait = first.left.wait
         answer = first if wait is None else await self._wait(first, wait, environ)
         if answer is not None:
@@ -212,7 +232,7 @@ class _Exchange:
             if instead is None:
                 return None
             return await self._errand.run(
-                Answer, self._front.app, {**environ, INSTEAD_KEY: instead, LEFT_KEY: Left()}
+                Answer, self._front.app.wsgi_app, {**environ, INSTEAD_KEY: instead, LEFT_KEY: Left()}
             )
         finally:
             self._errand.finish(wait.close)
@@ -277,19 +297,15 @@ class _Exchange:
             pass
 
 
-class _Nothing:
-    """The body that is not read, since it is too long."""
-
-    def read(self, _size: int = -1) -> bytes:
-        return b""
-
-    readline = read
-
-
 def _length(scope: Scope) -> int | None:
     """Return how long the body is said to be; None when it is not said."""
     found = [value for name, value in scope["headers"] if name == b"content-length"]
     return int(found[0]) if found else None
+
+
+def _has_body(scope: Scope) -> bool:
+    """Whether a body is sent with a request, and be it an empty one."""
+    return any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])
 
 
 def _raiser(error: Exception) -> Callable[[], Response]:

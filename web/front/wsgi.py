@@ -11,9 +11,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
-from flask import Flask
 from werkzeug import exceptions
 
+from web.address import WsgiApp
 from web.later import LEFT_KEY, Left
 
 Scope = dict[str, Any]
@@ -33,6 +33,10 @@ class Errand:
         self._context = contextvars.Context()
         self._last: Future[Any] | None = None
 
+    def run_here(self, call: Callable[..., _T], *words: Any) -> _T:  # noqa: ANN401 - any call's
+        """Return what a call returns that waits for nothing, in the event loop."""
+        return self._context.run(call, *words)
+
     async def run(self, call: Callable[..., _T], *words: Any) -> _T:  # noqa: ANN401 - any call's
         """Return what a call returns."""
         self._last = future = self._pool.submit(self._context.run, call, *words)
@@ -47,13 +51,13 @@ class Errand:
 
 
 class Answer:
-    """An answer of the app: status, headers, and the pieces of its body; made in a thread."""
+    """An answer of a WSGI app: status, headers, and the pieces of its body; made in a thread."""
 
-    def __init__(self, app: Flask, environ: dict[str, Any]) -> None:
+    def __init__(self, app: WsgiApp, environ: dict[str, Any]) -> None:
         self.status = 500
         self.headers: list[tuple[bytes, bytes]] = []
         self.left: Left = environ[LEFT_KEY]
-        self._iterable: Iterable[bytes] = app.wsgi_app(environ, self._start)
+        self._iterable: Iterable[bytes] = app(environ, self._start)
         self._pieces: Iterator[bytes] = iter(self._iterable)
         is_left = self.left.source is not None or self.left.wait is not None
         try:

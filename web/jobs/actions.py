@@ -106,6 +106,7 @@ def write_retry(
             "checkpoints_since": job.attempt + 1,
             "origin": origin,
             "step": origin["step"] if origin else 0,
+            "numerics": origin.get("numerics") if origin else None,
             "losses": None,
         }
     is_again = is_result_lost and job.job_status is JobStatus.SUCCEEDED
@@ -156,7 +157,7 @@ def last_checkpoint(session: Session, job: Job) -> JobCheckpoint:
     Raises:
         NotReady: when it is not kept.
     """
-    kept = list_checkpoints(session, job.id)
+    kept = [checkpoint for checkpoint in list_checkpoints(session, job.id) if checkpoint.has_state]
     last = [checkpoint for checkpoint in kept if checkpoint.step == job.step]
     if not last:
         raise NotReady(

@@ -44,7 +44,7 @@ def find_kept(backend: Backend, job: Job, step: int) -> JobCheckpoint:
     """Return the checkpoint of a step of a job.
 
     Raises:
-        NotReady: when there is none, or its file is gone; naming the steps of the others.
+        NotReady: when there is none, or it has no state (any more); naming the steps of the others.
         StorageUnavailable: when the storage cannot be asked.
     """
     with backend.database.read() as session:
@@ -53,6 +53,10 @@ def find_kept(backend: Backend, job: Job, step: int) -> JobCheckpoint:
     if found is None:
         others = _name_usable(backend, listed)
         raise NotReady(f"the job is {job.status} and has no checkpoint of step {step}; {others}")
+    if not found.has_state:
+        raise NotReady(
+            f"of the checkpoint of step {step} only the picture is kept; {_name_usable(backend, listed)}"
+        )
     if not _is_there(backend, found):
         backend.check_storage()
         raise NotReady(f"the file of the checkpoint of step {step} is gone; {_name_usable(backend, listed)}")
@@ -60,6 +64,8 @@ def find_kept(backend: Backend, job: Job, step: int) -> JobCheckpoint:
 
 
 def _is_there(backend: Backend, checkpoint: JobCheckpoint) -> bool:
+    if not checkpoint.has_state:
+        return False
     try:
         backend.storage.stat(checkpoint.key)
     except ArtifactMissing:
@@ -138,7 +144,7 @@ def _has_usable(backend: Backend, job: Job) -> bool:
     return any(
         damage_of(backend, checkpoint.key, sha256=checkpoint.sha256) is None
         for checkpoint in reversed(kept)
-        if checkpoint.attempt >= job.checkpoints_since
+        if checkpoint.attempt >= job.checkpoints_since and checkpoint.has_state
     )
 
 
@@ -328,12 +334,14 @@ def _add_fork(
             "step": checkpoint.step,
             "key": origin_key(fork_id),
             "sha256": checkpoint.sha256,
+            "numerics": checkpoint.numerics,
         }
         extra = {"id": fork_id, "origin": origin}
         fork = _add_like(
             session, backend, parent, body, options, caller=caller, now=now, metrics=told, extra=extra
         )
         fork.step = checkpoint.step
+        fork.numerics = checkpoint.numerics
         note_key(session, fork_id)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -47,7 +48,9 @@ _MOST_READ = 50
 _MOST_RUNS = 50
 #: A running job's speed changes by about so much until it ends, and its result is written then.
 _SLOWER, _FASTER, _RESULT_SECONDS = 1.25, 0.85, 1.0
-_SHARED_KEY = "queue"
+_SHARED_KEY, _AROUND_KEY = "queue", "around the queue"
+#: Who joins a short line reads it as it is, and what is around it so old: control, too, looks that often.
+_AROUND_SECONDS = 0.2
 #: What a worker needs to stop a job: a step, and a checkpoint.
 _STOPPING = Range(1.0, 0.0, 5.0)
 
@@ -74,8 +77,11 @@ class LineRows:
     route: str = DEFAULT_ROUTE
 
 
-def read_line_rows(session: Session, route: str) -> LineRows:
-    """Return what runs, and the first of those that wait in the line of a route, in its order."""
+def read_line_rows(session: Session, route: str, runs: Sequence[MeasuredRun] | None = None) -> LineRows:
+    """Return what runs, and the first of those that wait in the line of a route, in its order.
+
+    With `runs` the measured ones are not read again.
+    """
     held = [JobStatus.RUNNING.value, JobStatus.CANCELING.value]
     running = _open_jobs(session, _NEXT.where(Job.status.in_(held)).order_by(*IN_ORDER).limit(_MOST_READ))
     # Of each route the first: the jobs of several are in no order in the index.
@@ -90,7 +96,9 @@ def read_line_rows(session: Session, route: str) -> LineRows:
     waiting = _open_jobs(session, _NEXT.where(Job.id.in_(ids)).order_by(*IN_ORDER)) if ids else []
     if not running and not waiting:
         return LineRows(route=route)
-    return LineRows(running, waiting, measured_runs(session, limit=_MOST_RUNS), route)
+    if runs is None:
+        runs = measured_runs(session, limit=_MOST_RUNS)
+    return LineRows(running, waiting, runs, route)
 
 
 _content, _style = aliased(Asset), aliased(Asset)
@@ -197,11 +205,12 @@ def queue_state(
     running: int,
     run_seconds: Sequence[float],
     beats: Sequence[WorkerBeat] | None,
+    control_fault: str | None,
 ) -> QueueState:
     """Return the state of the queue with the line in it; Redis is asked."""
     workers = None if beats is None else sum(is_eligible(beat, rows.route) for beat in beats)
     line = look_at_line(backend, rows, beats)
-    no_start = no_start_reason(beats, control_fault=backend.live.control_fault(), route=rows.route)
+    no_start = no_start_reason(beats, control_fault=control_fault, route=rows.route)
     return QueueState(running, workers, run_seconds, no_start, line)
 
 
@@ -220,6 +229,27 @@ def read_shared_queue(
     return backend.shared.get((_SHARED_KEY, route), lambda: _read_queue(backend, route), since=since)
 
 
+def read_queue_to_join(backend: Backend, route: str) -> QueueState:
+    """Return the queue for one who joins the line of a route now: as it is, if that tells him anything.
+
+    Where more wait than are read, his wait rests on his place and on those far ahead of him, and these are as
+    they were a moment ago.
+
+    Raises:
+        DatabaseUnavailable: when the database cannot be asked.
+    """
+    known = known_queue(backend, route)
+    if known is not None and known.line is not None and known.line.placed >= _MOST_READ:
+        return known
+    return read_shared_queue(backend, route, since=time.monotonic())
+
+
+def known_queue(backend: Backend, route: str) -> QueueState | None:
+    """Return what `read_shared_queue` would return without asking anybody; None if it would have to."""
+    found: QueueState | None = backend.shared.peek((_SHARED_KEY, route))
+    return found
+
+
 def note_queue_change(backend: Backend) -> None:
     """Have the shared state of the queue read again: this process has changed what waits or runs."""
     for route in ROUTES:
@@ -227,11 +257,36 @@ def note_queue_change(backend: Backend) -> None:
 
 
 def _read_queue(backend: Backend, route: str) -> QueueState:
+    seconds = min(_AROUND_SECONDS, backend.shared.stale_seconds)
+    around = backend.shared.get(
+        (_AROUND_KEY, route), lambda: _read_around(backend, route), since=time.monotonic() - seconds
+    )
     with backend.database.read() as session:
-        running, run_seconds = count_with_workers(session, route), recent_run_seconds(session, route)
-        rows = read_line_rows(session, route)
-    beats = backend.live.workers()
-    return queue_state(backend, rows, running=running, run_seconds=run_seconds, beats=beats)
+        running, rows = count_with_workers(session, route), read_line_rows(session, route, around.runs)
+    return queue_state(
+        backend,
+        rows,
+        running=running,
+        run_seconds=around.run_seconds,
+        beats=around.beats,
+        control_fault=around.control_fault,
+    )
+
+
+@dataclass(frozen=True)
+class _Around:
+    """What a line rests on beside its own jobs: who takes them, and how long others took."""
+
+    runs: Sequence[MeasuredRun]
+    run_seconds: Sequence[float]
+    beats: Sequence[WorkerBeat] | None
+    control_fault: str | None
+
+
+def _read_around(backend: Backend, route: str) -> _Around:
+    with backend.database.read() as session:
+        runs, run_seconds = measured_runs(session, limit=_MOST_RUNS), recent_run_seconds(session, route)
+    return _Around(runs, run_seconds, backend.live.workers(), backend.live.control_fault())
 
 
 def make_forecast(backend: Backend, options: StyleOptions, sizes: Sizes) -> Forecast:
@@ -254,7 +309,14 @@ def make_forecast(backend: Backend, options: StyleOptions, sizes: Sizes) -> Fore
         running, run_seconds = count_with_workers(session, route), recent_run_seconds(session, route)
         rows = read_line_rows(session, route)
     beats = backend.live.workers()
-    state = queue_state(backend, rows, running=running, run_seconds=run_seconds, beats=beats)
+    state = queue_state(
+        backend,
+        rows,
+        running=running,
+        run_seconds=run_seconds,
+        beats=beats,
+        control_fault=backend.live.control_fault(),
+    )
     ahead = wait_ahead(position, state)
     return Forecast(
         run=estimate_run(

@@ -113,6 +113,9 @@ _COLUMNS: Mapping[str, tuple[Callable[[object], bool], Callable[[], object]]] = 
         "worker_id": (_is(str | None), lambda: None),
         "device": (_is(str | None), lambda: None),
         "engine_version": (_is(str | None), lambda: None),
+        "numerics": (_is(str | None), lambda: None),
+        "is_exact": (_is(bool | None), lambda: None),
+        "pinned_to": (_is(str | None), lambda: None),
         "created_at": (_is(datetime), lambda: UNREADABLE_MOMENT),
         "queued_at": (_is(datetime), lambda: UNREADABLE_MOMENT),
     }

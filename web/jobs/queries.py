@@ -88,13 +88,30 @@ def get_job(session: Session, job_id: str, *, caller: str | None = None) -> Job:
     Raises:
         NotFound: when there is none with this id.
     """
-    query = select(Job).where(Job.id == job_id)
-    if caller is not None:
-        query = query.where(Job.caller == caller)
-    job = session.scalar(query)
+    query = _BY_ID if caller is None else _OF_CALLER
+    job = session.scalar(query, {"job_id": job_id, "caller": caller})
     if job is None:
         raise NotFound(f"there is no job with the id '{job_id}'")
     return job
+
+
+# Made once: every request about a job asks one of them.
+_BY_ID = select(Job).where(Job.id == bindparam("job_id"))
+_OF_CALLER = _BY_ID.where(Job.caller == bindparam("caller"))
+
+
+def read_row(session: Session, job_id: str, *, caller: str) -> tuple[Any, ...] | None:
+    """Return all that is stored in the row of a caller's job, as it is stored; None when it is gone.
+
+    Two that are equal are of the same state, on whichever way it got there: a version alone is not, since
+    some changes are no news, and a backup that was put back may count the same versions again.
+    """
+    found = session.execute(_ROW, {"job_id": job_id, "caller": caller}).first()
+    return None if found is None else tuple(found)
+
+
+#: A text: nothing is made of the values, nor of objects.
+_ROW = text("SELECT * FROM jobs WHERE id = :job_id AND caller = :caller")
 
 
 def get_jobs(session: Session, job_ids: Collection[str]) -> dict[str, Job]:
@@ -136,7 +153,8 @@ _DUE_AGAIN = _DUE.where(_WAS_HANDED_BACK).limit(_HANDED_BACK_AT_ONCE)
 _DUE_FIRST = _DUE.where(~_WAS_HANDED_BACK)
 _DISPATCHED = (
     select(Job.route, func.count().label("jobs"))
-    .where(*IN_LINE, Job.dispatched_at.is_not(None), Job.route.in_(list(ROUTES)))
+    # What waits for nodes of some numerics takes no place from what others could do.
+    .where(*IN_LINE, Job.dispatched_at.is_not(None), Job.pinned_to.is_(None), Job.route.in_(list(ROUTES)))
     .group_by(Job.route)
 )
 
@@ -169,6 +187,12 @@ def handed_back_in_broker(session: Session) -> list[Job]:
         _WAS_HANDED_BACK,
     )
     return list(session.scalars(query.order_by(*IN_ORDER).limit(_HANDED_BACK_AT_ONCE)))
+
+
+def pinned_jobs(session: Session) -> list[Job]:
+    """Return the queued jobs whose message was sent to the nodes of some numerics alone."""
+    query = select(Job).where(*IN_LINE, Job.dispatched_at.is_not(None), Job.pinned_to.is_not(None))
+    return list(session.scalars(query))
 
 
 def count_dispatched(session: Session) -> dict[str, int]:
@@ -418,10 +442,17 @@ def open_attempts(session: Session, job_ids: Collection[str]) -> dict[str, int]:
     return found
 
 
-def mark_dispatched(session: Session, attempts: Sequence[QueuedAttempt], moment: datetime | None) -> None:
+def mark_dispatched(
+    session: Session,
+    attempts: Sequence[QueuedAttempt],
+    moment: datetime | None,
+    *,
+    pinned_to: str | None = None,
+) -> None:
     """Store that messages were sent to the broker at a moment, or with None that they are due again.
 
-    A job that has changed or was sent since it was read stays as it is.
+    `pinned_to` are the numerics whose nodes alone see them. A job that has changed or was sent since it was
+    read stays as it is.
     """
     if not attempts:
         return
@@ -432,7 +463,7 @@ def mark_dispatched(session: Session, attempts: Sequence[QueuedAttempt], moment:
         jobs.c.dispatched_at.is_not_distinct_from(bindparam("read_dispatched_at")),
     )
     session.connection().execute(
-        guarded.values(dispatched_at=moment),
+        guarded.values(dispatched_at=moment, pinned_to=pinned_to),
         [
             {
                 "read_id": attempt.job_id,

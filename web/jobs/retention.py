@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, aliased
 from shared.logs import get_logger
 from shared.status import FINAL_STATUSES, JobKind, JobStatus
 from web.db.models import Asset, IdempotencyKey, InboxEntry, Job, JobCheckpoint
+from web.jobs.thinning import NO_STATE
 
 _log = get_logger(__name__)
 _FINAL = sorted(status.value for status in FINAL_STATUSES)
@@ -65,7 +66,7 @@ def job_rows(session: Session, job_ids: Collection[str]) -> Mapping[str, JobRow]
     needed: dict[str, set[str]] = {job_id: set() for job_id in job_ids}
     checkpoints = select(JobCheckpoint.job_id, JobCheckpoint.key, JobCheckpoint.picture_key)
     for job_id, key, picture_key in session.execute(checkpoints.where(JobCheckpoint.job_id.in_(job_ids))):
-        needed[job_id] |= {key, picture_key}
+        needed[job_id] |= {key, picture_key} - {NO_STATE}
     columns = select(Job.id, Job.status, Job.attempt, Job.completed_at, Job.outputs, Job.origin)
     rows = {}
     for job_id, status, attempt, completed_at, outputs, origin in session.execute(

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Row, bindparam, select
 from sqlalchemy.orm import Session
 
 from shared.errors import ArtifactCorrupt, ArtifactMissing, StorageUnavailable
@@ -49,8 +49,7 @@ def find_finished(session: Session, work: str, *, caller: str) -> Job | None:
 
     Current are those of the job of its route that was started last: the web side knows no others.
     """
-    finished = _same_work(work, caller).where(Job.status == JobStatus.SUCCEEDED.value)
-    rows = session.execute(finished.order_by(Job.id.desc())).all()
+    rows = session.execute(_FINISHED, {"work": work, "caller": caller}).all()
     current = _current_versions(session, rows)
     for row in rows:
         if row.weights and _versions(row) == current:
@@ -63,8 +62,7 @@ def find_under_way(session: Session, work: str, *, caller: str) -> Job | None:
 
     Jobs that were started with other weights or another engine version than the current ones are left out.
     """
-    under_way = _same_work(work, caller).where(Job.leader_id.is_(None), Job.status.in_(_ACTIVE))
-    rows = session.execute(under_way.order_by(Job.id)).all()
+    rows = session.execute(_UNDER_WAY, {"work": work, "caller": caller}).all()
     current = _current_versions(session, rows)
     started = next((row.id for row in rows if row.weights and _versions(row) == current), None)
     not_started = next((row.id for row in rows if not row.weights), None)
@@ -109,6 +107,8 @@ def give_result(
         "outputs": list(outputs),
         "weights": leader.weights,
         "engine_version": leader.engine_version,
+        "numerics": leader.numerics,
+        "is_exact": leader.is_exact,
         "step": leader.step,
         "losses": leader.losses,
         "leader_id": leader.id,
@@ -118,10 +118,15 @@ def give_result(
     apply_trigger(session, job, Trigger.SUCCEEDED, now=now, reason=REUSED, values=values, entries=entries)
 
 
-def _same_work(work: str, caller: str) -> Select[str, str, dict[str, Any] | None, str | None]:
-    """Select only the columns that are compared: there may be thousands of jobs with this work."""
-    columns = select(Job.id, Job.route, Job.weights, Job.engine_version)
-    return columns.where(Job.work_sha256 == work, Job.caller == caller)
+# Of the columns those that are compared: there may be thousands of jobs with this work. Made once: each
+# submission asks all of this.
+_SAME_WORK = select(Job.id, Job.route, Job.weights, Job.engine_version).where(
+    Job.work_sha256 == bindparam("work"), Job.caller == bindparam("caller")
+)
+# What was begun under other numerics than it goes on with is nobody's result but its own.
+_ONE_NUMERICS = _SAME_WORK.where(Job.is_exact.is_distinct_from(False))
+_FINISHED = _ONE_NUMERICS.where(Job.status == JobStatus.SUCCEEDED.value).order_by(Job.id.desc())
+_UNDER_WAY = _ONE_NUMERICS.where(Job.leader_id.is_(None), Job.status.in_(_ACTIVE)).order_by(Job.id)
 
 
 def _current_versions(session: Session, rows: Sequence[Row[Any]]) -> tuple[object, object] | None:

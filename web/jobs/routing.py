@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 
 from shared.broker import FAST_ROUTE, ROUTES
+from shared.options import Method
 from shared.redis.workers import WorkerBeat
 
 #: The window is never smaller: a node that is started meanwhile finds something, too.
@@ -37,6 +40,56 @@ def why_not_served(beats: Sequence[WorkerBeat], route: str) -> str | None:
         return None
     needed = " and ".join(f"'{method.value}'" for method in sorted(ROUTES[route]))
     return f"no worker that is connected serves the method {needed}"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the message of a job goes, and the numerics that it asks for.
+
+    `pinned_to` are the numerics whose nodes alone see it; without, all nodes of its route do.
+    """
+
+    pinned_to: str | None = None
+    numerics: str | None = None
+
+
+ANYWHERE = Place()
+
+
+def decide_place(
+    numerics: str | None,
+    beats: Sequence[WorkerBeat],
+    route: str,
+    *,
+    waited: timedelta,
+    patience: timedelta,
+    failed_at: Collection[str] = (),
+) -> Place:
+    """Decide where a queued job is carried out: where it was begun, as long as such a node lives.
+
+    One that has failed it is none: another kind is to try, before the job is blamed.
+
+    Args:
+        numerics: What the checkpoint was computed with that it goes on from; None where it begins anew, or
+            where nobody knows, as of older releases.
+        beats: What the nodes say.
+        route: The job's.
+        waited: Since it was queued, or since such a node was seen last.
+        patience: How long it waits for one to come.
+        failed_at: The nodes that handed it back because they, or it, may be at fault.
+    """
+    if numerics is None:
+        return ANYWHERE
+    eligible = [beat for beat in beats if is_eligible(beat, route)]
+    alike = [beat for beat in eligible if beat.numerics.get(Method.GATYS) == numerics]
+    if alike and all(beat.worker_id in failed_at for beat in alike):
+        return ANYWHERE
+    if alike and len(alike) == len(eligible):
+        # Nobody else would take it; should one come meanwhile, that one leaves it.
+        return Place(None, numerics)
+    if alike or waited < patience:
+        return Place(numerics, numerics)
+    return ANYWHERE
 
 
 def queue_rank(priority: int, *, is_handed_back: bool = False) -> int:

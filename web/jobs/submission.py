@@ -20,13 +20,14 @@ from web.assets.uploads import (
     UploadedFile,
     Uploads,
     add_asset,
-    get_asset,
+    get_assets,
 )
 from web.backend import Backend
 from web.db.models import Asset
 from web.jobs import drafts
 from web.jobs.fields import SubmitFields
 from web.jobs.idempotency import NoteKey, note_no_key
+from web.jobs.memory import MemoryNeed, read_memory_need
 from web.jobs.queries import add_job
 from web.jobs.reuse import decide_reuse, work_sha256
 from web.jobs.told_waits import wait_to_tell
@@ -63,13 +64,25 @@ class JobRequest:
     fields: SubmitFields
 
 
-def check(backend: Backend, uploads: Uploads, request: JobRequest, *, caller: str) -> Sizes:
-    """Return the sizes at which a job takes its inputs in; it stores nothing, and needs no room.
+@dataclass(frozen=True)
+class Checked:
+    """What a request would be carried out with: the size that each part is taken in at, and its memory."""
+
+    sizes: Sizes
+    memory: MemoryNeed
+
+
+def check(backend: Backend, uploads: Uploads, request: JobRequest, *, caller: str) -> Checked:
+    """Return what a request would be carried out with; it stores nothing, and needs no room on the disks.
 
     Raises:
-        NotFound, PictureRefused: as `submit` does.
+        NotFound, PictureRefused, InsufficientMemory: as `submit` does.
     """
-    return _check_inputs(backend, uploads, request, caller=caller, batch=None).sizes
+    sizes = _check_inputs(backend, uploads, request, caller=caller, batch=None).sizes
+    memory = read_memory_need(backend, request.options, sizes)
+    if memory.refusal is not None:
+        raise memory.refusal
+    return Checked(sizes, memory)
 
 
 def submit(
@@ -86,6 +99,7 @@ def submit(
     Raises:
         NotFound: naming the assets that do not exist.
         PictureRefused: naming the pictures that cannot be used, or not at the size asked for.
+        InsufficientMemory: when no worker that is connected could hold the job, and no result is reused.
         TooManyDrafts: when the caller has too many drafts under way.
         StorageFull: when the disks have too little room left.
         StorageUnavailable: when new pictures cannot be stored.
@@ -101,6 +115,10 @@ def submit(
         )
         told = wait_to_tell(backend, options)
         with decide_reuse(backend, work, caller=caller, reuse=fields.reuse) as decision:
+            if decision.leader is None:
+                refusal = read_memory_need(backend, options, taken.sizes).refusal
+                if refusal is not None:
+                    raise refusal
             with backend.database.write() as session:
                 if kind is JobKind.DRAFT:
                     drafts.require_place(
@@ -184,16 +202,11 @@ def gone_words(part: str) -> str:
 
 
 def _find_assets(session: Session, inputs: Mapping[str, Input], *, caller: str) -> dict[str, Asset]:
-    found, faults = {}, []
-    for part, given in inputs.items():
-        if not isinstance(given, KnownAsset):
-            continue
-        try:
-            if not _ID.fullmatch(given.asset_id):
-                raise NotFound(f"there is no asset with the id '{given.asset_id}'")
-            found[part] = get_asset(session, given.asset_id, caller=caller)
-        except NotFound as error:
-            faults.append(Fault(f"/{part}", error.code, gone_words(part)))
-    if faults:
-        raise NotFound("; ".join(fault.detail for fault in faults), faults=tuple(faults))
-    return found
+    ids = {part: given.asset_id for part, given in inputs.items() if isinstance(given, KnownAsset)}
+    asked = {asset_id for asset_id in ids.values() if _ID.fullmatch(asset_id)}
+    known = get_assets(session, asked, caller=caller) if asked else {}
+    missing = [part for part, asset_id in ids.items() if asset_id not in known]
+    if missing:
+        faults = tuple(Fault(f"/{part}", NotFound.code, gone_words(part)) for part in missing)
+        raise NotFound("; ".join(fault.detail for fault in faults), faults=faults)
+    return {part: known[asset_id] for part, asset_id in ids.items()}

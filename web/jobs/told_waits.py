@@ -7,7 +7,6 @@ were canceled or have expired, are not counted, nor are those that were paused b
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +19,7 @@ from shared.options import StyleOptions
 from web.backend import Backend
 from web.db.models import Job
 from web.jobs.estimates import wait_ahead
-from web.jobs.line import read_shared_queue
+from web.jobs.line import read_queue_to_join
 from web.jobs.queries import count_queued
 from web.jobs.waits import Range
 
@@ -50,9 +49,8 @@ def wait_to_tell(backend: Backend, options: StyleOptions) -> dict[str, Any]:
     Raises:
         DatabaseUnavailable: when the queue cannot be read.
     """
-    # As it is now; what the answer then tells rests on the same.
     route = route_for(options.methods)
-    queue = read_shared_queue(backend, route, since=time.monotonic())
+    queue = read_queue_to_join(backend, route)  # what the answer then tells rests on the same
     with backend.database.read() as session:
         position = count_queued(session, route) + 1
     return note_told(wait_ahead(position, queue))

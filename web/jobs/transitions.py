@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Update, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
@@ -74,17 +75,38 @@ def enter_inbox(session: Session, event_ids: Sequence[str], *, now: datetime) ->
     query = select(InboxEntry.event_id).where(InboxEntry.event_id.in_(event_ids))
     fresh = set(event_ids) - set(session.scalars(query))
     if fresh:
-        session.execute(
-            insert(InboxEntry), [{"event_id": event_id, "received_at": now} for event_id in fresh]
-        )
+        _insert(session, InboxEntry, [{"event_id": event_id, "received_at": now} for event_id in fresh])
     return fresh
 
 
 def _save(session: Session, table: type[Base], key: dict[str, Any], values: dict[str, Any]) -> None:
-    columns = [getattr(table, name) == value for name, value in key.items()]
-    changed = update(table).where(*columns).values(**values).execution_options(synchronize_session=False)
-    if session.execute(changed).rowcount == 0:  # type: ignore[attr-defined]
-        session.execute(insert(table), [{**key, **values}])
+    if _update(session, table, key, values) == 0:
+        _insert(session, table, [{**key, **values}])
+
+
+# Rows are written by these two. They go round the objects of the session, and a statement is made once for
+# each set of columns: to make and take apart one for every report costs more than to carry it out.
+
+
+def _insert(session: Session, table: type[Base], rows: Sequence[dict[str, Any]]) -> None:
+    session.flush()
+    session.connection().execute(insert(Base.metadata.tables[table.__tablename__]), rows)
+
+
+def _update(session: Session, table: type[Base], known: dict[str, Any], values: dict[str, Any]) -> int:
+    """Change the rows whose columns are as known; return how many there were."""
+    session.flush()
+    statement = _update_statement(table.__tablename__, tuple(known), tuple(values))
+    given = {f"known_{name}": value for name, value in known.items()}
+    given |= {f"new_{name}": value for name, value in values.items()}
+    return session.connection().execute(statement, given).rowcount
+
+
+@cache
+def _update_statement(table_name: str, known: tuple[str, ...], changed: tuple[str, ...]) -> Update:
+    table = Base.metadata.tables[table_name]
+    where = [table.c[name] == bindparam(f"known_{name}") for name in known]
+    return update(table).where(*where).values({name: bindparam(f"new_{name}") for name in changed})
 
 
 def status_after(job: Job, trigger: Trigger) -> JobStatus:
@@ -149,18 +171,8 @@ def write_changes(
         StaleJob: when the row has changed since `job` was read.
     """
     version = job.version + len(entries)
-    guarded = (
-        update(Job)
-        .where(
-            Job.id == job.id,
-            Job.status == job.status,
-            Job.attempt == job.attempt,
-            Job.version == job.version,
-        )
-        .values(**changes, version=version)
-        .execution_options(synchronize_session=False)
-    )
-    if session.execute(guarded).rowcount != 1:  # type: ignore[attr-defined]
+    known = {name: getattr(job, name) for name in ("id", "status", "attempt", "version")}
+    if _update(session, Job, known, {**changes, "version": version}) != 1:
         raise StaleJob(
             f"the job is no longer {job.status} in its attempt {job.attempt}; look at it and try again"
         )
@@ -174,8 +186,9 @@ def add_history(
 ) -> None:
     """Append to a job's history, numbering from `after` + 1."""
     if entries:
-        session.execute(
-            insert(JobEvent),
+        _insert(
+            session,
+            JobEvent,
             [
                 {
                     "job_id": job_id,

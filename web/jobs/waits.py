@@ -74,6 +74,11 @@ class Line:
     #: How many of the front of `waiting` have no place yet: workers that leave still have them.
     unplaced: int = 0
 
+    @property
+    def placed(self) -> int:
+        """How many have a place: those of a longer line that were read."""
+        return len(self.waiting) - self.unplaced
+
     def wait(self, position: int) -> Range | None:
         """Return when the job at a place (1 is next) starts, from now; None when that is not known.
 

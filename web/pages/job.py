@@ -46,6 +46,7 @@ from web.pages.job_stage import (
     chosen_left,
     chosen_picture,
     chosen_view,
+    fork_step,
     fork_steps,
     frame_size,
     latest_picture,
@@ -216,6 +217,12 @@ class JobSheet:
         """What is on the stage: the checkpoint that was asked for, else the latest picture."""
         return self.chosen or self.latest
 
+    @property
+    def can_fork_here(self) -> bool:
+        """Whether what is on the stage is a checkpoint whose state is kept."""
+        is_checkpoint = self.picture.kind == "checkpoint"
+        return is_checkpoint and any(stop.has_state and stop.step == self.picture.step for stop in self.stops)
+
 
 def read_sheet(services: Services, job_id: str, asked: Mapping[str, str], *, caller: str) -> JobSheet:
     """Return a caller's job with all that its page shows.
@@ -233,7 +240,9 @@ def read_sheet(services: Services, job_id: str, asked: Mapping[str, str], *, cal
         after = max(0, found.job.version - _MOST_EVENTS)
         events = events_after(session, job_id, after, limit=_MOST_EVENTS)
         found_draft = find_draft(session, found.job)
-    stops = [stop_of(job_id, row.step, row.losses, row.sha256) for row in checkpoints]
+    stops = [
+        stop_of(job_id, row.step, row.losses, row.sha256, has_state=row.has_state) for row in checkpoints
+    ]
     job, data = found.job, found.data
     draft = read_draft(services.backend, job, found_draft)
     latest = latest_picture(
@@ -325,7 +334,7 @@ def _show(job_id: str, refusal: RefusedForm | None = None, *, status: int = 200)
     sheet = read_sheet(get_services(), job_id, request.args, caller=current_caller())
     job, points = sheet.data, merge_curves(sheet.checkpoints)
     frame, steps = working_frame(job), int(job["progress"]["steps"])
-    fork_step = sheet.chosen.step if sheet.chosen else (sheet.stops[-1].step if sheet.stops else None)
+    from_step = fork_step(sheet.stops, sheet.chosen.step if sheet.chosen else None)
     options = option_lines(job["options"])
     return page(
         "job.html",
@@ -355,9 +364,9 @@ def _show(job_id: str, refusal: RefusedForm | None = None, *, status: int = 200)
         extension=usual_extension(steps),
         titles=form_titles(),
         fork_fields=fork_fields(job["options"]),
-        fork_steps=fork_steps(sheet.stops, fork_step),
-        fork_step=fork_step,
-        fork_values=_fork_values(options, steps, fork_step),
+        fork_steps=fork_steps(sheet.stops, from_step),
+        fork_step=from_step,
+        fork_values=_fork_values(options, steps, from_step),
     )
 
 

@@ -35,12 +35,16 @@ class Picture:
 
 @dataclass(frozen=True)
 class Stop:
-    """One stop of the reel: a checkpoint. `version` is another one when its picture may be another one."""
+    """One stop of the reel: a checkpoint. `version` is another one when its picture may be another one.
+
+    `has_state` says whether a fork can begin there.
+    """
 
     step: int
     url: str
     losses: Mapping[str, float | None]
     version: str
+    has_state: bool = True
 
     @property
     def thumbnail_url(self) -> str:
@@ -120,9 +124,11 @@ def draft_url_of(draft_id: str, sha256: str) -> str:
     return f"{job_url(draft_id, 'output')}?v={sha256[:16]}"
 
 
-def stop_of(job_id: str, step: int, losses: Mapping[str, float | None], sha256: str) -> Stop:
-    """Return the stop of a checkpoint; `sha256` is that of its state."""
-    return Stop(step, job_url(job_id, "checkpoints", step), losses, sha256[:8])
+def stop_of(
+    job_id: str, step: int, losses: Mapping[str, float | None], sha256: str, *, has_state: bool = True
+) -> Stop:
+    """Return the stop of a checkpoint; `sha256` is that of its state, whether that is kept or not."""
+    return Stop(step, job_url(job_id, "checkpoints", step), losses, sha256[:8], has_state)
 
 
 def spread(stops: Sequence[Stop], *, most: int = _MOST_THUMBNAILS) -> list[Stop]:
@@ -134,9 +140,20 @@ def spread(stops: Sequence[Stop], *, most: int = _MOST_THUMBNAILS) -> list[Stop]
 
 
 def fork_steps(stops: Sequence[Stop], shown: int | None) -> list[int]:
-    """Return the steps to choose from for a fork: those of the reel, and the one that is shown."""
-    steps = {stop.step for stop in spread(stops, most=_MOST_CHOICES)}
+    """Return the steps to choose from for a fork: of those that have a state, and the one that is shown."""
+    steps = {stop.step for stop in spread([stop for stop in stops if stop.has_state], most=_MOST_CHOICES)}
     return sorted(steps | ({shown} if shown is not None else set()))
+
+
+def fork_step(stops: Sequence[Stop], chosen: int | None) -> int | None:
+    """Return the step that a fork begins with unless another is chosen; None when there is none.
+
+    That is the one that is looked at; where its state is not kept, the nearest one.
+    """
+    steps = [stop.step for stop in stops if stop.has_state]
+    if chosen is None or not steps:
+        return steps[-1] if steps else None
+    return min(steps, key=lambda step: (abs(step - chosen), step))
 
 
 def shown_url(asset_url: str, content_type: str) -> str:

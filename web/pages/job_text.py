@@ -97,6 +97,9 @@ class AttemptLine:
     started_at: str
     ended_at: str
     outcome: str
+    numerics: str = ""
+    #: What is to be said of an attempt that did not go on where the job was begun.
+    moved: str = ""
 
 
 def page_title(job: Mapping[str, Any]) -> str:
@@ -149,6 +152,8 @@ def attempt_lines(attempts: Iterable[JobAttempt]) -> list[AttemptLine]:
             started_at=to_rfc3339(attempt.started_at) if attempt.started_at else "",
             ended_at=to_rfc3339(attempt.ended_at) if attempt.ended_at else "",
             outcome=_OUTCOMES.get(attempt.outcome, attempt.outcome) if attempt.outcome else "under way",
+            numerics=attempt.numerics or "",
+            moved="not exact: begun on another kind" if attempt.is_exact is False else "",
         )
         for attempt in attempts
     ]

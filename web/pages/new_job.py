@@ -13,6 +13,7 @@ from flask import Blueprint, Response, request
 from shared.clock import utc_now
 from shared.errors import (
     Fault,
+    InsufficientMemory,
     InvalidOptions,
     MalformedRequest,
     MissingPart,
@@ -213,7 +214,7 @@ def create() -> Response:
                 now=now,
             )
             return Response(status=303, headers={"Location": link(f"/jobs/{job_id}")})
-        except (PictureRefused, NotFound, TooManyDrafts) as error:
+        except (PictureRefused, NotFound, TooManyDrafts, InsufficientMemory) as error:
             faults += _faults_of(error)
             return _page(services, form, fields, assets, faults=faults, status=status_of(type(error)))
     return _page(services, form, fields, assets, faults=faults)

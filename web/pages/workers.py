@@ -105,6 +105,7 @@ class WorkerCard:
     drain_url: str
     drain_api: str
     faults: str = ""
+    numerics: str = ""
 
 
 def worker_card(worker: Mapping[str, Any], now: datetime) -> WorkerCard:
@@ -131,6 +132,7 @@ def worker_card(worker: Mapping[str, Any], now: datetime) -> WorkerCard:
         drain_url=drain_api.replace(API_PATH, "", 1),
         drain_api=drain_api,
         faults=fault_words(worker["faults"]),
+        numerics=". ".join(f"{method}: {words}" for method, words in sorted(worker["numerics"].items())),
     )
 
 

@@ -30,10 +30,11 @@ from shared.settings import Settings, load_settings
 from shared.storage import open_store
 from shared.storage.store import ArtifactStore, Room, measure_room
 from shared.terminal import SettingsRefused, to_json_text
-from worker.context import Aside
-from worker.devices import CPU, Device, choose_devices, decide_gpus, has_cuda, list_gpus, read_memory
+from worker.aside import Aside
+from worker.devices import CPU, Device, choose_devices, decide_gpus, has_cuda, list_gpus
 from worker.engine.fast.source import model_name
 from worker.engine.weights.source import ImagenetSource, check_weights, find_weights
+from worker.memory import read_memory
 from worker.readiness import (
     Finding,
     TensorFlowFacts,
@@ -54,6 +55,7 @@ from worker.readiness import (
     summary,
 )
 from worker.serving import read_methods, reasons_not_served
+from worker.sharing import read_nodes, share
 
 _WIDTH = 9
 _TENSORFLOW_SECONDS = 180
@@ -75,13 +77,20 @@ urllib.request.urlopen(urllib.request.Request(sys.argv[1], method="HEAD"), timeo
     help="As of 'atelier-worker run': auto, all, none, or numbers such as 0,2.",
 )
 @click.option(
+    "--nodes-per-gpu",
+    default="auto",
+    show_default=True,
+    metavar="auto|N",
+    help="As of 'atelier-worker run': auto, or how many nodes share each GPU.",
+)
+@click.option(
     "--methods",
     default="auto",
     show_default=True,
     help="As of 'atelier-worker run': auto, gatys, fast, or gatys,fast.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON document to stdout.")
-def check(gpus: str, methods: str, *, as_json: bool) -> None:
+def check(gpus: str, nodes_per_gpu: str, methods: str, *, as_json: bool) -> None:
     """Tell in plain words what this machine would serve, and what is missing.
 
     Looked at are driver, CUDA libraries, weights, the model of the method fast, Redis, clock, storage,
@@ -92,7 +101,7 @@ def check(gpus: str, methods: str, *, as_json: bool) -> None:
     """
     try:
         settings = load_settings(os.environ)
-        seen = _Look(settings, gpus, read_methods(methods))
+        seen = _Look(settings, gpus, read_nodes(nodes_per_gpu), read_methods(methods))
     except InvalidSettings as error:
         raise SettingsRefused(error.detail) from None
     is_fit = could_work(seen.findings)
@@ -103,6 +112,7 @@ def check(gpus: str, methods: str, *, as_json: bool) -> None:
             "could_work": is_fit,
             "summary": said,
             "devices": [device.label for device in seen.devices],
+            "nodes": sum(device.nodes for device in seen.devices),
             "methods": [method.value for method in served],
             "weights": {method.value: seen.weights[method] for method in served},
             "checks": [finding.to_json() for finding in seen.findings],
@@ -120,7 +130,9 @@ def check(gpus: str, methods: str, *, as_json: bool) -> None:
 class _Look:
     """One look at the machine; every part is looked at, whatever the others are like."""
 
-    def __init__(self, settings: Settings, wanted: str, asked: frozenset[Method] | None) -> None:
+    def __init__(
+        self, settings: Settings, wanted: str, nodes: int | None, asked: frozenset[Method] | None
+    ) -> None:
         self._settings = settings
         self.findings: list[Finding] = []
         self.weights: dict[Method, str] = {}
@@ -131,18 +143,19 @@ class _Look:
         for method in sorted(asked or Method):
             self.findings.append(judge_method(method, why_not[method], is_needed=method in needed))
         if Method.GATYS in needed and why_not[Method.GATYS] is None:
-            self._look_at_gatys(wanted)
+            self._look_at_gatys(wanted, nodes)
         self.weights[Method.FAST] = model_name(settings)
         self._look_at_services()
         self.findings.append(judge_memory([(device, read_memory(device)) for device in self.devices]))
 
-    def _look_at_gatys(self, wanted: str) -> None:
+    def _look_at_gatys(self, wanted: str, nodes: int | None) -> None:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         usable = decide_gpus(list_gpus(), visible=visible, has_cuda=has_cuda())
         self.devices = []
         refusal = None
         try:
-            self.devices = choose_devices(wanted, usable.gpus, why_not=usable.why_not or usable.hidden)
+            chosen = choose_devices(wanted, usable.gpus, why_not=usable.why_not or usable.hidden)
+            self.devices = share(chosen, nodes)
         except InvalidSettings as error:
             refusal = error.detail
         self.findings.append(judge_driver(usable, wanted, refusal))
@@ -198,7 +211,7 @@ class _StorageSeen:
 
 def _look_at_storage(store: ArtifactStore) -> _StorageSeen:
     """Look at the storage, for some seconds: a mount whose server is gone does not answer."""
-    look = Aside().do(lambda: _look_at_files(store))
+    look = Aside("storage").do(lambda: _look_at_files(store))
     if look.done.wait(_STORAGE_SECONDS):
         return look.result()
     error = StorageUnavailable(f"the storage does not answer within {_STORAGE_SECONDS} s")

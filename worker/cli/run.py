@@ -1,4 +1,4 @@
-"""``atelier-worker run``: the Celery node, or one for each GPU."""
+"""``atelier-worker run``: the Celery node, or one or several for each GPU."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import sys
+from dataclasses import replace
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -38,12 +39,20 @@ _log = get_logger(__name__)
     type=GivenText(),
     help="Name of this node; default: the machine's name. Must be unique among workers.",
 )
-@click.option("--fleet-pid", type=int, hidden=True, help="The process that started one node for each GPU.")
+@click.option("--fleet-pid", type=int, hidden=True, help="The process that started this node among others.")
 @click.option(
     "--gpus",
     default="auto",
     show_default=True,
-    help="auto (all GPUs, else the CPU), all, none, or numbers such as 0,2. One node is started for each.",
+    help="auto (all GPUs, else the CPU), all, none, or numbers such as 0,2. Nodes are started for each.",
+)
+@click.option(
+    "--nodes-per-gpu",
+    default="auto",
+    show_default=True,
+    metavar="auto|N",
+    help="auto (1 to 3, by the GPU's memory and the machine's processors), or how many nodes share each GPU. "
+    "The CPU has one in any case.",
 )
 @click.option(
     "--methods",
@@ -52,7 +61,7 @@ _log = get_logger(__name__)
     help="auto (all that this machine can serve), or gatys, fast, or gatys,fast. fast alone needs no GPU and "
     "no TensorFlow.",
 )
-def run(name: str | None, gpus: str, methods: str, fleet_pid: int | None) -> None:
+def run(name: str | None, gpus: str, nodes_per_gpu: str, methods: str, fleet_pid: int | None) -> None:
     """Take jobs from the queue and carry them out, until SIGTERM, Ctrl-C or 'atelier drain'.
 
     A stopped worker saves a checkpoint and hands its job back; another one goes on from there.
@@ -63,10 +72,13 @@ def run(name: str | None, gpus: str, methods: str, fleet_pid: int | None) -> Non
     """
     if name and not (_NAME.fullmatch(name) and is_printable(name)):
         raise click.UsageError("--name has at most 100 characters, no control character, and no '/'")
+    from worker.sharing import read_nodes  # here: --help needs none
+
     try:
         settings = load_settings(os.environ)
         configure_logs(settings)
-        sys.exit(_run(settings, name or socket.gethostname(), gpus, methods, fleet_pid))
+        nodes = read_nodes(nodes_per_gpu)
+        sys.exit(_run(settings, name or socket.gethostname(), gpus, nodes, methods, fleet_pid))
     except (InvalidSettings, RedisTooOld) as error:
         advice = f". {error.suggestion}" if error.suggestion else ""
         raise click.UsageError(f"{error.detail}{advice}") from None
@@ -77,42 +89,54 @@ def run(name: str | None, gpus: str, methods: str, fleet_pid: int | None) -> Non
         sys.exit(NO_WEIGHTS)
 
 
-def _run(settings: Settings, name: str, gpus: str, asked_methods: str, fleet_pid: int | None) -> int:
+def _run(
+    settings: Settings,
+    name: str,
+    gpus: str,
+    asked_nodes: int | None,
+    asked_methods: str,
+    fleet_pid: int | None,
+) -> int:
     from shared.redis.connection import require_fit_redis  # here: --help needs none
     from worker.arrival import first_beat
     from worker.devices import CPU
+    from worker.engine.fast.source import model_name
     from worker.fleet import run_fleet
     from worker.node import Node
+    from worker.numerics import read_numerics
     from worker.serving import choose_methods, prepare_engine
+    from worker.sharing import PlannedNode, plan_nodes, share
 
     methods = choose_methods(asked_methods, settings)
     devices = _devices(gpus) if Method.GATYS in methods else [CPU]
-    if len(devices) > 1:
+    if fleet_pid is None:
+        nodes = plan_nodes(name, share(devices, asked_nodes))
+    else:
+        nodes = [PlannedNode(name, replace(devices[0], nodes=asked_nodes or 1))]
+    if len(nodes) > 1:
         return run_fleet(
             {
-                device.label: own_python(
-                    "atelier-worker",
-                    *("run", "--name", f"{name}-gpu{device.number}", "--gpus", device.visible),
-                    *("--methods", ",".join(sorted(methods))),
-                    *("--fleet-pid", str(os.getpid())),
-                )
-                for device in devices
+                node.name: own_python("atelier-worker", *node.words(methods, fleet_pid=os.getpid()))
+                for node in nodes
             },
             final_codes=frozenset({WRONG_SETTINGS, NO_WEIGHTS}),
         )
+    device = nodes[0].device
     require_fit_redis(settings)
-    prepared = prepare_engine(methods, settings, devices[0])
-    names = await_names(settings, first_beat(name, devices[0], prepared.weights, methods))
+    prepared = prepare_engine(methods, settings, device)
+    numerics = read_numerics(methods, device, fast_model=model_name(settings))
+    names = await_names(settings, first_beat(name, device, prepared.weights, methods, numerics))
     if names is None:
         return 0
     node = Node(
         settings,
         names,
         name=name,
-        device=devices[0],
+        device=device,
         weights=prepared.weights,
         methods=methods,
         load_engine=prepared.load,
+        numerics=numerics,
         fleet_pid=fleet_pid,
     )
     code = node.run()

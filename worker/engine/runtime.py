@@ -82,11 +82,18 @@ def configure_tensorflow() -> None:
             tf.config.experimental.set_memory_growth(device, True)
 
 
-def gpu_peak_bytes() -> int | None:
-    """Return the most memory that was in use since the last `forget_gpu_peak`; None without a GPU."""
+def has_gpu() -> bool:
+    """Whether TensorFlow computes on a GPU; it takes its devices into use if it has not yet."""
     import tensorflow as tf  # here: whoever holds its messages back has not loaded it yet
 
-    if not tf.config.list_logical_devices("GPU"):
+    return bool(tf.config.list_logical_devices("GPU"))
+
+
+def gpu_peak_bytes() -> int | None:
+    """Return the most memory that was in use since the last `forget_gpu_peak`; None without a GPU."""
+    import tensorflow as tf
+
+    if not has_gpu():
         return None
     return int(tf.config.experimental.get_memory_info(_GPU)["peak"])
 
@@ -95,7 +102,7 @@ def forget_gpu_peak() -> None:
     """Let the peak begin anew at what is in use now: the network's weights."""
     import tensorflow as tf
 
-    if tf.config.list_logical_devices("GPU"):
+    if has_gpu():
         tf.config.experimental.reset_memory_stats(_GPU)
 
 

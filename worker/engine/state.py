@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,8 +79,8 @@ class Step:
     """One step that is done: `step` of `steps` (1 is the first), its losses, and its wall time in seconds.
 
     A method that optimises nothing has no losses (None), and no state to go on from.
-    Holds on to the tensors of its own step, so `image` and `state` stay true after the job has moved on;
-    keeping many steps keeps as many pictures in the device's memory.
+    Holds on to the tensors of its own step, so `image` and `state` stay true after the job has moved on, and
+    any thread may ask for them; keeping many steps keeps as many pictures in the device's memory.
     """
 
     step: int
@@ -96,6 +96,10 @@ class Step:
     def image(self) -> NDArray[np.uint8]:
         """Return the picture as of this step, sRGB, shape [H, W, 3]; fetched from the device on each call."""
         return self._image()
+
+    def losses_by_name(self) -> dict[str, float]:
+        """Return the losses as reports, rows and markers have them: total, content, style; or none."""
+        return {} if self.losses is None else asdict(self.losses)
 
     @property
     def has_state(self) -> bool:

@@ -92,7 +92,7 @@ CREATE TABLE job_attempts (
 	resumed_from_step INTEGER, 
 	started_at DATETIME, 
 	ended_at DATETIME, 
-	outcome VARCHAR, 
+	outcome VARCHAR, numerics VARCHAR, is_exact BOOLEAN, 
 	CONSTRAINT pk_job_attempts PRIMARY KEY (job_id, number), 
 	CONSTRAINT fk_job_attempts_job_id_jobs FOREIGN KEY(job_id) REFERENCES jobs (id) ON DELETE CASCADE
 );
@@ -114,7 +114,7 @@ CREATE TABLE job_checkpoints (
 	picture_key VARCHAR NOT NULL, 
 	sha256 VARCHAR NOT NULL, 
 	losses JSON NOT NULL, 
-	created_at DATETIME NOT NULL, curve JSON DEFAULT '[]' NOT NULL, 
+	created_at DATETIME NOT NULL, curve JSON DEFAULT '[]' NOT NULL, numerics VARCHAR, 
 	CONSTRAINT pk_job_checkpoints PRIMARY KEY (job_id, step), 
 	CONSTRAINT fk_job_checkpoints_job_id_jobs FOREIGN KEY(job_id) REFERENCES jobs (id) ON DELETE CASCADE
 );
@@ -177,7 +177,7 @@ CREATE TABLE jobs (
 	losses JSON, 
 	outputs JSON NOT NULL, 
 	error JSON, 
-	metrics JSON NOT NULL, lost_workers INTEGER DEFAULT '0' NOT NULL, checkpoints_since INTEGER DEFAULT '1' NOT NULL, origin JSON, work_sha256 VARCHAR, leader_id VARCHAR, queue_deadline DATETIME, run_timeout_seconds DOUBLE, queue_rank INTEGER DEFAULT '0' NOT NULL, kind VARCHAR DEFAULT 'job' NOT NULL, route VARCHAR DEFAULT 'any' NOT NULL, 
+	metrics JSON NOT NULL, lost_workers INTEGER DEFAULT '0' NOT NULL, checkpoints_since INTEGER DEFAULT '1' NOT NULL, origin JSON, work_sha256 VARCHAR, leader_id VARCHAR, queue_deadline DATETIME, run_timeout_seconds DOUBLE, queue_rank INTEGER DEFAULT '0' NOT NULL, kind VARCHAR DEFAULT 'job' NOT NULL, route VARCHAR DEFAULT 'any' NOT NULL, numerics VARCHAR, is_exact BOOLEAN, pinned_to VARCHAR, 
 	CONSTRAINT pk_jobs PRIMARY KEY (id), 
 	CONSTRAINT fk_jobs_content_asset_id_assets FOREIGN KEY(content_asset_id) REFERENCES assets (id), 
 	CONSTRAINT fk_jobs_style_asset_id_assets FOREIGN KEY(style_asset_id) REFERENCES assets (id)

@@ -80,6 +80,21 @@ def test_output_that_storage_has_lost(client, submit, workshop, services, proble
     problem_of(client.get(f"{job['urls']['self']}/output"), 404, "artifact_missing")
 
 
+def test_the_picture_of_a_checkpoint_of_an_earlier_release(client, submit, workshop, make_picture):
+    job, picture = submit(), make_picture(40, 30)
+    workshop.claim(job["id"])
+    workshop.checkpoint(job["id"], 10, picture, is_old=True)
+    workshop.checkpoint(job["id"], 20)
+    listed = client.get(job["urls"]["checkpoints"]).json["checkpoints"]
+    assert [point["content_type"] for point in listed] == ["image/png", "image/jpeg"]
+    with client.get(listed[0]["url"]) as response:
+        assert (response.data, response.content_type) == (picture, "image/png")
+        assert f"{job['id']}-step-10.png" in response.headers["Content-Disposition"]
+    for point in listed:
+        small = client.get(f"{point['url']}/thumbnail")
+        assert (small.status_code, small.content_type) == (200, "image/jpeg")
+
+
 def test_checkpoints_and_attempts(client, submit, workshop, problem_of):
     job = submit()
     assert client.get(job["urls"]["checkpoints"]).json == {"checkpoints": []}
@@ -88,11 +103,14 @@ def test_checkpoints_and_attempts(client, submit, workshop, problem_of):
     workshop.checkpoint(job["id"], 10, b"ten", loss=LOSS)
     workshop.checkpoint(job["id"], 20, b"twenty", loss=LOSS)
     found = client.get(job["urls"]["checkpoints"]).json["checkpoints"]
-    assert [checkpoint["step"] for checkpoint in found] == [10, 20]
+    assert [(point["step"], point["content_type"]) for point in found] == [
+        (10, "image/jpeg"), (20, "image/jpeg")
+    ]  # fmt: skip
     assert found[0]["curve"] == [[10, 3.0, 1.0, 2.0]]
     assert found[0]["losses"] == LOSS
     with client.get(found[1]["url"]) as response:
-        assert (response.data, response.content_type) == (b"twenty", "image/png")
+        assert (response.data, response.content_type) == (b"twenty", "image/jpeg")
+        assert f"{job['id']}-step-20.jpg" in response.headers["Content-Disposition"]
         etag = response.headers["ETag"]
     with client.get(found[1]["url"], headers={"If-None-Match": etag}) as same:
         assert same.status_code == 304

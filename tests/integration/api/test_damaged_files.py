@@ -112,6 +112,20 @@ def test_the_picture_of_a_checkpoint(client, succeeded, find, problem_of, damage
     url = f"{JOBS}/{succeeded['id']}/checkpoints/10"
     with client.get(url) as whole:
         assert Image.open(io.BytesIO(whole.data)).size == (8, 8)
+    damage(find("checkpoint-00010-"))
+    problem_of(client.get(url), 500, "artifact_corrupt")
+    problem_of(client.get(f"{url}/thumbnail"), 500, "artifact_corrupt")
+
+
+@DAMAGES
+def test_the_picture_of_a_checkpoint_of_an_earlier_release(
+    client, submit, workshop, find, problem_of, damage
+):
+    job_id = submit()["id"]
+    workshop.claim(job_id)
+    workshop.checkpoint(job_id, 10, is_old=True)
+    url = f"{JOBS}/{job_id}/checkpoints/10"
+    assert client.get(url).content_type == "image/png"
     damage(find("checkpoint-00010.png"))
     problem_of(client.get(url), 500, "artifact_corrupt")
     problem_of(client.get(f"{url}/thumbnail"), 500, "artifact_corrupt")

@@ -149,3 +149,27 @@ def test_what_this_process_changes_shows_at_once_in_what_is_told(client, submit,
     assert told == pytest.approx([0, 12.5, 25], abs=0.2)
     client.post(jobs[1]["urls"]["cancel"])
     assert client.get(jobs[2]["urls"]["self"]).json["queue"]["ahead_seconds"] == pytest.approx(12.5, abs=0.2)
+
+
+def test_who_joins_a_long_line_does_not_have_it_read(client, submit, services, workshop, monkeypatch):
+    """His wait rests on his place, and on those far ahead of him; a short line is read whole, as it is."""
+    monkeypatch.setattr("web.jobs.line._MOST_READ", 3)
+    services.backend.shared.stale_seconds = 3600
+    workshop.connect()
+    assets = submit()["input"]
+
+    def ask(number):
+        body = {part: assets[part]["asset_id"] for part in ("content", "style")}
+        with noted_statements() as noted:
+            answer = client.post(JOBS, json={**body, "options": {"steps": number}})
+        assert answer.status_code == 202, answer.text
+        return answer.json["queue"]["position"], noted
+
+    reads = {}
+    for number in range(2, 9):
+        position, noted = ask(number)
+        assert position == number
+        reads[position] = len([one for one in noted if _OF_THE_QUEUE[0] in one])
+    assert all(reads[position] == 2 for position in (2, 3, 4))  # what runs, and what waits
+    assert all(reads[position] == 0 for position in (6, 7, 8))
+    assert len([one for one in noted if not one.startswith("BEGIN")]) <= 14

@@ -95,7 +95,9 @@ class Service:
             self.control.projector.step(block_ms=50)
 
     def _work(self, engine: SteadyEngine) -> None:
-        context = WorkerContext.open(self.settings, names_of(self.settings), worker_id="node-a", device="cpu")
+        context = WorkerContext.open(
+            self.settings, names_of(self.settings), worker_id="node-a", device="cpu", talk_seconds=0
+        )
         runner = Runner(context, engine, draining=self.stopping.is_set)
         while not self.stopping.wait(0.02):
             with self.control.backend.database.read() as session:

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from sqlalchemy import update
 
 from shared.status import JobStatus
 from tests.support.engines import SteadyEngine
+from web.db.models import Job, JobAttempt, JobCheckpoint
+from web.jobs.thinning import NO_STATE
 
 _FEW = ("-O", "steps=20", "-O", "checkpoint_every=5")
 _NOBODY = "01a21962-e425-72ca-9dac-45aac3e77629"
@@ -35,11 +38,11 @@ def test_the_pictures_of_a_job_are_fetched(atelier, done, tmp_path, monkeypatch)
     assert [line.split()[0] for line in shown.stdout.splitlines()] == ["5", "10", "15", "20"]
     assert "attempt 1  loss 1" in shown.stdout
     for words, name, its_kind in (
-        (["--step", 10], f"{done}-checkpoint-10.png", "PNG"),
+        (["--step", 10], f"{done}-checkpoint-10.jpg", "JPEG"),
         (["--step", 10, "--small"], f"{done}-checkpoint-10-thumbnail.jpg", "JPEG"),
         (["--preview"], f"{done}-preview.jpg", "JPEG"),
         (["--small"], f"{done}-thumbnail.jpg", "JPEG"),
-        (["--step", 5, "-o", "five.png"], "five.png", "PNG"),
+        (["--step", 5, "-o", "five.jpg"], "five.jpg", "JPEG"),
         (["--preview", "-o", "now.jpeg"], "now.jpeg", "JPEG"),
         ([], f"{done}.png", "PNG"),
     ):
@@ -48,6 +51,26 @@ def test_the_pictures_of_a_job_are_fetched(atelier, done, tmp_path, monkeypatch)
         assert kind(name) == its_kind
     told = json.loads(atelier("download", done, "--step", 15, "-o", tmp_path, "--json").stdout)
     assert told["sha256"] == hashlib.sha256(Path(told["path"]).read_bytes()).hexdigest()
+
+
+def test_a_checkpoint_of_which_only_the_picture_is_kept_says_so(service, atelier, done, tmp_path):
+    with service.control.backend.database.write() as session:
+        session.get_one(JobCheckpoint, (done, 10)).key = NO_STATE
+    lines = atelier("checkpoints", done).stdout.splitlines()
+    assert [line.endswith("  picture only") for line in lines] == [False, True, False, False]
+    assert atelier("download", done, "--step", 10, "-o", tmp_path / "ten.jpg").exit_code == 0
+    refused = atelier("fork", done, 10, "-O", "style_weight=0.1")
+    assert refused.exit_code != 0
+    assert "only the picture is kept; kept are those of step 5, 15, 20" in refused.stderr
+    assert atelier("fork", done, 15, "-O", "style_weight=0.1").exit_code == 0
+
+
+def test_a_name_that_would_belie_the_picture_is_refused(atelier, done, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    refused = atelier("download", done, "--step", 5, "-o", "five.png")
+    assert (refused.exit_code, "'five.png' would hold a JPEG" in refused.stderr) == (2, True)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_what_is_not_there_is_refused_and_nothing_is_written(
@@ -132,6 +155,7 @@ def test_a_dry_run_stores_nothing(atelier, service, pictures):
     content, style = atelier("asset", "upload", *pictures).stdout.split()
     both = atelier("submit", f"asset:{content}", f"asset:{style}", "--dry-run", "-O", "steps=7")
     assert (both.exit_code, "steps            7" in both.stdout) == (0, True)
+    assert re.search(r"^memory           about \d+ MB$", both.stdout, re.MULTILINE)
     mixed = atelier("submit", f"asset:{content}", pictures[1], "--dry-run")
     assert (mixed.exit_code, "a dry run stores nothing" in mixed.stderr) == (2, True)
     assert json.loads(atelier("list", "--json").stdout)["jobs"] == []
@@ -141,6 +165,15 @@ def test_a_job_tells_its_attempts(atelier, done):
     line = atelier("attempts", done).stdout
     assert re.fullmatch(r" +1  node-a \(cpu\)  \S+Z from the start, succeeded \S+Z\n", line), line
     assert json.loads(atelier("attempts", done, "--json").stdout)["attempts"][0]["number"] == 1
+
+
+def test_a_job_that_went_on_elsewhere_says_so(atelier, service, done):
+    assert "exact" not in atelier("status", done).stdout
+    with service.control.backend.database.write() as session:
+        session.execute(update(Job).where(Job.id == done).values(is_exact=False))
+        session.execute(update(JobAttempt).values(is_exact=False))
+    assert "exact      no: " in atelier("status", done).stdout
+    assert atelier("attempts", done).stdout.endswith("; not exact: begun on another kind\n")
 
 
 def test_a_job_tells_its_events(atelier, service, done):

@@ -37,7 +37,9 @@ def control(settings: Settings, clock: Clock) -> Iterator[Control]:
 @pytest.fixture
 def context(settings: Settings) -> Iterator[WorkerContext]:
     Backend.open(settings).close()  # the identity is made with the database
-    context = WorkerContext.open(settings, names_of(settings), worker_id="node-a", device="cpu")
+    context = WorkerContext.open(
+        settings, names_of(settings), worker_id="node-a", device="cpu", talk_seconds=0
+    )
     yield context
     context.redis.close()
 

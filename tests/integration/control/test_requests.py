@@ -150,7 +150,7 @@ def test_a_canceled_job_keeps_its_picture_and_is_retried_from_it(
     assert canceled.status == "canceled"
     with control.backend.database.read() as session:
         kept = list_checkpoints(session, job.id)[-1]
-    assert context.store.read(kept.picture_key).startswith(b"\x89PNG")
+    assert context.store.read(kept.picture_key).startswith(b"\xff\xd8")
     again = ask(control, job, write_retry)
     assert (again.status, again.attempt, again.completed_at) == ("queued", 2, None)
     engine = SteadyEngine()

@@ -18,6 +18,7 @@ from shared.clock import utc_now
 from shared.errors import DatabaseUnavailable, StaleJob
 from shared.options import StyleOptions
 from tests.support.rows import add_picture
+from tests.support.statements import noted_statements
 from web.db.database import Database
 from web.db.models import Base, Job
 from web.jobs.queries import add_job, get_job
@@ -109,6 +110,28 @@ def test_processes_may_make_and_migrate_a_database_at_once(url: str, number: int
     for database in databases:
         database.check()
         database.close()
+
+
+def test_writers_of_a_process_take_turns_before_sqlite_has_them_wait(url: str, monkeypatch):
+    """Who waits for SQLite's lock sleeps, longer and longer, also when it has long been free."""
+    database = Database(url)
+    database.upgrade()
+    monkeypatch.setattr("web.db.database._BUSY_SECONDS", 0.05)
+
+    def begin() -> None:
+        with database.write() as session:
+            session.execute(text("SELECT 1"))
+
+    with ThreadPoolExecutor(1) as pool, noted_statements() as noted:
+        with database.write() as session:
+            session.execute(text("SELECT 1"))
+            with pytest.raises(DatabaseUnavailable, match="written by others"):
+                pool.submit(begin).result()
+            with database.read() as reading:  # who reads waits for nobody
+                reading.execute(text("SELECT 2"))
+            assert [one for one in noted if "IMMEDIATE" in one] == ["BEGIN IMMEDIATE"]
+        pool.submit(begin).result()
+    database.close()
 
 
 def test_concurrent_writers_lose_no_update(url: str):

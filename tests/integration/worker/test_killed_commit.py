@@ -6,7 +6,8 @@ disk, or right after it, and from then on nothing more is done.
 
 from __future__ import annotations
 
-from typing import NoReturn
+from functools import partial
+from typing import Any, NoReturn
 
 import pytest
 
@@ -14,8 +15,9 @@ from shared.storage.layout import checkpoint_key
 from tests.support.bench import Bench
 from tests.support.engines import WeighingEngine
 from tests.support.matching_rows import assert_rows_match_files
-from tests.support.mortal_disk import LEAST_POINTS, Death
+from tests.support.mortal_disk import LEAST_POINTS, Death, when_its_end_is_stored
 from tests.support.real_engine import Killed
+from worker.engine.state import Step
 
 POINTS = range(1, LEAST_POINTS + 7)
 FEW = {"steps": 6, "checkpoint_every": 3, "style_weight": 0.5}
@@ -27,15 +29,17 @@ def begin(bench: Bench, job_id: str, point: int, *, is_after: bool = False) -> D
     def die() -> NoReturn:
         raise Killed
 
-    def arm(step: int) -> None:
-        if step == FEW["steps"]:
-            death.arm(point, is_after=is_after)
+    class Mortal(WeighingEngine):
+        def _record(self, *given: Any) -> Step:
+            step = super()._record(*given)
+            arm = partial(death.arm, point, is_after=is_after)
+            return when_its_end_is_stored(step, arm) if step.step == step.steps else step
 
     death = Death(die)
     with pytest.MonkeyPatch.context() as patch:
         death.install(patch)
         try:
-            bench.work(job_id, WeighingEngine(arm))
+            bench.work(job_id, Mortal())
         except Killed:
             bench.context.redis.claims.release(job_id, 1, token="node-a", ended=False)
     bench.control.projector.drain()

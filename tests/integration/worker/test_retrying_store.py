@@ -20,6 +20,7 @@ from shared.storage import layout
 from shared.storage.local import LocalStore
 from tests.support.engines import SteadyEngine
 from tests.support.installation import names_of
+from tests.support.waiting import wait_until
 from worker import context as module
 from worker.context import RetryingStore, WorkerContext
 from worker.runner import Outcome, Runner
@@ -212,8 +213,14 @@ def test_a_storage_that_is_not_ours_gets_nothing(
     storage = Path(context.settings.data_dir) / "storage"
     ours = storage.with_name("ours")
 
+    first = {
+        "checkpoint": layout.preview_key(JOB_ID, 1), "commit": layout.checkpoint_key(JOB_ID, 1, 5)
+    }  # fmt: skip
+
     def swap(step: int) -> None:
         if step == (5 if moment == "checkpoint" else 10):
+            # So that nothing is being written just then.
+            wait_until((storage / first[moment]).exists, seconds=20)
             storage.rename(ours)
             storage.mkdir()
             if what == "another storage":

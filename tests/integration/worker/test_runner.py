@@ -47,7 +47,9 @@ Stylist = Callable[..., Outcome]
 
 @pytest.fixture
 def context(settings: Settings) -> Iterator[WorkerContext]:
-    context = WorkerContext.open(settings, names_of(settings), worker_id="node-a", device="cpu")
+    context = WorkerContext.open(
+        settings, names_of(settings), worker_id="node-a", device="cpu", talk_seconds=0
+    )
     yield context
     context.redis.close()
 

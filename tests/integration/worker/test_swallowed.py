@@ -44,7 +44,9 @@ def context(settings: Settings, proxy: Proxy) -> Iterator[WorkerContext]:
     through = settings.model_copy(
         update={"redis_url": f"redis://127.0.0.1:{proxy.port}/0", "renew_seconds": 0.05}
     )
-    context = WorkerContext.open(through, names_of(settings), worker_id="node-a", device="cpu")
+    context = WorkerContext.open(
+        through, names_of(settings), worker_id="node-a", device="cpu", talk_seconds=0
+    )
     # So that the lease's own thread is back soon after.
     redis = Coordination.connect(through, names_of(settings), reply_seconds=0.5, tries_again=False)
     yield replace(context, redis=redis)

@@ -56,11 +56,11 @@ def test_why_no_job_can_start(beats, message):
 def test_a_busy_worker():
     job = WorkerJob(job_id="j", attempt=2, step=3, steps=20, since=NOW)
     shown = worker_to_json(
-        beat(state=WorkerState.BUSY, job=job, memory_total_bytes=10, memory_used_bytes=4),
+        beat(state=WorkerState.BUSY, job=job, memory_total_bytes=10, memory_used_bytes=4, job_memory_bytes=7),
         now=NOW + timedelta(seconds=2.34),
     )
     assert shown["job"].items() >= {"id": "j", "attempt": 2, "step": 3, "url": "/api/v1/jobs/j"}.items()
-    assert shown["memory"] == {"total_bytes": 10, "used_bytes": 4}
+    assert shown["memory"] == {"total_bytes": 10, "used_bytes": 4, "job_bytes": 7}
     assert shown["heartbeat_age_seconds"] == 2.3
     assert shown["urls"] == {"drain": "/api/v1/workers/gpu%20a/drain"}
 

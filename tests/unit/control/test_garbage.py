@@ -32,7 +32,8 @@ attempts = st.integers(1, 4)
 steps = st.sampled_from([5, 10, 15])
 keys = st.one_of(
     st.builds(lambda a, s: layout.checkpoint_key("j", a, s), attempts, steps),
-    st.builds(lambda a, s: layout.checkpoint_picture_key("j", a, s), attempts, steps),
+    st.builds(lambda a, s: layout.checkpoint_picture_key("j", a, s, "ef" * 32), attempts, steps),
+    st.builds(lambda a, s: f"jobs/j/attempt-{a}/checkpoint-{s:05d}.png", attempts, steps),
     st.builds(lambda a: layout.preview_key("j", a), attempts),
     st.builds(lambda a: layout.marker_key("j", a), attempts),
     st.builds(lambda a: layout.result_picture_key("j", a, "ab" * 32), attempts),
@@ -125,7 +126,9 @@ def test_a_folder_without_a_row_goes_when_all_of_it_is_old(folder: tuple[list[St
 def test_what_a_final_job_has_lost_the_use_of():
     dead = [
         layout.checkpoint_key("j", 1, 10),
-        layout.checkpoint_picture_key("j", 1, 10),
+        layout.checkpoint_picture_key("j", 1, 10, "ef" * 32),
+        layout.checkpoint_picture_key("j", 1, 5, "ef" * 32),  # another one is shown
+        "jobs/j/attempt-1/checkpoint-00010.png",  # of an earlier release
         layout.preview_key("j", 1),
         layout.marker_key("j", 1),
     ]
@@ -220,7 +223,14 @@ def test_a_folder_that_a_killed_removal_emptied_goes_by_its_name():
 
 
 def test_thumbnails_of_checkpoints_go_with_what_they_show():
-    shown, dead = layout.checkpoint_picture_key("j", 1, 5), layout.checkpoint_picture_key("j", 1, 10)
+    shown, dead = (layout.checkpoint_picture_key("j", 1, step, "ef" * 32) for step in (5, 10))
+    _assert_thumbnails_go_with(shown, dead)
+    _assert_thumbnails_go_with(
+        "jobs/j/attempt-1/checkpoint-00005.png", "jobs/j/attempt-1/checkpoint-00010.png"
+    )
+
+
+def _assert_thumbnails_go_with(shown: str, dead: str) -> None:
     files = [StoredFile(layout.checkpoint_thumbnail_key(key, "ab" * 32), 1, OLD) for key in (shown, dead)]
     files += [StoredFile(f"{key}.thumbnail.jpg", 1, OLD) for key in (shown, dead)]  # of the first release
     row = JobRow("j", JobStatus.SUCCEEDED, 1, OLD, frozenset(), frozenset({shown}))

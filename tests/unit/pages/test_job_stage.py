@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from web.pages.job_stage import (
@@ -9,6 +11,7 @@ from web.pages.job_stage import (
     chosen_left,
     chosen_picture,
     chosen_view,
+    fork_step,
     fork_steps,
     frame_size,
     latest_picture,
@@ -126,6 +129,14 @@ def test_the_shown_checkpoint_can_always_be_forked():
     many = stops(*range(1, 2001))
     assert 777 in fork_steps(many, 777)
     assert fork_steps(many[:2], None) == [1, 2]
+
+
+def test_a_fork_begins_where_a_state_is_kept():
+    some = [replace(stop, has_state=stop.step in (10, 30, 40)) for stop in stops(10, 20, 30, 40)]
+    assert fork_steps(some, fork_step(some, None)) == [10, 30, 40]
+    assert [fork_step(some, chosen) for chosen in (None, 10, 20, 30, 40)] == [40, 10, 10, 30, 40]
+    none = [replace(stop, has_state=False) for stop in some]
+    assert (fork_step(none, 20), fork_steps(none, None), fork_step([], None)) == (None, [], None)
 
 
 def test_another_checkpoint_of_the_same_step_has_another_thumbnail():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -109,3 +110,35 @@ def test_spread_numbers_lie_apart(count):
     gaps = [after - before for before, after in zip(numbers, [*numbers[1:], 1.0], strict=True)]
     assert min(gaps) > 0.3 / count
     assert max(gaps) < 2 / count
+
+
+def test_who_may_have_the_older_one_does_not_wait_for_who_reads_anew():
+    shared, began, may_end = SharedReads(stale_seconds=3600), threading.Event(), threading.Event()
+
+    def read_slowly():
+        began.set()
+        may_end.wait()
+        return "new"
+
+    assert shared.get("a", lambda: "old") == "old"
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(shared.get, "a", read_slowly, since=time.monotonic())
+        began.wait()
+        assert shared.get("a", read_slowly) == "old"
+        assert shared.peek("a") == "old"
+        may_end.set()
+        assert reading.result() == "new"
+    assert shared.get("a", read_slowly) == shared.peek("a") == "new"
+
+
+def test_a_peek_reads_nothing(shared, reader):
+    assert shared.peek("a") is None
+    shared.get("a", reader.read)
+    reader.now += 0.9
+    assert shared.peek("a") == 1
+    shared.forget("a")
+    assert shared.peek("a") is None
+    shared.get("a", reader.read)
+    reader.now += 1.1
+    assert shared.peek("a") is None
+    assert reader.count == 2

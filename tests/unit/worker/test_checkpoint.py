@@ -12,7 +12,14 @@ from safetensors.numpy import load, save
 
 from shared.errors import ArtifactMissing, CheckpointInvalid
 from shared.storage.local import LocalStore
-from worker.checkpoint import keep_checkpoint, pack_checkpoint, unpack_checkpoint
+from worker.checkpoint import (
+    Checkpoint,
+    StateFile,
+    keep_checkpoint,
+    pack_checkpoint,
+    read_checkpoint,
+    unpack_checkpoint,
+)
 from worker.engine.state import EngineState
 
 #: Of the file below; see its test.
@@ -68,6 +75,10 @@ def test_files_of_the_first_release_are_read():
     assert unpack_checkpoint(old, fingerprint="f").step == 7
 
 
+def file_of(data: bytes) -> StateFile:
+    return StateFile(hashlib.sha256(data).hexdigest(), len(data))
+
+
 def test_a_file_that_is_there_stays(tmp_path: Path):
     (tmp_path / "assets").mkdir()  # an empty folder is no storage
     store = LocalStore(tmp_path)
@@ -77,9 +88,9 @@ def test_a_file_that_is_there_stays(tmp_path: Path):
     metadata = json.loads(store.read(KEY)[8 : 8 + header_bytes])["__metadata__"]
     old = bytes(save(state().arrays, dict(reversed(metadata.items()))))
     store.write(KEY, old)
-    assert keep_checkpoint(store, KEY, state(), fingerprint="f") == hashlib.sha256(old).hexdigest()
+    assert keep_checkpoint(store, KEY, state(), fingerprint="f") == file_of(old)
     assert store.read(KEY) == old
-    assert first == hashlib.sha256(pack_checkpoint(state(), fingerprint="f")).hexdigest()
+    assert first == file_of(pack_checkpoint(state(), fingerprint="f"))
     assert files_of(store) == [KEY]
 
 
@@ -95,9 +106,9 @@ def test_what_is_something_else_is_set_aside(tmp_path: Path, what: str):
     elif what == "cut off":
         other = other[:-9]
     store.write(KEY, other)
-    sha256 = keep_checkpoint(store, KEY, state(), fingerprint="f")
+    file = keep_checkpoint(store, KEY, state(), fingerprint="f")
     assert store.read(KEY) == pack_checkpoint(state(), fingerprint="f")
-    assert sha256 == hashlib.sha256(store.read(KEY)).hexdigest()
+    assert file == file_of(store.read(KEY))
     key, aside = files_of(store)
     assert (key, store.read(aside)) == (KEY, other)
     assert aside.startswith(f"{KEY}.set-aside-")
@@ -117,3 +128,30 @@ def test_a_file_that_was_written_in_the_meantime_is_not_set_aside(tmp_path: Path
 def test_other_fingerprints_are_refused():
     with pytest.raises(CheckpointInvalid, match="other inputs"):
         unpack_checkpoint(pack_checkpoint(state(), fingerprint="f"), fingerprint="g")
+
+
+def test_a_checkpoint_says_what_it_was_computed_with():
+    plain = read_checkpoint(KEY, pack_checkpoint(state(), fingerprint="f"), fingerprint="f")
+    assert (plain.key, plain.numerics, plain.exact) == (KEY, None, None)
+    for exact in (True, False, None):
+        data = pack_checkpoint(state(), fingerprint="f", numerics="cpu", exact=exact)
+        told = read_checkpoint(KEY, data, fingerprint="f")
+        assert (told.numerics, told.exact, told.sha256) == ("cpu", exact, hashlib.sha256(data).hexdigest())
+        assert load(data).keys() == state().arrays.keys()
+
+
+@pytest.mark.parametrize(
+    ("numerics", "exact", "under", "is_exact"),
+    [
+        ("cpu", True, "cpu", True),
+        ("cpu", True, "gpu", False),
+        ("cpu", False, "cpu", False),  # once begun elsewhere, for ever
+        ("cpu", None, "cpu", None),
+        ("cpu", None, "gpu", False),
+        (None, None, "gpu", None),  # of an older release
+        (None, False, None, False),
+        ("cpu", True, None, None),
+    ],
+)
+def test_whether_going_on_is_exact(numerics, exact, under, is_exact):
+    assert Checkpoint(KEY, state(), StateFile("", 0), numerics, exact).exact_under(under) is is_exact

@@ -6,19 +6,35 @@ import os
 
 import pytest
 
-from worker.devices import CPU, Device, Memory, MemoryMeter, parse_gpu_memory, parse_meminfo
+from worker.devices import CPU, Device
+from worker.engine.machine import MachineMemory
+from worker.memory import Highest, Memory, MemoryMeter, of_gpu, of_machine, parse_gpu_memory
 
-MEMINFO = """MemTotal:       1000 kB
-MemFree:         100 kB
-MemAvailable:    600 kB
-Buffers:          10 kB
-"""
+MEBIBYTE = 2**20
 
 
-def test_the_machines_memory_is_used_as_far_as_no_program_can_get_it():
-    assert parse_meminfo(MEMINFO) == Memory(1_024_000, 409_600)
-    assert parse_meminfo("MemTotal: 1000 kB\n") == Memory(1_024_000, None)
-    assert parse_meminfo("") == Memory(None, None)
+def test_a_node_on_the_cpu_could_get_what_is_free_and_what_its_own_process_has():
+    machine = MachineMemory(total_bytes=1000, available_bytes=600)
+    assert of_machine(machine) == Memory(1000, 400, 600)
+    assert of_machine(machine, own_bytes=250) == Memory(1000, 400, 850)
+    assert of_machine(MachineMemory(total_bytes=1000)) == Memory(1000, None, None)
+    assert of_machine(MachineMemory()) == Memory()
+
+
+def test_a_node_on_a_gpu_could_get_all_but_the_processes_of_the_others_on_it():
+    card = Memory(80 * 2**30, 5 * 2**30)
+    assert of_gpu(card, nodes=1).job_bytes == 80 * 2**30
+    assert of_gpu(card, nodes=3) == Memory(80 * 2**30, 5 * 2**30, 80 * 2**30 - 2 * 1640 * MEBIBYTE)
+    assert of_gpu(Memory(2**30, 0), nodes=3).job_bytes == 0
+    assert of_gpu(Memory(), nodes=3) == Memory()
+
+
+def test_the_highest_of_a_while_is_kept():
+    highest = Highest(60)
+    assert [highest.add(value, now=now) for now, value in ((0, 5), (10, 9), (20, 3), (30, 4))] == [5, 9, 9, 9]
+    assert highest.add(1, now=69.9) == 9
+    assert highest.add(1, now=70) == 4  # that of 30; the 3 before it has no say
+    assert highest.add(1, now=90) == 1
 
 
 @pytest.mark.parametrize(
@@ -44,6 +60,19 @@ def test_a_meter_measures_every_5_seconds():
     assert meter.read() is not first
     assert first.total_bytes
     assert 0 < first.used_bytes < first.total_bytes
+    assert 0 < first.job_bytes < first.total_bytes
+
+
+def test_what_was_free_once_could_be_had_again_within_the_hour(monkeypatch):
+    now, left = 0.0, 900
+    monkeypatch.setattr("worker.memory.machine_memory", lambda: MachineMemory(1000, left))
+    monkeypatch.setattr("worker.memory.children_bytes", lambda: 10)
+    meter = MemoryMeter(CPU, clock=lambda: now)
+    assert meter.read() == Memory(1000, 100, 910)
+    now, left = 5.0, 200
+    assert meter.read() == Memory(1000, 800, 910)
+    now = 3600.0
+    assert meter.read() == Memory(1000, 800, 210)
 
 
 def test_a_gpu_is_asked_without_waiting(tmp_path, monkeypatch):
@@ -58,5 +87,5 @@ def test_a_gpu_is_asked_without_waiting(tmp_path, monkeypatch):
     gate.open("w").close()
     while meter.read() == Memory():
         pass
-    assert meter.read() == Memory(200 * 2**20, 100 * 2**20)
+    assert meter.read() == Memory(200 * 2**20, 100 * 2**20, 200 * 2**20)
     assert (tmp_path / "asked").read_text() == "--id=3\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ from shared.errors import IdentityMissing, RedisUnavailable, StorageUnavailable,
 from shared.options import Method
 from shared.settings import Settings
 from shared.storage.store import Room
-from worker.devices import CPU, Device, Memory, UsableGpus
+from worker.devices import CPU, Device, UsableGpus
 from worker.engine.weights.source import ImagenetSource, WeightsChoice
+from worker.memory import Memory
 from worker.readiness import (
     Finding,
     Level,
@@ -199,6 +201,9 @@ def test_memory():
     found = judge_memory([(GPU, Memory(80 * 10**9, 2 * 10**9)), (CPU, Memory(4 * 10**9, 3 * 10**9))])
     assert found.level is Level.NOTE
     assert "cpu: 1.0 of 4.0 GB" in found.said
+    card = Memory(6 * 10**9, 0)
+    assert judge_memory([(GPU, card)]).level is Level.OK
+    assert judge_memory([(replace(GPU, nodes=3), card)]).level is Level.NOTE
 
 
 def test_it_could_work_while_nothing_is_missing():
@@ -209,6 +214,8 @@ def test_it_could_work_while_nothing_is_missing():
         "This machine would serve jobs of 'gatys' and 'fast' on cuda:0 (NVIDIA H100), cpu, "
         "with the weights 'imagenet' and 'magenta'."
     )
+    shared = summary(fit, [replace(GPU, nodes=3)], ["imagenet"], [Method.GATYS])
+    assert "jobs of 'gatys' on cuda:0 (NVIDIA H100) with 3 nodes, with the weights" in shared
     unfit = [*fit, judge_identity(None, IdentityMissing()), judge_clock(-99)]
     assert not could_work(unfit)
     assert (

@@ -100,7 +100,7 @@ draft.addEventListener("made", () => {
 });
 reel.addEventListener("select", () => {
   plot.mark(reel.selected?.step ?? null);
-  if (reel.selected) chooseFork(reel.selected.step);
+  if (reel.selected) chooseFork(reel.selected);
   remember();
   show();
 });
@@ -121,7 +121,7 @@ find("fork-here").addEventListener("click", (event) => {
   event.preventDefault();
   const fork = document.getElementById("fork");
   fork.open = true;
-  chooseFork(reel.selected.step);
+  chooseFork(reel.selected);
   fork.scrollIntoView({ block: "start" });
   fork.querySelector("select").focus({ preventScroll: true });
 });
@@ -187,7 +187,7 @@ async function show() {
     if (picture.kind !== "draft") find("caption").textContent = picture.words ?? `Preview at step ${picture.step}`;
     find("open").href = picture.url;
     find("open").hidden = false;
-    find("fork-here").hidden = picture.kind !== "checkpoint" || !reel.selected || !job.urls.fork;
+    find("fork-here").hidden = picture.kind !== "checkpoint" || !reel.selected?.has_state || !job.urls.fork;
   }
   reel.arrived();
 }
@@ -207,10 +207,10 @@ async function sendForm(event) {
   actions.send(form);
 }
 
-/** Let the fork begin at a step. */
-function chooseFork(step) {
+/** Let the fork begin at a checkpoint, if its state is kept. */
+function chooseFork({ step, has_state: hasState }) {
   const select = document.getElementById("fork-step");
-  if (!select) return;
+  if (!select || !hasState) return;
   if (![...select.options].some(({ value }) => value === String(step))) select.add(new Option(step, step));
   select.value = step;
 }

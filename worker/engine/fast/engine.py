@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from shared.errors import CheckpointInvalid, EngineFailed
 from shared.options import StyleOptions
-from shared.picture import squares_size
-from worker.engine.fast.memory import available_bytes, return_freed_memory
+from shared.picture import Seen, seen_sizes, squares_size
 from worker.engine.fast.model import FastModel, Picture, Windows, style_windows
-from worker.engine.fast.sizes import Sizes, check_memory, decide_sizes
+from worker.engine.fast.sizes import check_memory
 from worker.engine.images import decode_fitted, resize_picture
+from worker.engine.machine import available_bytes, return_freed_memory
 from worker.engine.state import EngineState, MadeBy, Step
 
 #: Changes whenever the same job would end in other bytes than before.
@@ -71,11 +71,11 @@ class FastEngine:
 
     def picture(self, content: bytes, style: bytes, options: StyleOptions) -> Picture:
         """Return the picture of a fast job in floats, [H, W, 3] in [0, 1]; all else as for `stylize`."""
-        planned: list[Sizes] = []
+        planned: list[Seen] = []
 
         def fit(width: int, height: int) -> tuple[int, int]:
             planned.append(self._plan(width, height, options))
-            return planned[-1].seen
+            return planned[-1].network
 
         content_picture = decode_fitted(content, fit=fit, name="content")
         windows = style_windows(decode_fitted(style, fit=squares_size, name="style"))
@@ -96,11 +96,11 @@ class FastEngine:
             OutOfMemory, EngineFailed: as for `stylize`.
         """
         height, width = content.shape[:2]
-        sizes = Sizes(self._plan(width, height, options).seen, (width, height))
-        return self._pass(resize_picture(content, sizes.seen), style_windows(style), options, sizes)
+        sizes = Seen(self._plan(width, height, options).network, (width, height))
+        return self._pass(resize_picture(content, sizes.network), style_windows(style), options, sizes)
 
-    def _plan(self, width: int, height: int, options: StyleOptions) -> Sizes:
-        sizes = decide_sizes(width, height, size=options.size, detail=options.detail)
+    def _plan(self, width: int, height: int, options: StyleOptions) -> Seen:
+        sizes = seen_sizes(width, height, size=options.size, detail=options.detail)
         check_memory(
             width,
             height,
@@ -110,7 +110,7 @@ class FastEngine:
         )
         return sizes
 
-    def _pass(self, content: Picture, style: Windows, options: StyleOptions, sizes: Sizes) -> Picture:
+    def _pass(self, content: Picture, style: Windows, options: StyleOptions, sizes: Seen) -> Picture:
         try:
             picture = self._model.stylize(content, style, options.style_strength)
             if not np.isfinite(picture).all():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from shared.picture import STYLE_SQUARE_PX
 from worker.engine.fast.source import FastChoice
 from worker.engine.images import resize_picture
+from worker.engine.machine import usable_processors
 
 #: How many squares of a long picture are seen at most.
 _MOST_WINDOWS = 9
@@ -57,7 +57,7 @@ def load_fast_model(choice: FastChoice, *, threads: int | None = None) -> FastMo
     Args:
         choice: What `find_fast_model` found.
         threads: How many threads the packaged model computes with; the default is the processors that this
-            process may use. They decide the time, and not the bytes.
+            process, or its container, may keep busy. They decide the time, and not the bytes.
 
     Raises:
         FastModelUnavailable: when its files or its runtime cannot be loaded.
@@ -69,13 +69,6 @@ def load_fast_model(choice: FastChoice, *, threads: int | None = None) -> FastMo
     from worker.engine.fast.saved_model import SavedModel
 
     return SavedModel(choice)
-
-
-def usable_processors() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def style_windows(picture: Picture) -> Windows:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import EngineFailed, FastModelUnavailable, OutOfMemory
+from shared.memory import FAST_BYTES_PER_PIXEL
 from worker.engine.fast.graph import free_size, without_rounding
 from worker.engine.fast.model import Picture, Windows, pad_to_fit, style_windows
 from worker.engine.fast.source import PREDICTOR, TRANSFORMER, FastChoice
@@ -25,7 +26,7 @@ class PackagedModel:
     """Magenta's arbitrary stylisation, with the quantised weights of its TF Lite release."""
 
     #: Measured, docs/fast.md; the runtime frees a tensor as soon as nothing needs it any more.
-    bytes_per_pixel = 400
+    bytes_per_pixel = FAST_BYTES_PER_PIXEL
 
     def __init__(self, choice: FastChoice, *, threads: int) -> None:
         self.name: str = choice.name

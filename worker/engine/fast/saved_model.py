@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from shared.errors import EngineFailed, FastModelUnavailable, OutOfMemory
+from shared.memory import FAST_BYTES_PER_PIXEL_HEAVY
 from worker.engine.fast.model import Picture, Windows, pad_to_fit, style_windows
 from worker.engine.fast.source import FastChoice
 from worker.engine.runtime import configure_tensorflow, native_messages_held
@@ -14,7 +15,7 @@ class SavedModel:
     """A model that is called as ``model(content, style)[0]``, both float32 [1, H, W, 3] in [0, 1]."""
 
     #: Reckoned, not measured: 32 channels of floats at full size, with some copies of them at a time.
-    bytes_per_pixel = 900
+    bytes_per_pixel = FAST_BYTES_PER_PIXEL_HEAVY
 
     def __init__(self, choice: FastChoice) -> None:
         self.name: str = choice.name

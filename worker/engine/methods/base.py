@@ -18,6 +18,8 @@ Picture = NDArray[np.float32]
 
 #: Everything that changes from step to step, float32 tensors by name. `report` is always one of them: shape
 #: [3], the content loss, the style loss, and a mean over the step's update, finite only if all of it is.
+#: A state never changes: it may be read while the steps after it are computed. A method that keeps variables
+#: which the next step assigns hands out copies of them.
 State = dict[str, tf.Tensor]
 
 

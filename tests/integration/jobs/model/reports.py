@@ -30,7 +30,7 @@ def report(
     elif kind == "checkpointed":
         data |= {"steps": STEPS, "sha256": "0" * 64, "losses": _LOSSES}
         data["key"] = checkpoint_key(job_id, attempt, step)
-        data["picture_key"] = checkpoint_picture_key(job_id, attempt, step)
+        data["picture_key"] = checkpoint_picture_key(job_id, attempt, step, "0" * 64)
     elif kind == "failed":
         data = {"error": {"code": "engine_failed"}}
     elif kind == "succeeded":

@@ -57,7 +57,7 @@ def nodes(
     preset: str,
     init: str,
 ) -> Iterator[Nodes]:
-    context = WorkerContext.open(settings, names_of(settings), worker_id="node", device="cpu")
+    context = WorkerContext.open(settings, names_of(settings), worker_id="node", device="cpu", talk_seconds=0)
     pictures = []
     for seed in (1, 2):
         data = make_picture(seed=seed)

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from shared.errors import CheckpointInvalid, LossNotFinite, OutOfMemory, PictureTooNarrow
+from shared.memory import DeviceKind, Seat
 from shared.options import StyleOptions
-from worker.engine.engine import StyleEngine, memory_errors
+from worker.engine.engine import StyleEngine
+from worker.engine.room import Place
 from worker.engine.state import EngineState
 from worker.engine.weights.weights import Weights
 
@@ -152,12 +153,21 @@ def test_a_style_loss_that_overflows_is_named(engines, scene):
         next(engine.stylize(scene(seed=1), scene(seed=2), options))
 
 
-def test_running_out_of_memory_is_told_as_such():
-    # Not a real one: TensorFlow tries again for ten seconds before it gives up.
-    full = tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor\nhint")
-    complaint = r"at size 512 px: OOM when allocating tensor$"
-    with pytest.raises(OutOfMemory, match=complaint), memory_errors(StyleOptions()):
-        raise full
+def test_a_machine_that_surely_has_not_the_memory_computes_nothing(random_weights, scene):
+    """A kernel that is short of memory ends whatever process it likes."""
+    need = Seat(DeviceKind.CPU, "file").process_bytes
+    engine = StyleEngine(random_weights, place=Place(DeviceKind.CPU, lambda: need // 2))
+    with pytest.raises(OutOfMemory, match="not even the smallest size fits"):
+        next(engine.stylize(scene(seed=1), scene(seed=2), OPTIONS))
+    assert engine.trace_count == 0
+
+
+def test_what_a_gpu_holds_its_own_allocator_knows(random_weights, scene):
+    def never() -> int:
+        raise AssertionError("the driver's tool takes seconds")
+
+    engine = StyleEngine(random_weights, place=Place(DeviceKind.GPU, never))
+    next(engine.stylize(scene(seed=1), scene(seed=2), OPTIONS))
 
 
 @pytest.mark.parametrize("method", METHODS)

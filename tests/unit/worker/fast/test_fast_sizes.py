@@ -7,8 +7,10 @@ import re
 import pytest
 
 from shared.errors import OutOfMemory, PictureTooNarrow
+from shared.memory import fast_bytes
 from shared.options import StyleOptions
-from worker.engine.fast.sizes import Sizes, check_memory, decide_sizes, needed_bytes
+from shared.picture import Seen, seen_sizes
+from worker.engine.fast.sizes import check_memory
 
 BYTES_PER_PIXEL = 300
 
@@ -30,12 +32,12 @@ BYTES_PER_PIXEL = 300
     ],
 )
 def test_the_sizes_of_a_picture(picture, size, detail, seen, result):
-    assert decide_sizes(*picture, size=size, detail=detail) == Sizes(seen, result)
+    assert seen_sizes(*picture, size=size, detail=detail) == Seen(seen, result)
 
 
 def test_a_result_that_would_be_too_narrow_is_refused_as_for_every_method():
     with pytest.raises(PictureTooNarrow, match="512 × 3 px"):
-        decide_sizes(5000, 33, size=512, detail=1024)
+        seen_sizes(5000, 33, size=512, detail=1024)
 
 
 def _check(width: int, height: int, available_bytes: int | None, **options: int) -> None:
@@ -85,8 +87,5 @@ def test_a_machine_that_is_full_is_told_so():
 
 def test_more_pixels_need_more_memory():
     sides = [64, 512, 1024, 2048, 4096]
-    needs = [
-        needed_bytes(decide_sizes(6000, 4000, size=side, detail=1024), bytes_per_pixel=BYTES_PER_PIXEL)
-        for side in sides
-    ]
+    needs = [fast_bytes(seen_sizes(6000, 4000, size=side, detail=1024), BYTES_PER_PIXEL) for side in sides]
     assert needs == sorted(set(needs))
