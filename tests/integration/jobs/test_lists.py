@@ -189,6 +189,18 @@ def test_so_is_one_of_another_database_which_has_jobs_alone(database, what, data
         check_lists(session, *what, data=data)
 
 
+@pytest.mark.parametrize(
+    "part", ["\uffff", "\ufffe", "\ufffd", "b\uffff", "\uffffb", "a\uffffb", "b", '"', "b\n"]
+)
+def test_letters_that_trigrams_take_for_others_are_found_as_they_are(database, part):
+    names = ["\uffff", "a\ufffeb", "a\ufffdb", "ab\uffff", "a\uffffb", 'say "b"']
+    with taken_back(database) as session:
+        asset = session.scalars(select(Asset)).one()
+        add_rows(session, [job_row(asset, number, name=name) for number, name in enumerate(names)])
+        found = list_jobs(session, caller="local", only=JobFilter(name=part), limit=9)
+        assert sorted(job.name for job in found) == sorted(name for name in names if part in name)
+
+
 @given(rows=found_rows(), names=st.lists(NAMES, min_size=1, max_size=5), part=NAMES)
 def test_search_follows_names_that_change_and_jobs_that_go(database, rows, names, part):
     with taken_back(database) as session:
