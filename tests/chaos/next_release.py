@@ -110,8 +110,8 @@ def _tell_more_in_checkpoints() -> None:
 
     pack = checkpoint.pack_checkpoint
 
-    def pack_more(state: Any, *, fingerprint: str) -> bytes:
-        data = pack(state, fingerprint=fingerprint)
+    def pack_more(state: Any, **told: Any) -> bytes:
+        data = pack(state, **told)
         begin = 8 + int.from_bytes(data[:8], "little")
         header = json.loads(data[8:begin])
         header["__metadata__"][_FIELD] = "2"
