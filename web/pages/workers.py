@@ -22,6 +22,8 @@ from web.security import current_caller
 from web.services import get_backend
 from web.words import ago, file_size, sentence, span
 
+#: Two looks at one disk are a moment apart, in which others write.
+_WRITTEN_MEANWHILE_BYTES = 100_000_000
 #: What a worker without a job is about, by its state.
 _RESTS = {
     "starting": "Loads its engine",
@@ -165,11 +167,18 @@ def room_words(room: Mapping[str, int | None]) -> str:
 def room_line(rooms: Mapping[str, Any]) -> str:
     """Return the room that this host sees, in one line; `rooms` is as the API shows it."""
     words = [f"Storage: {room_words(rooms['storage'])}"]
-    if rooms["database"]["free_bytes"] is not None and rooms["database"] != rooms["storage"]:
+    if rooms["database"]["free_bytes"] is not None and not _is_one_disk(rooms["database"], rooms["storage"]):
         words.append(f"database: {room_words(rooms['database'])}")
     if rooms["min_free_bytes"]:
         words.append(f"new work is taken in while {file_size(rooms['min_free_bytes'])} are free")
     return "; ".join(words)
+
+
+def _is_one_disk(one: Mapping[str, int | None], other: Mapping[str, int | None]) -> bool:
+    """Whether two looks, a moment apart, were most likely at the same disk, which others write to."""
+    if one["total_bytes"] != other["total_bytes"] or None in (one["free_bytes"], other["free_bytes"]):
+        return False
+    return abs((one["free_bytes"] or 0) - (other["free_bytes"] or 0)) < _WRITTEN_MEANWHILE_BYTES
 
 
 def heard_words(age_seconds: float) -> str:

@@ -125,7 +125,8 @@ def test_the_picture_of_a_checkpoint_of_an_earlier_release(
     workshop.claim(job_id)
     workshop.checkpoint(job_id, 10, is_old=True)
     url = f"{JOBS}/{job_id}/checkpoints/10"
-    assert client.get(url).content_type == "image/png"
+    with client.get(url) as whole:
+        assert whole.content_type == "image/png"
     damage(find("checkpoint-00010.png"))
     problem_of(client.get(url), 500, "artifact_corrupt")
     problem_of(client.get(f"{url}/thumbnail"), 500, "artifact_corrupt")

@@ -134,7 +134,7 @@ def test_files_are_binary_in_both_directions(document):
                         assert content["schema"]["format"] == "binary"
                         assert set(answers["206"]["content"]) == set(answers["200"]["content"])
                         pictures += 1
-    assert pictures == 14
+    assert pictures == 16
 
 
 def test_what_the_preset_or_the_parent_decides_has_no_default(document):

@@ -215,9 +215,9 @@ def test_a_zombie_stops_and_reports_no_end(settings: Settings, context: WorkerCo
 
     def overtake(number: int) -> None:
         if number == 3:
+            keeper = next(thread for thread in threading.enumerate() if thread.name == "lease")
             context.redis.claims.fence("job", 2)
-            # A long step, in which the lease's thread learns of it: it ends when that thread does.
-            next(thread for thread in threading.enumerate() if thread.name == "lease").join()
+            keeper.join()  # a long step, in which the lease's thread learns of it: then it ends
 
     engine = SteadyEngine(overtake)
     outcome = run(quick, message, engine)

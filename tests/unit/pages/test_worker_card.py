@@ -116,6 +116,10 @@ def test_the_room_that_web_sees_in_one_line():
     unknown = {"free_bytes": None, "total_bytes": None}
     line = room_line({"storage": room, "database": room, "min_free_bytes": 0})
     assert line == "Storage: 7 bytes free of 10 bytes"
+    later = {**room, "free_bytes": room["free_bytes"] - 70_000_000}
+    assert room_line({"storage": room, "database": later, "min_free_bytes": 0}) == line
+    other = {**room, "free_bytes": room["free_bytes"] - 200_000_000}
+    assert "database: " in room_line({"storage": room, "database": other, "min_free_bytes": 0})
     line = room_line({"storage": unknown, "database": room, "min_free_bytes": 5})
     assert line == (
         "Storage: not known; database: 7 bytes free of 10 bytes; new work is taken in while 5 bytes are free"
