@@ -5,12 +5,26 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from sqlalchemy import Integer, Row, String, bindparam, func, or_, select, text, update
+from sqlalchemy import (
+    BindParameter,
+    Integer,
+    Row,
+    String,
+    TextClause,
+    bindparam,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.orm import Session, aliased
+from sqlalchemy.types import TypeEngine
 
 from shared.broker import ROUTES, route_for
 from shared.errors import NotFound
@@ -325,32 +339,40 @@ _BEFORE_ALL = _Place(-2_000_000_000, UNREADABLE_MOMENT.replace(year=1), "")
 
 
 def _count_gaps(session: Session, routes: Sequence[str], places: Sequence[_Place]) -> list[int]:
-    """Return how many jobs stand up to each of some places in a line, beginning behind the one before.
-
-    One statement in text: SQLAlchemy takes longer to put it together than the database to answer it.
-    """
-    columns = (("rank", Integer()), ("at", UtcDateTime()), ("id", String()))
-    rows, bound = [], []
+    """Return how many jobs stand up to each of some places in a line, beginning behind the one before."""
+    values: dict[str, Any] = {f"route_{number}": route for number, route in enumerate(routes)}
     for number, pair in enumerate(pairwise([_BEFORE_ALL, *places])):
-        names = [f"{side}_{name}_{number}" for side in ("from", "to") for name, _ in columns]
-        kinds = [kind for _ in pair for _, kind in columns]
-        values = [value for place in pair for value in place]
-        bound += [
-            bindparam(name, value, kind) for name, value, kind in zip(names, values, kinds, strict=True)
-        ]
+        for side, place in zip(_SIDES, pair, strict=True):
+            values |= {f"{side}_{name}_{number}": value for name, value in zip(_ORDER, place, strict=True)}
+    return list(session.scalars(_gaps_query(len(places), len(routes)), values))
+
+
+_SIDES = ("from", "to")
+#: By what a line is ordered, with the types of the columns.
+_ORDER: dict[str, TypeEngine[Any]] = {"rank": Integer(), "at": UtcDateTime(), "id": String()}
+
+
+@lru_cache(maxsize=256)
+def _gaps_query(places: int, routes: int) -> TextClause:
+    """Return the one statement, in text: SQLAlchemy would make it for longer than it takes to answer."""
+    rows: list[str] = []
+    bound: list[BindParameter[Any]] = []
+    for number in range(places):
+        names = {f"{side}_{name}_{number}": kind for side in _SIDES for name, kind in _ORDER.items()}
+        bound += [bindparam(name, type_=kind) for name, kind in names.items()]
         rows.append(f"({number}, {', '.join(f':{name}' for name in names)})")
     order = "(jobs.queue_rank, jobs.created_at, jobs.id)"
     between = f"{order} > (from_rank, from_at, from_id) AND {order} <= (to_rank, to_at, to_id)"
     counts = [
         f"(SELECT count(*) FROM jobs WHERE {IN_LINE_WORDS} AND route = :route_{number} AND {between})"  # noqa: S608 - our own words
-        for number in range(len(routes))
+        for number in range(routes)
     ]
     gaps = "gaps (number, from_rank, from_at, from_id, to_rank, to_at, to_id)"
     query = text(
         f"WITH {gaps} AS (VALUES {', '.join(rows)}) SELECT {' + '.join(counts)} FROM gaps ORDER BY number"  # noqa: S608 - our own words
     )
-    query = query.bindparams(*bound, *(bindparam(f"route_{n}", route) for n, route in enumerate(routes)))
-    return list(session.scalars(query))
+    bound += [bindparam(f"route_{number}", type_=String()) for number in range(routes)]
+    return query.bindparams(*bound)
 
 
 def count_queued(session: Session, route: str) -> int:
