@@ -41,7 +41,8 @@ from web.db.models import Asset, Job
 from web.jobs.estimates import QueueState, wait_ahead
 from web.jobs.line import read_shared_queue
 from web.jobs.mending import mend
-from web.jobs.queries import get_job, names_of_jobs, queue_positions
+from web.jobs.places import places_of
+from web.jobs.queries import get_job, names_of_jobs
 from web.jobs.retention import expires_at
 from web.jobs.states import REQUESTS, is_legal
 from web.jobs.transitions import may_have_checkpoints
@@ -294,8 +295,7 @@ def read_views(backend: Backend, query: Callable[[Session], list[Job]]) -> list[
     """
     with backend.database.read() as session:
         jobs = query(session)
-        queued = [job.id for job in jobs if job.status == JobStatus.QUEUED.value]
-        positions = queue_positions(session, queued)
+        positions = places_of(session, jobs)
         names = _leader_names(session, jobs)
     live = backend.live.progress([job.id for job in jobs if job.status in LIVE])
     routes = {job.route for job in jobs if job.status == JobStatus.QUEUED.value}

@@ -36,7 +36,8 @@ from web.db.marks import Mark
 from web.db.models import Job
 from web.jobs.estimates import QueueState
 from web.jobs.line import known_queue, read_shared_queue
-from web.jobs.queries import get_job, queue_positions, read_row
+from web.jobs.places import queue_positions
+from web.jobs.queries import get_job, read_row
 from web.services import Services
 
 #: What is kept of a job beside its JSON: its row as it is stored and as an object, and its pictures'.

@@ -138,7 +138,10 @@ def test_looking_at_a_queued_job_does_not_read_the_queue_each_time(client, submi
     assert len(noted) <= 20 * 7  # begin, the job, its labels, its place (two), the end
 
 
-def test_what_this_process_changes_shows_at_once_in_what_is_told(client, submit, services, connect, workshop):
+def test_what_this_process_changes_shows_at_once_in_what_is_told(
+    client, submit, services, connect, workshop, monkeypatch
+):
+    monkeypatch.setattr("web.jobs.line._AROUND_SECONDS", 0)  # a worker that connects is no change of its own
     done = submit()
     workshop.claim(done["id"])
     workshop.succeed(done["id"])  # 12.5 s

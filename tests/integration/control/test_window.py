@@ -18,7 +18,8 @@ from tests.support.clock import Clock
 from web.control.process import Control
 from web.db.models import Job
 from web.jobs.actions import write_cancel, write_pause, write_resume
-from web.jobs.queries import add_job, get_job, queue_positions
+from web.jobs.places import queue_positions
+from web.jobs.queries import add_job, get_job
 from worker.context import WorkerContext
 
 LEAST = 16

@@ -25,11 +25,11 @@ from web.jobs.counts import StatusCounts
 from web.jobs.estimates import measured_runs
 from web.jobs.line import read_line_rows
 from web.jobs.lists import JobFilter, count_by_status, list_jobs
+from web.jobs.places import places_of, queue_positions
 from web.jobs.queries import (
     IN_ORDER,
     count_queue,
     count_queued,
-    queue_positions,
     recent_run_seconds,
 )
 from web.jobs.routing import LINES
@@ -249,6 +249,7 @@ def test_places_are_those_in_the_whole_line(database, jobs):
         followers = session.scalars(select(Job).where(Job.status == "queued", Job.leader_id.in_(places)))
         expected = places | {job.id: places[job.leader_id] for job in followers}
         assert queue_positions(session, ids) == expected
+        assert places_of(session, session.scalars(select(Job).where(Job.id.in_(ids)))) == expected
         assert queue_positions(session, ids[::2]) == {i: expected[i] for i in ids[::2] if i in expected}
 
 
