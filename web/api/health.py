@@ -11,7 +11,7 @@ from shared.redis.connection import redis_errors
 from shared.redis.control import control_fault
 from web.api.http import json_answer
 from web.api.openapi import Answer, Operation
-from web.api.schemas import CheckOut, HealthOut, ReadinessOut
+from web.api.service_schemas import CheckOut, HealthOut, ReadinessOut
 from web.services import Services, get_services
 
 #: Without these no job can be taken in; without the others jobs do not start.

@@ -29,7 +29,7 @@ from web.api import API_PATH
 from web.api.http import json_answer, refuse_body
 from web.api.job_view import job_url
 from web.api.openapi import Answer, Operation
-from web.api.schemas import (
+from web.api.service_schemas import (
     QueueStateOut,
     RoomOut,
     RoomsOut,
