@@ -7,7 +7,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
 from time import monotonic, sleep
@@ -184,7 +185,8 @@ class Node:
     def runner(self) -> Runner:
         """Return the child's runner, loading the engine if the start of the child could not."""
         if self._runner is None:
-            engine = self._load_engine()
+            with self._ended_by_drain():
+                engine = self._load_engine()
             self._runner = Runner(
                 self._open_context(),
                 engine,
@@ -346,6 +348,24 @@ class Node:
             self._node_state.be_unhealthy(f"the engine cannot be loaded: {type(error).__name__}: {error}")
             os._exit(_RECYCLED)
         _log.info("engine_ready", device=self.device.label, weights=self._weights)
+
+    @contextmanager
+    def _ended_by_drain(self) -> Iterator[None]:
+        """End this child as soon as the node drains: it holds no job, and a load may take long."""
+        is_loaded = Event()
+
+        def watch() -> None:
+            while not is_loaded.wait(_DRAIN_LOOK_SECONDS):
+                if self._node_state.is_draining:
+                    os._exit(_RECYCLED)
+
+        watcher = Thread(target=watch, name="drain", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            is_loaded.set()
+            watcher.join()
 
     def _wait_to_load(self) -> None:
         """Wait ever longer before the engine is loaded, after the children before this one died of it."""

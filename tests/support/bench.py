@@ -16,6 +16,7 @@ from shared.storage.layout import job_folder
 from tests.support.clock import Clock
 from tests.support.engines import SteadyEngine, WeighingEngine
 from tests.support.installation import names_of
+from tests.support.waiting import wait_until
 from web.control.dispatcher import message_for
 from web.control.process import Control
 from web.db.models import Job
@@ -60,6 +61,22 @@ def rounds(control: Control, clock: Clock, *, seconds: float = 60) -> None:
     clock.seconds += seconds
     control.round()
     control.round()
+
+
+def apply_checkpoints(control: Control, job_id: str, *, before_step: int) -> None:
+    """Apply what a running attempt reports until the checkpoints before a step are there.
+
+    They are written beside the steps, so that the next step may begin first.
+    """
+
+    def is_there() -> bool:
+        control.projector.drain()
+        with control.backend.database.read() as session:
+            job = get_job(session, job_id)
+        every = int(job.options["checkpoint_every"])
+        return job.step >= (before_step - 1) // every * every
+
+    wait_until(is_there, seconds=20, what=f"the checkpoints before step {before_step} are recorded")
 
 
 def waiting(context: WorkerContext) -> int:
@@ -117,11 +134,11 @@ class Bench:
         return engine
 
     def work_until(self, job_id: str, step: int, act: Callable[[], object]) -> SteadyEngine:
-        """Carry a job out, and do something right before a step, when its claim is recorded."""
+        """Carry a job out, and do something right before a step, when all before it is recorded."""
 
         def before(number: int) -> None:
             if number == step:
-                self.control.projector.drain()
+                apply_checkpoints(self.control, job_id, before_step=step)
                 act()
 
         return self.work(job_id, WeighingEngine(before))

@@ -2,7 +2,8 @@
 
 settings: of the service; name, step_seconds, fleet_pid; breaks: whether its device fails at every second
 step, or hangs there once, and leaves the file `hung`.
-Of the load of its engine: load_seconds, how long it takes; load_gate, a file that it waits for;
+Of the load of its engine: load_seconds, how long it takes; load_gate, a file that it waits for once
+it has made another with ".reached" behind that name;
 load_fails_until, a file without which it fails; load_leaves, how many temporary files it leaves. no_forks:
 the process cannot fork. methods: those that it serves, `gatys` alone unless told otherwise. numerics: what it
 says of how it computes.
@@ -72,6 +73,8 @@ def main() -> None:
         for _ in range(task.get("load_leaves", 0)):
             tempfile.mkstemp()
         pause.wait(task.get("load_seconds", 0))
+        if "load_gate" in task:
+            Path(task["load_gate"] + ".reached").touch()
         while not Path(task.get("load_gate", "/")).exists():
             pause.wait(0.05)
         if not Path(task.get("load_fails_until", "/")).exists():

@@ -15,7 +15,7 @@ from shared.options import StyleOptions
 from shared.settings import Settings
 from shared.storage import layout
 from shared.storage.local import LocalStore
-from tests.support.bench import make_control, read, work
+from tests.support.bench import apply_checkpoints, make_control, read, work
 from tests.support.clock import Clock
 from tests.support.engines import SteadyEngine
 from tests.support.installation import names_of
@@ -85,7 +85,7 @@ class House:
 
         def before(number: int) -> None:
             if number == step:
-                self.control.projector.drain()
+                apply_checkpoints(self.control, job.id, before_step=step)
                 act()
                 raise KeyboardInterrupt
 

@@ -114,6 +114,20 @@ def test_a_drained_node_that_is_started_again_works(client, start):
     assert again.poll() is None
 
 
+@pytest.mark.parametrize("asked_by", ["drain", "SIGTERM"])
+def test_a_node_that_loads_its_engine_ends_at_once(client, start, tmp_path, asked_by):
+    gate = tmp_path / "never"
+    node = start("node", load_gate=str(gate))
+    wait_for(gate.with_suffix(".reached").exists)
+    found = wait_for(is_in(client, "node", "starting"))
+    if asked_by == "drain":
+        client.post(found["urls"]["drain"])
+    else:
+        node.send_signal(signal.SIGTERM)
+    assert node.wait(_PATIENCE_SECONDS) == 0
+    assert worker(client, "node") is None
+
+
 def test_a_node_whose_fleet_was_killed_drains(client, settings, start):
     fleet = subprocess.Popen(
         [sys.executable, "-c", _FLEET, settings.model_dump_json()], stdout=subprocess.PIPE, text=True
