@@ -9,6 +9,8 @@ os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
 import fcntl
 import io
+import logging
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from typing import Any
 import hypothesis
 import pytest
 import redis
+import structlog
 from PIL import Image
 from xdist.scheduler import LoadFileScheduling
 
@@ -65,6 +68,28 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together | N
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put slow tests first: what takes long must not be begun last."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+@pytest.fixture(autouse=True)
+def logs_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test's logs depend on the tests before it in the same process.
+
+    A logger that is kept after its first use goes on as it was set up then, unseen by `capture_logs`; and
+    what threads of earlier tests log must not run into the standard output that a test reads.
+    """
+    configure = structlog.configure
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+
+    def configure_each_time(**options: Any) -> None:
+        configure(**{**options, "cache_logger_on_first_use": False})
+
+    monkeypatch.setattr(structlog, "configure", configure_each_time)
+    configure_each_time(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+    yield
+    structlog.reset_defaults()
+    root.handlers = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")
