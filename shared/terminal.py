@@ -254,6 +254,11 @@ def format_seconds(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def format_took(seconds: float) -> str:
+    """Return how long something took, in tenths below ten seconds: ``0.3 s``, ``12 s``."""
+    return f"{max(0.0, seconds):.1f} s" if seconds < 9.95 else format_seconds(seconds)
+
+
 def show_notice(console: Console, notice: str) -> None:
     """Print a notice that must not be overlooked."""
     console.print(Panel(notice, title="Notice", border_style="yellow"))

@@ -10,7 +10,7 @@ import click
 
 from shared.settings import PREFIX
 from shared.status import JobKind, JobStatus
-from shared.terminal import GivenPath, WholeNumber, format_seconds
+from shared.terminal import GivenPath, WholeNumber, format_took
 from web.cli.client import ApiClient
 from web.cli.follow import follow_job, report_end, save_picture
 from web.cli.local.host import FolderLock, StopRequest, free_port
@@ -128,7 +128,7 @@ def _follow(client: ApiClient, job: JobView, stack: Stack, output: Output) -> Jo
 
 def _said(what: str, job: JobView) -> str:
     """Return what stands below a picture of the sheet: what it is, and how long it took."""
-    return what if job.run_seconds is None else f"{what}, {format_seconds(job.run_seconds)}"
+    return what if job.run_seconds is None else f"{what}, {format_took(job.run_seconds)}"
 
 
 def _clear(data: Path, *pictures: Path) -> None:

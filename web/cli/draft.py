@@ -10,7 +10,7 @@ import click
 
 from shared.options import Method, parse_assignments, parse_options
 from shared.status import JobKind, JobStatus
-from shared.terminal import GivenPath, format_seconds
+from shared.terminal import GivenPath, format_took
 from web.cli.client import ApiClient
 from web.cli.follow import follow_job, report_end, require_target, save_file
 from web.cli.options import (
@@ -86,7 +86,7 @@ def draft(
             target = out / f"{name}.png"
             save_file(client, job.outputs[0].url, target, sha256=job.outputs[0].sha256)
             made.append((name, target))
-            output.say(f"{target} in {format_seconds(monotonic() - started)}.", style="green")
+            output.say(f"{target} in {format_took(monotonic() - started)}.", style="green")
     if made:
         try:
             make_sheet([("content", content), *made], out / _SHEET)

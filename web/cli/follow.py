@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from shared.errors import NotReady
 from shared.status import JobStatus
-from shared.terminal import StepBar, format_seconds
+from shared.terminal import StepBar, format_took
 from web.cli.client import ApiClient
 from web.cli.output import DownloadDamaged, Output, ServiceProblem, ServiceUnreachable, TargetRefused
 from web.cli.views import JobAnswer, JobView
@@ -183,7 +183,7 @@ def follow_job(
 def report_end(job: JobView, output: Output) -> None:
     """Say how a followed job ended."""
     if job.status is JobStatus.SUCCEEDED:
-        took = "" if job.run_seconds is None else f" in {format_seconds(job.run_seconds)}"
+        took = "" if job.run_seconds is None else f" in {format_took(job.run_seconds)}"
         output.say(f"Job {job.id} succeeded{took}.", style="green")
         return
     output.say(f"Job {job.id} {'was ' if job.status is JobStatus.CANCELED else ''}{job.status.value}.")

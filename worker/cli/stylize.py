@@ -20,7 +20,7 @@ from shared.options import Method, StyleOptions, option_help, parse_assignments,
 from shared.picture import inspect_picture, taken_size
 from shared.provenance import Provenance
 from shared.settings import Settings, load_settings
-from shared.terminal import GivenPath, GivenText, StepBar, format_seconds, show_notice, to_json_text
+from shared.terminal import GivenPath, GivenText, StepBar, format_took, show_notice, to_json_text
 
 if TYPE_CHECKING:
     from worker.attempt import Engine
@@ -110,7 +110,7 @@ def _stylize(
     _write(output, last, metadata)
     seconds = time.perf_counter() - started
     count = "1 step" if options.steps == 1 else f"{options.steps} steps"
-    console.print(f"{count} in {format_seconds(seconds)}")
+    console.print(f"{count} in {format_took(seconds)}")
     return _document(output, last, engine.made_by(options), seconds)
 
 
