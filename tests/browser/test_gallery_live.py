@@ -40,7 +40,7 @@ def test_cards_follow_their_jobs(site: Site, workshop: Workshop, visitor: Visito
     expect(harbour.get_by_role("progressbar")).to_be_hidden()
     expect(page.get_by_role("status")).to_have_text("Harbour: succeeded")
     expect(page.get_by_role("link", name="succeeded 1")).to_be_visible()
-    assert page.evaluate("window.layoutShift") < 0.01
+    assert page.evaluate("takeShift()") < 0.01
 
 
 def jobs_of_all_kinds(site: Site, workshop: Workshop) -> None:
@@ -178,7 +178,7 @@ def test_new_jobs_wait_until_they_are_asked_for(site: Site, workshop: Workshop, 
     third = site.submit(name="Third")["id"]
     expect(page.get_by_role("button", name="2 new jobs")).to_be_visible()
     assert titles(page) == ["First"]
-    assert page.evaluate("window.layoutShift") < 0.01
+    assert page.evaluate("takeShift()") < 0.01
     page.get_by_role("button", name="2 new jobs").click()
     assert titles(page) == ["Third", "Second", "First"]
     expect(page.get_by_role("link", name="Third", exact=True)).to_be_focused()

@@ -418,11 +418,11 @@ def test_a_narrow_picture_leaves_room_for_what_is_said_and_chosen(
 def test_nothing_jumps_when_the_draft_arrives(visitor: Visitor, site: Site, width: int):
     page = visit(visitor, site, submit(site), width=width)
     expect(page.locator("[data-connection]")).to_have_text("live")
-    page.evaluate("window.layoutShift = 0")
+    page.evaluate("takeShift()")
     make(site)
     expect(page.get_by_role("link", name="Open the picture")).to_be_visible()
     expect(page.locator("[data-caption]")).to_contain_text("A draft by")
-    assert page.evaluate("window.layoutShift") < 0.01
+    assert page.evaluate("takeShift()") < 0.01
 
 
 @pytest.mark.usefixtures("light")

@@ -77,9 +77,9 @@ def test_nothing_jumps_while_previews_and_checkpoints_arrive(job_page: Page, job
     workshop.connect()
     workshop.claim(job_id)
     expect(job_page.locator("[data-part=standing]")).to_contain_text("On gpu-a")
+    job_page.evaluate("takeShift()")
     job_page.evaluate(
         """() => {
-          window.layoutShift = 0;
           window.unready = 0;
           const stage = document.querySelector("[data-shown]");
           const isReady = (image) => image.complete && image.naturalWidth > 0;
@@ -94,7 +94,7 @@ def test_nothing_jumps_while_previews_and_checkpoints_arrive(job_page: Page, job
         workshop.checkpoint(job_id, step, after=step - 5)
         expect(job_page.locator("[data-shown] img")).to_have_attribute("src", re.compile(rf"step={step}$"))
         expect(job_page.get_by_role("link", name=f"Step {step}", exact=True)).to_be_attached()
-    assert job_page.evaluate("window.layoutShift") < 0.01
+    assert job_page.evaluate("takeShift()") < 0.01
     # A picture is decoded before it takes the place of the one before: nothing flickers.
     assert job_page.evaluate("window.unready") == 0
 

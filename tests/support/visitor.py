@@ -26,12 +26,24 @@ Theme = Literal["light", "dark"]
 DESKTOP, PHONE = 1280, 390
 _HEIGHTS = {DESKTOP: 900, PHONE: 844}
 _WAIT_MS = 20_000
-#: Adds up how far things jump on their own, as browsers measure it (0 is not at all).
+#: `takeShift()` tells how far things have jumped on their own since it was last asked, or since the page was
+#: opened, as browsers measure it (0 is not at all). They tell of it some frames later.
 _SHIFTS = """
-window.layoutShift = 0;
-new PerformanceObserver((list) => {
-  for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.layoutShift += entry.value;
-}).observe({ type: "layout-shift", buffered: true });
+{
+  let shift = 0;
+  const add = (entries) => {
+    for (const entry of entries) if (!entry.hadRecentInput) shift += entry.value;
+  };
+  const observer = new PerformanceObserver((list) => add(list.getEntries()));
+  observer.observe({ type: "layout-shift", buffered: true });
+  window.takeShift = async () => {
+    for (let frame = 0; frame < 2; frame += 1) await new Promise(requestAnimationFrame);
+    add(observer.takeRecords());
+    const taken = shift;
+    shift = 0;
+    return taken;
+  };
+}
 """
 
 
