@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from flask import Response, request
 from pydantic import BaseModel, ConfigDict, Field
@@ -56,14 +55,14 @@ from web.api.openapi import (
     query_parameters,
     text_schema,
 )
-from web.api.rendered_jobs import RenderedJob, read_rendered
+from web.api.rendered_jobs import RenderedJob, read_rendered, render_added
 from web.api.schemas import JobOut, NeededMemoryOut, SizeOut, ValidationOut, WorkingSizesOut, estimate_out
 from web.assets.uploads import PartChecks, UploadedFile
 from web.jobs.drafts import read_options
 from web.jobs.fields import SubmitBody, SubmitFields
 from web.jobs.idempotency import NoteKey
 from web.jobs.line import make_forecast
-from web.jobs.submission import PARTS, JobRequest, KnownAsset, NewPicture, check, submit
+from web.jobs.submission import PARTS, JobRequest, KnownAsset, NewPicture, Stand, check, submit
 from web.security import current_caller
 from web.services import Services, get_services
 
@@ -190,12 +189,34 @@ def submit_job() -> Response:
         raise UnsupportedMediaType(f"send application/json or multipart/form-data, not {kind}")
     if query.validate_only:
         return json_answer(_validate(services, asked.job).model_dump(mode="json"))
-    return answer_once(asked.content, partial(_submit, services, asked.job), partial(_accepted, services))
+    submission = _Submission(services, asked.job)
+    return answer_once(asked.content, submission.act, submission.answer)
 
 
-def _submit(services: Services, request: JobRequest, note_key: NoteKey) -> str:
-    caller, now = current_caller(), utc_now()
-    return submit(services.backend, services.uploads, request, caller=caller, now=now, note_key=note_key)
+class _Submission:
+    """A request that makes a job, unless its key has made one before."""
+
+    def __init__(self, services: Services, job: JobRequest) -> None:
+        self._services = services
+        self._job = job
+        self._stand: Stand | None = None
+
+    def act(self, note_key: NoteKey) -> str:
+        """Add the job, and return its id."""
+        backend, uploads = self._services.backend, self._services.uploads
+        caller, now = current_caller(), utc_now()
+        added = submit(backend, uploads, self._job, caller=caller, now=now, note_key=note_key)
+        self._stand = added.stand
+        return added.job_id
+
+    def answer(self, job_id: str) -> Response:
+        """Return the answer for the job with this id."""
+        caller, seconds = current_caller(), wait_seconds(request.headers.get("Prefer"))
+        if seconds and self._services.waits.take():
+            return answer_when_final(self._services, job_id, _answer_for, caller=caller, seconds=seconds)
+        if self._stand is not None:
+            return _answer_for(render_added(self._services, self._stand, caller=caller))
+        return _answer_for(read_rendered(self._services, job_id, caller=caller))
 
 
 def _validate(services: Services, job: JobRequest) -> ValidationOut:
@@ -209,13 +230,6 @@ def _validate(services: Services, job: JobRequest) -> ValidationOut:
         ),
         estimate=estimate_out(make_forecast(services.backend, job.options, checked.sizes)),
     )
-
-
-def _accepted(services: Services, job_id: str) -> Response:
-    caller, seconds = current_caller(), wait_seconds(request.headers.get("Prefer"))
-    if seconds and services.waits.take():
-        return answer_when_final(services, job_id, _answer_for, caller=caller, seconds=seconds)
-    return _answer_for(read_rendered(services, job_id, caller=caller))
 
 
 def _answer_for(job: RenderedJob) -> Response:

@@ -14,7 +14,7 @@ from sqlalchemy.types import TypeEngine
 
 from shared.status import JobStatus
 from web.db.models import IN_LINE_WORDS, UNREADABLE_MOMENT, Job, UtcDateTime
-from web.jobs.routing import LINES
+from web.jobs.routing import LINES, line_of, queue_rank
 
 _Stand = Row[str, str | None, str, str, int, datetime]
 
@@ -31,6 +31,12 @@ def places_of(session: Session, jobs: Iterable[Job]) -> dict[str, int]:
     """Return the places of those of some jobs that are queued, of which all was read in this transaction."""
     queued = [job for job in jobs if job.status == JobStatus.QUEUED.value]
     return _places(session, queued) if queued else {}
+
+
+def place_to_join(session: Session, route: str, moment: datetime, job_id: str) -> int:
+    """Return the place of a job that joins the line of a route, of a moment from now on."""
+    (ahead,) = _count_gaps(session, line_of(route), [_Place(queue_rank(0), moment, job_id)])
+    return ahead + 1
 
 
 def _places(session: Session, stands: Sequence[_Stand | Job]) -> dict[str, int]:

@@ -33,7 +33,7 @@ from web.db.models import (
     UtcDateTime,
 )
 from web.jobs.routing import HIGHEST_HANDED_BACK, line_of
-from web.jobs.transitions import add_history, first_entry
+from web.jobs.transitions import add_history, first_entry, insert_rows, known_row
 
 #: So many handed-back jobs are sent at once; after the loss of a whole fleet there may be many.
 _HANDED_BACK_AT_ONCE = 200
@@ -61,31 +61,34 @@ def add_job(
     extra: Mapping[str, Any] = MappingProxyType({}),
 ) -> Job:
     """Add a queued job with its first history entry; `extra` names further columns."""
-    job = Job(
-        **{"id": new_id(), **extra},
-        caller=caller,
-        kind=kind.value,
-        name=name,
-        status=JobStatus.QUEUED.value,
-        version=1,
-        attempt=1,
-        max_attempts=max_attempts,
-        priority=0,
-        route=route_for(options.methods),
-        content=content,
-        style=style,
-        options=options.shown(),
-        created_at=now,
-        queued_at=now,
-        step=0,
-        outputs=[],
-        metrics=dict(metrics),
-        labels=[JobLabel(key=key, value=value) for key, value in labels.items()],
-    )
-    session.add(job)
-    session.flush()
-    add_history(session, job.id, after=0, entries=[first_entry()], now=now)
-    return job
+    values: dict[str, Any] = {
+        "id": new_id(),
+        "caller": caller,
+        "kind": kind.value,
+        "name": name,
+        "status": JobStatus.QUEUED.value,
+        "version": 1,
+        "attempt": 1,
+        "max_attempts": max_attempts,
+        "priority": 0,
+        "route": route_for(options.methods),
+        "content_asset_id": content.id,
+        "style_asset_id": style.id,
+        "options": options.shown(),
+        "created_at": now,
+        "queued_at": now,
+        "step": 0,
+        "outputs": [],
+        "metrics": dict(metrics),
+        **extra,
+    }
+    insert_rows(session, Job, [values])
+    tags = [{"job_id": values["id"], "key": key, "value": value} for key, value in sorted(labels.items())]
+    if tags:
+        insert_rows(session, JobLabel, tags)
+    add_history(session, values["id"], after=0, entries=[first_entry()], now=now)
+    kept = [known_row(session, JobLabel, tag) for tag in tags]
+    return known_row(session, Job, {**values, "content": content, "style": style, "labels": kept})
 
 
 def get_job(session: Session, job_id: str, *, caller: str | None = None) -> Job:

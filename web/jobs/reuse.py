@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Row, bindparam, select
+from sqlalchemy import Row, bindparam, select, text
 from sqlalchemy.orm import Session
 
 from shared.errors import ArtifactCorrupt, ArtifactMissing, StorageUnavailable
@@ -129,6 +129,15 @@ _FINISHED = _ONE_NUMERICS.where(Job.status == JobStatus.SUCCEEDED.value).order_b
 _UNDER_WAY = _ONE_NUMERICS.where(Job.leader_id.is_(None), Job.status.in_(_ACTIVE)).order_by(Job.id)
 
 
+#: A text: as a rule there is none, and all is said.
+_KNOWN = text("SELECT 1 FROM jobs WHERE work_sha256 = :work AND caller = :caller LIMIT 1")
+
+
+def _is_known(session: Session, work: str, *, caller: str) -> bool:
+    """Whether a caller has any job with this work."""
+    return session.scalar(_KNOWN, {"work": work, "caller": caller}) is not None
+
+
 def _current_versions(session: Session, rows: Sequence[Row[Any]]) -> tuple[object, object] | None:
     """Return weights and engine version of the job that was started last of the route that `rows` have.
 
@@ -177,6 +186,8 @@ class ReuseDecision:
             give_result(session, job, self.leader, self.outputs, now=now)
 
     def _leader_id(self, session: Session) -> str | None:
+        if not _is_known(session, self.work, caller=self.caller):
+            return None
         # A job that finished since the first search is followed, too: control then gives its result.
         finished = find_finished(session, self.work, caller=self.caller)
         if finished is not None and finished.id != self.passed_over_id:
@@ -208,7 +219,9 @@ def decide_reuse(backend: Backend, work: str, *, caller: str, reuse: bool) -> It
 
 def _find_result(backend: Backend, decision: ReuseDecision) -> ReuseDecision:
     with backend.database.read() as session:
-        leader = find_finished(session, decision.work, caller=decision.caller)
+        leader = None
+        if _is_known(session, decision.work, caller=decision.caller):
+            leader = find_finished(session, decision.work, caller=decision.caller)
     if leader is None:
         return decision
     job_id, work, caller = decision.job_id, decision.work, decision.caller

@@ -6,9 +6,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy.orm import Session
 
+from shared.broker import route_for
 from shared.errors import Fault, NotFound
 from shared.options import StyleOptions
 from shared.picture import taken_size
@@ -20,17 +22,21 @@ from web.assets.uploads import (
     UploadedFile,
     Uploads,
     add_asset,
+    count_assets,
     get_assets,
 )
 from web.backend import Backend
-from web.db.models import Asset
+from web.db.models import Asset, Job
 from web.jobs import drafts
+from web.jobs.estimates import wait_ahead
 from web.jobs.fields import SubmitFields
 from web.jobs.idempotency import NoteKey, note_no_key
+from web.jobs.line import read_queue_to_join
 from web.jobs.memory import MemoryNeed, read_memory_need
-from web.jobs.queries import add_job
+from web.jobs.places import place_to_join
+from web.jobs.queries import add_job, read_row
 from web.jobs.reuse import decide_reuse, work_sha256
-from web.jobs.told_waits import wait_to_tell
+from web.jobs.told_waits import note_told
 
 PARTS = ("content", "style")
 #: The sizes in pixels at which a job takes its pictures in, (width, height), by part.
@@ -72,6 +78,23 @@ class Checked:
     memory: MemoryNeed
 
 
+@dataclass(frozen=True)
+class Stand:
+    """A queued job as it was just written, held by no session; see `read_row` for `row`."""
+
+    job: Job
+    row: tuple[Any, ...]
+    position: int
+
+
+@dataclass(frozen=True)
+class Added:
+    """A job that was taken in; `stand` is None where its result, or another job, is to be shown with it."""
+
+    job_id: str
+    stand: Stand | None = None
+
+
 def check(backend: Backend, uploads: Uploads, request: JobRequest, *, caller: str) -> Checked:
     """Return what a request would be carried out with; it stores nothing, and needs no room on the disks.
 
@@ -93,8 +116,8 @@ def submit(
     caller: str,
     now: datetime,
     note_key: NoteKey = note_no_key,
-) -> str:
-    """Store the new pictures, add the job, and return its id; a refused request leaves nothing behind.
+) -> Added:
+    """Store the new pictures, and add the job; a refused request leaves nothing behind.
 
     Raises:
         NotFound: naming the assets that do not exist.
@@ -113,7 +136,8 @@ def submit(
         work = work_sha256(
             content_sha256=taken.hashes["content"], style_sha256=taken.hashes["style"], options=options
         )
-        told = wait_to_tell(backend, options)
+        route = route_for(options.methods)
+        queue = read_queue_to_join(backend, route)  # what the answer then tells rests on the same
         with decide_reuse(backend, work, caller=caller, reuse=fields.reuse) as decision:
             if decision.leader is None:
                 refusal = read_memory_need(backend, options, taken.sizes).refusal
@@ -131,6 +155,11 @@ def submit(
                 columns = fields.deadline_columns(now) | decision.columns(session)
                 if kind is JobKind.DRAFT and columns["queue_deadline"] is None:
                     columns["queue_deadline"] = now + timedelta(hours=backend.settings.draft_hours)
+                position, told = None, {}
+                if columns.get("leader_id") is None and decision.leader is None:
+                    # One that waits for another job waits for something else than a worker.
+                    position = place_to_join(session, route, now, decision.job_id)
+                    told = note_told(wait_ahead(position, queue))
                 job = add_job(
                     session,
                     caller=caller,
@@ -142,15 +171,21 @@ def submit(
                     labels=fields.labels,
                     max_attempts=backend.settings.max_attempts,
                     now=now,
-                    # One that waits for another job waits for something else than a worker.
-                    metrics={} if columns.get("leader_id") else told,
+                    metrics=told,
                     extra=columns,
                 )
                 decision.settle(session, job, now=now)
                 note_key(session, decision.job_id)
+                added = Added(job.id, _stand_of(session, job, position))
             if kind is JobKind.DRAFT and fields.replaces is not None:
                 drafts.cancel_replaced(backend, fields.replaces, caller=caller, now=now)
-            return decision.job_id
+            return added
+
+
+def _stand_of(session: Session, job: Job, position: int | None) -> Stand | None:
+    """Return how a job stands that this session has written, so that its answer reads nothing again."""
+    row = None if position is None else read_row(session, job.id, caller=job.caller)
+    return None if row is None or position is None else Stand(job, row, position)
 
 
 @dataclass(frozen=True)
@@ -159,11 +194,15 @@ class _CheckedInputs:
 
     hashes: Mapping[str, str]
     sizes: Sizes
+    known: Mapping[str, Asset]
     pictures: Mapping[str, Picture]
 
     def rows(self, session: Session, request: JobRequest, *, caller: str, now: datetime) -> dict[str, Asset]:
-        """Return the rows of all inputs. Known assets are read again: unused ones may have been removed."""
-        assets = _find_assets(session, request.inputs, caller=caller)
+        """Return the rows of all inputs. Known assets are looked for again: they may have been removed."""
+        assets = dict(self.known)
+        ids = {asset.id for asset in assets.values()}
+        if count_assets(session, ids) < len(ids):
+            assets = _find_assets(session, request.inputs, caller=caller)
         for part, picture in self.pictures.items():
             assets[part], _ = add_asset(session, picture, caller=caller, now=now)
         return assets
@@ -193,7 +232,7 @@ def _check_inputs(
     )
     hashes = {part: asset.sha256 for part, asset in assets.items()}
     hashes |= {part: picture.sha256 for part, picture in pictures.items()}
-    return _CheckedInputs(hashes, {part: sizes[part] for part in request.inputs}, pictures)
+    return _CheckedInputs(hashes, {part: sizes[part] for part in request.inputs}, assets, pictures)
 
 
 def gone_words(part: str) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Update, bindparam, insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
 
 from shared.errors import NotFound, StaleJob
@@ -17,6 +17,8 @@ from shared.options import Method
 from shared.status import JobStatus
 from web.db.models import Base, InboxEntry, Job, JobAttempt, JobCheckpoint, JobEvent
 from web.jobs.states import REUSED, Trigger, is_legal, next_status
+
+_Row = TypeVar("_Row", bound=Base)
 
 
 def events_after(session: Session, job_id: str, sequence: int, *, limit: int = 500) -> list[JobEvent]:
@@ -75,22 +77,42 @@ def enter_inbox(session: Session, event_ids: Sequence[str], *, now: datetime) ->
     query = select(InboxEntry.event_id).where(InboxEntry.event_id.in_(event_ids))
     fresh = set(event_ids) - set(session.scalars(query))
     if fresh:
-        _insert(session, InboxEntry, [{"event_id": event_id, "received_at": now} for event_id in fresh])
+        insert_rows(session, InboxEntry, [{"event_id": event_id, "received_at": now} for event_id in fresh])
     return fresh
 
 
 def _save(session: Session, table: type[Base], key: dict[str, Any], values: dict[str, Any]) -> None:
     if _update(session, table, key, values) == 0:
-        _insert(session, table, [{**key, **values}])
+        insert_rows(session, table, [{**key, **values}])
 
 
-# Rows are written by these two. They go round the objects of the session, and a statement is made once for
+# Rows are written by these. They go round the objects of the session, and a statement is made once for
 # each set of columns: to make and take apart one for every report costs more than to carry it out.
 
 
-def _insert(session: Session, table: type[Base], rows: Sequence[dict[str, Any]]) -> None:
+def insert_rows(session: Session, table: type[Base], rows: Sequence[dict[str, Any]]) -> None:
+    """Add rows of a table; all have the same columns, and the others their defaults."""
     session.flush()
     session.connection().execute(insert(Base.metadata.tables[table.__tablename__]), rows)
+
+
+def known_row(session: Session, table: type[_Row], values: Mapping[str, Any]) -> _Row:
+    """Return a row that was just added as the session's object for it, without reading it.
+
+    `values` are all that is not as by default, and what belongs to it.
+    """
+    row = table()
+    for name, value in (_defaults(table) | dict(values)).items():
+        set_committed_value(row, name, value)
+    make_transient_to_detached(row)
+    session.add(row)
+    return row
+
+
+@cache
+def _defaults(table: type[Base]) -> dict[str, Any]:
+    columns = Base.metadata.tables[table.__tablename__].columns
+    return {column.name: getattr(column.default, "arg", None) for column in columns}
 
 
 def _update(session: Session, table: type[Base], known: dict[str, Any], values: dict[str, Any]) -> int:
@@ -186,7 +208,7 @@ def add_history(
 ) -> None:
     """Append to a job's history, numbering from `after` + 1."""
     if entries:
-        _insert(
+        insert_rows(
             session,
             JobEvent,
             [

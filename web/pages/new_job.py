@@ -206,14 +206,14 @@ def create() -> Response:
     if not faults:
         inputs = {part: KnownAsset(assets[part].id) for part in PARTS}
         try:
-            job_id = submit(
+            added = submit(
                 services.backend,
                 services.uploads,
                 JobRequest(inputs, options, fields_given),
                 caller=current_caller(),
                 now=now,
             )
-            return Response(status=303, headers={"Location": link(f"/jobs/{job_id}")})
+            return Response(status=303, headers={"Location": link(f"/jobs/{added.job_id}")})
         except (PictureRefused, NotFound, TooManyDrafts, InsufficientMemory) as error:
             faults += _faults_of(error)
             return _page(services, form, fields, assets, faults=faults, status=status_of(type(error)))
