@@ -153,7 +153,7 @@ def get_assets(session: Session, asset_ids: Collection[str], *, caller: str) -> 
 
 def count_assets(session: Session, asset_ids: Collection[str]) -> int:
     """Return how many of some assets there are."""
-    return session.scalar(_COUNT, {"asset_ids": list(asset_ids)}) or 0
+    return session.connection().execute(_COUNT, {"asset_ids": list(asset_ids)}).scalar_one()
 
 
 # Made once: each submission asks them.

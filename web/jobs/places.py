@@ -80,7 +80,7 @@ def _count_gaps(session: Session, routes: Sequence[str], places: Sequence[_Place
     for number, pair in enumerate(pairwise([_BEFORE_ALL, *places])):
         for side, place in zip(_SIDES, pair, strict=True):
             values |= {f"{side}_{name}_{number}": value for name, value in zip(_ORDER, place, strict=True)}
-    return list(session.scalars(_gaps_query(len(places), len(routes)), values))
+    return list(session.connection().scalars(_gaps_query(len(places), len(routes)), values))
 
 
 _SIDES = ("from", "to")

@@ -115,7 +115,7 @@ def read_row(session: Session, job_id: str, *, caller: str) -> tuple[Any, ...] |
     Two that are equal are of the same state, on whichever way it got there: a version alone is not, since
     some changes are no news, and a backup that was put back may count the same versions again.
     """
-    found = session.execute(_ROW, {"job_id": job_id, "caller": caller}).first()
+    found = session.connection().execute(_ROW, {"job_id": job_id, "caller": caller}).first()
     return None if found is None else tuple(found)
 
 

@@ -133,9 +133,10 @@ _UNDER_WAY = _ONE_NUMERICS.where(Job.leader_id.is_(None), Job.status.in_(_ACTIVE
 _KNOWN = text("SELECT 1 FROM jobs WHERE work_sha256 = :work AND caller = :caller LIMIT 1")
 
 
-def _is_known(session: Session, work: str, *, caller: str) -> bool:
+def is_known(session: Session, work: str, *, caller: str) -> bool:
     """Whether a caller has any job with this work."""
-    return session.scalar(_KNOWN, {"work": work, "caller": caller}) is not None
+    found = session.connection().execute(_KNOWN, {"work": work, "caller": caller})
+    return found.first() is not None
 
 
 def _current_versions(session: Session, rows: Sequence[Row[Any]]) -> tuple[object, object] | None:
@@ -186,7 +187,7 @@ class ReuseDecision:
             give_result(session, job, self.leader, self.outputs, now=now)
 
     def _leader_id(self, session: Session) -> str | None:
-        if not _is_known(session, self.work, caller=self.caller):
+        if not is_known(session, self.work, caller=self.caller):
             return None
         # A job that finished since the first search is followed, too: control then gives its result.
         finished = find_finished(session, self.work, caller=self.caller)
@@ -197,17 +198,26 @@ class ReuseDecision:
 
 
 @contextmanager
-def decide_reuse(backend: Backend, work: str, *, caller: str, reuse: bool) -> Iterator[ReuseDecision]:
+def decide_reuse(
+    backend: Backend, work: str, *, caller: str, reuse: bool, is_new: bool = False
+) -> Iterator[ReuseDecision]:
     """Decide whether a new job reuses a result; the caller writes its row inside the block.
 
     Files are copied before any transaction begins, and are removed when the block ends with an error. A
     result that cannot be copied, for whatever reason, is computed.
 
+    Args:
+        backend: Whose jobs may be reused.
+        work: As `work_sha256` has it.
+        caller: Whose jobs may be reused.
+        reuse: Whether the caller wants that.
+        is_new: That the caller had no job with this work a moment ago: it is not asked again.
+
     Raises:
         DatabaseUnavailable: when the database cannot be asked.
     """
     decision = ReuseDecision(new_id(), work, caller, reuse)
-    if reuse:
+    if reuse and not is_new:
         decision = _find_result(backend, decision)
     try:
         yield decision
@@ -219,9 +229,7 @@ def decide_reuse(backend: Backend, work: str, *, caller: str, reuse: bool) -> It
 
 def _find_result(backend: Backend, decision: ReuseDecision) -> ReuseDecision:
     with backend.database.read() as session:
-        leader = None
-        if _is_known(session, decision.work, caller=decision.caller):
-            leader = find_finished(session, decision.work, caller=decision.caller)
+        leader = find_finished(session, decision.work, caller=decision.caller)
     if leader is None:
         return decision
     job_id, work, caller = decision.job_id, decision.work, decision.caller

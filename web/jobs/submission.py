@@ -35,7 +35,7 @@ from web.jobs.line import read_queue_to_join
 from web.jobs.memory import MemoryNeed, read_memory_need
 from web.jobs.places import place_to_join
 from web.jobs.queries import add_job, read_row
-from web.jobs.reuse import decide_reuse, work_sha256
+from web.jobs.reuse import decide_reuse, is_known, work_sha256
 from web.jobs.told_waits import note_told
 
 PARTS = ("content", "style")
@@ -133,12 +133,11 @@ def submit(
     backend.require_room()
     with uploads.batch() as batch:
         taken = _check_inputs(backend, uploads, request, caller=caller, batch=batch)
-        work = work_sha256(
-            content_sha256=taken.hashes["content"], style_sha256=taken.hashes["style"], options=options
-        )
         route = route_for(options.methods)
         queue = read_queue_to_join(backend, route)  # what the answer then tells rests on the same
-        with decide_reuse(backend, work, caller=caller, reuse=fields.reuse) as decision:
+        with decide_reuse(
+            backend, taken.work, caller=caller, reuse=fields.reuse, is_new=taken.is_new
+        ) as decision:
             if decision.leader is None:
                 refusal = read_memory_need(backend, options, taken.sizes).refusal
                 if refusal is not None:
@@ -190,12 +189,16 @@ def _stand_of(session: Session, job: Job, position: int | None) -> Stand | None:
 
 @dataclass(frozen=True)
 class _CheckedInputs:
-    """The checked inputs of a request: hash and size of each, and the new pictures among them."""
+    """The checked inputs of a request: their sizes, and what is known, or new, of each.
 
-    hashes: Mapping[str, str]
+    `work` is as `work_sha256` has it; `is_new` that the caller was seen to have no job with it.
+    """
+
     sizes: Sizes
     known: Mapping[str, Asset]
     pictures: Mapping[str, Picture]
+    work: str
+    is_new: bool
 
     def rows(self, session: Session, request: JobRequest, *, caller: str, now: datetime) -> dict[str, Asset]:
         """Return the rows of all inputs. Known assets are looked for again: they may have been removed."""
@@ -217,22 +220,28 @@ def _check_inputs(
     def measure(part: str, width: int, height: int) -> None:
         sizes[part] = taken_size(width, height, part=part, options=request.options)
 
+    files = {part: given.file for part, given in request.inputs.items() if isinstance(given, NewPicture)}
     with backend.database.read() as session:
         assets = _find_assets(session, request.inputs, caller=caller)
+        hashes = {part: asset.sha256 for part, asset in assets.items()}
+        is_new = not files and not is_known(session, _work(hashes, request.options), caller=caller)
     checks = PartChecks()
     for part, asset in assets.items():
         with checks.of(part):
             measure(part, asset.width, asset.height)
     checks.settle()
-    files = {part: given.file for part, given in request.inputs.items() if isinstance(given, NewPicture)}
     pictures = uploads.take(
         files,
         batch=batch,
         check=lambda part, picture: measure(part, picture.facts.width, picture.facts.height),
     )
-    hashes = {part: asset.sha256 for part, asset in assets.items()}
     hashes |= {part: picture.sha256 for part, picture in pictures.items()}
-    return _CheckedInputs(hashes, {part: sizes[part] for part in request.inputs}, assets, pictures)
+    in_order = {part: sizes[part] for part in request.inputs}
+    return _CheckedInputs(in_order, assets, pictures, _work(hashes, request.options), is_new)
+
+
+def _work(hashes: Mapping[str, str], options: StyleOptions) -> str:
+    return work_sha256(content_sha256=hashes["content"], style_sha256=hashes["style"], options=options)
 
 
 def gone_words(part: str) -> str:
