@@ -102,9 +102,7 @@ def render_added(services: Services, stand: Stand, *, caller: str) -> RenderedJo
     """
     job = stand.job
     queue = read_shared_queue(services.backend, job.route)
-    view = show_job(
-        services.backend, job, live=None, position=stand.position, queue=queue, leader_name=None
-    )
+    view = show_job(services.backend, job, live=None, position=stand.position, queue=queue, leader_name=None)
     # Without a mark: whoever asks next compares the row.
     kept = _Kept(_rendered(view), view, None, stand.row)
     return _keep(services, (caller, job.id, link("")), kept).job

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import IO, Protocol
 
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from shared.errors import (
@@ -151,15 +151,7 @@ def get_assets(session: Session, asset_ids: Collection[str], *, caller: str) -> 
     return {asset.id: asset for asset in found}
 
 
-def count_assets(session: Session, asset_ids: Collection[str]) -> int:
-    """Return how many of some assets there are."""
-    return session.connection().execute(_COUNT, {"asset_ids": list(asset_ids)}).scalar_one()
-
-
 # Made once: each submission asks them.
-_COUNT = text("SELECT count(*) FROM assets WHERE id IN :asset_ids").bindparams(
-    bindparam("asset_ids", expanding=True)
-)
 _OF_CALLER = select(Asset).where(Asset.caller == bindparam("caller"))
 _BY_ID = _OF_CALLER.where(Asset.id == bindparam("asset_id"))
 _BY_IDS = _OF_CALLER.where(Asset.id.in_(bindparam("asset_ids", expanding=True)))

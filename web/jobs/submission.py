@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from shared.broker import route_for
@@ -22,7 +23,6 @@ from web.assets.uploads import (
     UploadedFile,
     Uploads,
     add_asset,
-    count_assets,
     get_assets,
 )
 from web.backend import Backend
@@ -150,7 +150,7 @@ def submit(
                         replaces=fields.replaces,
                         most=backend.settings.max_drafts,
                     )
-                assets = taken.rows(session, request, caller=caller, now=now)
+                assets = taken.rows(session, caller=caller, now=now)
                 columns = fields.deadline_columns(now) | decision.columns(session)
                 if kind is JobKind.DRAFT and columns["queue_deadline"] is None:
                     columns["queue_deadline"] = now + timedelta(hours=backend.settings.draft_hours)
@@ -159,20 +159,24 @@ def submit(
                     # One that waits for another job waits for something else than a worker.
                     position = place_to_join(session, route, now, decision.job_id)
                     told = note_told(wait_ahead(position, queue))
-                job = add_job(
-                    session,
-                    caller=caller,
-                    kind=kind,
-                    name=(fields.name or "").strip(),
-                    content=assets["content"],
-                    style=assets["style"],
-                    options=options,
-                    labels=fields.labels,
-                    max_attempts=backend.settings.max_attempts,
-                    now=now,
-                    metrics=told,
-                    extra=columns,
-                )
+                try:
+                    job = add_job(
+                        session,
+                        caller=caller,
+                        kind=kind,
+                        name=(fields.name or "").strip(),
+                        content=assets["content"],
+                        style=assets["style"],
+                        options=options,
+                        labels=fields.labels,
+                        max_attempts=backend.settings.max_attempts,
+                        now=now,
+                        metrics=told,
+                        extra=columns,
+                    )
+                except IntegrityError:
+                    _find_assets(session, request.inputs, caller=caller)  # unused ones may have been removed
+                    raise
                 decision.settle(session, job, now=now)
                 note_key(session, decision.job_id)
                 added = Added(job.id, _stand_of(session, job, position))
@@ -200,12 +204,9 @@ class _CheckedInputs:
     work: str
     is_new: bool
 
-    def rows(self, session: Session, request: JobRequest, *, caller: str, now: datetime) -> dict[str, Asset]:
-        """Return the rows of all inputs. Known assets are looked for again: they may have been removed."""
+    def rows(self, session: Session, *, caller: str, now: datetime) -> dict[str, Asset]:
+        """Return the rows of all inputs; known assets as they were found, though they may be gone by now."""
         assets = dict(self.known)
-        ids = {asset.id for asset in assets.values()}
-        if count_assets(session, ids) < len(ids):
-            assets = _find_assets(session, request.inputs, caller=caller)
         for part, picture in self.pictures.items():
             assets[part], _ = add_asset(session, picture, caller=caller, now=now)
         return assets
@@ -224,7 +225,8 @@ def _check_inputs(
     with backend.database.read() as session:
         assets = _find_assets(session, request.inputs, caller=caller)
         hashes = {part: asset.sha256 for part, asset in assets.items()}
-        is_new = not files and not is_known(session, _work(hashes, request.options), caller=caller)
+        work = None if files else _work(hashes, request.options)
+        is_new = work is not None and not is_known(session, work, caller=caller)
     checks = PartChecks()
     for part, asset in assets.items():
         with checks.of(part):
@@ -237,7 +239,7 @@ def _check_inputs(
     )
     hashes |= {part: picture.sha256 for part, picture in pictures.items()}
     in_order = {part: sizes[part] for part in request.inputs}
-    return _CheckedInputs(in_order, assets, pictures, _work(hashes, request.options), is_new)
+    return _CheckedInputs(in_order, assets, pictures, work or _work(hashes, request.options), is_new)
 
 
 def _work(hashes: Mapping[str, str], options: StyleOptions) -> str:
