@@ -39,11 +39,9 @@ class Part:
 
 
 PARTS = (
-    Part("engine", ("--rounds", "7"), "A step"),
+    Part("engine", ("--rounds", "3"), "A step"),
     Part("jobs", (), "Jobs through the queue"),
-    Part("memory", (), "Memory"),
-    Part("drafts", (), "Drafts"),
-    Part("polling", (), "Polls and submissions"),
+    Part("polling", ("--rounds", "4"), "Polls and submissions"),
     Part("pages", (), "Lists, pages and search"),
     Part("projector", (), "Reports of workers"),
     Part("queue_window", (), "Control while jobs wait"),

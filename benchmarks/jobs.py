@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -33,7 +34,7 @@ from web.cli.up import local_settings
 from web.cli.views import JobFields, JobView
 
 #: Long side in px → how many jobs of it in all, of each kind.
-_SIZES = {256: 4, 48: 8}
+_SIZES = {256: 3, 48: 6}
 #: Steps to a checkpoint: by default, and with as many that one is always being written.
 _EVERY = (10, 2)
 _PAIRS = 10
@@ -41,7 +42,7 @@ _SHORT = {"size": 48, "steps": 5}
 
 
 @click.command()
-@click.option("--rounds", type=int, help="Jobs of each kind. [default: 4 of 256 px, 8 of 48 px]")
+@click.option("--rounds", type=int, help="Jobs of each kind. [default: 3 of 256 px, 6 of 48 px]")
 def main(rounds: int | None) -> None:
     """Measure, and print the table."""
     with tempfile.TemporaryDirectory() as name, StopRequest() as stop_request:
@@ -61,12 +62,13 @@ def main(rounds: int | None) -> None:
         )
         with stack, ApiClient(settings.local_url) as client:
             stack.wait_for_worker()
+            queue = Queue(client, stop_request)
             lines = [
                 line
                 for size, count in _SIZES.items()
-                for line in compare(client, folder, size, rounds or count)
+                for line in compare(queue, folder, size, rounds or count)
             ]
-            lines.append(between(client, folder))
+            lines.append(between(queue, folder))
     command = "python -m benchmarks.jobs" + (f" --rounds {rounds}" if rounds else "")
     click.echo(f"`{command}`, {machine_line()}\n")
     click.echo(f"| a job of {JOB_STEPS} steps | through the queue | bare loop | ratio (least to greatest) |")
@@ -75,25 +77,58 @@ def main(rounds: int | None) -> None:
         click.echo(line)
 
 
-def compare(client: ApiClient, folder: Path, size: int, rounds: int) -> list[str]:
+@dataclass(frozen=True)
+class Queue:
+    """The service that jobs are given to; who wants the benchmark to end is heard between its answers."""
+
+    client: ApiClient
+    stop_request: StopRequest
+
+    def upload(self, folder: Path) -> Sequence[str]:
+        """Upload the pair that is laid out; returns the ids."""
+        return [str(self.client.upload(folder / f"{part}.png")["id"]) for part in ("content", "style")]
+
+    def submit(self, ids: Sequence[str], options: dict[str, int]) -> JobView:
+        """Submit a job that is to be computed."""
+        return self.client.submit(*ids, JobFields(options, reuse=False)).job
+
+    def run(self, ids: Sequence[str], options: dict[str, int]) -> float:
+        """Return how many seconds a job takes from its submit until it is told to have succeeded."""
+        began = monotonic()
+        self.end_of(self.submit(ids, options))
+        return monotonic() - began
+
+    def end_of(self, job: JobView) -> JobView:
+        """Wait for the end of a job."""
+        etag: str | None = None
+        while not job.status.is_final:
+            self.stop_request.check()
+            answer = self.client.job(job.id, etag=etag, wait_seconds=10)
+            job, etag = answer.job or job, answer.etag
+        if job.status is not JobStatus.SUCCEEDED:
+            raise click.ClickException(f"job {job.id} is {job.status.value}: {job.error}")
+        return job
+
+
+def compare(queue: Queue, folder: Path, size: int, rounds: int) -> list[str]:
     """Return the rows of one size."""
     lay_out(folder, size, size * 3 // 4)
-    ids = upload(client, folder)
+    ids = queue.upload(folder)
     bare = Contender([sys.executable, "-m", "benchmarks.contenders", "jobs", str(folder), str(size)])
 
-    def queue(every: int) -> float:
-        return run(client, ids, {"size": size, "steps": JOB_STEPS, "checkpoint_every": every})
+    def through(every: int) -> float:
+        return queue.run(ids, {"size": size, "steps": JOB_STEPS, "checkpoint_every": every})
 
     queued: dict[int, list[float]] = {every: [] for every in _EVERY}
     alone: list[float] = []
     try:
         bare.steps(1)
-        queue(JOB_STEPS)
+        through(JOB_STEPS)
         for number in range(rounds):
             # Every second round backwards, so that nobody always runs behind the same one.
             for every in (0, *_EVERY)[:: -1 if number % 2 else 1]:
                 if every:
-                    queued[every].append(queue(every))
+                    queued[every].append(through(every))
                 else:
                     alone += bare.steps(1)[0]
             click.echo(f"{size} px: {number + 1} of {rounds}", err=True)
@@ -107,43 +142,20 @@ def compare(client: ApiClient, folder: Path, size: int, rounds: int) -> list[str
     return lines
 
 
-def between(client: ApiClient, folder: Path) -> str:
+def between(queue: Queue, folder: Path) -> str:
     """Return the row that says how long a worker does nothing between two jobs that wait for it."""
     lay_out(folder, 48, 36)
-    ids = upload(client, folder)
-    run(client, ids, _SHORT)
+    ids = queue.upload(folder)
+    queue.run(ids, _SHORT)
     gaps = []
     for _ in range(_PAIRS):
-        jobs = [client.submit(*ids, JobFields(_SHORT, reuse=False)).job for _ in range(3)]
-        ended = [end_of(client, job) for job in jobs]
+        jobs = [queue.submit(ids, _SHORT) for _ in range(3)]
+        ended = [queue.end_of(job) for job in jobs]
         for before, after in pairwise(ended):
             idle = moment(after, "started_at") - moment(before, "completed_at")
             gaps.append(idle.total_seconds() * 1000)
     said = f"{median(gaps):.0f} ms ({min(gaps):.0f} to {max(gaps):.0f})"
     return f"| end of one to start of the next | {said} | | |"
-
-
-def upload(client: ApiClient, folder: Path) -> Sequence[str]:
-    """Upload the pair that is laid out; returns the ids."""
-    return [str(client.upload(folder / f"{part}.png")["id"]) for part in ("content", "style")]
-
-
-def run(client: ApiClient, ids: Sequence[str], options: dict[str, int]) -> float:
-    """Return how many seconds a job takes from its submit until it is told to have succeeded."""
-    began = monotonic()
-    end_of(client, client.submit(*ids, JobFields(options, reuse=False)).job)
-    return monotonic() - began
-
-
-def end_of(client: ApiClient, job: JobView) -> JobView:
-    """Wait for the end of a job."""
-    etag: str | None = None
-    while not job.status.is_final:
-        answer = client.job(job.id, etag=etag, wait_seconds=20)
-        job, etag = answer.job or job, answer.etag
-    if job.status is not JobStatus.SUCCEEDED:
-        raise click.ClickException(f"job {job.id} is {job.status.value}: {job.error}")
-    return job
 
 
 def moment(job: JobView, name: str) -> datetime:
