@@ -73,12 +73,18 @@ def main(only: Sequence[str], torch: str | None, report: Path) -> None:
             failed.append(part.module)
             table = f"`{part.command}` failed; its last words are in the terminal."
         texts.append(f"## {part.heading}\n\n{table}\n\nIt took {monotonic() - started:.0f} s.")
+        write(report, texts)  # what is there stays there, whatever becomes of the others
     texts.append(f"All of it took {(monotonic() - began) / 60:.1f} minutes. {machine_line()}.")
-    report.parent.mkdir(parents=True, exist_ok=True)
-    report.write_text("\n\n".join(texts) + "\n", encoding="utf-8")
+    write(report, texts)
     click.echo("\n\n".join(texts))
     if failed:
         raise click.ClickException(f"failed: {', '.join(failed)}")
+
+
+def write(report: Path, texts: Sequence[str]) -> None:
+    """Write the report."""
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_text("\n\n".join(texts) + "\n", encoding="utf-8")
 
 
 def run(module: str, words: Sequence[str]) -> str | None:
