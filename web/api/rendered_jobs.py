@@ -36,7 +36,7 @@ from web.db.marks import Mark
 from web.db.models import Job
 from web.jobs.estimates import QueueState
 from web.jobs.line import known_queue, read_shared_queue
-from web.jobs.places import queue_positions
+from web.jobs.places import places_of
 from web.jobs.queries import get_job, read_row
 from web.jobs.submission import Stand
 from web.services import Services
@@ -87,10 +87,10 @@ def read_rendered(services: Services, job_id: str, *, caller: str) -> RenderedJo
         DatabaseUnavailable: when the database cannot be asked.
     """
     key = caller, job_id, link("")
-    kept = _look(services, key, may_render=False)
+    kept = _look(services, key, has_turn=False)
     if kept is None:
         with services.answers.turn(key):
-            kept = _look(services, key, may_render=True) or _read(services, key)
+            kept = _look(services, key, has_turn=True) or _read(services, key)
     return kept.job
 
 
@@ -128,14 +128,19 @@ def find_rendered(services: Services, job_id: str, *, caller: str) -> RenderedJo
     return kept.job
 
 
-def _look(services: Services, key: _Key, *, may_render: bool) -> _Kept | None:
-    """Return what was rendered last, if the row is as it was then; made anew where only the rest is not."""
+def _look(services: Services, key: _Key, *, has_turn: bool) -> _Kept | None:
+    """Return what was rendered last, if the row is as it was then; made anew where only the rest is not.
+
+    After a write, by whomever, one has its turn to see whether that is so; the others then know by its mark.
+    """
     mark = services.backend.database.mark()
     kept: _Kept | None = services.answers.find(key)
     if kept is None:
         return None
     position = kept.view.position
     if mark is None or kept.mark != mark:
+        if mark is not None and not has_turn:
+            return None
         with services.backend.database.read() as session:
             row = read_row(session, kept.job.job_id, caller=key[0])
             if row is None:
@@ -144,10 +149,10 @@ def _look(services: Services, key: _Key, *, may_render: bool) -> _Kept | None:
             if row != kept.row or kept.follows:
                 return None
             if kept.job.status is JobStatus.QUEUED:
-                position = queue_positions(session, [kept.job.job_id]).get(kept.job.job_id)
+                position = places_of(session, [kept.view.job]).get(kept.job.job_id)
     live, queue = _beside(services.backend, kept)
     if (position, live, queue) != (kept.view.position, kept.view.live, kept.view.queue):
-        if not may_render:
+        if not has_turn:
             return None
         job, name = kept.view.job, kept.view.leader_name
         view = show_job(services.backend, job, live=live, position=position, queue=queue, leader_name=name)

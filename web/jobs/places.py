@@ -19,16 +19,12 @@ from web.jobs.routing import LINES, line_of, queue_rank
 _Stand = Row[str, str | None, str, str, int, datetime]
 
 
-def queue_positions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
-    """Return the places of those of the jobs that are queued, each in its own line; 1 is the next to start.
-
-    A follower takes no place of its own: it has its leader's, and none once its leader runs.
-    """
-    return _places(session, _queued_among(session, job_ids)) if job_ids else {}
-
-
 def places_of(session: Session, jobs: Iterable[Job]) -> dict[str, int]:
-    """Return the places of those of some jobs that are queued, of which all was read in this transaction."""
+    """Return the places of those of some jobs that are queued, each in its own line; 1 is the next to start.
+
+    The jobs are as this transaction sees them. A follower takes no place of its own: it has its leader's, and
+    none once its leader runs.
+    """
     queued = [job for job in jobs if job.status == JobStatus.QUEUED.value]
     return _places(session, queued) if queued else {}
 

@@ -263,14 +263,15 @@ def test_who_was_slow_to_compare_puts_nothing_older_in_its_place(services, kinds
     before = read_rendered(services, job_id, caller=LOCAL_CALLER)
     submit()  # somebody writes: the row is compared, and is the same
     monkeypatch.setattr(services.answers, "keep", keep_slowly)
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(2) as pool:
         slow = pool.submit(read_rendered, services, job_id, caller=LOCAL_CALLER)
         is_compared.wait()
         change(services, job_id, version=50)
-        assert read_rendered(services, job_id, caller=LOCAL_CALLER).version == 50
+        quick = pool.submit(read_rendered, services, job_id, caller=LOCAL_CALLER)
         may_go_on.set()
         assert slow.result() == before  # it was so when it was asked
-    assert find_rendered(services, job_id, caller=LOCAL_CALLER) is None
+        assert quick.result().version == 50
+    assert find_rendered(services, job_id, caller=LOCAL_CALLER).version == 50
     assert read_rendered(services, job_id, caller=LOCAL_CALLER).version == 50
 
 
@@ -281,6 +282,21 @@ def test_many_who_ask_at_once_have_it_rendered_once(services, kinds, renders):
         asked = [pool.submit(read_rendered, services, job_id, caller=LOCAL_CALLER) for _ in range(64)]
         assert {one.result().version for one in asked} == {50}
     assert renders == [job_id]
+
+
+def test_after_a_write_one_of_many_looks_whether_it_matters(services, kinds, renders, submit):
+    job_id, renders[:] = kinds["queued"], []
+    services.backend.shared.stale_seconds = 3600
+    before = read_rendered(services, job_id, caller=LOCAL_CALLER)
+    change(services, kinds["ended"], version=50)
+    with noted_statements() as noted, ThreadPoolExecutor(16) as pool:
+        asked = [pool.submit(read_rendered, services, job_id, caller=LOCAL_CALLER) for _ in range(64)]
+        assert {one.result().content for one in asked} == {before.content}
+    assert [" ".join(one.split()[:3]) for one in noted] == [
+        "BEGIN DEFERRED",
+        "SELECT * FROM",
+        "WITH gaps (number,",
+    ]
 
 
 def test_a_database_that_was_put_back_is_shown(settings, services, kinds, poll, tmp_path):

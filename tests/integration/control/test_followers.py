@@ -18,8 +18,8 @@ from web.control.followers import Followers
 from web.control.process import Control
 from web.db.models import Job
 from web.jobs.actions import write_cancel, write_extend, write_pause, write_resume
-from web.jobs.places import queue_positions
-from web.jobs.queries import add_job, get_job
+from web.jobs.places import places_of
+from web.jobs.queries import add_job, get_job, get_jobs
 from worker.context import WorkerContext
 
 _WORK = "ab" * 32
@@ -133,13 +133,13 @@ def test_followers_take_no_place_and_no_message(
     follower = follow()
     ids = [leader.id, follower.id]
     with control.backend.database.read() as session:
-        assert queue_positions(session, ids) == {leader.id: 1, follower.id: 1}
+        assert places_of(session, get_jobs(session, ids).values()) == {leader.id: 1, follower.id: 1}
     control.round()
     assert waiting(context) == 1
     report(context, leader, EventType.CLAIMED)
     control.projector.drain()
     with control.backend.database.read() as session:
-        assert queue_positions(session, ids) == {}
+        assert places_of(session, get_jobs(session, ids).values()) == {}
     clock.seconds += 3600
     control.round()
     assert read(control, follower).dispatched_at is None

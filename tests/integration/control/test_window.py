@@ -18,8 +18,8 @@ from tests.support.clock import Clock
 from web.control.process import Control
 from web.db.models import Job
 from web.jobs.actions import write_cancel, write_pause, write_resume
-from web.jobs.places import queue_positions
-from web.jobs.queries import add_job, get_job
+from web.jobs.places import places_of
+from web.jobs.queries import add_job, get_job, get_jobs
 from worker.context import WorkerContext
 
 LEAST = 16
@@ -166,7 +166,7 @@ def test_a_rolling_upgrade_keeps_the_begun_jobs_first_by_age(
             control.round()
     assert order(broker) == [one.id for one in [*begun, *others[:LEAST]]]
     with control.backend.database.read() as session:
-        places = queue_positions(session, [one.id for one in (*begun, *others)])
+        places = places_of(session, get_jobs(session, [one.id for one in (*begun, *others)]).values())
     assert [places[one.id] for one in (*begun, *others)] == list(range(1, 37))
 
 

@@ -25,11 +25,12 @@ from web.jobs.counts import StatusCounts
 from web.jobs.estimates import measured_runs
 from web.jobs.line import read_line_rows
 from web.jobs.lists import JobFilter, count_by_status, list_jobs
-from web.jobs.places import places_of, queue_positions
+from web.jobs.places import places_of
 from web.jobs.queries import (
     IN_ORDER,
     count_queue,
     count_queued,
+    get_jobs,
     recent_run_seconds,
 )
 from web.jobs.routing import LINES
@@ -254,9 +255,11 @@ def test_places_are_those_in_the_whole_line(database, jobs):
         # Who follows a job that follows another one has none.
         followers = session.scalars(select(Job).where(Job.status == "queued", Job.leader_id.in_(places)))
         expected = places | {job.id: places[job.leader_id] for job in followers}
-        assert queue_positions(session, ids) == expected
+        assert places_of(session, get_jobs(session, ids).values()) == expected
         assert places_of(session, session.scalars(select(Job).where(Job.id.in_(ids)))) == expected
-        assert queue_positions(session, ids[::2]) == {i: expected[i] for i in ids[::2] if i in expected}
+        assert places_of(session, get_jobs(session, ids[::2]).values()) == {
+            i: expected[i] for i in ids[::2] if i in expected
+        }
 
 
 # What is read does not grow with what is stored.
@@ -360,7 +363,9 @@ def _last_queued(session: Session) -> list[str]:
 
 
 ONCE_A_WAITING_JOB: dict[str, Callable[[Session], object]] = {
-    "places of the last": lambda session: queue_positions(session, _last_queued(session)),
+    "places of the last": lambda session: places_of(
+        session, get_jobs(session, _last_queued(session)).values()
+    ),
     "the length of the line": lambda session: count_queued(session, "any"),
     "all that have not ended": count_queue,
     "the line": lambda session: read_line_rows(session, "any"),
