@@ -37,6 +37,15 @@ from web.cli.views import JobFields, JobView
 _SIZES = {256: 3, 48: 6}
 #: Steps to a checkpoint: by default, and with as many that one is always being written.
 _EVERY = (10, 2)
+#: The processes of a service, and by which words of their command each is known.
+_PARTS = {
+    "worker": "--name worker-1",
+    "light node": "--name drafts",
+    "web": " web ",
+    "control": " control ",
+    "Redis": "redis-server",
+}
+_BARE = "bare loop"
 _PAIRS = 10
 _SHORT = {"size": 48, "steps": 5}
 
@@ -63,17 +72,21 @@ def main(rounds: int | None) -> None:
         with stack, ApiClient(settings.local_url) as client:
             stack.wait_for_worker()
             queue = Queue(client, stop_request)
-            lines = [
-                line
-                for size, count in _SIZES.items()
-                for line in compare(queue, folder, size, rounds or count)
-            ]
+            lines, costs = [], []
+            for size, count in _SIZES.items():
+                found, cost = compare(queue, folder, size, rounds or count)
+                lines += found
+                costs.append(cost)
             lines.append(between(queue, folder))
     command = "python -m benchmarks.jobs" + (f" --rounds {rounds}" if rounds else "")
     click.echo(f"`{command}`, {machine_line()}\n")
     click.echo(f"| a job of {JOB_STEPS} steps | through the queue | bare loop | ratio (least to greatest) |")
     click.echo("|---|---:|---:|---:|")
     for line in lines:
+        click.echo(line)
+    click.echo(f"\n| processor, s, {JOB_STEPS} steps | " + " | ".join((*_PARTS, "bare loop")) + " |")
+    click.echo("|---" + "|---:" * (1 + len(_PARTS)) + "|")
+    for line in costs:
         click.echo(line)
 
 
@@ -110,8 +123,8 @@ class Queue:
         return job
 
 
-def compare(queue: Queue, folder: Path, size: int, rounds: int) -> list[str]:
-    """Return the rows of one size."""
+def compare(queue: Queue, folder: Path, size: int, rounds: int) -> tuple[list[str], str]:
+    """Return the rows of one size, and that of the processor time of its jobs by process."""
     lay_out(folder, size, size * 3 // 4)
     ids = queue.upload(folder)
     bare = Contender([sys.executable, "-m", "benchmarks.contenders", "jobs", str(folder), str(size)])
@@ -121,16 +134,22 @@ def compare(queue: Queue, folder: Path, size: int, rounds: int) -> list[str]:
 
     queued: dict[int, list[float]] = {every: [] for every in _EVERY}
     alone: list[float] = []
+    spent: dict[str, list[float]] = {part: [] for part in (*_PARTS, _BARE)}
     try:
         bare.steps(1)
         through(JOB_STEPS)
         for number in range(rounds):
             # Every second round backwards, so that nobody always runs behind the same one.
             for every in (0, *_EVERY)[:: -1 if number % 2 else 1]:
+                before = spent_seconds()
                 if every:
                     queued[every].append(through(every))
                 else:
                     alone += bare.steps(1)[0]
+                if every in (0, _EVERY[0]):
+                    after = spent_seconds()
+                    for part in _PARTS if every else (_BARE,):
+                        spent[part].append(after.get(part, 0) - before.get(part, 0))
             click.echo(f"{size} px: {number + 1} of {rounds}", err=True)
     finally:
         bare.close()
@@ -139,7 +158,28 @@ def compare(queue: Queue, folder: Path, size: int, rounds: int) -> list[str]:
         said = spread_of([ours / own for ours, own in zip(took, alone, strict=True)])
         seconds = f"{median(took):.2f} s | {median(alone):.2f} s"
         lines.append(f"| {size} px, a checkpoint every {every} | {seconds} | {said} |")
-    return lines
+    cells = " | ".join(f"{median(seconds):.2f}" for seconds in spent.values())
+    return lines, f"| {size} px, a checkpoint every {_EVERY[0]} | {cells} |"
+
+
+def spent_seconds() -> dict[str, float]:
+    """Return the processor time so far of the processes that this one has started, by what they are."""
+    found: dict[str, float] = {}
+    waiting = [os.getpid()]
+    while waiting:
+        folder = Path(f"/proc/{waiting.pop()}")
+        try:
+            words = folder.joinpath("cmdline").read_bytes().replace(b"\0", b" ").decode()
+            fields = folder.joinpath("stat").read_text().rpartition(")")[2].split()
+            for task in folder.joinpath("task").iterdir():
+                waiting += map(int, task.joinpath("children").read_text().split())
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        for part, mark in {**_PARTS, _BARE: "benchmarks.contenders"}.items():
+            if mark in words:
+                seconds = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+                found[part] = found.get(part, 0) + seconds
+    return found
 
 
 def between(queue: Queue, folder: Path) -> str:
