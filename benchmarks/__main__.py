@@ -41,11 +41,11 @@ class Part:
 PARTS = (
     Part("engine", ("--rounds", "3"), "A step"),
     Part("jobs", (), "Jobs through the queue"),
-    Part("polling", ("--rounds", "4"), "Polls and submissions"),
-    Part("pages", (), "Lists, pages and search"),
+    Part("polling", ("--rounds", "3"), "Polls and submissions"),
+    Part("pages", ("--requests", "40"), "Lists, pages and search"),
     Part("projector", (), "Reports of workers"),
-    Part("queue_window", (), "Control while jobs wait"),
-    Part("scaling", (), "More workers"),
+    Part("queue_window", ("--seconds", "20"), "Control while jobs wait"),
+    Part("scaling", ("--jobs", "4"), "More workers"),
 )
 
 
