@@ -108,7 +108,8 @@ def test_options_that_matter_make_another_draft_and_others_do_not(new: Page, sit
     assert len(jobs_of(site, "draft")) == 3
     start(new)
     job = job_on(new, site)
-    assert (job["options"]["steps"], job["options"]["init"]) == (12, "content")
+    assert (job["options"]["steps"], job["options"]["init"]) == (12, "fast")
+    assert (job["options"]["style_strength"], job["options"]["size"]) == (0.5, 128)
 
 
 def test_the_pictures_are_sent_once_for_drafts_and_the_job(new: Page, site: Site):
@@ -135,12 +136,48 @@ def test_a_draft_is_kept_without_computing_again(new: Page, site: Site):
 def test_the_job_starts_from_the_draft_with_its_strength(new: Page, site: Site):
     choose_both(new)
     make_draft(site, next_draft(site))
-    new.get_by_label("Start the job from the draft").check()
+    expect(new.get_by_label("Start the job from the draft")).to_be_checked()
+    expect(new.get_by_text("The job goes on from the draft that is shown")).to_be_visible()
     fold(new, "Strength and detail")
     new.get_by_label("Style strength", exact=True).fill("0.5")
     start(new)
     job = job_on(new, site)
     assert (job["options"]["init"], job["options"]["style_strength"]) == ("fast", 0.5)
+
+
+def test_whoever_unticks_starts_from_the_content(new: Page, site: Site):
+    box = new.get_by_label("Start the job from the draft")
+    choose_both(new)
+    make_draft(site, next_draft(site))
+    expect(box).to_be_checked()
+    box.uncheck()
+    choose(new, "Style", CONTENT)
+    second = next_draft(site, style="content.png")
+    make_draft(site, second)
+    expect(picture_of_draft(new)).to_have_attribute("src", re.compile(second["id"]))
+    expect(new.locator("[data-draft-words]")).to_contain_text("Made in")
+    start(new)
+    assert job_on(new, site)["options"]["init"] == "content"
+
+
+def test_other_pictures_start_from_the_content_until_their_draft_is_there(new: Page, site: Site):
+    box = new.get_by_label("Start the job from the draft")
+    choose_both(new)
+    make_draft(site, next_draft(site))
+    expect(box).to_be_checked()
+    choose(new, "Style", CONTENT)
+    expect(box).not_to_be_checked()
+    make_draft(site, next_draft(site, style="content.png"))
+    expect(box).to_be_checked()
+
+
+def test_a_job_used_again_keeps_what_it_began_with(new: Page, site: Site):
+    earlier = site.submit()
+    new.goto(f"{site.url}/new?from={earlier['id']}")
+    make_draft(site, next_draft(site))
+    expect(picture_of_draft(new)).to_be_visible()
+    start(new)
+    assert job_on(new, site)["options"]["init"] == "content"
 
 
 def test_no_worker_for_drafts_is_said_and_hinders_nothing(visitor: Visitor, site: Site, workshop: Workshop):
@@ -150,8 +187,10 @@ def test_no_worker_for_drafts_is_said_and_hinders_nothing(visitor: Visitor, site
     expect(page.get_by_role("region", name="Draft")).to_contain_text(
         "No worker that is connected serves the method 'fast'"
     )
+    expect(page.get_by_label("Start the job from the draft")).not_to_be_checked()
     start(page)
-    assert job_on(page, site)["kind"] == "job"
+    job = job_on(page, site)
+    assert (job["kind"], job["options"]["init"]) == ("job", "content")
 
 
 def test_a_refusal_is_said_and_hinders_nothing(new: Page, site: Site, visitor: Visitor):

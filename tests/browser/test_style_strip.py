@@ -73,10 +73,6 @@ def test_examples_are_a_click_each(new: Page, site: Site):
     assert first["input"]["style"]["filename"] == "style-woodcut.jpg"
     make_draft(site, first)
     expect(picture_of_draft(new)).to_be_visible()
-    requests = sent_from(new)
-    for pick in styles.get_by_role("radio").all():
-        pick.hover()
-    assert requests == []
     styles.get_by_role("radio", name="Dots").check()
     second = next_draft(site)
     assert second["input"]["style"]["filename"] == "style-dots.jpg"
@@ -100,6 +96,27 @@ def test_a_recent_style_is_a_click(visitor: Visitor, site: Site, workshop: Works
     assert draft["input"]["style"]["asset_id"] == style["asset_id"]
     choose(page, "Style", CONTENT)
     expect(page.get_by_role("radio", name="style.png")).not_to_be_checked()
+
+
+def test_hovering_over_styles_asks_for_nothing(visitor: Visitor, site: Site, workshop: Workshop):
+    site.submit()
+    workshop.connect(**DRAFT_WORKER)
+    page = visitor.open(f"{site.url}/new")
+    choose(page, "Content", CONTENT)
+    choose(page, "Style", STYLE)
+    make_draft(site, next_draft(site))
+    expect(picture_of_draft(page)).to_be_visible()
+    picks = [*own_styles(page).get_by_role("radio").all()]
+    assert picks
+    picks += page.get_by_role("radiogroup", name=EXAMPLES).get_by_role("radio").all()
+    for pick in picks:  # their thumbnails come as they are scrolled to
+        pick.scroll_into_view_if_needed()
+    page.wait_for_load_state("networkidle")
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(f"{request.method} {request.url}"))
+    for pick in picks:
+        pick.hover()
+    assert requests == []
 
 
 def test_the_chosen_style_is_starred_and_at_hand_from_then_on(new: Page, site: Site, visitor: Visitor):

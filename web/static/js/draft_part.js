@@ -8,7 +8,8 @@ import { sentence, span } from "./words.js";
 const TYPING_MS = 400;
 const OPTIONS = ["size", "style_strength", "detail"];
 
-export class DraftPart {
+/** Says `shown` with true when the draft of the chosen pictures is seen, with false when it no longer is. */
+export class DraftPart extends EventTarget {
   #root;
   #wells;
   #options;
@@ -16,6 +17,7 @@ export class DraftPart {
   #timer = null;
   #wish = null;
   #job = null; // whose picture is shown
+  #seen = null; // the wish that it answers
   #isLeft = false;
 
   /**
@@ -25,6 +27,7 @@ export class DraftPart {
    * @param {import("./picture_uploads.js").PictureUploads} uploads
    */
   constructor(root, wells, options, uploads) {
+    super();
     this.#root = root;
     this.#wells = wells;
     this.#options = options;
@@ -63,7 +66,14 @@ export class DraftPart {
     const wish = this.#asked();
     if (isSame(wish, this.#wish)) return;
     this.#wish = wish;
+    // Other options leave the draft one of these pictures.
+    if (!isSamePictures(wish, this.#seen)) this.#see(null);
     this.#maker.make(wish);
+  }
+
+  #see(wish) {
+    this.#seen = wish;
+    this.dispatchEvent(new CustomEvent("shown", { detail: wish !== null }));
   }
 
   #asked() {
@@ -85,6 +95,7 @@ export class DraftPart {
     }
     // A picture of something else would be taken for that of these.
     this.#job = null;
+    this.#see(null);
     this.#find("draft-mat").hidden = true;
     const wants = this.#wells.every(({ picture }) => picture) ? "There is no draft with these options." : "It comes here by itself as soon as both pictures are there.";
     this.#say(state === "none" ? wants : sentence(words));
@@ -116,6 +127,7 @@ export class DraftPart {
     this.#find("shown").replaceChildren(image);
     this.#find("draft-mat").hidden = false;
     this.#job = job;
+    this.#see(wish);
     this.#find("keep").disabled = false;
     this.#say(madeWords(job));
     announce("The draft is there");
@@ -156,10 +168,14 @@ function madeWords({ status_reason: reason, metrics, weights }) {
 }
 
 function isSame(one, other) {
+  return isSamePictures(one, other) && JSON.stringify(one?.options) === JSON.stringify(other?.options);
+}
+
+function isSamePictures(one, other) {
   if (!one || !other) return one === other;
   const isSamePicture = (part) => {
     const [left, right] = [one.pictures[part], other.pictures[part]];
     return left.file ? left.file === right.file : left.assetId === right.assetId;
   };
-  return Object.keys(one.pictures).every(isSamePicture) && JSON.stringify(one.options) === JSON.stringify(other.options);
+  return Object.keys(one.pictures).every(isSamePicture);
 }

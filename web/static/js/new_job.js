@@ -35,6 +35,7 @@ const draft = new DraftPart(form.querySelector("[data-draft]"), wells, options, 
 
 swapButton();
 exampleButton();
+startFromDraft();
 listenForPictures(wells, form, (parts) => announce(parts.length ? sentence(`${parts.join(" and ")}: picture taken`) : ""));
 for (const well of wells) {
   well.addEventListener("change", () => {
@@ -145,6 +146,24 @@ function exampleButton() {
   };
   ask.addEventListener("click", take);
   if (new URLSearchParams(location.search).has("examples") && wells.every((well) => !well.picture)) take();
+}
+
+/** The job goes on from the draft that is seen, unless the visitor chose, or an earlier job did. */
+function startFromDraft() {
+  const box = form.elements["options.init"];
+  const words = form.querySelector("[data-start-words]");
+  let isChosen = box.checked || new URLSearchParams(location.search).has("from");
+  box.addEventListener("change", () => {
+    isChosen = true;
+    words.textContent = "";
+  });
+  draft.addEventListener("shown", ({ detail: isShown }) => {
+    if (isChosen || box.checked === isShown) return;
+    box.checked = isShown;
+    words.textContent = isShown ? "The job goes on from the draft that is shown, with its strength and detail." : "";
+    sender.renew();
+    estimate.ask();
+  });
 }
 
 function swapButton() {
