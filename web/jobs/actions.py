@@ -16,6 +16,7 @@ from shared.clock import utc_now
 from shared.errors import (
     ArtifactMissing,
     InvalidOptions,
+    InvalidState,
     NotReady,
     NotTerminal,
     RedisUnavailable,
@@ -311,6 +312,7 @@ def extend_job(
     """Queue a caller's succeeded job for more steps.
 
     Raises:
+        InvalidState: when it has not succeeded, or can have no checkpoint of its own.
         NotReady: when its last checkpoint is not kept, or damaged.
         InvalidOptions: when a job may not have so many steps.
         StorageFull: when the disks have too little room left.
@@ -318,6 +320,11 @@ def extend_job(
     """
     with backend.database.read() as session:
         job = get_job(session, job_id, caller=caller)
+    if job.job_status is JobStatus.SUCCEEDED and not may_have_checkpoints(job):
+        raise InvalidState(
+            "the job has no checkpoint to go on from: it was made in one pass, or was given the result of "
+            "another job; submit it with more steps, or fork that one"
+        )
     # The row may exist without its file, or with another: then the worker could only fail.
     kept = verify_kept(backend, job, job.step) if job.job_status is JobStatus.SUCCEEDED else None
 

@@ -50,6 +50,21 @@ def test_a_draft_is_made_by_the_fast_method_in_one_step(draft, bench):
     assert not any(key.endswith(".safetensors") or "preview" in key for key in bench.files(job["id"]))
 
 
+def test_a_label_makes_no_draft_and_a_draft_stays_one_whatever_its_labels(client, parts):
+    job = client.post(JOBS, data=parts(labels={"kind": "draft"}, reuse="false")).json
+    a_draft = client.post(JOBS, data=parts(kind="draft", labels={"kind": "job"})).json
+    assert (job["kind"], a_draft["kind"]) == ("job", "draft")
+    assert (listed(client), listed(client, "?kind=draft")) == ([job["id"]], [a_draft["id"]])
+
+
+def test_a_fast_job_is_not_extended(client, parts, bench):
+    job = client.post(JOBS, data=parts(options={"method": "fast"})).json
+    bench.work(job["id"], OneStepEngine())
+    answer = client.post(f"{JOBS}/{job['id']}/extend", json={"steps": 5})
+    assert (answer.status_code, answer.json["code"]) == (409, "invalid_state")
+    assert bench.job(job["id"])["status"] == "succeeded"
+
+
 @pytest.mark.parametrize(
     ("options", "pointer"),
     [
