@@ -13,6 +13,7 @@ WORKDIR /src
 COPY requirements/build.txt /tmp/requirements.txt
 RUN pip install --no-cache-dir --require-hashes -r /tmp/requirements.txt
 COPY pyproject.toml README.md LICENSE atelier_entry.py ./
+COPY docs/licenses docs/licenses
 COPY shared shared
 COPY web web
 COPY worker worker

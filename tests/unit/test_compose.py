@@ -107,8 +107,17 @@ def test_the_gpu_worker_reserves_all_gpus_and_starts_nodes_for_each(services):
 def test_a_light_node_starts_beside_either_worker_and_its_image_has_no_tensorflow(services):
     assert services["worker-fast"]["command"][-2:] == ["--methods", "fast"]
     assert re.search(r"^FROM fast-packages AS worker-fast$", _DOCKERFILE, re.MULTILINE)
-    stage = re.search(r"^FROM base AS fast-packages$(.*?)^FROM", _DOCKERFILE, re.MULTILINE | re.DOTALL)
-    assert re.findall(r"requirements/\S+", stage[1]) == ["requirements/fast.txt"]
+    assert _requirements("fast-packages") == ["requirements/fast.txt"]
+
+
+def test_a_gpu_node_has_the_packages_of_both_methods():
+    assert re.search(r"^FROM gpu-packages AS worker-gpu$", _DOCKERFILE, re.MULTILINE)
+    assert _requirements("gpu-packages") == ["requirements/gpu.txt", "requirements/fast.txt"]
+
+
+def _requirements(stage: str) -> list[str]:
+    found = re.search(rf"^FROM base AS {stage}$(.*?)^FROM", _DOCKERFILE, re.MULTILINE | re.DOTALL)
+    return re.findall(r"requirements/\S+", found[1])
 
 
 def test_the_images_install_only_what_is_locked_and_run_without_root():
@@ -136,6 +145,18 @@ def test_the_images_hold_all_that_the_wheel_is_made_of():
         "web",
         "worker",
     }
+
+
+def test_the_wheel_has_the_licence_of_the_network_with_its_attribution():
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]
+    files = [path for pattern in project["license-files"] for path in _ROOT.glob(pattern)]
+    texts = {path.name: path.read_text() for path in files}
+    assert set(texts) == {"LICENSE", "APACHE-2.0.txt", "NOTICE.txt"}
+    assert "Apache License" in texts["APACHE-2.0.txt"][:200]
+    assert "The Magenta Authors" in texts["NOTICE.txt"]
+    assert "](licenses/APACHE-2.0.txt)" in (_ROOT / "docs/fast.md").read_text()
+    assert "\nCOPY docs/licenses docs/licenses\n" in _DOCKERFILE
+    assert "!docs/licenses" in (_ROOT / ".dockerignore").read_text().splitlines()
 
 
 def test_each_side_gets_its_own_requirements_only():
