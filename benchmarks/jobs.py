@@ -22,7 +22,7 @@ import click
 
 from benchmarks.contenders import JOB_STEPS
 from benchmarks.engine import Contender, lay_out, spread_of
-from benchmarks.machine import machine_line
+from benchmarks.machine import children_of, machine_line, processor_seconds
 from shared.settings import PREFIX
 from shared.status import JobStatus
 from tests.support.weights_file import write_weights_file
@@ -43,7 +43,7 @@ _PARTS = {
     "light node": "--name drafts",
     "web": " web ",
     "control": " control ",
-    "Redis": "redis-server",
+    "Redis": "-server 127.0.0.1:",
 }
 _BARE = "bare loop"
 _PAIRS = 10
@@ -84,7 +84,7 @@ def main(rounds: int | None) -> None:
     click.echo("|---|---:|---:|---:|")
     for line in lines:
         click.echo(line)
-    click.echo(f"\n| processor, s, {JOB_STEPS} steps | " + " | ".join((*_PARTS, "bare loop")) + " |")
+    click.echo(f"\n| processor, s, {JOB_STEPS} steps | " + " | ".join((*_PARTS, _BARE)) + " |")
     click.echo("|---" + "|---:" * (1 + len(_PARTS)) + "|")
     for line in costs:
         click.echo(line)
@@ -165,20 +165,17 @@ def compare(queue: Queue, folder: Path, size: int, rounds: int) -> tuple[list[st
 def spent_seconds() -> dict[str, float]:
     """Return the processor time so far of the processes that this one has started, by what they are."""
     found: dict[str, float] = {}
+    marks = {**_PARTS, _BARE: "benchmarks.contenders"}
     waiting = [os.getpid()]
     while waiting:
-        folder = Path(f"/proc/{waiting.pop()}")
+        pid = waiting.pop()
         try:
-            words = folder.joinpath("cmdline").read_bytes().replace(b"\0", b" ").decode()
-            fields = folder.joinpath("stat").read_text().rpartition(")")[2].split()
-            for task in folder.joinpath("task").iterdir():
-                waiting += map(int, task.joinpath("children").read_text().split())
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        for part, mark in {**_PARTS, _BARE: "benchmarks.contenders"}.items():
-            if mark in words:
-                seconds = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-                found[part] = found.get(part, 0) + seconds
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+            waiting += children_of(pid)
+            for part in (part for part, mark in marks.items() if mark in words):
+                found[part] = found.get(part, 0) + processor_seconds(pid)
+        except OSError:
+            continue  # it has just ended
     return found
 
 

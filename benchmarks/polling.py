@@ -27,7 +27,7 @@ from celery import states
 from sqlalchemy import update
 
 from benchmarks.http_load import Load, ask_each, ask_for, request_bytes
-from benchmarks.machine import machine_line
+from benchmarks.machine import children_of, machine_line, processor_seconds
 from benchmarks.plain_service import SERVERS, make_celery
 from shared.clock import utc_now
 from shared.logs import configure_logs
@@ -66,9 +66,7 @@ class Service:
 
     def cpu_seconds(self) -> float:
         """Return the processor time of its worker process so far."""
-        child = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()[0]
-        fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return processor_seconds(children_of(self.pid)[0])
 
 
 @dataclass

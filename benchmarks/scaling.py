@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 import click
 
-from benchmarks.machine import machine_line
+from benchmarks.machine import machine_line, processor_seconds
 from shared.logs import configure_logs
 from shared.settings import Settings
 from tests.chaos.cluster import Cluster
@@ -156,8 +156,7 @@ def _cost(cluster: Cluster) -> Cost:
 
 def _spent_seconds(pids: Sequence[int]) -> float:
     """Return the processor time of some processes so far."""
-    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
-    return sum(int(each[11]) + int(each[12]) for each in fields) / os.sysconf("SC_CLK_TCK")
+    return sum(map(processor_seconds, pids))
 
 
 def _busy_seconds() -> float:
