@@ -22,7 +22,7 @@ from shared.storage.store import ArtifactStore, Room, is_too_full
 from web.db.database import Database
 from web.identity import Identity, establish_identity
 from web.protection import note_older_database
-from web.shared_reads import JointReads, SharedReads
+from web.shared_reads import SharedReads
 
 _AWAY_SECONDS = 5.0
 _T = TypeVar("_T")
@@ -143,7 +143,7 @@ class LiveReader:
         control: ControlBoard,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._progress = JointReads(progress.read)
+        self._progress = progress
         self._workers = workers
         self._lobby = lobby
         self._control = control
@@ -152,7 +152,7 @@ class LiveReader:
 
     def progress(self, job_ids: list[str]) -> dict[str, LiveProgress]:
         """Return the live progress of those of the jobs that have some."""
-        return self._ask(lambda: self._progress.get(job_ids)) or {}
+        return self._ask(lambda: self._progress.read(job_ids)) or {}
 
     def workers(self) -> list[WorkerBeat] | None:
         """Return the workers that are alive, sorted by id; None when Redis cannot be asked.

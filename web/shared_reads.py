@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -118,53 +118,6 @@ class SharedReads:
         limit = now - _KEPT_SECONDS
         for key in [key for key, one in self._reads.items() if not one.users and one.found.begun_at < limit]:
             del self._reads[key]
-
-
-class _Asker(Generic[_T]):
-    """One who asks for some keys, and what becomes of that."""
-
-    def __init__(self, keys: Sequence[str]) -> None:
-        self.keys = keys
-        self.is_answered = False
-        self.found: Mapping[str, _T] = {}
-        self.error: BaseException | None = None
-
-
-class JointReads(Generic[_T]):
-    """One reading for all who ask at once, each for keys of their own; nothing is kept. For any threads.
-
-    Whoever asks gets what was begun to be read after that: who comes while one reads is in the next reading.
-    """
-
-    def __init__(self, read: Callable[[list[str]], Mapping[str, _T]]) -> None:
-        """`read` returns what there is of some keys, each of which is there once."""
-        self._read = read
-        self._lock, self._turn = threading.Lock(), threading.Lock()
-        self._waiting: list[_Asker[_T]] = []
-
-    def get(self, keys: Sequence[str]) -> dict[str, _T]:
-        """Return what there is of some keys. What the reading raises is raised for all whom it was for."""
-        asker: _Asker[_T] = _Asker(keys)
-        with self._lock:
-            self._waiting.append(asker)
-        with self._turn:
-            if not asker.is_answered:
-                self._answer()
-        if asker.error is not None:
-            raise asker.error
-        return {key: asker.found[key] for key in keys if key in asker.found}
-
-    def _answer(self) -> None:
-        with self._lock:
-            askers, self._waiting = self._waiting, []
-        found: Mapping[str, _T] = {}
-        error: BaseException | None = None
-        try:
-            found = self._read(list(dict.fromkeys(key for asker in askers for key in asker.keys)))
-        except BaseException as raised:  # noqa: BLE001 - raised by each of those it was for
-            error = raised
-        for asker in askers:
-            asker.found, asker.error, asker.is_answered = found, error, True
 
 
 class KeptAnswers(Generic[_T]):
