@@ -13,7 +13,7 @@ from shared.errors import OutOfMemory
 from shared.redis.live import Flag
 from shared.redis.workers import WorkerBeat
 from shared.status import JobStatus
-from tests.support.app import stored_files
+from tests.support.app import AnnouncedPlaces, stored_files
 from web.app import create_app
 from web.jobs import watch as job_watch
 from web.jobs.lists import JobFilter, count_by_status, list_jobs
@@ -237,19 +237,11 @@ def test_wait_ends_without_a_change(client, submit, services):
 
 
 def test_submit_and_wait_for_the_end(app, client, parts, workshop, services):
-    taken_in = threading.Event()
-
-    class Announced(ConcurrencyLimit):
-        """Places to wait; a job is taken in before one is asked for."""
-
-        def take(self) -> bool:
-            taken_in.set()
-            return super().take()
-
-    hold_services(app, dataclasses.replace(services, waits=Announced(1)))
+    places = AnnouncedPlaces(1)
+    hold_services(app, dataclasses.replace(services, waits=places))
 
     def work() -> None:
-        taken_in.wait()
+        places.is_asked.wait()
         with services.backend.database.read() as session:
             jobs = list_jobs(session, caller="local", only=JobFilter(), before_id=None, limit=1)
         workshop.claim(jobs[0].id)

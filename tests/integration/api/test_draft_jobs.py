@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -9,8 +11,10 @@ import pytest
 from shared.broker import FAST_ROUTE
 from shared.clock import from_rfc3339
 from shared.redis.workers import WorkerBeat
+from tests.support.app import AnnouncedPlaces
 from tests.support.engines import OneStepEngine
 from web.jobs.queries import get_job
+from web.services import hold_services
 
 JOBS = "/api/v1/jobs"
 
@@ -105,6 +109,33 @@ def test_estimates_and_lines_of_the_two_methods_know_nothing_of_each_other(clien
     bench.work(first["id"], OneStepEngine())
     bench.job(first["id"])
     assert client.get("/api/v1/estimate").json["count"] == 0
+
+
+def test_the_estimate_of_the_fast_method_rests_on_jobs_and_on_no_draft(client, parts, done, bench):
+    fast = {"method": "fast", "size": done["options"]["size"]}
+    assert client.get("/api/v1/estimate", query_string=fast).json["count"] == 0
+    job = client.post(JOBS, data=parts(options={"method": "fast"}, reuse="false")).json
+    bench.work(job["id"], OneStepEngine())
+    assert client.get("/api/v1/estimate", query_string=fast).json["count"] == 1
+
+
+def test_a_draft_is_answered_with_its_picture_in_one_round_trip(app, client, parts, bench, services):
+    places = AnnouncedPlaces(1)
+    hold_services(app, dataclasses.replace(services, waits=places))
+
+    def work() -> None:
+        places.is_asked.wait()
+        (job_id,) = listed(bench.client, "?kind=draft")
+        bench.work(job_id, OneStepEngine())
+
+    with ThreadPoolExecutor(1) as pool:
+        worker = pool.submit(work)
+        answer = client.post(JOBS, data=parts(kind="draft"), headers={"Prefer": "wait=40"})
+        worker.result()
+    assert (answer.status_code, answer.json["status"]) == (200, "succeeded")
+    with client.get(answer.json["outputs"][0]["url"]) as picture:
+        assert (picture.status_code, picture.mimetype) == (200, "image/png")
+        assert picture.data == bench.output(answer.json["id"])
 
 
 def test_a_draft_that_is_kept_is_an_ordinary_job(client, done, bench):

@@ -71,6 +71,7 @@ def test_the_same_job_again_takes_as_long(client, connect, finish):
 @pytest.mark.parametrize(
     "columns",
     [
+        {"kind": "draft"},
         {"status_reason": "reused"},
         {"origin": {"job_id": "x", "step": 50, "key": "k", "sha256": "s"}},
         {"attempt": 2},
