@@ -192,7 +192,7 @@ def test_a_part_that_cannot_start_ends_up_with_its_last_words(tmp_path):
     assert "All processes have stopped." in result.stderr
 
 
-def test_demo_leaves_two_pictures_and_nothing_running(tmp_path, untrained_cache):
+def test_demo_leaves_draft_result_and_a_sheet_of_all_four_and_nothing_running(tmp_path, untrained_cache):
     environ = {name: value for name, value in os.environ.items() if not name.startswith("ATELIER_")}
     environ |= {"ATELIER_VGG19_WEIGHTS": "untrained", "ATELIER_CACHE_DIR": str(untrained_cache)}
     out = tmp_path / "demo"
@@ -208,10 +208,16 @@ def test_demo_leaves_two_pictures_and_nothing_running(tmp_path, untrained_cache)
     assert "demo: step 3/3" in done.stderr
     assert "Notice: untrained weights" in done.stderr
     assert "/docs#" not in done.stderr  # it has ended, and its pages with it
-    assert done.stderr.rstrip().endswith(str(out / "sheet.png"))
-    with Image.open(out / "result.png") as result, Image.open(out / "sheet.png") as sheet:
-        assert max(result.size) == 48
-        assert sheet.width > 2 * sheet.height
+    assert done.stderr.count("succeeded in ") == 2  # the draft, and the job
+    assert f"The sheet of all 4:  {out / 'sheet.png'}" in " ".join(done.stderr.splitlines()[-1:])
+    with (
+        Image.open(out / "draft.png") as draft,
+        Image.open(out / "result.png") as result,
+        Image.open(out / "sheet.png") as sheet,
+    ):
+        assert max(draft.size) == max(result.size) == 48
+        assert draft.info["atelier:weights"] == "magenta-int8"
+        assert sheet.width > 4 * result.width
     assert not (out / "data" / "left over").exists()
     assert "Traceback" not in done.stderr
     for log in (out / "data" / "logs").glob("*.log"):
