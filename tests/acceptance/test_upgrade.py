@@ -36,7 +36,7 @@ from worker.engine.weights.source import WeightsChoice
 from worker.engine.weights.weights import load_weights
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
-_SECONDS = 45
+_SECONDS = 240
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)\.safetensors$")
 
 

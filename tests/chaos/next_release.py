@@ -123,10 +123,14 @@ def _tell_more_in_checkpoints() -> None:
 
 
 def _tell_more_in_rows() -> None:
-    from sqlalchemy import event
-
     from web.db.models import Job
+    from web.jobs import queries
 
-    @event.listens_for(Job, "before_insert")
-    def insert(_mapper: object, _connection: object, job: Job) -> None:
-        job.options, job.origin = tell_more(job.options), tell_more(job.origin)
+    insert = queries.insert_rows
+
+    def insert_more(session: Any, table: Any, rows: Any) -> None:
+        for row in rows if table is Job else ():
+            row |= {name: tell_more(row[name]) for name in ("options", "origin") if row.get(name)}
+        insert(session, table, rows)
+
+    queries.insert_rows = insert_more
