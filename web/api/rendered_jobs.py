@@ -38,7 +38,7 @@ from web.jobs.estimates import QueueState
 from web.jobs.line import known_queue, read_shared_queue
 from web.jobs.places import places_of
 from web.jobs.queries import get_job, read_row
-from web.jobs.submission import Stand
+from web.jobs.submission import WrittenJob
 from web.services import Services
 
 #: What is kept of a job beside its JSON: its row as it is stored and as an object, and its pictures'.
@@ -94,17 +94,19 @@ def read_rendered(services: Services, job_id: str, *, caller: str) -> RenderedJo
     return kept.job
 
 
-def render_added(services: Services, stand: Stand, *, caller: str) -> RenderedJob:
+def render_added(services: Services, written: WrittenJob, *, caller: str) -> RenderedJob:
     """Return a job that was just added as it is shown, from what was written of it.
 
     Raises:
         JobUnreadable, DatabaseUnavailable: as `read_rendered`.
     """
-    job = stand.job
+    job = written.job
     queue = read_shared_queue(services.backend, job.route)
-    view = show_job(services.backend, job, live=None, position=stand.position, queue=queue, leader_name=None)
+    view = show_job(
+        services.backend, job, live=None, position=written.position, queue=queue, leader_name=None
+    )
     # Without a mark: whoever asks next compares the row.
-    kept = _Kept(_rendered(view), view, None, stand.row)
+    kept = _Kept(_rendered(view), view, None, written.row)
     return _keep(services, (caller, job.id, link("")), kept).job
 
 

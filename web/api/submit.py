@@ -62,7 +62,7 @@ from web.jobs.drafts import read_options
 from web.jobs.fields import SubmitBody, SubmitFields
 from web.jobs.idempotency import NoteKey
 from web.jobs.line import make_forecast
-from web.jobs.submission import PARTS, JobRequest, KnownAsset, NewPicture, Stand, check, submit
+from web.jobs.submission import PARTS, JobRequest, KnownAsset, NewPicture, WrittenJob, check, submit
 from web.security import current_caller
 from web.services import Services, get_services
 
@@ -199,14 +199,14 @@ class _Submission:
     def __init__(self, services: Services, job: JobRequest) -> None:
         self._services = services
         self._job = job
-        self._stand: Stand | None = None
+        self._written: WrittenJob | None = None
 
     def act(self, note_key: NoteKey) -> str:
         """Add the job, and return its id."""
         backend, uploads = self._services.backend, self._services.uploads
         caller, now = current_caller(), utc_now()
         added = submit(backend, uploads, self._job, caller=caller, now=now, note_key=note_key)
-        self._stand = added.stand
+        self._written = added.written
         return added.job_id
 
     def answer(self, job_id: str) -> Response:
@@ -214,8 +214,8 @@ class _Submission:
         caller, seconds = current_caller(), wait_seconds(request.headers.get("Prefer"))
         if seconds and self._services.waits.take():
             return answer_when_final(self._services, job_id, _answer_for, caller=caller, seconds=seconds)
-        if self._stand is not None:
-            return _answer_for(render_added(self._services, self._stand, caller=caller))
+        if self._written is not None:
+            return _answer_for(render_added(self._services, self._written, caller=caller))
         return _answer_for(read_rendered(self._services, job_id, caller=caller))
 
 

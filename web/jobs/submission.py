@@ -79,7 +79,7 @@ class Checked:
 
 
 @dataclass(frozen=True)
-class Stand:
+class WrittenJob:
     """A queued job as it was just written, held by no session; see `read_row` for `row`."""
 
     job: Job
@@ -89,10 +89,10 @@ class Stand:
 
 @dataclass(frozen=True)
 class Added:
-    """A job that was taken in; `stand` is None where its result, or another job, is to be shown with it."""
+    """A job that was taken in; `written` is None where its result, or another job, is to be shown with it."""
 
     job_id: str
-    stand: Stand | None = None
+    written: WrittenJob | None = None
 
 
 def check(backend: Backend, uploads: Uploads, request: JobRequest, *, caller: str) -> Checked:
@@ -179,16 +179,16 @@ def submit(
                     raise
                 decision.settle(session, job, now=now)
                 note_key(session, decision.job_id)
-                added = Added(job.id, _stand_of(session, job, position))
+                added = Added(job.id, _as_written(session, job, position))
             if kind is JobKind.DRAFT and fields.replaces is not None:
                 drafts.cancel_replaced(backend, fields.replaces, caller=caller, now=now)
             return added
 
 
-def _stand_of(session: Session, job: Job, position: int | None) -> Stand | None:
-    """Return how a job stands that this session has written, so that its answer reads nothing again."""
+def _as_written(session: Session, job: Job, position: int | None) -> WrittenJob | None:
+    """Return a job as this session has written it, so that its answer reads nothing again."""
     row = None if position is None else read_row(session, job.id, caller=job.caller)
-    return None if row is None or position is None else Stand(job, row, position)
+    return None if row is None or position is None else WrittenJob(job, row, position)
 
 
 @dataclass(frozen=True)
