@@ -84,6 +84,10 @@ class Backend:
         """
         check_identity(self.storage, self.identity.installation.names)
 
+    def recent_workers(self) -> list[WorkerBeat] | None:
+        """Return the workers as they were at most a second ago; None while Redis cannot be asked."""
+        return self.shared.get("workers", self.live.workers)
+
     def rooms(self) -> dict[str, Room]:
         """Return the room on the disks of `storage` and `database`, of those that can be measured."""
         rooms: dict[str, Room | None] = {}

@@ -38,6 +38,7 @@ def first_beat(
     weights: str,
     methods: Collection[Method],
     numerics: Mapping[str, str] = MappingProxyType({}),
+    not_served: Mapping[str, str] = MappingProxyType({}),
 ) -> WorkerBeat:
     """Return what does not change in the beats of a run of a node that begins now."""
     now, release = utc_now(), this_release()
@@ -48,6 +49,7 @@ def first_beat(
         weights=weights,
         methods=sorted(methods),
         numerics=dict(numerics),
+        not_served=dict(not_served),
         version=release.version,
         build=release.build,
         protocol=release.protocol,

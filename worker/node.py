@@ -73,13 +73,15 @@ class Node:
         methods: Collection[Method],
         load_engine: Callable[[], Engine],
         numerics: Mapping[str, str] = MappingProxyType({}),
+        not_served: Mapping[str, str] = MappingProxyType({}),
         fleet_pid: int | None = None,
     ) -> None:
         """Prepare a node of the installation with these names.
 
         `weights` is what they are called, `methods` are those that it serves, `numerics` say what decides the
-        bytes of each (`worker.numerics`), `load_engine` is called in the child alone. With a `fleet_pid` the
-        node drains once it is no longer the child of that process.
+        bytes of each (`worker.numerics`), `not_served` say why the machine lacks a method, `load_engine` is
+        called in the child alone. With a `fleet_pid` the node drains once it is no longer the child of that
+        process.
         """
         self.settings = settings
         self._names = names
@@ -90,7 +92,7 @@ class Node:
         self._fleet_pid = fleet_pid
         routes = routes_of(methods, numerics=numerics.get(Method.GATYS))
         self._queues = [names.queue(route) for route in routes]
-        self._facts = first_beat(name, device, weights, methods, numerics)
+        self._facts = first_beat(name, device, weights, methods, numerics, not_served)
         self._redis = Coordination.connect(settings, names)
         self._node_state = NodeState()
         self._inbox = Inbox(

@@ -26,18 +26,28 @@ if TYPE_CHECKING:
 _log = get_logger(__name__)
 
 
-def choose_methods(asked: str, settings: Settings) -> frozenset[Method]:
+@dataclass(frozen=True)
+class ChosenMethods:
+    """The methods that a node serves.
+
+    `not_served` says by method why this machine cannot serve what the node would; what somebody left out is
+    not in it.
+    """
+
+    served: frozenset[Method]
+    not_served: Mapping[str, str]
+
+
+def choose_methods(asked: str, settings: Settings) -> ChosenMethods:
     """Return the methods that a node is to serve: those that are named, or with `auto` all that it can.
 
     Raises:
         InvalidSettings: when a name is no method, or with `auto` when nothing can be served.
     """
-    why_not = reasons_not_served(settings)
-    methods = decide_methods(asked, why_not)
-    if asked == "auto":
-        for method in sorted(why_not.keys() - methods):
-            _log.warning("method_not_served", method=method.value, reason=why_not[method])
-    return methods
+    chosen = decide_methods(asked, reasons_not_served(settings))
+    for method in sorted(chosen.not_served):
+        _log.warning("method_not_served", method=method, reason=chosen.not_served[method])
+    return chosen
 
 
 def reasons_not_served(settings: Settings) -> dict[Method, str | None]:
@@ -45,7 +55,7 @@ def reasons_not_served(settings: Settings) -> dict[Method, str | None]:
     return {Method.GATYS: _why_no_tensorflow(), Method.FAST: why_no_fast_model(settings)}
 
 
-def decide_methods(asked: str, why_not: Mapping[Method, str | None]) -> frozenset[Method]:
+def decide_methods(asked: str, why_not: Mapping[Method, str | None]) -> ChosenMethods:
     """Decide which methods are served; `why_not` says of each why this machine cannot, None where it can.
 
     One that is named is served or refused when it is loaded, with all that is to be said of that.
@@ -55,11 +65,12 @@ def decide_methods(asked: str, why_not: Mapping[Method, str | None]) -> frozense
     """
     if asked == "auto":
         found = frozenset(method for method, reason in why_not.items() if reason is None)
+        lacking = {method.value: reason for method, reason in why_not.items() if reason is not None}
         if not found:
-            reasons = "; ".join(f"{method.value}: {reason}" for method, reason in why_not.items())
+            reasons = "; ".join(f"{method}: {reason}" for method, reason in lacking.items())
             raise InvalidSettings(f"this machine can serve no method: {reasons}")
-        return found
-    return read_methods(asked) or frozenset()
+        return ChosenMethods(found, lacking)
+    return ChosenMethods(read_methods(asked) or frozenset(), {})
 
 
 def read_methods(asked: str) -> frozenset[Method] | None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from shared.errors import InvalidSettings
 from shared.memory import COSTS, DeviceKind, Network, gigabytes, optimisation_bytes
-from shared.options import Method
 from worker.devices import Device
 from worker.engine.machine import usable_processors
 from worker.memory import read_memory
@@ -28,11 +27,11 @@ class PlannedNode:
     name: str
     device: Device
 
-    def words(self, methods: Collection[Method], *, fleet_pid: int) -> list[str]:
+    def words(self, asked_methods: str, *, fleet_pid: int) -> list[str]:
         """Return the words after ``atelier-worker`` that start it as a part of a fleet."""
         return [
             *("run", "--name", self.name, "--gpus", self.device.visible),
-            *("--nodes-per-gpu", str(self.device.nodes), "--methods", ",".join(sorted(methods))),
+            *("--nodes-per-gpu", str(self.device.nodes), "--methods", asked_methods),
             *("--fleet-pid", str(fleet_pid)),
         ]
 

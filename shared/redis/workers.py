@@ -97,6 +97,8 @@ class WorkerBeat(BaseModel):
     methods: Annotated[list[Word], Field(max_length=100)] = [Method.GATYS.value]
     #: By method what decides the bytes beside the job itself; empty of an older release.
     numerics: Annotated[dict[Word, Word], Field(max_length=100)] = {}
+    #: By method why its machine cannot serve what the node would; a node of an older release does not say.
+    not_served: Annotated[dict[Word, str], Field(max_length=100)] = {}
     notice: str | None = None
     state: WorkerState = WorkerState.IDLE
     #: Why an unhealthy node takes no jobs.

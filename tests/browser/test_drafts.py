@@ -193,6 +193,18 @@ def test_no_worker_for_drafts_is_said_and_hinders_nothing(visitor: Visitor, site
     assert (job["kind"], job["options"]["init"]) == ("job", "content")
 
 
+def test_without_a_model_the_page_says_what_to_install(visitor: Visitor, site: Site, workshop: Workshop):
+    visitor.expects("422.*/api/v1/jobs")
+    why = "the package with the model is not installed"
+    workshop.connect(not_served={"fast": why})
+    page = visitor.open(f"{site.url}/new")
+    choose_both(page)
+    expect(page.get_by_role("region", name="Draft")).to_contain_text(why)
+    start(page)
+    job = job_on(page, site)
+    assert (job["kind"], job["options"]["init"]) == ("job", "content")
+
+
 def test_a_refusal_is_said_and_hinders_nothing(new: Page, site: Site, visitor: Visitor):
     visitor.expects("429.*/api/v1/jobs")
     for number in range(site.settings.max_drafts):

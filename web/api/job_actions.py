@@ -11,6 +11,7 @@ from werkzeug.http import quote_etag
 from shared.clock import utc_now
 from shared.errors import (
     DatabaseUnavailable,
+    FastModelUnavailable,
     IdempotencyKeyInUse,
     IdempotencyKeyReused,
     InvalidOptions,
@@ -208,6 +209,7 @@ def extend(job_id: str) -> Response:
         MissingPart,
         NotReady,
         PictureTooNarrow,
+        FastModelUnavailable,
         *_KEY_REFUSALS,
         StorageFull,
         StorageUnavailable,

@@ -65,6 +65,11 @@ class WorkerOut(BaseModel):
     memory: WorkerMemoryOut
     storage: RoomOut = Field(description="As this worker sees the storage")
     weights: str
+    methods: list[str] = Field(description="The methods that it serves; `gatys` of an older release")
+    not_served: dict[str, str] = Field(
+        description="By method why its machine cannot serve what the worker would, such as a model that is "
+        "not installed. Empty of an older release"
+    )
     numerics: dict[str, str] = Field(
         description="By method what decides the bytes beside the job: device and libraries. Workers with "
         "the same make the same bytes. Empty of an older release"

@@ -13,6 +13,7 @@ from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 from shared.clock import utc_now
 from shared.errors import (
     DatabaseUnavailable,
+    FastModelUnavailable,
     IdempotencyKeyInUse,
     IdempotencyKeyReused,
     InsufficientMemory,
@@ -151,6 +152,7 @@ class _Asked:
         PictureUnsupported,
         PictureRefused,
         InsufficientMemory,
+        FastModelUnavailable,
         IdempotencyKeyInUse,
         IdempotencyKeyReused,
         TooManyDrafts,
@@ -173,7 +175,9 @@ def submit_job() -> Response:
     as one that is queued or running, it waits for that one's result. `reuse: false` computes it anyway.
 
     A job that no connected worker has the memory for is refused, with the largest `size` that fits. Nothing
-    is refused for that while a worker does not say how much it has, or while none is there.
+    is refused for that while a worker does not say how much it has, or while none is there. One that needs
+    the fast method is refused where no connected worker serves it, and one of them says that its machine
+    lacks the model.
 
     A draft (`kind: draft`) with `Prefer: wait=5` answers with the picture's address in one go, as a rule
     within a second or two. `POST /jobs/{id}/keep` makes a job of it.

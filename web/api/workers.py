@@ -175,6 +175,8 @@ def _worker(beat: WorkerBeat, names: Mapping[str, str], now: datetime) -> Worker
         ),
         storage=RoomOut(total_bytes=beat.storage_total_bytes, free_bytes=beat.storage_free_bytes),
         weights=beat.weights,
+        methods=beat.methods,
+        not_served=beat.not_served,
         numerics=beat.numerics,
         notice=beat.notice,
         state=beat.state,

@@ -34,6 +34,9 @@ def workers(output: Output, *, url: str | None) -> None:
         return
     if document.get("workers"):
         output.out.print(_table(document["workers"]))
+        for worker in document["workers"]:
+            for method, reason in (worker.get("not_served") or {}).items():
+                output.say(f"{worker['id']} does not serve {method}: {reason}", style="yellow")
     if document.get("room"):
         output.say(f"Storage: {_room(document['room'].get('storage') or {})} as the web host sees it.")
     if document.get("message"):
@@ -42,7 +45,7 @@ def workers(output: Output, *, url: str | None) -> None:
 
 def _table(workers: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for title in ("id", "state", "device", "memory", "weights", "heard", "job"):
+    for title in ("id", "state", "device", "memory", "weights", "methods", "heard", "job"):
         table.add_column(title, no_wrap=title in ("state", "memory", "heard"), overflow="fold")
     for worker in workers:
         state = str(worker.get("state", ""))
@@ -52,6 +55,7 @@ def _table(workers: list[dict[str, Any]]) -> Table:
             escape(str(worker.get("device", ""))),
             _memory(worker.get("memory") or {}),
             escape(str(worker.get("weights", ""))),
+            escape(", ".join(worker.get("methods") or ())),
             f"{format_seconds(worker.get('heartbeat_age_seconds') or 0)} ago",
             _job(worker.get("job")),
         )

@@ -32,6 +32,7 @@ from web.db.models import Job, JobCheckpoint
 from web.jobs.fields import ForkBody
 from web.jobs.idempotency import NoteKey, note_no_key
 from web.jobs.queries import add_job, get_job
+from web.jobs.routing import decide_no_model
 from web.jobs.told_waits import wait_to_tell
 from web.jobs.transitions import list_checkpoints
 
@@ -180,6 +181,7 @@ def fork_job(
         NotReady: when it keeps no such checkpoint.
         InvalidOptions: when the options do not fit each other or the checkpoint.
         PictureTooNarrow: when a fast job's picture is too narrow to be optimised at this size.
+        FastModelUnavailable: when it needs the model of the fast method, as `submit` has it.
         StorageFull: when the disks have too little room left.
         StorageUnavailable: when the checkpoint cannot be copied.
     """
@@ -190,6 +192,7 @@ def fork_job(
     if body.step is None:
         raise MissingPart.at("/step", "a job with checkpoints is forked at one of them: name its step")
     options = fork_options(parent.options, body.options, step=body.step)
+    _require_model(backend, options)
     with _refused_at_step():
         checkpoint = find_kept(backend, parent, body.step)
     backend.require_room()
@@ -225,6 +228,7 @@ def _optimise_fast(
         )
         raise InvalidOptions.at("/options/init", detail, code="invalid_combination")
     _check_sizes(parent, options)
+    _require_model(backend, options)
     backend.require_room()
     told = wait_to_tell(backend, options)
     with backend.database.write() as session:
@@ -233,6 +237,12 @@ def _optimise_fast(
         note_key(session, fork.id)
     _log.info("job_forked", job_id=fork.id, parent_id=parent.id)
     return fork.id
+
+
+def _require_model(backend: Backend, options: StyleOptions) -> None:
+    refusal = decide_no_model(options, backend.recent_workers())
+    if refusal is not None:
+        raise refusal
 
 
 def _check_sizes(parent: Job, options: StyleOptions) -> None:

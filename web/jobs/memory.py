@@ -18,11 +18,9 @@ from shared.memory import (
 )
 from shared.options import Method, StyleOptions
 from shared.redis.workers import WorkerBeat
-from web.backend import Backend
 
 #: What is reckoned for while nobody is known who would carry the job out.
 _USUAL_WEIGHTS = "imagenet"
-_SHARED_KEY = "workers"
 
 
 @dataclass(frozen=True)
@@ -52,12 +50,6 @@ class _Candidate:
     def holds(self, options: StyleOptions, sizes: Mapping[str, Size]) -> bool:
         needed = self.needed_bytes(options, sizes)
         return needed is None or needed <= self.there_bytes
-
-
-def read_memory_need(backend: Backend, options: StyleOptions, sizes: Mapping[str, Size]) -> MemoryNeed:
-    """Return what `decide_memory` decides for the workers as they were at most a second ago."""
-    beats = backend.shared.get(_SHARED_KEY, backend.live.workers)
-    return decide_memory(options, sizes, beats)
 
 
 def decide_memory(

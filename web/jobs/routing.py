@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from shared.broker import FAST_ROUTE, ROUTES
-from shared.options import Method
+from shared.errors import FastModelUnavailable
+from shared.options import Method, StyleOptions
 from shared.redis.workers import WorkerBeat
 
 #: The window is never smaller: a node that is started meanwhile finds something, too.
@@ -39,7 +40,40 @@ def why_not_served(beats: Sequence[WorkerBeat], route: str) -> str | None:
     if not any(beat.takes_jobs for beat in beats) or any(is_eligible(beat, route) for beat in beats):
         return None
     needed = " and ".join(f"'{method.value}'" for method in sorted(ROUTES[route]))
-    return f"no worker that is connected serves the method {needed}"
+    reasons = _reasons(beats, ROUTES[route])
+    return f"no worker that is connected serves the method {needed}" + (f" ({reasons})" if reasons else "")
+
+
+def decide_no_model(options: StyleOptions, beats: Sequence[WorkerBeat] | None) -> FastModelUnavailable | None:
+    """Decide whether a new job is refused, since a worker that would take it has no model of `fast`.
+
+    It is not while some worker serves what it needs, whatever that one does now, nor while none says what it
+    lacks: another one may come.
+
+    Args:
+        options: The job's.
+        beats: What the workers say; None while they cannot be asked.
+    """
+    needed = options.methods
+    if Method.FAST not in needed or any(beat.serves(needed) for beat in beats or ()):
+        return None
+    reasons = _reasons(beats or (), needed)
+    if not reasons:
+        return None
+    name = "method" if options.method == Method.FAST.value else "init"
+    detail = f"{name} is 'fast', and no worker that is connected has the model for it: {reasons}"
+    return FastModelUnavailable.at(f"/options/{name}", detail, code=FastModelUnavailable.code)
+
+
+def _reasons(beats: Sequence[WorkerBeat], needed: Collection[Method]) -> str:
+    """Return, in words, what keeps workers from these methods that serve, or would, all of them."""
+    lacking = [(beat, set(needed) - set(beat.methods)) for beat in beats]
+    told: dict[str, list[str]] = {}
+    for beat, methods in lacking:
+        if methods and all(method in beat.not_served for method in methods):
+            for method in sorted(methods):
+                told.setdefault(beat.not_served[method], []).append(beat.worker_id)
+    return "; ".join(f"{', '.join(sorted(ids))}: {reason}" for reason, ids in sorted(told.items()))
 
 
 @dataclass(frozen=True)

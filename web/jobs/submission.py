@@ -32,10 +32,11 @@ from web.jobs.estimates import wait_ahead
 from web.jobs.fields import SubmitFields
 from web.jobs.idempotency import NoteKey, note_no_key
 from web.jobs.line import read_queue_to_join
-from web.jobs.memory import MemoryNeed, read_memory_need
+from web.jobs.memory import MemoryNeed, decide_memory
 from web.jobs.places import place_to_join
 from web.jobs.queries import add_job, read_row
 from web.jobs.reuse import decide_reuse, is_known, work_sha256
+from web.jobs.routing import decide_no_model
 from web.jobs.told_waits import note_told
 
 PARTS = ("content", "style")
@@ -99,13 +100,10 @@ def check(backend: Backend, uploads: Uploads, request: JobRequest, *, caller: st
     """Return what a request would be carried out with; it stores nothing, and needs no room on the disks.
 
     Raises:
-        NotFound, PictureRefused, InsufficientMemory: as `submit` does.
+        NotFound, PictureRefused, InsufficientMemory, FastModelUnavailable: as `submit` does.
     """
     sizes = _check_inputs(backend, uploads, request, caller=caller, batch=None).sizes
-    memory = read_memory_need(backend, request.options, sizes)
-    if memory.refusal is not None:
-        raise memory.refusal
-    return Checked(sizes, memory)
+    return Checked(sizes, _require_worker(backend, request.options, sizes))
 
 
 def submit(
@@ -123,6 +121,8 @@ def submit(
         NotFound: naming the assets that do not exist.
         PictureRefused: naming the pictures that cannot be used, or not at the size asked for.
         InsufficientMemory: when no worker that is connected could hold the job, and no result is reused.
+        FastModelUnavailable: when it needs the fast method, no worker that is connected serves it, and one
+            says that its machine lacks the model; and no result is reused.
         TooManyDrafts: when the caller has too many drafts under way.
         StorageFull: when the disks have too little room left.
         StorageUnavailable: when new pictures cannot be stored.
@@ -139,9 +139,7 @@ def submit(
             backend, taken.work, caller=caller, reuse=fields.reuse, is_new=taken.is_new
         ) as decision:
             if decision.leader is None:
-                refusal = read_memory_need(backend, options, taken.sizes).refusal
-                if refusal is not None:
-                    raise refusal
+                _require_worker(backend, options, taken.sizes)
             with backend.database.write() as session:
                 if kind is JobKind.DRAFT:
                     drafts.require_place(
@@ -183,6 +181,20 @@ def submit(
             if kind is JobKind.DRAFT and fields.replaces is not None:
                 drafts.cancel_replaced(backend, fields.replaces, caller=caller, now=now)
             return added
+
+
+def _require_worker(backend: Backend, options: StyleOptions, sizes: Sizes) -> MemoryNeed:
+    """Return what a new job needs, unless no worker that is connected could carry it out, and that is known.
+
+    Raises:
+        InsufficientMemory, FastModelUnavailable: as `submit` does.
+    """
+    beats = backend.recent_workers()
+    memory = decide_memory(options, sizes, beats)
+    refusal = decide_no_model(options, beats) or memory.refusal
+    if refusal is not None:
+        raise refusal
+    return memory
 
 
 def _as_written(session: Session, job: Job, position: int | None) -> WrittenJob | None:

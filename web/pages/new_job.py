@@ -12,6 +12,8 @@ from flask import Blueprint, Response, request
 
 from shared.clock import utc_now
 from shared.errors import (
+    AtelierError,
+    FastModelUnavailable,
     Fault,
     InsufficientMemory,
     InvalidOptions,
@@ -214,7 +216,13 @@ def create() -> Response:
                 now=now,
             )
             return Response(status=303, headers={"Location": link(f"/jobs/{added.job_id}")})
-        except (PictureRefused, NotFound, TooManyDrafts, InsufficientMemory) as error:
+        except (
+            PictureRefused,
+            NotFound,
+            TooManyDrafts,
+            InsufficientMemory,
+            FastModelUnavailable,
+        ) as error:
             faults += _faults_of(error)
             return _page(services, form, fields, assets, faults=faults, status=status_of(type(error)))
     return _page(services, form, fields, assets, faults=faults)
@@ -324,7 +332,7 @@ def _options_for_estimate(form: NewForm, fields: Sequence[OptionField]) -> Style
         return StyleOptions()
 
 
-def _faults_of(error: Refusal) -> list[Fault]:
+def _faults_of(error: AtelierError) -> list[Fault]:
     return list(error.faults) or [Fault("", error.code, error.detail)]
 
 

@@ -94,6 +94,7 @@ class WorkerCard:
     device: str
     host: str
     weights: str
+    methods: str
     notice: str
     version: str
     memory: str
@@ -108,6 +109,8 @@ class WorkerCard:
     drain_api: str
     faults: str = ""
     numerics: str = ""
+    #: Why its machine lacks a method; empty for one that lacks none.
+    not_served: str = ""
 
 
 def worker_card(worker: Mapping[str, Any], now: datetime) -> WorkerCard:
@@ -120,6 +123,7 @@ def worker_card(worker: Mapping[str, Any], now: datetime) -> WorkerCard:
         device=worker["device"],
         host=worker["host"],
         weights=worker["weights"],
+        methods=", ".join(worker["methods"]),
         notice=worker["notice"] or "",
         version=" ".join(
             filter(None, (worker["version"], f"({worker['build']})" if worker["build"] else ""))
@@ -135,6 +139,7 @@ def worker_card(worker: Mapping[str, Any], now: datetime) -> WorkerCard:
         drain_api=drain_api,
         faults=fault_words(worker["faults"]),
         numerics=". ".join(f"{method}: {words}" for method, words in sorted(worker["numerics"].items())),
+        not_served=". ".join(f"{method}: {why}" for method, why in sorted(worker["not_served"].items())),
     )
 
 

@@ -108,7 +108,7 @@ def _run(
     from worker.sharing import PlannedNode, plan_nodes, share
 
     methods = choose_methods(asked_methods, settings)
-    devices = _devices(gpus) if Method.GATYS in methods else [CPU]
+    devices = _devices(gpus) if Method.GATYS in methods.served else [CPU]
     if fleet_pid is None:
         nodes = plan_nodes(name, share(devices, asked_nodes))
     else:
@@ -116,16 +116,18 @@ def _run(
     if len(nodes) > 1:
         return run_fleet(
             {
-                node.name: own_python("atelier-worker", *node.words(methods, fleet_pid=os.getpid()))
+                node.name: own_python("atelier-worker", *node.words(asked_methods, fleet_pid=os.getpid()))
                 for node in nodes
             },
             final_codes=frozenset({WRONG_SETTINGS, NO_WEIGHTS}),
         )
     device = nodes[0].device
     require_fit_redis(settings)
-    prepared = prepare_engine(methods, settings, device)
-    numerics = read_numerics(methods, device, fast_model=model_name(settings))
-    names = await_names(settings, first_beat(name, device, prepared.weights, methods, numerics))
+    prepared = prepare_engine(methods.served, settings, device)
+    numerics = read_numerics(methods.served, device, fast_model=model_name(settings))
+    names = await_names(
+        settings, first_beat(name, device, prepared.weights, methods.served, numerics, methods.not_served)
+    )
     if names is None:
         return 0
     node = Node(
@@ -134,9 +136,10 @@ def _run(
         name=name,
         device=device,
         weights=prepared.weights,
-        methods=methods,
+        methods=methods.served,
         load_engine=prepared.load,
         numerics=numerics,
+        not_served=methods.not_served,
         fleet_pid=fleet_pid,
     )
     code = node.run()

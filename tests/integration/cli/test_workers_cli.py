@@ -46,11 +46,29 @@ def test_workers_are_shown_in_a_table(atelier, registry):
     registry.beat(beat("[bold]a[/]", state=WorkerState.BUSY, job=job, memory_total_bytes=2 * 10**9))
     registry.beat(beat("b", memory_total_bytes=2 * 10**9, memory_used_bytes=10**9))
     lines = atelier("workers").stdout.splitlines()
-    assert lines[0].split() == ["id", "state", "device", "memory", "weights", "heard", "job"]
+    assert lines[0].split() == ["id", "state", "device", "memory", "weights", "methods", "heard", "job"]
     assert lines[1].split()[:2] == ["[bold]a[/]", "busy"]
     assert "cuda:0 [x]" in lines[1]
     assert lines[1].rstrip().endswith("j 5/20")
     assert "1.0 of 2.0 GB" in lines[2]
+
+
+def test_what_a_worker_lacks_is_said_below_the_table(atelier, registry):
+    registry.beat(beat("a"))
+    registry.beat(beat("b", methods=["gatys"], not_served={"fast": "the model is [not] installed"}))
+    shown = atelier("workers")
+    assert "b does not serve fast: the model is [not] installed" in shown.stderr
+    assert "a does not serve" not in shown.stderr
+
+
+def test_a_fast_job_without_a_model_is_refused_and_told_what_to_do(atelier, registry, pictures):
+    registry.beat(beat("a", not_served={"fast": "the model is not installed"}))
+    refused = atelier("submit", *pictures, "--method", "fast", "--json")
+    assert refused.exit_code == 2
+    assert json.loads(refused.stdout)["error"]["code"] == "fast_model_unavailable"
+    assert "a: the model is not installed" in refused.stderr
+    assert "requirements/fast.txt" in refused.stderr
+    assert atelier("submit", *pictures).exit_code == 0
 
 
 def test_the_queue_is_one_line_a_figure(atelier, pictures):

@@ -77,20 +77,33 @@ def reports(shown: Coordination) -> Callable[[], list[tuple[EventType, str]]]:
 
 
 @pytest.fixture
-def light(settings: Settings) -> Iterator[subprocess.Popen[str]]:
-    """A light worker, as it is started on a machine of its own."""
-    node = subprocess.Popen(
-        own_python("atelier-worker", "run", "--name", "light", "--methods", "fast"),
-        env={**os.environ, **settings.to_environ()},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    yield node
-    if node.poll() is None:
-        os.killpg(node.pid, signal.SIGKILL)
-    node.communicate()
+def run(settings: Settings) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start a worker with these words, as it is started on a machine of its own."""
+    nodes: list[subprocess.Popen[str]] = []
+
+    def do(*words: str, **environ: str) -> subprocess.Popen[str]:
+        node = subprocess.Popen(
+            own_python("atelier-worker", "run", *words),
+            env={**os.environ, **settings.to_environ(), **environ},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        nodes.append(node)
+        return node
+
+    yield do
+    for node in nodes:
+        if node.poll() is None:
+            os.killpg(node.pid, signal.SIGKILL)
+        node.communicate()
+
+
+@pytest.fixture
+def light(run: Callable[..., subprocess.Popen[str]]) -> subprocess.Popen[str]:
+    """A light worker."""
+    return run("--name", "light", "--methods", "fast")
 
 
 def ended(reports: Callable[[], list[tuple[EventType, str]]], *job_ids: str) -> Callable[[], bool]:
@@ -143,6 +156,31 @@ def test_a_light_node_makes_a_fast_job_and_never_loads_tensorflow(light, send, r
     assert (beat.worker_id, beat.methods, beat.device) == ("light", [Method.FAST.value], "cpu")
     light.send_signal(signal.SIGTERM)
     assert light.wait(_PATIENCE_SECONDS) == 0
+
+
+def test_a_node_that_has_no_model_tells_why_it_serves_the_other_method_alone(run, shown, tmp_path):
+    absent = str(tmp_path / "absent")
+    run("--name", "gpu", "--gpus", "none", ATELIER_FAST_MODEL=absent)
+    wait_until(shown.workers.alive, seconds=_PATIENCE_SECONDS)
+    (beat,) = shown.workers.alive()
+    assert beat.methods == [Method.GATYS.value]
+    assert list(beat.not_served) == [Method.FAST.value]
+    assert f"there is no model {absent}" in beat.not_served[Method.FAST.value]
+
+
+def test_a_node_that_is_to_serve_one_method_lacks_no_other(run, shown, tmp_path):
+    run("--name", "gpu", "--gpus", "none", "--methods", "gatys", ATELIER_FAST_MODEL=str(tmp_path / "absent"))
+    wait_until(shown.workers.alive, seconds=_PATIENCE_SECONDS)
+    (beat,) = shown.workers.alive()
+    assert (beat.methods, beat.not_served) == ([Method.GATYS.value], {})
+
+
+def test_a_node_that_is_to_serve_what_it_has_no_model_for_says_what_to_do(run, tmp_path):
+    node = run("--name", "light", "--methods", "fast", ATELIER_FAST_MODEL=str(tmp_path / "absent"))
+    said, _ = node.communicate(timeout=_PATIENCE_SECONDS)
+    assert node.returncode == 3
+    assert f"fast_model_unavailable: there is no model {tmp_path / 'absent'}" in said
+    assert "requirements/fast.txt" in said
 
 
 def children_of(process: int) -> list[int]:

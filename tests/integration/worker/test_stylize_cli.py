@@ -153,6 +153,39 @@ def test_weights_that_cannot_be_had(atelier_worker, folder):
     assert _files(folder) == ["content.png", "style.jpg"]
 
 
+def test_the_fast_method(atelier_worker, folder):
+    words = (
+        "stylize",
+        "content.png",
+        "style.jpg",
+        "-o",
+        "out.png",
+        "--json",
+        "-O",
+        "method=fast",
+        "-O",
+        "size=48",
+    )
+    done = atelier_worker(*words)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert (document["steps"], document["weights"]["name"]) == (1, "magenta-int8")
+    picture = Image.open(folder / "out.png")
+    assert picture.size == (48, 36)
+    assert picture.text["atelier:weights"] == "magenta-int8"
+    assert picture.text["atelier:weights_sha256"] == document["weights"]["sha256"]
+
+
+def test_the_fast_method_without_its_model(atelier_worker, folder):
+    words = ("stylize", "content.png", "style.jpg", "-o", "out.png", "--json", "-O", "method=fast")
+    done = atelier_worker(*words, ATELIER_FAST_MODEL="absent")
+    assert done.returncode == 1
+    assert "[fast_model_unavailable]" in done.stderr
+    assert "requirements/fast.txt" in done.stderr
+    assert json.loads(done.stdout)["error"]["code"] == "fast_model_unavailable"
+    assert _files(folder) == ["content.png", "style.jpg"]
+
+
 def test_auto_falls_back_loudly_where_there_is_no_network(atelier_worker, folder):
     done = atelier_worker(
         "stylize", "content.png", "style.jpg", "-o", "out.png", "--weights", "auto", "--json",

@@ -76,7 +76,7 @@ def test_every_error_has_a_status():
         "service_unavailable": 503, "storage_unavailable": 503,
         "redis_unavailable": 503, "database_unavailable": 503, "invalid_settings": 503,
         "weights_error": 500, "weights_unavailable": 500, "weights_invalid": 500,
-        "fast_model_unavailable": 500,
+        "fast_model_unavailable": 422,
         "job_error": 500,
         "artifact_missing": 404, "artifact_corrupt": 500, "checkpoint_invalid": 500,
         "loss_not_finite": 500, "out_of_memory": 500, "engine_failed": 500, "worker_lost": 500,

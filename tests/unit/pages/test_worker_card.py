@@ -49,6 +49,12 @@ def test_a_busy_worker_shows_its_job():
     assert card(WorkerState.BUSY, job=other).job.name == "someone else's"
 
 
+def test_the_methods_it_serves_and_what_its_machine_lacks():
+    assert (card().methods, card().not_served) == ("gatys", "")
+    light = card(methods=["fast"], not_served={"gatys": "TensorFlow is not installed"})
+    assert (light.methods, light.not_served) == ("fast", "gatys: TensorFlow is not installed")
+
+
 def test_it_is_drained_through_the_page_by_its_quoted_name():
     assert card().drain_url == "/workers/a%20b/drain"
     assert card().drain_api == "/api/v1/workers/a%20b/drain"

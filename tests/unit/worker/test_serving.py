@@ -23,14 +23,19 @@ NOTHING = {Method.GATYS: "no TensorFlow", Method.FAST: "no model"}
         ("auto", WELL, BOTH),
         ("auto", NO_MODEL, {Method.GATYS}),
         ("auto", NO_TENSORFLOW, {Method.FAST}),
-        # What is named is served, or refused with more words when it is loaded.
+        # What is named is served, or refused with more words when it is loaded; the rest is not wanted.
+        ("gatys", NO_MODEL, {Method.GATYS}),
         ("fast", NOTHING, {Method.FAST}),
         ("gatys", WELL, {Method.GATYS}),
         ("fast, gatys", WELL, BOTH),
     ],
 )
 def test_the_methods_that_are_served(asked, why_not, served):
-    assert decide_methods(asked, why_not) == served
+    chosen = decide_methods(asked, why_not)
+    assert chosen.served == served
+    lacking = {Method.FAST: "no model", Method.GATYS: "no TensorFlow"}
+    expected = BOTH - served if asked == "auto" else set()
+    assert chosen.not_served == {method: lacking[method] for method in expected}
 
 
 @pytest.mark.parametrize(

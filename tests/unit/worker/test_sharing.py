@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from shared.errors import InvalidSettings
-from shared.options import Method
 from worker.cli.run import run
 from worker.devices import CPU, Device
 from worker.sharing import decide_nodes, node_bytes, plan_nodes, read_nodes, share_devices
@@ -95,12 +94,12 @@ def test_names_differ():
 
 def test_the_words_that_start_a_node_are_understood_by_its_process():
     planned = plan_nodes("a b-1", [replace(L4, nodes=2)])[1]
-    command, *words = planned.words([Method.GATYS, Method.FAST], fleet_pid=42)
+    command, *words = planned.words("auto", fleet_pid=42)
     assert command == run.name
     assert run.make_context(command, words).params == {
         "name": "a b-1-gpu1-2",
         "gpus": "1",
         "nodes_per_gpu": "2",
-        "methods": "fast,gatys",
+        "methods": "auto",
         "fleet_pid": 42,
     }
