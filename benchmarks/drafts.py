@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from time import monotonic, sleep
@@ -25,7 +26,7 @@ from web.cli.output import Output
 from web.cli.up import local_settings
 from web.cli.views import JobFields
 
-_EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 _LONG = {"steps": 500, "size": 512}
 
 
@@ -34,35 +35,44 @@ _LONG = {"steps": 500, "size": 512}
 @click.option("--size", default=512, show_default=True, help="Long side of each, in px.")
 def main(count: int, size: int) -> None:
     """Measure, and print the table."""
-    output = Output()
-    with tempfile.TemporaryDirectory() as folder, StopRequest() as stop_request:
-        environ = {**os.environ, **{PREFIX + name: "" for name in ("DATABASE_URL", "STORAGE_URL", "URL")}}
-        environ[f"{PREFIX}VGG19_WEIGHTS"] = "untrained"
-        settings = local_settings(environ, {"DATA_DIR": folder, "PORT": str(free_port())})
-        stack = Stack(
-            settings,
-            environ=environ,
-            workers=1,
-            own_redis=True,
-            output=output,
-            stop_request=stop_request,
-            show_logs=False,
-        )
-        with stack, ApiClient(settings.local_url) as client:
-            stack.wait_for_worker()
-            ids = [str(client.upload(_EXAMPLES / f"{part}.png")["id"]) for part in ("content", "style")]
-            rows = [("nothing else", _seconds(client, ids, count, size))]
-            job = client.submit(*ids, JobFields(_LONG, reuse=False)).job
-            while (seen := client.job(job.id).job) is None or seen.status is not JobStatus.RUNNING:
-                sleep(0.2)
-            rows.append(("a job of 500 steps, 512 px", _seconds(client, ids, count, size)))
-            client.ask(job.id, "cancel")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        local_stack(folder, workers=1) as stack,
+        ApiClient(stack.settings.local_url) as client,
+    ):
+        stack.wait_for_worker()
+        ids = [str(client.upload(EXAMPLES / f"{part}.png")["id"]) for part in ("content", "style")]
+        rows = [("nothing else", draft_seconds(client, ids, count, size))]
+        job = client.submit(*ids, JobFields(_LONG, reuse=False)).job
+        while (seen := client.job(job.id).job) is None or seen.status is not JobStatus.RUNNING:
+            sleep(0.2)
+        rows.append(("a job of 500 steps, 512 px", draft_seconds(client, ids, count, size)))
+        client.ask(job.id, "cancel")
     click.echo("| beside | drafts | median (s) | worst (s) |\n|---|---|---|---|")
     for beside, seconds in rows:
         click.echo(f"| {beside} | {len(seconds)} | {median(seconds):.2f} | {max(seconds):.2f} |")
 
 
-def _seconds(client: ApiClient, ids: Sequence[str], count: int, size: int) -> list[float]:
+@contextmanager
+def local_stack(folder: str, *, workers: int) -> Iterator[Stack]:
+    """Start a whole service of its own in a folder, with untrained weights, and end it afterwards."""
+    environ = {**os.environ, **{PREFIX + name: "" for name in ("DATABASE_URL", "STORAGE_URL", "URL")}}
+    environ[f"{PREFIX}VGG19_WEIGHTS"] = "untrained"
+    with StopRequest() as stop_request:
+        stack = Stack(
+            local_settings(environ, {"DATA_DIR": folder, "PORT": str(free_port())}),
+            environ=environ,
+            workers=workers,
+            own_redis=True,
+            output=Output(),
+            stop_request=stop_request,
+            show_logs=False,
+        )
+        with stack:
+            yield stack
+
+
+def draft_seconds(client: ApiClient, ids: Sequence[str], count: int, size: int) -> list[float]:
     """Return how long each of so many drafts took, from before its submit until its picture was there."""
     took = []
     for _ in range(count):

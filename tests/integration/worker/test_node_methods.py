@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -28,6 +29,8 @@ from worker.deliveries import envelope
 pytestmark = pytest.mark.process
 
 _PATIENCE_SECONDS = 120
+#: What both processes of a light node may take; TensorFlow alone would take more.
+_MOST_BYTES = 300 * 10**6
 FAST, BOTH = StyleOptions(method="fast", size=48), StyleOptions(init="fast", steps=3, size=48)
 SLOW = StyleOptions(steps=3, size=48)
 
@@ -152,6 +155,7 @@ def test_a_light_node_makes_a_fast_job_and_never_loads_tensorflow(light, send, r
         mapped = Path(f"/proc/{process}/maps").read_text()
         assert "tensorflow" not in mapped
     assert "onnxruntime" in mapped
+    assert sum(map(pss_bytes, processes)) < _MOST_BYTES
     (beat,) = shown.workers.alive()
     assert (beat.worker_id, beat.methods, beat.device) == ("light", [Method.FAST.value], "cpu")
     light.send_signal(signal.SIGTERM)
@@ -181,6 +185,12 @@ def test_a_node_that_is_to_serve_what_it_has_no_model_for_says_what_to_do(run, t
     assert node.returncode == 3
     assert f"fast_model_unavailable: there is no model {tmp_path / 'absent'}" in said
     assert "requirements/fast.txt" in said
+
+
+def pss_bytes(process: int) -> int:
+    """Return what a process takes, its share of what it has in common with others."""
+    told = Path(f"/proc/{process}/smaps_rollup").read_text()
+    return int(re.search(r"^Pss:\s+(\d+) kB$", told, re.MULTILINE)[1]) * 1024
 
 
 def children_of(process: int) -> list[int]:
