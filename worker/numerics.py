@@ -24,19 +24,28 @@ _MODEL = re.compile(r"^model name\s*:\s*(.+?)\s*$", re.MULTILINE)
 _FLAGS = re.compile(r"^(?:flags|Features)\s*:\s*(.+)$", re.MULTILINE)
 #: Which instructions the kernels choose among, the best first.
 _INSTRUCTIONS = (("avx512f", "AVX-512"), ("avx2", "AVX2"), ("avx", "AVX"), ("sve", "SVE"), ("asimd", "NEON"))
+#: Where TensorFlow computes with oneDNN unless it is told something else: processors with one of these flags,
+#: and this part of ARM's, Neoverse V1.
+_ONE_DNN_FLAGS = frozenset({"avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "amx_int8", "amx_bf16"})
+_ONE_DNN_PART = re.compile(r"^CPU part\s*:\s*0xd40$", re.MULTILINE)
 _TENSORFLOW = ("tensorflow", "tensorflow-cpu")
 #: Of CUDA's libraries those that compute; one that is no Python package is the system's.
 _CUDNN, _CUBLAS = "nvidia-cudnn-cu12", "nvidia-cublas-cu12"
-_OFF = ("0", "false", "no")
+#: What TensorFlow takes for a yes or a no; by anything else it is not moved.
+_YES, _NO = ("1", "true"), ("0", "false")
 
 
 @dataclass(frozen=True)
 class Processor:
-    """The processor: its name, the best instructions that kernels use, and the threads that share a sum."""
+    """The processor: its name, the best instructions that kernels use, and the threads that share a sum.
+
+    `uses_one_dnn` is what TensorFlow decides by itself.
+    """
 
     name: str
     instructions: str
     threads: int
+    uses_one_dnn: bool
 
     def words(self, *, with_threads: bool) -> str:
         """Return it in words: 'Intel Xeon, AVX-512, 2 threads'."""
@@ -56,7 +65,8 @@ def read_processor(
     instructions = next((name for flag, name in _INSTRUCTIONS if flag in found), "")
     asked = environ.get("TF_NUM_INTRAOP_THREADS", "")
     threads = int(asked) if asked.isascii() and asked.isdigit() and int(asked) else count or _schedulable()
-    return Processor(model[1] if model else platform.machine(), instructions, threads)
+    uses_one_dnn = bool(found & _ONE_DNN_FLAGS or _ONE_DNN_PART.search(text))
+    return Processor(model[1] if model else platform.machine(), instructions, threads, uses_one_dnn)
 
 
 def _schedulable() -> int:
@@ -96,7 +106,7 @@ def read_numerics(
     processor = processor or read_processor(environ=environ)
     decoder = f"Pillow {installed('pillow') or '?'}"
     tensorflow = f"TensorFlow {next(filter(None, map(installed, _TENSORFLOW)), '?')}"
-    one_dnn = "without oneDNN" if environ.get("TF_ENABLE_ONEDNN_OPTS", "1").lower() in _OFF else "oneDNN"
+    one_dnn = "oneDNN" if _uses_one_dnn(processor, environ) else "without oneDNN"
     on_cpu = [f"cpu ({processor.words(with_threads=True)})", tensorflow, one_dnn, "deterministic", decoder]
     told = {}
     if Method.GATYS in methods:
@@ -118,3 +128,8 @@ def read_numerics(
             of_fast = [f"cpu ({processor.words(with_threads=False)})", runtime, decoder]
         told[Method.FAST.value] = "; ".join(of_fast)
     return told
+
+
+def _uses_one_dnn(processor: Processor, environ: Mapping[str, str]) -> bool:
+    asked = environ.get("TF_ENABLE_ONEDNN_OPTS", "").lower()
+    return asked in _YES if asked in (*_YES, *_NO) else processor.uses_one_dnn

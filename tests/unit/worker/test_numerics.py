@@ -12,7 +12,7 @@ from shared.options import Method
 from worker.devices import CPU, Device
 from worker.numerics import Processor, installed_version, read_numerics, read_processor
 
-XEON = Processor("Intel Xeon", "AVX-512", 2)
+XEON = Processor("Intel Xeon", "AVX-512", 2, uses_one_dnn=True)
 H200 = Device(0, "NVIDIA H200")
 VERSIONS = {
     "tensorflow-cpu": "2.21.0",
@@ -62,6 +62,7 @@ def test_what_is_said():
         {"processor": replace(XEON, threads=4)},
         {"processor": replace(XEON, instructions="AVX2")},
         {"processor": replace(XEON, name="AMD EPYC")},
+        {"processor": replace(XEON, uses_one_dnn=False)},
         {"environ": {"TF_ENABLE_ONEDNN_OPTS": "0"}},
         {"installed": {**VERSIONS, "tensorflow-cpu": "2.22.0"}.get},
         {"installed": {**VERSIONS, "pillow": "12.1.0"}.get},
@@ -108,7 +109,8 @@ def test_a_node_says_it_of_each_method_it_serves():
 def test_the_processor_is_read(tmp_path: Path):
     info = tmp_path / "cpuinfo"
     info.write_text("processor\t: 0\nmodel name\t: Intel(R) Xeon(R)  \nflags\t\t: fpu avx avx2 avx512f\n")
-    assert read_processor(info, environ={}, count=3) == Processor("Intel(R) Xeon(R)", "AVX-512", 3)
+    skylake = Processor("Intel(R) Xeon(R)", "AVX-512", 3, uses_one_dnn=False)
+    assert read_processor(info, environ={}, count=3) == skylake
     info.write_text("Features\t: fp asimd\n")
     assert read_processor(info, environ={}, count=1).instructions == "NEON"
     # TensorFlow reads this, too.
@@ -116,6 +118,32 @@ def test_the_processor_is_read(tmp_path: Path):
     assert (
         read_processor(tmp_path / "none", environ={}, count=1).words(with_threads=True).endswith("1 thread")
     )
+
+
+@pytest.mark.parametrize(
+    ("told", "uses_one_dnn"),
+    [
+        ("flags\t\t: fpu avx2 avx512f avx512_vnni\n", True),
+        ("flags\t\t: fpu avx2 avx_vnni\n", True),
+        ("flags\t\t: fpu avx2 avx512f\n", False),
+        ("Features\t: asimd sve\nCPU part\t: 0xd40\n", True),
+        ("Features\t: asimd sve\nCPU part\t: 0xd4f\n", False),
+    ],
+)
+def test_it_tells_whether_tensorflow_uses_one_dnn_by_itself(tmp_path: Path, told: str, uses_one_dnn: bool):
+    info = tmp_path / "cpuinfo"
+    info.write_text(told)
+    assert read_processor(info, environ={}, count=1).uses_one_dnn is uses_one_dnn
+
+
+@pytest.mark.parametrize("asked", ["0", "false", "False", "1", "true", "no", "off", "", None])
+def test_it_is_said_as_tensorflow_takes_what_it_is_asked_for(asked: str | None):
+    environ = {} if asked is None else {"TF_ENABLE_ONEDNN_OPTS": asked}
+    known = {"0": False, "false": False, "1": True, "true": True}
+    for by_itself in (True, False):
+        said = numerics(processor=replace(XEON, uses_one_dnn=by_itself), environ=environ)
+        assert ("; oneDNN;" in said) is known.get((asked or "").lower(), by_itself)
+        assert ("without oneDNN" in said) is not known.get((asked or "").lower(), by_itself)
 
 
 def test_this_machine_can_be_asked():
