@@ -7,13 +7,14 @@ Below any other WSGI server, as in tests, the thread of the request does it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from flask import Flask, Response, request
 from werkzeug.wrappers.response import Response as AnyResponse
 
+from web.address import WsgiApp
 from web.jobs.watch import JobWatch
 from web.services import Services
 
@@ -22,12 +23,31 @@ LEFT_KEY = "atelier.left"
 #: In the WSGI environ: what is answered in place of what the view would answer.
 INSTEAD_KEY = "atelier.instead"
 #: In the extensions of an app: what answers some of its requests at once, in the event loop. A WSGI app that
-#: waits for nothing, and raises `WouldWait` for any other request.
+#: waits for nothing, and raises `WouldLook` or `WouldWait` for any other request.
 AT_ONCE_KEY = "atelier.at_once"
+#: Looks at what some keys stand for, and returns what it found, by key.
+Look = Callable[[Collection[Any]], Mapping[Any, Any]]
 
 
 class WouldWait(Exception):
     """A request cannot be answered without waiting for something: a thread is to do it."""
+
+
+class WouldLook(WouldWait):
+    """A request can be answered at once after a look, which one thread takes for all who ask meanwhile.
+
+    `look` is the same for all of them, and is told the keys of all; `key` is this request's. Of what was
+    found there `answer` makes the WSGI app that answers it. Where nothing was, it takes the usual way.
+    """
+
+    def __init__(
+        self,
+        look: Look,
+        key: Hashable,
+        answer: Callable[[Any], WsgiApp],
+    ) -> None:
+        super().__init__()
+        self.look, self.key, self.answer = look, key, answer
 
 
 class Turn(NamedTuple):

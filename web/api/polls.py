@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from typing import Any, NoReturn
 
 from flask import Flask, Response
@@ -20,8 +21,16 @@ from web.address import WsgiApp
 from web.api import API_PATH
 from web.api.conditional import is_known
 from web.api.http import JSON_TYPE, NO_CACHE
-from web.api.rendered_jobs import RenderedJob, find_rendered, read_rendered
-from web.later import INSTEAD_KEY, WouldWait
+from web.api.rendered_jobs import (
+    JobKey,
+    RenderedJob,
+    find_rendered,
+    is_kept_live,
+    key_of,
+    look_together,
+    read_rendered,
+)
+from web.later import INSTEAD_KEY, WouldLook, WouldWait
 from web.security import begin_request, current_caller, end_request, is_own_host
 from web.services import services_of
 
@@ -57,11 +66,16 @@ class Polls:
         """Answer a poll if that takes some microseconds and waits for nobody.
 
         Raises:
+            WouldLook: for a poll of a job with a worker, of which Redis is to be asked.
             WouldWait: for any other request, of which nothing was logged.
         """
         job_id = self._polled(environ)
         if job_id is None:
             raise WouldWait
+        key = key_of(job_id, caller=current_caller())
+        if is_kept_live(services_of(self._app), key):
+            begin_request(environ)
+            raise WouldLook(self._look, key, _give)
         try:
             job = find_rendered(services_of(self._app), job_id, caller=current_caller())
         except DatabaseUnavailable as error:
@@ -70,6 +84,9 @@ class Polls:
             raise WouldWait
         begin_request(environ)
         return _answer(job, environ, start_response)
+
+    def _look(self, keys: Collection[JobKey]) -> Mapping[JobKey, RenderedJob]:
+        return look_together(services_of(self._app), keys)
 
     def _polled(self, environ: Mapping[str, Any]) -> str | None:
         """Return the id of the job that a plain poll asks for; None for any other request."""
@@ -82,6 +99,10 @@ class Polls:
             and is_own_host(environ.get("HTTP_HOST", ""), self._hosts)
         )
         return found[1] if found is not None and is_plain else None
+
+
+def _give(job: RenderedJob) -> WsgiApp:
+    return partial(_answer, job)
 
 
 def _answer(job: RenderedJob, environ: dict[str, Any], start_response: _StartResponse) -> Iterable[bytes]:

@@ -11,21 +11,22 @@ looked at, so that what was found belongs to it or is newer.
 all of it: some changes are no news, and have no version |
 | of a queued job: its place | as above; else the place is |
 | of a queued job: the state of the queue | `read_shared_queue` tells the same |
-| of one with a worker: its live progress | Redis tells the same |
+| of one with a worker: its live progress | Redis tells the same, asked once for all who poll at once |
 
 Labels and pictures are never changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from flask import Response
 from sqlalchemy.orm import Session
 
-from shared.errors import NotFound
+from shared.errors import JobUnreadable, NotFound
 from shared.redis.live import LiveProgress
 from shared.status import JobStatus
 from web.address import link
@@ -43,7 +44,7 @@ from web.services import Services
 
 #: What is kept of a job beside its JSON: its row as it is stored and as an object, and its pictures'.
 _BESIDE_BYTES = 12_000
-_Key = tuple[str, str, str]
+JobKey = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,11 @@ class _Kept:
         """Whether another job is named in it, whose row was not kept."""
         return self.view.job.leader_id is not None and self.job.status is JobStatus.QUEUED
 
+    @property
+    def is_live(self) -> bool:
+        """Whether Redis tells of it."""
+        return self.job.status in LIVE
+
 
 def read_rendered(services: Services, job_id: str, *, caller: str) -> RenderedJob:
     """Return a job of a caller as it is shown now. Of many who ask for it at once, one has it rendered.
@@ -86,12 +92,17 @@ def read_rendered(services: Services, job_id: str, *, caller: str) -> RenderedJo
         JobUnreadable: when it cannot be shown.
         DatabaseUnavailable: when the database cannot be asked.
     """
-    key = caller, job_id, link("")
-    kept = _look(services, key, has_turn=False)
+    key, mark = key_of(job_id, caller=caller), services.backend.database.mark
+    kept = _look(services, key, mark(), has_turn=False)
     if kept is None:
         with services.answers.turn(key):
-            kept = _look(services, key, has_turn=True) or _read(services, key)
+            kept = _look(services, key, mark(), has_turn=True) or _read(services, key)
     return kept.job
+
+
+def key_of(job_id: str, *, caller: str) -> JobKey:
+    """Return what a job of a caller is kept under, in the request that is being answered."""
+    return caller, job_id, link("")
 
 
 def render_added(services: Services, written: WrittenJob, *, caller: str) -> RenderedJob:
@@ -107,7 +118,31 @@ def render_added(services: Services, written: WrittenJob, *, caller: str) -> Ren
     )
     # Without a mark: whoever asks next compares the row.
     kept = _Kept(_rendered(view), view, None, written.row)
-    return _keep(services, (caller, job.id, link("")), kept).job
+    return _keep(services, key_of(job.id, caller=caller), kept).job
+
+
+def look_together(services: Services, keys: Collection[JobKey]) -> dict[JobKey, RenderedJob]:
+    """Return the jobs with a worker that are kept under some keys as they are shown now.
+
+    Redis is asked once for all of them. Left out is what has to be read anew, or cannot be shown.
+
+    Raises:
+        DatabaseUnavailable: when the database cannot be asked.
+    """
+    mark = services.backend.database.mark()
+    live = services.backend.live.progress([job_id for _, job_id, _ in keys])
+    shown: dict[JobKey, RenderedJob] = {}
+    for key in keys:
+        with suppress(NotFound, JobUnreadable), services.answers.turn(key):
+            if (found := _look(services, key, mark, has_turn=True, live=live)) is not None:
+                shown[key] = found.job
+    return shown
+
+
+def is_kept_live(services: Services, key: JobKey) -> bool:
+    """Whether the job that is kept under a key is one of which Redis has to be asked each time."""
+    kept: _Kept | None = services.answers.find(key)
+    return kept is not None and kept.is_live
 
 
 def find_rendered(services: Services, job_id: str, *, caller: str) -> RenderedJob | None:
@@ -119,8 +154,8 @@ def find_rendered(services: Services, job_id: str, *, caller: str) -> RenderedJo
         DatabaseUnavailable: when the file of the database was removed or replaced.
     """
     mark = services.backend.database.mark()
-    kept: _Kept | None = services.answers.find((caller, job_id, link("")))
-    if kept is None or mark is None or kept.mark != mark or kept.job.status in LIVE:
+    kept: _Kept | None = services.answers.find(key_of(job_id, caller=caller))
+    if kept is None or mark is None or kept.mark != mark or kept.is_live:
         return None
     if (
         kept.job.status is JobStatus.QUEUED
@@ -130,12 +165,19 @@ def find_rendered(services: Services, job_id: str, *, caller: str) -> RenderedJo
     return kept.job
 
 
-def _look(services: Services, key: _Key, *, has_turn: bool) -> _Kept | None:
+def _look(
+    services: Services,
+    key: JobKey,
+    mark: Mark | None,
+    *,
+    has_turn: bool,
+    live: Mapping[str, LiveProgress] | None = None,
+) -> _Kept | None:
     """Return what was rendered last, if the row is as it was then; made anew where only the rest is not.
 
     After a write, by whomever, one has its turn to see whether that is so; the others then know by its mark.
+    Redis is asked unless `live` is given, which was read after the mark.
     """
-    mark = services.backend.database.mark()
     kept: _Kept | None = services.answers.find(key)
     if kept is None:
         return None
@@ -152,27 +194,32 @@ def _look(services: Services, key: _Key, *, has_turn: bool) -> _Kept | None:
                 return None
             if kept.job.status is JobStatus.QUEUED:
                 position = places_of(session, [kept.view.job]).get(kept.job.job_id)
-    live, queue = _beside(services.backend, kept)
-    if (position, live, queue) != (kept.view.position, kept.view.live, kept.view.queue):
+    progress, queue = _beside(services.backend, kept, live)
+    if (position, progress, queue) != (kept.view.position, kept.view.live, kept.view.queue):
         if not has_turn:
             return None
         job, name = kept.view.job, kept.view.leader_name
-        view = show_job(services.backend, job, live=live, position=position, queue=queue, leader_name=name)
+        view = show_job(
+            services.backend, job, live=progress, position=position, queue=queue, leader_name=name
+        )
         return _keep(services, key, _Kept(_rendered(view), view, mark, kept.row))
     # The mark is older than what was compared: it promises no more than was seen.
     return kept if kept.mark == mark else _keep(services, key, replace(kept, mark=mark))
 
 
-def _beside(backend: Backend, kept: _Kept) -> tuple[LiveProgress | None, QueueState | None]:
+def _beside(
+    backend: Backend, kept: _Kept, live: Mapping[str, LiveProgress] | None
+) -> tuple[LiveProgress | None, QueueState | None]:
     """Return what does not lie in the database, of now."""
-    if kept.job.status in LIVE:
-        return backend.live.progress([kept.job.job_id]).get(kept.job.job_id), kept.view.queue
+    if kept.is_live:
+        live = backend.live.progress([kept.job.job_id]) if live is None else live
+        return live.get(kept.job.job_id), kept.view.queue
     if kept.job.status is JobStatus.QUEUED:
         return kept.view.live, read_shared_queue(backend, kept.view.job.route)
     return kept.view.live, kept.view.queue
 
 
-def _read(services: Services, key: _Key) -> _Kept:
+def _read(services: Services, key: JobKey) -> _Kept:
     """Read a job, render it, and keep that."""
     caller, job_id, _ = key
     rows: list[tuple[Any, ...] | None] = []
@@ -191,6 +238,6 @@ def _rendered(view: JobView) -> RenderedJob:
     return RenderedJob(job.id, job.job_status, job.version, view.etag, json_bytes(view.data))
 
 
-def _keep(services: Services, key: _Key, kept: _Kept) -> _Kept:
+def _keep(services: Services, key: JobKey, kept: _Kept) -> _Kept:
     services.answers.keep(key, kept, len(kept.job.content) + _BESIDE_BYTES)
     return kept

@@ -2,7 +2,8 @@
 
 Threads are lent for short calls only. What takes long is a task: a body that is being sent, an answer that is
 being read, a stream or a wait in which nothing happens. What takes some microseconds, and waits for nobody,
-is done in the event loop: to have a thread do it costs more.
+is done in the event loop: to have a thread do it costs more. Where many wait for the same, one thread does it
+for all.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from __future__ import annotations
 import asyncio
 import io
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from flask import Flask, Response
 
@@ -22,7 +23,7 @@ from web.assets.uploads import max_body_bytes
 from web.front.body import Bodies, Body, Receive, waste
 from web.front.wsgi import Answer, Errand, Scope, environ_of, find_fault, split_target
 from web.jobs.watch import POLL_SECONDS, POLL_WITHOUT_REDIS_SECONDS, JobWatchers
-from web.later import AT_ONCE_KEY, INSTEAD_KEY, LEFT_KEY, Left, Source, Wait, WouldWait
+from web.later import AT_ONCE_KEY, INSTEAD_KEY, LEFT_KEY, Left, Look, Source, Wait, WouldLook, WouldWait
 from web.services import services_of
 
 _T = TypeVar("_T")
@@ -57,6 +58,7 @@ class Front:
         self._bells: set[_Bell] = set()
         self._spread = services.spread
         self._looking = asyncio.Semaphore(_LOOKS)
+        self._joint_looks = _JointLooks()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -88,14 +90,19 @@ class Front:
         """Return the threads, for one request."""
         return Errand(self._pool)
 
-    def answer_at_once(self, scope: Scope, errand: Errand) -> Answer | None:
-        """Return the answer to a request without a body that waits for nothing; None for any other."""
+    async def answer_at_once(self, scope: Scope, errand: Errand) -> Answer | None:
+        """Return the answer to a request without a body, if that needs no thread of its own; else None."""
         if self._at_once is None or scope["method"] not in _READING:
             return None
+        environ = environ_of(scope, io.BytesIO(), size=None)
         try:
-            return errand.run_here(Answer, self._at_once, environ_of(scope, io.BytesIO(), size=None))
+            return errand.run_here(Answer, self._at_once, environ)
+        except WouldLook as error:
+            asked = error
         except WouldWait:
             return None
+        found = await self._joint_looks.take(asked.look, asked.key, errand)
+        return None if found is None else errand.run_here(Answer, asked.answer(found), environ)
 
     def limit(self, scope: Scope) -> int:
         """Return how many bytes a request's body may have."""
@@ -131,6 +138,48 @@ class Front:
                 yield bell
         finally:
             self._bells.discard(bell)
+
+
+class _Asked(NamedTuple):
+    """What a look is to find for a request, whose errand may be run for it; and where to put it."""
+
+    key: Hashable
+    errand: Errand
+    found: asyncio.Future[Any]
+
+
+class _JointLooks:
+    """Looks that one thread takes for all who ask at once: whoever asks during one is in the next."""
+
+    def __init__(self) -> None:
+        self._asked: list[_Asked] = []
+        self._looking: asyncio.Task[None] | None = None
+
+    async def take(self, look: Look, key: Hashable, errand: Errand) -> Any:  # noqa: ANN401 - what is found
+        """Return what a look that began after this call has found of a key; None when it is left out.
+
+        All who ask have the same `look`.
+        """
+        asked = _Asked(key, errand, asyncio.get_running_loop().create_future())
+        self._asked.append(asked)
+        if self._looking is None:
+            # A task of its own: whoever came first may go while the others wait.
+            self._looking = asyncio.create_task(self._look(look))
+        return await asked.found
+
+    async def _look(self, look: Look) -> None:
+        try:
+            while self._asked:
+                asked, self._asked = self._asked, []
+                try:
+                    seen = await asked[0].errand.run(look, {one.key for one in asked})
+                except Exception:  # noqa: BLE001 - each asks by itself then, and is told
+                    seen = {}
+                for one in asked:
+                    if not one.found.done():
+                        one.found.set_result(seen.get(one.key))
+        finally:
+            self._looking = None
 
 
 class _Bell:
@@ -188,7 +237,7 @@ class _Exchange:
         limit = self._front.limit(self._scope)
         is_too_long = length is not None and length > limit
         if fault is None and not _has_body(self._scope):
-            answer = self._front.answer_at_once(self._scope, self._errand)
+            answer = await self._front.answer_at_once(self._scope, self._errand)
             if answer is not None:
                 await self._send_answer(answer)
                 return
