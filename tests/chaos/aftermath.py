@@ -10,7 +10,7 @@ import redis
 from shared.redis.set_aside import SetAside
 from shared.redis.stream import GROUP
 from tests.chaos.asking import Asking
-from tests.chaos.broker_faults import envelope
+from tests.chaos.broker_faults import Taken
 from tests.chaos.cluster import Cluster
 from tests.support.waiting import wait_until
 
@@ -26,7 +26,8 @@ def deliver_late(cluster: Cluster) -> None:
     texts = cluster.client.hvals(cluster.names.unacked)
     cluster.client.delete(cluster.names.unacked, cluster.names.unacked_index)
     for text in texts:
-        cluster.client.lpush(cluster.queue, envelope(text))
+        taken = Taken.read(text)
+        cluster.client.lpush(taken.queue, taken.text)
     looks = [False]
 
     def is_dropped() -> bool:

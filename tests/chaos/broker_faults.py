@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from contextlib import suppress
+from dataclasses import dataclass
 from time import monotonic, sleep
 
 from tests.chaos.process import send
@@ -73,18 +74,21 @@ def full_redis(scene: Scene) -> list[Loss]:
 
 
 def repeat_messages(scene: Scene) -> list[Loss]:
-    """Put messages that wait, and messages that are being worked on, into the queue once more."""
+    """Put messages that wait, and messages that are being worked on, into their queues once more."""
     client = scene.cluster.client
-    for text in client.lrange(scene.cluster.queue, 0, 4):
-        client.lpush(scene.cluster.queue, text)
+    for queue in scene.cluster.lines:
+        for text in client.lrange(queue, 0, 4):
+            client.lpush(queue, text)
     for text in client.hvals(scene.cluster.names.unacked)[:3]:
-        client.rpush(scene.cluster.queue, envelope(text))
+        taken = Taken.read(text)
+        client.rpush(taken.queue, taken.text)
     return []
 
 
 def lose_messages(scene: Scene) -> list[Loss]:
-    for _ in range(scene.chance.randint(1, 3)):
-        scene.cluster.client.rpop(scene.cluster.queue)
+    for queue in scene.cluster.lines:
+        for _ in range(scene.chance.randint(1, 3)):
+            scene.cluster.client.rpop(queue)
     return []
 
 
@@ -126,6 +130,15 @@ def lose_success(scene: Scene) -> list[Loss]:
     return []
 
 
-def envelope(text: str) -> str:
-    """Return the message in an entry of the broker's list of messages that are being worked on."""
-    return json.dumps(json.loads(text)[0])
+@dataclass(frozen=True)
+class Taken:
+    """A message that is being worked on, and the queue that it was taken from."""
+
+    text: str
+    queue: str
+
+    @classmethod
+    def read(cls, entry: str) -> Taken:
+        """Read an entry of the broker's list of such messages."""
+        message, _, queue = json.loads(entry)
+        return cls(json.dumps(message), queue)

@@ -15,7 +15,7 @@ from threading import Event
 from time import sleep
 from typing import Any
 
-from shared.broker import DEFAULT_ROUTE
+from shared.broker import DEFAULT_ROUTE, FAST_ROUTE
 from shared.redis.connection import connect_redis
 from shared.redis.workers import WorkerRegistry
 from shared.settings import PREFIX, Settings
@@ -84,14 +84,14 @@ class Cluster:
         return [self.web, self.control, *self.nodes]
 
     @property
-    def queue(self) -> str:
-        """The broker's list of messages that wait."""
-        return self.names.queue(DEFAULT_ROUTE)
+    def lines(self) -> list[str]:
+        """The broker's lists of messages that wait: for the nodes, and for the light one."""
+        return [self.names.queue(route) for route in (DEFAULT_ROUTE, FAST_ROUTE)]
 
     @property
     def queues(self) -> list[str]:
-        """That list, and those of the other priorities."""
-        return self.names.queue_lists(DEFAULT_ROUTE)
+        """These lists, and those of the other priorities."""
+        return [name for route in (DEFAULT_ROUTE, FAST_ROUTE) for name in self.names.queue_lists(route)]
 
     @property
     def stream(self) -> str:
@@ -244,6 +244,8 @@ class Cluster:
             # The collector of garbage works all the time, and jumping clocks make everything look old to it.
             prune_seconds=1,
             garbage_hours=1,
+            # A clock that jumps by most of a day makes a draft old, too.
+            draft_hours=12,
             # Faults come faster here than in any life: no job may fail for their number.
             max_attempts=100,
             max_deliveries=50,

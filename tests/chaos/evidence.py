@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from shared.settings import Settings
 from tests.chaos.failing_engine import FAILURE
-from tests.chaos.load import Submitted
+from tests.chaos.load import DRAFTS, Submitted
 from tests.chaos.pace import Pace
 from tests.chaos.rescue_log import Rescued, read_rescues
 from tests.chaos.scene import Injection
@@ -30,6 +30,7 @@ DISTURBING = {
     "refuse_commands", "disturb_reports", "lose_success", "full_disk", "read_only_disk", "restore",
     "restore_earlier_timeline", "long_full_disk", "upgrade",
 }  # fmt: skip
+_CLOCKS = {"clock_ahead", "clock_behind"}
 _SETTLE_SECONDS = 2.0
 
 
@@ -90,6 +91,24 @@ class Evidence:
                     known[answer.data["id"]] = f"fork of number {job.number}"
         return known
 
+    def may_be_old(self, job: Submitted) -> bool:
+        """Whether a clock was wrong in a job's life: a draft of minutes may then have been one of a day."""
+        return any(fault.kind in _CLOCKS and fault.until > job.began for fault in self.injections)
+
+    def removed_drafts(self) -> set[str]:
+        """Return the drafts that are rightly not there any more: they looked old, and nobody kept them."""
+        return {
+            job_id
+            for job in self.submitted
+            if job.kind in DRAFTS and not is_kept(job) and self.may_be_old(job)
+            for job_id in job.ids - self.jobs.keys()
+        }
+
+    def lost(self) -> dict[str, str]:
+        """Return every id that somebody was told of and that must be there and is not, and what it is."""
+        gone = self.jobs.keys() | self.removed_drafts()
+        return {job_id: what for job_id, what in self.accepted().items() if job_id not in gone}
+
     def step_seconds(self) -> float:
         """Return what a step takes when it goes quickly: the first quartile of the run."""
         gaps = []
@@ -114,6 +133,11 @@ class Evidence:
     def settled_at(self, fault: Injection) -> float:
         """Return when things should go their way again after a fault."""
         return fault.until + _SETTLE_SECONDS + 2 * self.pace.renew + self.pace.rescue
+
+
+def is_kept(job: Submitted) -> bool:
+    """Whether a draft was made an ordinary job, which stays."""
+    return any(what == "keep" and answer.is_done for what, answer in job.asked)
 
 
 def _faulted(log: Path) -> Iterator[str]:

@@ -13,6 +13,7 @@ from tests.chaos.deaths import HEADER, POINTS
 from tests.chaos.disk import Disk, set_disk
 from tests.chaos.failing_node import failing_node
 from tests.chaos.jumping_clock import set_shift
+from tests.chaos.light_faults import LIGHT
 from tests.chaos.long_full_disk import long_full_disk
 from tests.chaos.outside_faults import OUTSIDE
 from tests.chaos.process import Process, send
@@ -176,7 +177,7 @@ def _restart(process: Process, after_seconds: float) -> None:
 
 
 _ALL: tuple[Fault, ...] = (
-    kill_child, kill_at_commit, kill_node, drain_node, make_zombie, kill_control, kill_web,
+    kill_child, kill_at_commit, kill_node, drain_node, make_zombie, *LIGHT, kill_control, kill_web,
     *map(_kill_web_at, POINTS),
     broker_faults.restart_redis, broker_faults.restart_redis_unseen,
     broker_faults.wipe_redis, broker_faults.flush_redis,

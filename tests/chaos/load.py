@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from random import Random
 from threading import Lock
-from time import sleep
+from time import sleep, time
 from typing import Any
 
 from PIL import Image
@@ -21,11 +21,15 @@ PICTURES = 4
 SIZE_PX = 48
 CHECKPOINT_EVERY = 5
 _SUBMITTERS = 4
+#: As a script asks for a draft: the answer comes with the picture, if that does not take long.
+_DRAFT_WAIT = "wait=2"
 #: What becomes of a job beside being done, and how many of a hundred it is; the rest is just done.
 KINDS = {
     "cancel": 5, "pause": 7, "retry": 6, "retry-zero": 3, "extend": 5, "fork": 4, "reuse": 6, "pictures": 8,
-    "deadline": 3, "fast": 5,
+    "deadline": 3, "fast": 5, "draft": 6, "keep": 2,
 }  # fmt: skip
+#: These are submitted as drafts: one may be replaced by the next, and one is kept.
+DRAFTS = ("draft", "keep")
 
 
 @dataclass
@@ -35,10 +39,17 @@ class Submitted:
     number: int
     kind: str
     options: dict[str, Any]
+    began: float
+    #: The id of the draft whose place this one takes.
+    replaces: str = ""
+    #: What was answered when it was taken.
+    taken: Answer | None = None
     ids: set[str] = field(default_factory=set)
     asked: list[tuple[str, Answer]] = field(default_factory=list)
     #: SHA-256 of the output, fetched when the job was first seen to have succeeded.
     fetched: str | None = None
+    #: Whether it was not there any more when its output was to be fetched.
+    was_gone: bool = False
     faults: list[str] = field(default_factory=list)
 
     @property
@@ -86,9 +97,11 @@ class Load:
             for future in [pool.submit(hand_in) for _ in range(_SUBMITTERS)]:
                 future.result()
 
-    def submit(self, *, kind: str = "", once: dict[str, str] | None = None) -> Submitted:
+    def submit(self, *, kind: str = "", replaces: str = "", once: dict[str, str] | None = None) -> Submitted:
         """Hand the next job in; the same key each time, and the headers `once` with the first try only."""
-        job = self._next(kind)
+        job = self._next(kind, replaces)
+        if job.kind == "keep":
+            once = {"Prefer": _DRAFT_WAIT, **(once or {})}
         key = f"{self._seed}-{job.number}"
         content = self._parts(job) if job.kind == "pictures" else {"json": self._body(job)}
         try:
@@ -98,6 +111,7 @@ class Load:
             return job
         if answer.is_done:
             job.ids.add(answer.data["id"])
+            job.taken = answer
             with self._lock:
                 self.accepted += 1
             if answer.unheard or job.number % 10 == 0:
@@ -107,15 +121,15 @@ class Load:
             job.faults.append(f"it was refused: {answer.status_code} {answer.data}")
         return job
 
-    def _next(self, kind: str) -> Submitted:
+    def _next(self, kind: str, replaces: str) -> Submitted:
         with self._lock:
             number = next(self._numbers)
             chance = Random(f"{self._seed} {number}")
             kind = kind or self._kind(chance)
             options: dict[str, Any] = {"method": "fast", "size": SIZE_PX}
-            if kind != "fast":
+            if kind not in ("fast", *DRAFTS):
                 options = {"steps": self.steps, "size": SIZE_PX, "checkpoint_every": CHECKPOINT_EVERY}
-            self.submitted[number] = job = Submitted(number, kind, options)
+            self.submitted[number] = job = Submitted(number, kind, options, time(), replaces=replaces)
         return job
 
     def _kind(self, chance: Random) -> str:
@@ -128,7 +142,9 @@ class Load:
 
     def _body(self, job: Submitted) -> dict[str, Any]:
         first, second = self._pair(job)
-        extra = {"queue_timeout_seconds": 2} if job.kind == "deadline" else {}
+        extra: dict[str, Any] = {"queue_timeout_seconds": 2} if job.kind == "deadline" else {}
+        if job.kind in DRAFTS:
+            extra = {"kind": "draft", **({"replaces": job.replaces} if job.replaces else {})}
         return {
             "content": self._assets[first],
             "style": self._assets[second],

@@ -8,8 +8,8 @@ from itertools import pairwise
 from typing import Any
 
 from shared.options import steps_of
-from tests.chaos.evidence import Evidence
-from tests.chaos.load import Submitted
+from tests.chaos.evidence import Evidence, is_kept
+from tests.chaos.load import DRAFTS, Submitted
 from tests.chaos.wishes import EXTENSION_STEPS, FINAL
 from web.db.models import Job, JobEvent
 from web.jobs.states import TRANSITIONS
@@ -23,16 +23,21 @@ def find_breaches(evidence: Evidence) -> list[str]:
         if len(job.ids) > 1:
             breaches.append(f"number {job.number}: the same key was answered with {sorted(job.ids)}")
         breaches += [f"number {job.number} ({job.kind}): {fault}" for fault in job.faults]
-    breaches += [
-        f"{what}: accepted as {i}, and lost" for i, what in accepted.items() if i not in evidence.jobs
-    ]
+    breaches += [f"{what}: accepted as {i}, and lost" for i, what in evidence.lost().items()]
     breaches += [f"job {i}: nobody was told of it" for i in evidence.jobs if i not in accepted]
     by_id = {job_id: job for job in evidence.submitted for job_id in job.ids}
+    replaced = {job.replaces for job in evidence.submitted}
     for job_id, job in evidence.jobs.items():
         events, asked = evidence.events[job_id], by_id.get(job_id)
-        faults = [*_of_events(job, events), *_of_ends(job, events, asked), *_of_wishes(job, asked)]
+        faults = [
+            *_of_events(job, events),
+            *_of_ends(job, events, asked),
+            *_of_wishes(job, asked, job_id in replaced),
+        ]
+        if asked is not None and asked.kind in DRAFTS:
+            faults += _of_draft(evidence, job, asked)
         if not is_excused(evidence, job):
-            faults += _of_status(job, asked)
+            faults += _of_status(evidence, job, asked)
         breaches += [f"job {job_id} ({asked.kind if asked else 'fork'}): {fault}" for fault in faults]
     for job_id, text in evidence.streams.items():
         breaches += [f"job {job_id}: {fault}" for fault in _of_stream(evidence.events[job_id], text)]
@@ -71,9 +76,22 @@ def _of_ends(job: Job, events: list[JobEvent], asked: Submitted | None) -> list[
     return faults
 
 
-def _of_status(job: Job, asked: Submitted | None) -> list[str]:
-    allowed = {"succeeded", "canceled"} | ({"expired"} if asked and asked.kind == "deadline" else set())
+def _of_status(evidence: Evidence, job: Job, asked: Submitted | None) -> list[str]:
+    allowed = {"succeeded", "canceled"}
+    # A draft waits for some hours at most.
+    if asked and (asked.kind == "deadline" or (asked.kind in DRAFTS and evidence.may_be_old(asked))):
+        allowed.add("expired")
     return [] if job.status in allowed else [f"it ended {job.status}: {job.error}"]
+
+
+def _of_draft(evidence: Evidence, job: Job, asked: Submitted) -> list[str]:
+    """A draft is one until it is kept, and stays until it is removed for good."""
+    faults = []
+    if job.kind != ("job" if is_kept(asked) else "draft"):
+        faults.append(f"it was {'kept' if is_kept(asked) else 'not kept'}, and is a {job.kind}")
+    if asked.was_gone and not any(fault.kind.startswith("restore") for fault in evidence.injections):
+        faults.append("its output was not found, although it is there")
+    return faults
 
 
 def is_excused(evidence: Evidence, job: Job) -> bool:
@@ -96,13 +114,13 @@ def _askings(asked: Submitted | None) -> range:
     return range(least, most + 1)
 
 
-def _of_wishes(job: Job, asked: Submitted | None) -> list[str]:
+def _of_wishes(job: Job, asked: Submitted | None, is_replaced: bool) -> list[str]:
     """A granted wish is kept: canceled stays canceled, extended has more steps."""
     if asked is None:
         return []
     granted = {what: answer for what, answer in asked.asked if answer.is_done}
     cancel = granted.get("cancel")
-    if cancel is None and job.status == "canceled":
+    if cancel is None and job.status == "canceled" and not is_replaced:
         return ["nobody asked to cancel it"]
     # A retry may have been granted although that was not heard, and refused when asked again.
     retried = any(what == "retry" and (answer.is_done or answer.unheard) for what, answer in asked.asked)

@@ -6,6 +6,7 @@
 - A run begins beside another node's only when that one's lease was lost: control rescued it, or Redis was
   disturbed. The other one may then go on only until it learns of that: one renewal, counted from the moment
   it is awake, and what a renewal may take on a busy machine.
+- A draft is not begun any more once another one has taken its place.
 - A job that was asked to stop while it ran stops at the next step at which its worker hears of it.
 """
 
@@ -40,9 +41,12 @@ class StepCount:
 def count_steps(evidence: Evidence) -> StepCount:
     """Count all steps, and find those that should not have been made."""
     count, step_seconds = StepCount(), evidence.step_seconds()
+    removed = evidence.removed_drafts()
     for job_id, runs in evidence.runs.items():
         count.made += sum(len(run.made) for run in runs)
         job = evidence.jobs.get(job_id)
+        if job_id in removed:
+            continue
         if job is None:
             count.breaches.append(f"job {job_id}: steps were made of it, and nobody knows it")
             continue
@@ -52,7 +56,7 @@ def count_steps(evidence: Evidence) -> StepCount:
             count.again += sum(len(run.made) for run in since) - len(distinct)
             faults = [*_of_resumes(evidence, job, since, count), *_of_overlaps(evidence, since, step_seconds)]
             count.breaches += [f"job {job_id}: {fault}" for fault in faults]
-    count.breaches += _of_flags(evidence, step_seconds)
+    count.breaches += [*_of_flags(evidence, step_seconds), *_of_replaced(evidence)]
     return count
 
 
@@ -109,7 +113,7 @@ def _wakings(evidence: Evidence, node: str, before: float) -> list[float]:
     return [
         fault.until
         for fault in evidence.injections
-        if fault.kind == "make_zombie" and fault.node == node and fault.until < before
+        if fault.kind in ("make_zombie", "make_light_zombie") and fault.node == node and fault.until < before
     ]
 
 
@@ -137,4 +141,18 @@ def _of_flags(evidence: Evidence, step_seconds: float) -> Iterator[str]:
                 yield (
                     f"job {job.job_id}: {len(after)} steps were made after it was asked to {what}; "
                     f"allowed are {allowed:.0f}"
+                )
+
+
+def _of_replaced(evidence: Evidence) -> Iterator[str]:
+    for job in evidence.submitted:
+        # Where the answer was lost, web may have died before it canceled the other one.
+        if not job.replaces or job.taken is None or job.taken.unheard:
+            continue
+        for run in evidence.runs.get(job.replaces, ()):
+            allowed = _RENEWAL_SECONDS + evidence.disturbed_seconds(job.taken.at, run.began_at)
+            if run.began_at - job.taken.at > allowed:
+                yield (
+                    f"job {job.replaces}: it was begun {run.began_at - job.taken.at:.1f} s after it was "
+                    f"replaced; allowed are {allowed:.1f} s"
                 )

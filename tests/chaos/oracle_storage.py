@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import timedelta
 
 from shared.clock import utc_now
+from shared.status import JobKind
 from shared.storage.layout import asset_key, marker_key
 from tests.chaos.evidence import Evidence
 from web.backend import Backend
@@ -20,8 +21,8 @@ _ROUNDS = 3
 def find_breaches(evidence: Evidence, pruned: Counter[str]) -> list[str]:
     """Collect the garbage of a finished run, count it by kind, and return every breach as a sentence.
 
-    The collector works with a clock by which everything is old. That it removes nothing that is needed is
-    judged by what is left.
+    The collector works with a clock by which everything is old, so that all drafts go, and jobs stay. That it
+    removes nothing that is needed is judged by what is left.
     """
     settings = evidence.settings
     backend = Backend.open(settings.model_copy(update={"retention_days": 0}), upgrade=False)
@@ -40,7 +41,8 @@ def find_breaches(evidence: Evidence, pruned: Counter[str]) -> list[str]:
         breaches.append(f"the collector finds ever more: {pruner.plan()[:3]}")
     backend.close()
     there = {file.key for root in ("assets", "jobs", "check") for file in store.inventory(root)}
-    needed = {key for job in evidence.jobs.values() for key in _needed(evidence, job)}
+    kept = [job for job in evidence.jobs.values() if job.kind == JobKind.JOB.value]
+    needed = {key for job in kept for key in _needed(evidence, job)}
     previews = {key for key in there if key.endswith("/preview.jpg")}
     breaches += [f"{key} is needed by nothing" for key in sorted(there - needed - previews)]
     breaches += [f"{key} is needed, and not there" for key in sorted(needed - there - evidence.damaged)]

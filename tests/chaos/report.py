@@ -7,7 +7,8 @@ import platform
 from collections import Counter
 from statistics import median
 
-from tests.chaos.evidence import Evidence
+from tests.chaos.evidence import Evidence, is_kept
+from tests.chaos.load import DRAFTS
 from tests.chaos.oracle import Judgement
 from tests.chaos.oracle_history import is_excused
 from tests.chaos.recovery import MARGIN_SECONDS, Recovery
@@ -48,8 +49,9 @@ def _summary(evidence: Evidence, judged: Judgement, breaches: list[str]) -> list
     rows = {
         "faults injected": len(evidence.injections),
         "jobs accepted": len(accepted),
-        "jobs lost": sum(job_id not in evidence.jobs for job_id in accepted),
+        "jobs lost": len(evidence.lost()),
         "jobs doubled": sum(job_id not in accepted for job_id in evidence.jobs),
+        "drafts": _drafts(evidence),
         "jobs by their end": ", ".join(f"{status} {count}" for status, count in sorted(ends.items())),
         "failed because the checkpoint they were to begin with was damaged": sum(
             is_excused(evidence, job) for job in evidence.jobs.values()
@@ -66,6 +68,16 @@ def _summary(evidence: Evidence, judged: Judgement, breaches: list[str]) -> list
         "**breaches**": f"**{len(breaches)}**",
     }
     return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]
+
+
+def _drafts(evidence: Evidence) -> str:
+    replaced, kept = (
+        sum(map(bool, found))
+        for found in ([job.replaces for job in evidence.submitted], map(is_kept, evidence.submitted))
+    )
+    count = sum(job.kind in DRAFTS for job in evidence.submitted)
+    removed = len(evidence.removed_drafts())
+    return f"{count}; {replaced} in the place of another, {kept} kept, {removed} removed as old"
 
 
 def _faults(evidence: Evidence, judged: Judgement) -> list[str]:

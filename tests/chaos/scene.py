@@ -12,8 +12,6 @@ from tests.chaos.cluster import Cluster
 from tests.chaos.load import Load
 from tests.chaos.process import Process
 
-_LIGHT_SHARE = 0.1
-
 
 @dataclass(frozen=True)
 class Loss:
@@ -54,10 +52,8 @@ class Scene:
     _left: dict[tuple[Any, ...], list[Any]] = field(default_factory=dict)
 
     def busy_node(self) -> Process:
-        """A node that holds a lease, if one does, else any; seldom the light one, whose jobs are short."""
+        """A node that holds a lease, if one does, else any; the light one has faults of its own."""
         busy = self.cluster.holders()
-        if self.chance.random() < _LIGHT_SHARE:
-            return self.cluster.light
         others = [node for node in self.cluster.nodes if node is not self.cluster.light]
         return self.chance.choice([node for node in others if node.name in busy] or others)
 

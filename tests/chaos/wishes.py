@@ -11,7 +11,7 @@ from threading import Event, Lock, Thread
 from time import monotonic
 from typing import Any
 
-from tests.chaos.load import CHECKPOINT_EVERY, Load, Submitted
+from tests.chaos.load import CHECKPOINT_EVERY, DRAFTS, Load, Submitted
 
 FINAL = frozenset({"succeeded", "failed", "canceled", "expired"})
 EXTENSION_STEPS = 7
@@ -83,6 +83,9 @@ class Wishes:
     def _fetch(self, job: Submitted) -> None:
         try:
             status, data = self._load.asking.download(f"/jobs/{job.job_id}/output")
+            if status == HTTPStatus.NOT_FOUND and job.kind in DRAFTS:
+                job.was_gone = True  # the oracle knows whether it may have gone so soon
+                return
             job.fetched = hashlib.sha256(data).hexdigest()
             if status != HTTPStatus.OK:
                 job.faults.append(f"it had succeeded, but its output could not be fetched: {status} {data!r}")
@@ -138,6 +141,20 @@ class Wishes:
         step = CHECKPOINT_EVERY * self._chance(job).randint(1, (self._load.steps - 1) // CHECKPOINT_EVERY)
         body = {"step": step, "options": {"style_weight": 0.5}, "labels": {"fork-of": str(job.number)}}
         self._ask(job, "fork", key=f"{self._seed}-{job.number}-fork", json=body)
+
+    def _draft(self, job: Submitted) -> Wish:
+        """Let every other draft be replaced, as by who chooses another style, at once or a moment later."""
+        chance = self._chance(job)
+        if chance.random() < 0.5:
+            return
+        if chance.random() < 0.5:
+            yield chance.uniform(0, 0.5)
+        self.begin(self._load.submit(kind="draft", replaces=job.job_id))
+
+    def _keep(self, job: Submitted) -> Wish:
+        # Not once it has ended: it may be gone by then.
+        yield self._chance(job).uniform(0, 1.5)
+        self._ask(job, "keep")
 
     def _a_while(self, job: Submitted) -> Wish:
         """Wait until the job runs, or, every other time, only for a moment."""
