@@ -5,15 +5,23 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
+from typing import Any
 
+import httpx2
 from playwright.sync_api import Page, expect
 
-from tests.browser.new_job_form import CONTENT, STYLE, choose_both, fold, start
+from tests.browser.new_job_form import CONTENT, STYLE, choose_both, fold, picture_of_draft, start
 from tests.browser.test_screens import SCREENS
 from tests.support.service import Service
 from tests.support.visitor import PHONE, Visitor
+from tests.support.waiting import wait_until
 
 STEPS, EVERY = 60, 10
+#: Waits until the browser has decoded a picture, and returns its size in pixels.
+_DECODED = (
+    "async (picture) => { await picture.decode(); return [picture.naturalWidth, picture.naturalHeight]; }"
+)
+_JOB_ID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def test_a_visit_from_two_pictures_to_a_download(service: Service, visitor: Visitor, tmp_path: Path):
@@ -86,6 +94,50 @@ def test_a_visit_without_scripts(service: Service, visitor: Visitor, tmp_path: P
         page.get_by_role("link", name="Download").click()
     download.value.save_as(tmp_path / "picture.png")
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_draft_is_seen_beside_a_long_job(service: Service, visitor: Visitor):
+    with service.client() as client:
+        job = _long_job(client)
+        try:
+            assert _job(client, job["id"], until="running")["attempt"]["worker_id"] == "worker-1"
+            page = visitor.open(f"{service.url}/new")
+            choose_both(page)
+            picture = picture_of_draft(page)
+            expect(picture).to_be_visible(timeout=120_000)
+            assert picture.evaluate(_DECODED) == [512, 341]
+            draft = client.get(f"/jobs/{_JOB_ID.findall(str(picture.get_attribute('src')))[0]}").json()
+            assert (draft["kind"], draft["status"]) == ("draft", "succeeded")
+            assert draft["attempt"]["worker_id"] == "drafts"
+            # It came while the other worker was at the long job, whose first it still is.
+            now = client.get(f"/jobs/{job['id']}").json()
+            assert (now["status"], now["attempt"]["number"]) == ("running", 1)
+        finally:
+            client.post(f"/jobs/{job['id']}/cancel").raise_for_status()
+            _job(client, job["id"], until="canceled")
+
+
+def _long_job(client: httpx2.Client) -> dict[str, Any]:
+    """Hand in a job that takes longer than any test."""
+    ids = {}
+    for part, path in (("content", CONTENT), ("style", STYLE)):
+        answer = client.post("/assets", files={"file": (path.name, path.read_bytes())})
+        ids[part] = answer.raise_for_status().json()["id"]
+    options = {"steps": 2000, "size": 256}
+    job = client.post("/jobs", json={**ids, "options": options}).raise_for_status().json()
+    return dict(job)
+
+
+def _job(client: httpx2.Client, job_id: str, *, until: str) -> dict[str, Any]:
+    """Return a job as soon as it has a status."""
+    seen: dict[str, Any] = {}
+
+    def is_there() -> bool:
+        seen.update(client.get(f"/jobs/{job_id}").json())
+        return bool(seen["status"] == until)
+
+    wait_until(is_there, seconds=120, what=f"the job is {until}")
+    return seen
 
 
 def _watch_previews(page: Page, *, several: int) -> list[str]:

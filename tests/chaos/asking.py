@@ -16,7 +16,7 @@ _PAUSE_SECONDS = 0.15
 #: The service, or its disk, is not fit for it now.
 _UNAVAILABLE = {503, 507}
 #: Refused for the moment; the same request may be repeated.
-_PASSING = {"stale_job", "idempotency_key_in_use", "too_many_streams", "too_many_drafts"}
+_PASSING = {"stale_job", "idempotency_key_in_use", "too_many_streams"}
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ class Cluster:
         self._words = words = ["--engine", engine, "--step-seconds", str(step_seconds), "--plant", plant]
         self._thawed = Event()
         self._thawed.set()
-        self.web, self.control = self._part("web"), self._part("control", "", *words)
+        self.web, self.control = (self._part(kind, "", *words) for kind in ("web", "control"))
         #: For the fast jobs, which no other takes.
         self.light = self._part("node", f"{node_name}-light", *words, "--method", "fast")
         self.nodes = [self.light]
@@ -246,9 +246,10 @@ class Cluster:
             garbage_hours=1,
             # A clock that jumps by most of a day makes a draft old, too.
             draft_hours=12,
-            # Faults come faster here than in any life: no job may fail for their number.
+            # Faults come faster here than in any life: no job may fail for their number, no draft be refused.
             max_attempts=100,
             max_deliveries=50,
+            max_drafts=1000,
         )
 
     def _part(self, kind: str, name: str = "", *words: str) -> Process:

@@ -62,7 +62,7 @@ def _planted(seed: int) -> Plan:
     """A few jobs, and the faults that bring out the planted bug."""
     return Plan(
         seed=seed, jobs=24, workers=3, faults=0, kinds=(), gap_seconds=(0.2, 0.8),
-        engine="sleeping", steps=30, step_seconds=0.05, backlog=8, pace=Pace(), minutes=2, wishes=2,
+        engine="sleeping", steps=30, step_seconds=0.05, backlog=8, pace=Pace(), minutes=2, wishes=1.6,
     )  # fmt: skip
 
 

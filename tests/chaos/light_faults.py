@@ -30,6 +30,7 @@ def kill_light_child(scene: Scene) -> list[Loss]:
 def kill_light_node(scene: Scene) -> list[Loss]:
     with _held(scene) as losses:
         scene.cluster.light.kill()
+    _hand_in_drafts(scene)
     sleep(scene.chance.uniform(0, scene.cluster.pace.lease + 1))
     scene.cluster.light.start()
     return losses
@@ -43,6 +44,7 @@ def make_light_zombie(scene: Scene) -> list[Loss]:
         if is_whole:
             send(light.pid, signal.SIGSTOP)
         try:
+            _hand_in_drafts(scene)
             sleep(pace.lease + pace.rescue + scene.chance.uniform(1, 2))
         finally:
             send(light.pid, signal.SIGCONT)
@@ -61,6 +63,13 @@ def drain_light_node(scene: Scene) -> list[Loss]:
 
 
 LIGHT: tuple[Fault, ...] = (kill_light_child, kill_light_node, make_light_zombie, drain_light_node)
+
+
+def _hand_in_drafts(scene: Scene) -> None:
+    """Hand in a draft, and one in its place: while nobody can begin either, so that the first never is."""
+    first = scene.load.submit(kind="draft")
+    if first.ids:
+        scene.load.submit(kind="draft", replaces=first.job_id)
 
 
 @contextmanager

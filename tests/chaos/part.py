@@ -33,7 +33,7 @@ def main() -> None:
 
     settings = load_settings(os.environ)
     install_store_disk(given.folder / "disk")
-    if given.plant and PLANTS[given.plant].where in (given.kind, "all", "harness and all"):
+    if given.plant and PLANTS[given.plant].is_of(given.kind):
         PLANTS[given.plant].install()
     if given.kind == "web":
         from tests.chaos.deaths import install_deaths

@@ -19,13 +19,20 @@ _WINDOW_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Plant:
-    """A bug, the kind of process that gets it, the faults that bring it out, and the breach to be seen."""
+    """A bug, the kind of process that gets it, the faults that bring it out, and the breach to be seen.
 
-    where: Literal["node", "control", "restore", "all", "harness and all"]
+    Web gets none but its own: the others are bugs of nodes and control.
+    """
+
+    where: Literal["node", "control", "web", "restore", "all", "harness and all"]
     install: Callable[[], None]
     kinds: tuple[str, ...]
     faults: int
     breach: str
+
+    def is_of(self, kind: str) -> bool:
+        """Whether a process of this kind gets it."""
+        return self.where == kind or (kind != "web" and self.where in ("all", "harness and all"))
 
 
 def ack_before_commit() -> None:
@@ -223,6 +230,12 @@ PLANTS: dict[str, Plant] = {
     ),
     "never-rest": Plant(
         "node", plants_nodes.never_rest, ("failing_node",), 1, r"failed \d+ jobs, and takes the next one"
+    ),
+    "forget-the-light-node": Plant(
+        "control", plants_nodes.forget_the_light_node, ("kill_light_node",), 1, "stuck"
+    ),
+    "keep-replaced": Plant(
+        "web", plants_nodes.keep_replaced, ("make_light_zombie",), 1, "s after it was replaced"
     ),
     "hold-for-ever": Plant("node", plants_nodes.hold_for_ever, ("restart_redis_unseen",), 8, "stuck"),
     **{

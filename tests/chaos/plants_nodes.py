@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from kombu.transport.redis import Transport
 
 from shared.redis.names import Names
 from worker.deliveries import Inbox
+
+if TYPE_CHECKING:
+    from web.db.models import Job
 
 
 def blame_the_job() -> None:
@@ -38,6 +42,26 @@ def hold_for_ever() -> None:
         return transport
 
     node.make_transport = make
+
+
+def forget_the_light_node() -> None:
+    """Never look for a fast job whose lease is lost."""
+    from shared.broker import FAST_ROUTE
+    from web.control.rescuer import Rescuer
+
+    rescue_one = Rescuer._rescue_one
+
+    def forgetful(self: Rescuer, seen: Job, *rest: Any) -> bool:
+        return seen.route != FAST_ROUTE and rescue_one(self, seen, *rest)
+
+    Rescuer._rescue_one = forgetful  # type: ignore[method-assign]
+
+
+def keep_replaced() -> None:
+    """Let a draft be made although another one has taken its place."""
+    from web.jobs import drafts
+
+    drafts.cancel_replaced = lambda *_, **__: None
 
 
 def share_names() -> None:
