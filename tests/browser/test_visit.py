@@ -104,7 +104,7 @@ def test_a_draft_is_seen_beside_a_long_job(service: Service, visitor: Visitor):
             page = visitor.open(f"{service.url}/new")
             choose_both(page)
             picture = picture_of_draft(page)
-            expect(picture).to_be_visible(timeout=120_000)
+            expect(picture).to_be_visible(timeout=60_000)
             assert picture.evaluate(_DECODED) == [512, 341]
             draft = client.get(f"/jobs/{_JOB_ID.findall(str(picture.get_attribute('src')))[0]}").json()
             assert (draft["kind"], draft["status"]) == ("draft", "succeeded")

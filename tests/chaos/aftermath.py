@@ -36,7 +36,8 @@ def deliver_late(cluster: Cluster) -> None:
         return len(looks) > _LOOKS and all(looks[-_LOOKS:])
 
     wait_until(is_dropped, seconds=60, what="late messages are dropped")
-    if cluster.versions() != before:
+    # A draft that a wrong clock made look old may go at any moment.
+    if any(before.get(job_id) != version for job_id, version in cluster.versions().items()):
         raise TimeoutError("a job changed because of a message that came half a day late")
 
 

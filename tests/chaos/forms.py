@@ -26,7 +26,7 @@ def _short(seed: int) -> Plan:
     """Every kind of fault once, in three to four minutes."""
     return Plan(
         seed=seed, jobs=60, workers=4, faults=len(_EVERY), kinds=_EVERY, gap_seconds=(0.2, 1.2),
-        engine="sleeping", steps=20, step_seconds=0.08, backlog=12, pace=Pace(), minutes=8, wishes=1.3,
+        engine="sleeping", steps=20, step_seconds=0.08, backlog=12, pace=Pace(), minutes=12, wishes=1.3,
     )  # fmt: skip
 
 
