@@ -52,7 +52,10 @@ _SHORT = {"size": 48, "steps": 5}
 
 @click.command()
 @click.option("--rounds", type=int, help="Jobs of each kind. [default: 2 of 256 px, 6 of 48 px]")
-def main(rounds: int | None) -> None:
+@click.option(
+    "--size", type=click.Choice([str(each) for each in _SIZES]), help="Only jobs of this size, in px."
+)
+def main(rounds: int | None, size: str | None) -> None:
     """Measure, and print the table."""
     with tempfile.TemporaryDirectory() as name, StopRequest() as stop_request:
         folder = Path(name)
@@ -73,12 +76,17 @@ def main(rounds: int | None) -> None:
             stack.wait_for_worker()
             queue = Queue(client, stop_request)
             lines, costs = [], []
-            for size, count in _SIZES.items():
-                found, cost = compare(queue, folder, size, rounds or count)
+            for each, count in _SIZES.items():
+                if size not in (None, str(each)):
+                    continue
+                found, cost = compare(queue, folder, each, rounds or count)
                 lines += found
                 costs.append(cost)
             lines.append(between(queue, folder))
-    command = "python -m benchmarks.jobs" + (f" --rounds {rounds}" if rounds else "")
+    words = {"--rounds": rounds, "--size": size}
+    command = " ".join(
+        ("python -m benchmarks.jobs", *(f"{name} {word}" for name, word in words.items() if word))
+    )
     click.echo(f"`{command}`, {machine_line()}\n")
     click.echo(f"| a job of {JOB_STEPS} steps | through the queue | bare loop | ratio (least to greatest) |")
     click.echo("|---|---:|---:|---:|")

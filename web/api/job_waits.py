@@ -23,10 +23,11 @@ def answer_when_changed(
     The caller has taken a place to wait, which is given back.
     """
 
-    def is_over(since: float) -> bool:
-        return _look(services, job.job_id, caller=caller, since=since).etag != job.etag
+    def find(since: float) -> RenderedJob | None:
+        found = _look(services, job.job_id, caller=caller, since=since)
+        return found if found.etag != job.etag else None
 
-    return _answer_later(services, job.job_id, is_over, answer, caller=caller, seconds=seconds)
+    return _answer_later(services, job.job_id, find, answer, caller=caller, seconds=seconds)
 
 
 def answer_when_final(
@@ -35,16 +36,17 @@ def answer_when_final(
     """Answer for the job as soon as it has ended, or as it is after `seconds`; else as above."""
     version: int | None = None
 
-    def is_over(since: float) -> bool:
+    def find(since: float) -> RenderedJob | None:
         nonlocal version
         with services.backend.database.read() as session:
-            found = get_version(session, job_id)
-        if found == version is not None:
-            return False  # each step of a job that runs would have it rendered
-        version = found
-        return _look(services, job_id, caller=caller, since=since).status.is_final
+            now = get_version(session, job_id)
+        if now == version is not None:
+            return None  # each step of a job that runs would have it rendered
+        version = now
+        found = _look(services, job_id, caller=caller, since=since)
+        return found if found.status.is_final else None
 
-    return _answer_later(services, job_id, is_over, answer, caller=caller, seconds=seconds, only_changes=True)
+    return _answer_later(services, job_id, find, answer, caller=caller, seconds=seconds, only_changes=True)
 
 
 def _look(services: Services, job_id: str, *, caller: str, since: float) -> RenderedJob:
@@ -57,15 +59,23 @@ def _look(services: Services, job_id: str, *, caller: str, since: float) -> Rend
 def _answer_later(
     services: Services,
     job_id: str,
-    is_over: Callable[[float], bool],
+    find: Callable[[float], RenderedJob | None],
     answer: Answer,
     *,
     caller: str,
     seconds: int,
     only_changes: bool = False,
 ) -> Response:
+    found: RenderedJob | None = None
+
+    def is_over(since: float) -> bool:
+        nonlocal found
+        found = find(since)
+        return found is not None
+
     def give() -> Response:
-        response = answer(read_rendered(services, job_id, caller=caller))
+        # What ended the waiting was read a moment ago; when time is up it is read now.
+        response = answer(found or read_rendered(services, job_id, caller=caller))
         response.headers["Preference-Applied"] = f"wait={seconds}"
         return response
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 
 from shared.errors import AtelierError, ServiceError
 from shared.logs import get_logger
@@ -18,8 +18,24 @@ class Part:
     """One part: what it does, how often, and what went wrong when it ran last."""
 
     def __init__(
-        self, name: str, act: Callable[[], object], *, every_seconds: float = 0, due_at: float = 0
+        self,
+        name: str,
+        act: Callable[[], object],
+        *,
+        every_seconds: float = 0,
+        due_at: float = 0,
+        rests_on: Callable[[], Hashable | None] | None = None,
     ) -> None:
+        """Prepare a part.
+
+        Args:
+            name: What it is called.
+            act: What it does; returns something true if it had anything to do.
+            every_seconds: How long it is not run again.
+            due_at: When it is run first.
+            rests_on: Tells what it looks at, in some microseconds. Where that is what it was when there was
+                nothing to do, it is not looked at again. None says nothing.
+        """
         self.name = name
         #: A sentence for the operator; None when the last run went well.
         self.fault: str | None = None
@@ -29,6 +45,9 @@ class Part:
         self._every_seconds = every_seconds
         self._due_at = due_at
         self._failures = 0
+        self._rests_on = rests_on
+        #: What it rested on when there was nothing to do.
+        self._idle_on: Hashable | None = None
 
     def is_due(self, now: float) -> bool:
         """Whether it is to run at this moment of a monotonic clock, in seconds."""
@@ -43,7 +62,11 @@ class Part:
         self._due_at = clock_seconds() + self._every_seconds
         self.failed_for_service = False
         try:
-            self._act()
+            # Before it looks: what changes meanwhile is looked at next time.
+            seen = None if self._rests_on is None else self._rests_on()
+            if seen is None or seen != self._idle_on:
+                self._idle_on = None
+                self._idle_on = None if self._act() else seen
         except ServiceError as error:
             _log.error("service_unavailable", part=self.name, code=error.code, detail=error.detail)
             self._fail(error.title(), clock_seconds() + _RETRY_SECONDS)

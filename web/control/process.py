@@ -7,7 +7,7 @@ others go on.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from datetime import datetime
 from threading import Event, Thread
 from time import monotonic
@@ -76,9 +76,9 @@ class Control:
             *self._first,
             Part("restore", self._settle),
             self._reports,
-            Part("deadlines", self.deadlines.expire),
-            Part("followers", self.followers.follow),
-            Part("dispatch", self._send_due),
+            Part("deadlines", self.deadlines.expire, rests_on=self._rows),
+            Part("followers", self.followers.follow, rests_on=self._rows),
+            Part("dispatch", self._send_due, rests_on=self._rows),
             Part("loss of Redis", self._look_for_loss),
             self._rescue,
             self._lost,
@@ -156,15 +156,23 @@ class Control:
     def _note(self, part: Part) -> None:
         self._at = part.name, self._clock_seconds()
 
+    def _rows(self) -> Hashable | None:
+        """Return what is the same as long as nobody writes to the database, for a second at most.
+
+        None of a database that does not tell.
+        """
+        mark = self.backend.database.mark()
+        return None if mark is None else (mark, int(self.clock().timestamp()))
+
     def _settle(self) -> None:
         """After a restore, let Redis forget the time before it, once."""
         if not self._is_settled:
             settle_restore(self.backend)
             self._is_settled = True
 
-    def _send_due(self) -> None:
+    def _send_due(self) -> bool:
         self._settle()  # what is left of that time would stop what is sent now
-        self.dispatcher.send_due()
+        return self.dispatcher.send_due() > 0
 
     def _apply_reports(self) -> None:
         """Apply reports as they arrive, until it is time to look for due jobs."""

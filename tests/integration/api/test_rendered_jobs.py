@@ -338,3 +338,21 @@ def test_another_database_is_asked_for_the_row_alone(settings, app, client, kind
     assert poll(job_id)["version"] == 60
     assert renders == [job_id]
     database.close()
+
+
+def test_what_has_ended_a_wait_is_not_read_again(client, services, kinds, workshop, monkeypatch):
+    """The job is read when the wait begins, and when it is looked at; that is the answer."""
+    job_id, progress = kinds["running"], services.backend.redis.progress
+    etag, read, asked = client.get(f"{JOBS}/{job_id}").headers["ETag"], progress.read, []
+
+    def read_and_go_on(job_ids):
+        found = read(job_ids)
+        asked.append(job_ids)
+        if len(asked) == 1:
+            workshop.progress(job_id, 4)
+        return found
+
+    monkeypatch.setattr(progress, "read", read_and_go_on)
+    answer = client.get(f"{JOBS}/{job_id}", headers={"If-None-Match": etag, "Prefer": "wait=20"})
+    assert (answer.status_code, answer.json["progress"]["step"]) == (200, 4)
+    assert asked == [[job_id]] * 3  # the look finds a change: it is rendered by the one whose turn it is

@@ -62,12 +62,39 @@ def test_a_round_in_which_nothing_happens_costs_the_same_however_much_waits(
     add_like(40)
     for _ in range(5):
         control.round()
+    clock.seconds += 1
     few = instructions(control)
     add_like(4000)
     control.round()
+    clock.seconds += 1
     many = instructions(control)
     assert 0 < many <= 1.5 * few + 200
+    clock.seconds += 1
     with noted_statements() as noted:
         assert control.round()
     assert len([one for one in noted if not one.startswith("BEGIN")]) <= 12
     assert [one for one in noted if one.startswith(("INSERT", "UPDATE", "DELETE", "BEGIN IMMEDIATE"))] == []
+
+
+def test_as_long_as_nobody_writes_the_database_is_asked_once_a_second(
+    control: Control, clock: Clock, add_like: Callable[[int], None]
+):
+    """A second is told by the clock, so that what falls due is seen; what is written shows at once."""
+    control.round()
+    control.round()
+
+    def asked_in_three_rounds() -> list[bool]:
+        asked = []
+        for _ in range(3):
+            with noted_statements() as noted:
+                assert control.round()
+            asked.append(noted != [])
+        return asked
+
+    assert asked_in_three_rounds() == [False] * 3
+    clock.seconds += 1
+    assert asked_in_three_rounds() == [True, False, False]
+    add_like(1)
+    assert asked_in_three_rounds() == [True, True, False]  # its message was sent, which is written
+    with control.backend.database.read() as session:
+        assert session.query(Job).filter(Job.dispatched_at.is_(None)).count() == 0

@@ -94,6 +94,75 @@ def test_a_part_runs_at_its_interval_and_may_be_held(times: Times):
     assert run(times, part) == []
 
 
+class Rows:
+    """What a part looks at: its version, and how much there is to do."""
+
+    def __init__(self) -> None:
+        self.version: int | None = 1
+        self.to_do, self.looks = 0, 0
+        self.error: Exception | None = None
+
+    def look(self) -> int:
+        self.looks += 1
+        if self.error is not None:
+            raise self.error
+        return self.to_do
+
+    def looks_in(self, rounds: int, part: Part, times: Times) -> int:
+        self.looks = 0
+        for _ in range(rounds):
+            run(times, part)
+        return self.looks
+
+
+def test_what_had_nothing_to_do_looks_again_when_there_is_something_else_to_look_at(times: Times):
+    rows = Rows()
+    part = Part("part", rows.look, rests_on=lambda: rows.version)
+    assert rows.looks_in(5, part, times) == 1
+    rows.version = 2
+    assert rows.looks_in(5, part, times) == 1
+    rows.version, rows.to_do = 3, 1
+    assert rows.looks_in(5, part, times) == 5
+    rows.to_do = 0
+    assert rows.looks_in(5, part, times) == 1
+    rows.version = None  # nobody can tell whether it is something else
+    assert rows.looks_in(5, part, times) == 5
+
+
+def test_what_changes_while_it_is_looked_at_is_looked_at_again(times: Times):
+    rows = Rows()
+
+    def look() -> int:
+        rows.look()
+        rows.version = 2
+        return 0
+
+    part = Part("part", look, rests_on=lambda: rows.version)
+    assert rows.looks_in(5, part, times) == 2
+
+
+def test_a_look_that_failed_is_taken_again(times: Times):
+    rows = Rows()
+    part = Part("part", rows.look, rests_on=lambda: rows.version)
+    run(times, part)
+    rows.version, rows.error = 2, StorageUnavailable()
+    run(times, part)
+    assert part.fault
+    times.now += 1
+    rows.version, rows.error = 1, None
+    assert rows.looks_in(5, part, times) == 1
+    assert part.fault is None
+
+
+def test_where_it_cannot_be_told_what_is_looked_at_the_part_fails_alone(times: Times):
+    def fail() -> None:
+        raise StorageUnavailable
+
+    bad = Part("bad", times.part("bad").run, rests_on=fail)
+    assert run(times, bad, times.part("good")) == ["good"]
+    assert bad.failed_for_service
+
+
 def test_a_process_that_is_told_to_end_ends(times: Times):
     times.error = None
 
