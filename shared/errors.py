@@ -21,6 +21,9 @@ AtelierError
 │   ├── BackupRefused          backup_refused
 │   ├── IdempotencyKeyInUse    idempotency_key_in_use
 │   ├── IdempotencyKeyReused   idempotency_key_reused
+│   ├── Unauthenticated        unauthenticated
+│   ├── ScopeMissing           scope_missing
+│   ├── TokenNameTaken         token_name_taken
 │   ├── CrossSiteRequest       cross_site_request
 │   ├── UnknownHost            unknown_host
 │   ├── TooManyStreams         too_many_streams
@@ -245,6 +248,30 @@ class IdempotencyKeyReused(Refusal):
     """The idempotency key came with another request before."""
 
     code = "idempotency_key_reused"
+
+
+class Unauthenticated(Refusal):
+    """The request does not say who asks, and this service wants to know."""
+
+    code = "unauthenticated"
+    suggestion = (
+        "Send the header 'Authorization: Bearer TOKEN' (the command line: ATELIER_TOKEN); whoever runs the "
+        "service makes tokens with 'atelier token create'."
+    )
+
+
+class ScopeMissing(Refusal):
+    """The token does not allow this."""
+
+    code = "scope_missing"
+    suggestion = "Ask whoever runs the service for a token with the scope that is named."
+
+
+class TokenNameTaken(Refusal):
+    """There is a token of this name already."""
+
+    code = "token_name_taken"
+    suggestion = "Choose another name, or revoke that token first: 'atelier token list' shows all."
 
 
 class CrossSiteRequest(Refusal):

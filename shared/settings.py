@@ -37,7 +37,7 @@ _LONGEST_DAYS = 36_525
 _MOST = 2**53 - 1
 _HOME = Path("~/.cache/atelier")
 #: What may hold a password: a refusal does not repeat it.
-_SECRET = frozenset({"redis_url", "database_url", "vgg19_weights_url", "fast_model"})
+_SECRET = frozenset({"token", "redis_url", "database_url", "vgg19_weights_url", "fast_model"})
 #: Web, which alone needs them, says what is wrong with them.
 _READ_LATER = frozenset({"url", "allowed_hosts"})
 _HOST_NAME = re.compile(r"(?!.{254})[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
@@ -88,6 +88,7 @@ class Settings(BaseModel):
         description="Where people find the service, with the path if it lies below one; empty is "
         "http://127.0.0.1 with the port",
     )
+    token: str = Field("", description="Token that the command line shows to the service")
     trusted_proxies: int = Field(
         0,
         ge=0,
@@ -349,8 +350,9 @@ class Settings(BaseModel):
         return PictureLimits(self.max_upload_bytes, self.max_pixels, self.min_side_px)
 
     def to_environ(self) -> dict[str, str]:
-        """Return the settings as environment variables, for a child process."""
-        return {PREFIX + name.upper(): str(value) for name, value in self.model_dump().items()}
+        """Return the settings as environment variables, for a child process; none of them needs the token."""
+        known = self.model_dump(exclude={"token"})
+        return {PREFIX + name.upper(): str(value) for name, value in known.items()}
 
 
 def redis_url_fault(url: str) -> str | None:

@@ -21,6 +21,7 @@ from web.api.jobs import jobs
 from web.api.polls import Polls
 from web.api.problems import handle_problems
 from web.api.queries import check_queries
+from web.api.tokens import tokens
 from web.api.workers import workers
 from web.later import AT_ONCE_KEY, answer_instead
 from web.pages.gallery import jobs_page
@@ -94,6 +95,7 @@ def create_app(settings: Settings) -> Flask:
         thumbnails,
         events,
         workers,
+        tokens,
         health,
         docs,
     ):

@@ -1,4 +1,4 @@
-"""Security of every request: caller, allowed hosts and origins, request id, response headers."""
+"""Security of every request: who asks, allowed hosts and origins, request id, response headers."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from shared.errors import CrossSiteRequest, InvalidSettings, UnknownHost
 from shared.logs import get_logger
 from shared.protocol import new_id
 from shared.settings import Settings
+from web.access.gate import require
+from web.access.rules import needed_scope
+from web.access.tokens import Access
 from web.address import Address, bracketed, host_name, is_loopback, parse_address
 from web.later import is_put_off
+from web.services import get_services
 
-LOCAL_CALLER = "local"
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 #: Addresses that mean all of a machine; no name of a service.
 _EVERYWHERE = frozenset({"0.0.0.0", "[::]"})  # noqa: S104 - compared only
@@ -46,9 +49,15 @@ _HEALTH = {"/healthz", "/readyz"}
 _log = get_logger(__name__)
 
 
+def current_access() -> Access:
+    """Return for whom the current request asks, and what that may do."""
+    access: Access = g.access
+    return access
+
+
 def current_caller() -> str:
-    """Return the caller of the current request; for now every caller is the local one."""
-    return LOCAL_CALLER
+    """Return the caller of the current request."""
+    return current_access().caller
 
 
 def guard_requests(app: Flask, settings: Settings) -> None:
@@ -67,8 +76,25 @@ def guard_requests(app: Flask, settings: Settings) -> None:
             check_encoding(request.headers.get("Content-Encoding"))
             site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
             check_origin(site, origin, host=request.host, address=address)
+        _let_in()
 
     app.before_request(check)
+
+
+def _let_in() -> None:
+    """See who asks, unless that does not matter here.
+
+    Raises:
+        Unauthenticated, ScopeMissing: when that is nobody, or may not do this.
+    """
+    needed = None if request.endpoint is None else needed_scope(request.endpoint)
+    if needed is None or request.method == "OPTIONS":
+        return
+    gate = get_services().gate
+    access = gate.identify(request.environ)
+    require(access, needed)
+    names = request.view_args or {}
+    g.access = gate.as_owner(access, job_id=names.get("job_id"), asset_id=names.get("asset_id"))
 
 
 def own_hosts(settings: Settings) -> frozenset[str]:

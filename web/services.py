@@ -12,6 +12,7 @@ from typing import Any
 from flask import Flask, current_app
 
 from shared.settings import Settings
+from web.access.gate import Gate
 from web.assets.thumbnails import Thumbnails
 from web.assets.uploads import Uploads
 from web.backend import Backend
@@ -125,6 +126,7 @@ class Services:
     thumbnails: Thumbnails
     streams: ConcurrencyLimit
     waits: ConcurrencyLimit
+    gate: Gate
     checkup: Checkup = field(default_factory=Checkup)
     keys_in_flight: KeysInFlight = field(default_factory=KeysInFlight)
     #: Set when the process is about to end; streams and waits end then.
@@ -157,6 +159,7 @@ def make_services(backend: Backend, decoding: threading.Semaphore) -> Services:
         thumbnails=Thumbnails(backend.storage, decoding),
         streams=ConcurrencyLimit(_STREAMS),
         waits=ConcurrencyLimit(_WAITS),
+        gate=Gate(backend.database),
     )
 
 

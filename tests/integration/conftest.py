@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -30,6 +31,8 @@ def app(settings: Settings) -> Iterator[Flask]:
     pretend_control(services_of(app).backend.redis)
     # What a test has done is to be seen at once, whoever it did it as.
     services_of(app).backend.shared.stale_seconds = 0
+    # Who asks is looked up once: tests that count statements must not depend on the clock.
+    services_of(app).gate.stale_seconds = math.inf
     yield app
     services_of(app).close()
 

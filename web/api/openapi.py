@@ -34,6 +34,7 @@ _TAGS = {
     "jobs": "A job makes one picture of a content and a style.",
     "pictures": "What a job leaves: previews, checkpoints and the result.",
     "workers": "Who does the work, and how much of it waits.",
+    "tokens": "Who may do what.",
     "health": "For operators.",
 }
 #: What the description of a field tells of its default, which is not for a client to send.
@@ -46,6 +47,7 @@ _IN_PATHS = {
     "asset_id": "The asset's id",
     "job_id": "The job's id",
     "step": "The step of the checkpoint",
+    "token_id": "The token's id, or its name",
     "worker_id": "The worker's id, as `GET /workers` lists it",
 }
 #: Of the models whose `id` leads on: the parameter that it is.

@@ -17,6 +17,8 @@ from flask import Flask, Response
 from werkzeug.http import quote_etag
 
 from shared.errors import DatabaseUnavailable
+from web.access.gate import require
+from web.access.tokens import Scope
 from web.address import WsgiApp
 from web.api import API_PATH
 from web.api.conditional import is_known
@@ -31,7 +33,7 @@ from web.api.rendered_jobs import (
     read_rendered,
 )
 from web.later import INSTEAD_KEY, WouldLook, WouldWait
-from web.security import begin_request, current_caller, end_request, is_own_host
+from web.security import begin_request, end_request, is_own_host
 from web.services import services_of
 
 _PATH = re.compile(re.escape(API_PATH) + r"/jobs/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
@@ -55,8 +57,12 @@ class Polls:
         if job_id is None:
             return self._inner(environ, start_response)
         begin_request(environ)
+        services = services_of(self._app)
         try:
-            job = read_rendered(services_of(self._app), job_id, caller=current_caller())
+            access = services.gate.identify(environ)
+            require(access, Scope.READ)
+            access = services.gate.as_owner(access, job_id=job_id, asset_id=None)
+            job = read_rendered(services, job_id, caller=access.caller)
         except Exception as error:  # noqa: BLE001 - the app answers it
             environ[INSTEAD_KEY] = _raiser(error)
             return self._inner(environ, start_response)
@@ -72,12 +78,16 @@ class Polls:
         job_id = self._polled(environ)
         if job_id is None:
             raise WouldWait
-        key = key_of(job_id, caller=current_caller())
-        if is_kept_live(services_of(self._app), key):
+        services = services_of(self._app)
+        access = services.gate.identify_at_once(environ)
+        if access is None or not access.allows(Scope.READ):
+            raise WouldWait  # and is told why
+        key = key_of(job_id, caller=access.caller)
+        if is_kept_live(services, key):
             begin_request(environ)
             raise WouldLook(self._look, key, _give)
         try:
-            job = find_rendered(services_of(self._app), job_id, caller=current_caller())
+            job = find_rendered(services, job_id, caller=access.caller)
         except DatabaseUnavailable as error:
             raise WouldWait from error  # and is told why
         if job is None:

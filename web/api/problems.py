@@ -29,12 +29,15 @@ from shared.errors import (
     PictureTooHeavy,
     PictureUnsupported,
     Refusal,
+    ScopeMissing,
     ServiceError,
     StaleJob,
     StorageFull,
+    TokenNameTaken,
     TooManyDrafts,
     TooManyStars,
     TooManyStreams,
+    Unauthenticated,
     UnknownHost,
     WorkerTooOld,
 )
@@ -66,6 +69,9 @@ STATUSES: dict[type[AtelierError], int] = {
     IdempotencyKeyInUse: 409,
     IdempotencyKeyReused: 422,
     StaleJob: 409,
+    Unauthenticated: 401,
+    ScopeMissing: 403,
+    TokenNameTaken: 409,
     CrossSiteRequest: 403,
     UnknownHost: 421,
     TooManyStreams: 429,
@@ -150,6 +156,8 @@ def problem(
     if suggestion:
         body["suggestion"] = suggestion
     headers = {"Cache-Control": "no-store"}
+    if status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="Atelier"'
     retry_seconds = _RETRY_SECONDS_OF.get(code) or _RETRY_SECONDS.get(status)
     if retry_seconds:
         headers["Retry-After"] = str(retry_seconds)

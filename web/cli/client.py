@@ -44,14 +44,19 @@ class ApiClient:
     Every method raises `ServiceUnreachable` when no answer comes, and `ServiceProblem` for a refusal.
     """
 
-    def __init__(self, url: str) -> None:
-        """Prepare a client; raises `InvalidSettings` when `url` is no http or https URL of a service."""
+    def __init__(self, url: str, *, token: str = "") -> None:
+        """Prepare a client, which shows a token if there is one.
+
+        Raises:
+            InvalidSettings: when `url` is no http or https URL of a service.
+        """
         parsed = _parse_url(url)
         #: As it may be shown: without a name and password.
         self.url = str(parsed.copy_with(username=None, password=None)).rstrip("/")
         try:
             self._http = httpx2.Client(
                 base_url=parsed,
+                headers={"Authorization": f"Bearer {token}"} if token else {},
                 timeout=httpx2.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS),
                 # A proxy from the environment cannot reach this machine's loopback.
                 trust_env=not _is_loopback(parsed.host),

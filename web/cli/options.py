@@ -206,7 +206,8 @@ def given_timeouts(queue_timeout: float | None, run_timeout: float | None) -> di
 
 def open_client(url: str | None) -> ApiClient:
     """Return a client of the service at `url`, else at the one that the settings name."""
-    return ApiClient(load_settings(os.environ).public_url if url is None else url)
+    settings = load_settings(os.environ)
+    return ApiClient(settings.public_url if url is None else url, token=settings.token)
 
 
 def job_argument(command: Command) -> Command:

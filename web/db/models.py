@@ -125,6 +125,25 @@ class InstallationRow(Base):
     known_until: Mapped[datetime | None]
 
 
+class TokenRow(Base):
+    """A token, without its text: whose it is, what it may do, until when. One that was revoked stays."""
+
+    __tablename__ = "tokens"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    caller: Mapped[str]
+    #: Names of `web.access.tokens.Scope`, with spaces between.
+    scopes: Mapped[str]
+    #: How it begins.
+    shown: Mapped[str]
+    sha256: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+
+
 class Asset(Base):
     """An uploaded picture; the same bytes from the same caller are the same asset."""
 

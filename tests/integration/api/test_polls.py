@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 
 from shared.errors import DatabaseUnavailable
 from tests.support.statements import noted_statements
+from web.access.tokens import LOCAL_CALLER
 from web.later import AT_ONCE_KEY, WouldLook, WouldWait
-from web.security import LOCAL_CALLER
 from web.services import services_of
 
 JOBS = "/api/v1/jobs"

@@ -17,10 +17,10 @@ from sqlalchemy import text
 from shared.errors import NotFound
 from tests.support.app import change_backend
 from tests.support.statements import noted_statements
+from web.access.tokens import LOCAL_CALLER
 from web.api import rendered_jobs
 from web.api.rendered_jobs import find_rendered, read_rendered
 from web.db.database import Database
-from web.security import LOCAL_CALLER
 from web.services import services_of
 
 JOBS = "/api/v1/jobs"

@@ -1,0 +1,170 @@
+"""The gate: for whom a request asks, by its token, and what that may do.
+
+What a token may do is looked up anew every second: a revoked one is of no use a second later, in this process
+and in every other. While there is no token at all, everybody is `local`, and may do everything.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from threading import Lock
+from typing import Any
+
+from sqlalchemy import select
+
+from shared.clock import utc_now
+from shared.errors import DatabaseUnavailable, ScopeMissing, Unauthenticated
+from shared.logs import get_logger
+from web.access.tokens import (
+    OPEN_ACCESS,
+    USE_NOTED_EVERY,
+    Access,
+    Scope,
+    any_token,
+    digest,
+    find_access,
+    is_token,
+    note_use,
+)
+from web.db.database import Database
+from web.db.models import Asset, Job
+
+_STALE_SECONDS = 1.0
+#: Of so many tokens what they may do is kept; those that are none are among them.
+_KEPT = 1000
+_BEARER = "bearer"
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What a token may do, None where it is none, and when that was looked up."""
+
+    access: Access | None
+    looked_at: float
+
+
+class Gate:
+    """Tells who asks; for any number of threads."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        now: Callable[[], datetime] = utc_now,
+        monotonic: Callable[[], float] = time.monotonic,
+        stale_seconds: float = _STALE_SECONDS,
+    ) -> None:
+        """Prepare it; `stale_seconds` is how old what it knows may be, 0 looks everything up anew."""
+        self._database = database
+        self._now = now
+        self._monotonic = monotonic
+        self.stale_seconds = stale_seconds
+        self._lock = Lock()
+        #: By digest; of the empty one, what who shows no token may do.
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._noted: dict[str, datetime] = {}
+
+    def identify(self, environ: Mapping[str, Any]) -> Access:
+        """Return for whom a request asks; may read the database, and note that a token was used.
+
+        Raises:
+            Unauthenticated: when it shows no token, or one that is of no use, while there are tokens.
+            DatabaseUnavailable: when that cannot be looked up.
+        """
+        sha256 = _shown(environ)
+        access = self._remembered(sha256)
+        if access is None:
+            access = self._look_up(sha256)
+        if access is None:
+            raise _refusal(environ, sha256)
+        self._note_use(access)
+        return access
+
+    def identify_at_once(self, environ: Mapping[str, Any]) -> Access | None:
+        """Return for whom a request asks, if that takes no look at the database; None otherwise."""
+        access = self._remembered(_shown(environ))
+        return None if access is None or self._is_to_note(access) else access
+
+    def as_owner(self, access: Access, *, job_id: str | None, asset_id: str | None) -> Access:
+        """Return the access with which a request acts on a job or an asset: for `manage`, its owner's.
+
+        Raises:
+            DatabaseUnavailable: when the owner cannot be looked up.
+        """
+        if access.token_id is None or not access.allows(Scope.MANAGE) or job_id is asset_id is None:
+            return access
+        with self._database.read() as session:
+            owner = session.scalar(
+                select(Job.caller).where(Job.id == job_id)
+                if job_id is not None
+                else select(Asset.caller).where(Asset.id == asset_id)
+            )
+        return access if owner is None else replace(access, caller=owner)
+
+    def _remembered(self, sha256: str) -> Access | None:
+        known = self._known.get(sha256)
+        is_fresh = known is not None and self._monotonic() - known.looked_at < self.stale_seconds
+        return known.access if known is not None and is_fresh else None
+
+    def _look_up(self, sha256: str) -> Access | None:
+        looked_at = self._monotonic()
+        with self._database.read() as session:
+            access = find_access(session, sha256, now=self._now()) if sha256 else None
+            if access is None and not any_token(session):
+                access = OPEN_ACCESS
+        with self._lock:
+            self._known[sha256] = _Known(access, looked_at)
+            self._known.move_to_end(sha256)
+            while len(self._known) > _KEPT:
+                self._known.popitem(last=False)
+        return access
+
+    def _is_to_note(self, access: Access) -> bool:
+        if access.token_id is None:
+            return False
+        noted = self._noted.get(access.token_id)
+        return noted is None or self._now() - noted >= USE_NOTED_EVERY
+
+    def _note_use(self, access: Access) -> None:
+        if access.token_id is None or not self._is_to_note(access):
+            return
+        now = self._noted[access.token_id] = self._now()
+        try:
+            with self._database.write() as session:
+                note_use(session, access.token_id, now=now)
+        except DatabaseUnavailable as error:
+            # Who asks is known all the same; what the request is for may need no write.
+            _log.warning("token_use_not_noted", token_id=access.token_id, detail=error.detail)
+
+
+def require(access: Access, needed: Scope) -> None:
+    """Refuse what a token does not allow.
+
+    Raises:
+        ScopeMissing: naming the scope that is needed, and those that there are.
+    """
+    if not access.allows(needed):
+        own = ", ".join(scope for scope in Scope if scope in access.scopes) or "none"
+        raise ScopeMissing(f"this needs the scope '{needed}', and the token has {own}")
+
+
+def _shown(environ: Mapping[str, Any]) -> str:
+    """Return the digest of the token that a request shows; empty where it shows none."""
+    kind, _, text = str(environ.get("HTTP_AUTHORIZATION", "")).partition(" ")
+    text = text.strip()
+    # What a proxy with a login sends on is not for us.
+    return digest(text) if kind.lower() == _BEARER and text else ""
+
+
+def _refusal(environ: Mapping[str, Any], sha256: str) -> Unauthenticated:
+    if not sha256:
+        return Unauthenticated("the request shows no token")
+    text = str(environ["HTTP_AUTHORIZATION"]).partition(" ")[2].strip()
+    if not is_token(text):
+        return Unauthenticated("what the request shows has not the form of a token")
+    return Unauthenticated("the token is not known here, has expired, or was revoked")
