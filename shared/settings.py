@@ -101,6 +101,13 @@ class Settings(BaseModel):
         "ATELIER_URL; *.lan is every name below one",
     )
     host: str = Field("127.0.0.1", description="Address the web process listens on")
+    published_host: str = Field(
+        "",
+        description="Address that a container's port is published on, where it is not that of ATELIER_HOST",
+    )
+    open: bool = Field(
+        False, description="Whether web listens for other machines though no token keeps anybody out"
+    )
     port: int = Field(8000, ge=1, le=65535, description="Port the web process listens on")
     web_threads: int = Field(64, ge=2, le=1024, description="Requests that the web process works on at once")
     vgg19_weights: str = Field(

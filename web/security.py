@@ -126,16 +126,36 @@ def allowed_hosts(listens_on: str, address: Address, names: str = "") -> frozens
     return frozenset(_LOOPBACK_NAMES | (own - _EVERYWHERE) | given)
 
 
-def exposure(settings: Settings) -> str | None:
-    """Return what has to be known of a service that others than this machine reach; None for no other."""
-    if is_loopback(settings.host):
+def decide_exposure(settings: Settings, *, has_token: bool) -> str | None:
+    """Decide whether a service may listen where it is to; return what has to be known of that, if anything.
+
+    `has_token` says whether there is a token, so that every request needs one.
+
+    Raises:
+        InvalidSettings: when others than this machine would reach it, nothing keeps anybody out, and nobody
+            said that this is meant.
+    """
+    host = settings.published_host or settings.host
+    if is_loopback(host):
         return None
     names = ", ".join(sorted(own_hosts(settings)))
+    place = f"{host or 'every address'}, port {settings.port}, beyond this machine"
+    known = f"It answers to the names {names}; ATELIER_ALLOWED_HOSTS adds others."
+    if has_token:
+        return (
+            f"It listens on {place}. Every request needs a token; on the way tokens and pictures can be read "
+            f"unless a proxy with TLS is in front of it. {known}"
+        )
+    if not settings.open:
+        raise InvalidSettings(
+            f"the service is to listen on {place}, and there is no token: whoever reaches it could read, "
+            "submit and delete. Make the first token with 'atelier token create NAME --scope admin', on this "
+            "machine with the same settings; for this machine alone set ATELIER_HOST=127.0.0.1. ATELIER_OPEN=1 "
+            "lets everybody in"
+        )
     return (
-        f"It listens on {settings.host or 'every address'}, port {settings.port}, beyond this machine, and "
-        "has no login: whoever reaches that port may read, submit and delete. Let only a proxy with TLS and "
-        "a login reach it; in a container publish the port on 127.0.0.1; for this machine alone set "
-        f"ATELIER_HOST=127.0.0.1. It answers to the names {names}; ATELIER_ALLOWED_HOSTS adds others."
+        f"ATELIER_OPEN: it listens on {place}, without a login: whoever reaches that port may read, submit "
+        f"and delete everything. 'atelier token create NAME --scope admin' ends that. {known}"
     )
 
 

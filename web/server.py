@@ -16,11 +16,12 @@ from shared.errors import AtelierError, InvalidSettings
 from shared.logs import configure_logs, get_logger
 from shared.redis.connection import require_fit_redis
 from shared.settings import Settings
+from web.access.tokens import has_token
 from web.app import create_app
 from web.backend import Backend
 from web.front.application import Front
 from web.front.worker import Worker
-from web.security import exposure
+from web.security import decide_exposure
 from web.services import services_of
 
 _GRACEFUL_SECONDS = 10
@@ -43,9 +44,12 @@ def run_web(settings: Settings) -> None:
     """
     configure_logs(settings)
     require_fit_redis(settings)
-    warning = exposure(settings)
     # What is wrong with database or storage is said here: gunicorn's worker would bury it in a traceback.
-    Backend.open(settings).close()
+    backend = Backend.open(settings)
+    try:
+        warning = decide_exposure(settings, has_token=has_token(backend.database))
+    finally:
+        backend.close()
     listener = _listen(settings)
     if warning is not None:
         _log.warning("listens_beyond_this_machine", detail=warning)

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from shared.errors import InvalidSettings
 from shared.settings import PREFIX, Settings, load_settings
 from web.address import parse_address
-from web.security import allowed_hosts
+from web.security import allowed_hosts, decide_exposure
 
 _ROOT = Path(__file__).parents[2]
 _DOCKERFILE = (_ROOT / "Dockerfile").read_text()
@@ -51,9 +52,18 @@ def test_only_web_and_control_have_the_database_and_all_have_the_storage(service
     assert {"weights"} <= set(_mounts(services["worker"])) & set(_mounts(services["worker-gpu"]))
 
 
-def test_only_web_publishes_a_port_and_only_on_loopback(services):
+def test_only_web_publishes_a_port_and_only_on_loopback_unless_told_otherwise(services):
     assert {name for name, service in services.items() if "ports" in service} == {"web"}
-    assert [port.partition(":")[0] for port in services["web"]["ports"]] == ["127.0.0.1"]
+    (port,) = services["web"]["ports"]
+    address = "${ATELIER_PUBLISH:-127.0.0.1}"
+    assert port.startswith(f"{address}:")
+    # Web knows where it is published, and refuses to be without a token anywhere else.
+    environ = services["web"]["environment"]
+    assert environ["ATELIER_PUBLISHED_HOST"] == address
+    given = {key: _default(value) for key, value in environ.items()}
+    assert decide_exposure(load_settings(given), has_token=False) is None
+    with pytest.raises(InvalidSettings, match="atelier token create"):
+        decide_exposure(load_settings({**given, "ATELIER_PUBLISHED_HOST": "0.0.0.0"}), has_token=False)
 
 
 def test_web_answers_to_the_names_of_the_published_port_only(services):

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from shared.errors import MalformedRequest, NotFound, TokenNameTaken
 from shared.protocol import new_id
+from web.db.database import Database
 from web.db.models import TokenRow
 
 #: Whose all is that was there before there were tokens, and that is made while there are none.
@@ -148,6 +149,16 @@ def is_token(text: str) -> bool:
 def any_token(session: Session) -> bool:
     """Whether there ever was a token: from the first one on, every request needs one."""
     return session.scalar(select(TokenRow.id).limit(1)) is not None
+
+
+def has_token(database: Database) -> bool:
+    """Whether a database has a token; see `any_token`.
+
+    Raises:
+        DatabaseUnavailable: when it cannot be asked.
+    """
+    with database.read() as session:
+        return any_token(session)
 
 
 def find_access(session: Session, sha256: str, *, now: datetime) -> Access | None:

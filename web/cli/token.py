@@ -87,7 +87,7 @@ def create(
 ) -> None:
     """Make the token NAME, and print it. It is kept nowhere: who loses it makes another."""
     now = utc_now()
-    with _backend() as backend, backend.database.write() as session:
+    with _backend(may_make=True) as backend, backend.database.write() as session:
         made = create_token(
             session,
             name=name,
@@ -152,11 +152,13 @@ def _state(one: dict[str, str | None], now: str) -> str:
 
 
 @contextmanager
-def _backend() -> Iterator[Backend]:
+def _backend(*, may_make: bool = False) -> Iterator[Backend]:
+    """Open what the settings name; the first token may come before the first start of the service."""
     settings = load_settings(os.environ)
     configure_logs(settings.model_copy(update={"log_level": "warning", "log_format": "console"}))
-    require_database(settings)
-    backend = Backend.open(settings, upgrade=False)
+    if not may_make:
+        require_database(settings)
+    backend = Backend.open(settings, upgrade=may_make)
     try:
         yield backend
     finally:

@@ -12,11 +12,13 @@ import click
 from shared.redis.workers import WorkerBeat
 from shared.settings import PREFIX, Settings, load_settings
 from shared.terminal import GivenPath, WholeNumber, show_notice
+from web.access.tokens import has_token
 from web.address import parse_address
 from web.cli.local.host import StopRequest
 from web.cli.local.stack import Stack, program
 from web.cli.output import Output
-from web.security import exposure
+from web.db.database import Database
+from web.security import decide_exposure
 
 _TICK_SECONDS = 0.2
 _UNTRAINED = (
@@ -85,6 +87,15 @@ def local_settings(environ: dict[str, str], given: dict[str, str]) -> Settings:
     return settings
 
 
+def _exposure(settings: Settings) -> str | None:
+    """Return what has to be known of a service that listens; web has refused what is not allowed."""
+    database = Database(settings.resolved_database_url)
+    try:
+        return decide_exposure(settings, has_token=has_token(database))
+    finally:
+        database.close()
+
+
 def tell_weights(beat: WorkerBeat, settings: Settings, output: Output) -> None:
     """Say what a worker's weights mean, if nobody chose them."""
     if beat.weights == "untrained" and settings.vgg19_weights == "auto":
@@ -110,7 +121,7 @@ def _greet(stack: Stack, output: Output, workers: int) -> None:
         else:
             output.say(f"{beat.worker_id} is ready ({beat.device}, weights {beat.weights}).")
             tell_weights(beat, stack.settings, output)
-    warning = exposure(stack.settings)
+    warning = _exposure(stack.settings)
     if warning is not None:
         show_notice(output.err, warning)
     output.say("Ctrl-C stops everything.")

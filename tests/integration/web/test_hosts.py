@@ -77,14 +77,16 @@ def test_who_looks_after_machines_may_ask_by_any_address(open_client, path: str)
 
 @pytest.mark.process
 def test_listening_for_others_is_said_at_the_start(settings):
-    process = WebProcess(settings.model_copy(update={"host": "0.0.0.0", "allowed_hosts": "gpu-host.lan"}))
+    process = WebProcess(
+        settings.model_copy(update={"host": "0.0.0.0", "allowed_hosts": "gpu-host.lan", "open": True})
+    )
     process.start()
     try:
         (said,) = [
             line for line in map(json.loads, process.log) if line["event"] == "listens_beyond_this_machine"
         ]
         assert said["level"] == "warning"
-        assert "no login" in said["detail"]
+        assert "without a login" in said["detail"]
         assert "gpu-host.lan" in said["detail"]
         connection = http.client.HTTPConnection("127.0.0.1", process.settings.port, timeout=30)
         for host, status in (("gpu-host.lan", 200), ("evil.example", 421)):

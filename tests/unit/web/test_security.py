@@ -7,7 +7,7 @@ import pytest
 from shared.errors import CrossSiteRequest, InvalidSettings, UnknownHost
 from shared.settings import Settings
 from web.address import parse_address
-from web.security import allowed_hosts, check_host, check_origin, exposure
+from web.security import allowed_hosts, check_host, check_origin, decide_exposure
 
 HOST = "127.0.0.1:8000"
 LOCAL = parse_address(f"http://{HOST}")
@@ -148,11 +148,28 @@ def test_the_address_it_listens_on_is_a_name_of_its_own():
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.1.2.3"])
 def test_a_service_for_this_machine_has_nothing_to_warn_of(host: str):
-    assert exposure(Settings(host=host)) is None
+    for has_token in (True, False):
+        assert decide_exposure(Settings(host=host), has_token=has_token) is None
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.168.1.5", "gpu-host"])
 def test_a_service_for_others_says_what_to_do(host: str):
-    said = exposure(Settings(host=host, allowed_hosts="a.example"))
-    for word in ("no login", "ATELIER_HOST=127.0.0.1", "ATELIER_ALLOWED_HOSTS", "a.example", "localhost"):
-        assert word in said
+    settings = Settings(host=host, allowed_hosts="a.example")
+    with pytest.raises(InvalidSettings) as refused:
+        decide_exposure(settings, has_token=False)
+    for word in ("atelier token create", "ATELIER_HOST=127.0.0.1", "ATELIER_OPEN=1", "no token"):
+        assert word in refused.value.detail
+    told = {
+        "without a login": decide_exposure(settings.model_copy(update={"open": True}), has_token=False),
+        "needs a token": decide_exposure(settings, has_token=True),
+    }
+    for word, said in told.items():
+        assert said is not None
+        for known in (word, "ATELIER_ALLOWED_HOSTS", "a.example", "localhost"):
+            assert known in said
+
+
+@pytest.mark.parametrize(("published", "is_for_others"), [("127.0.0.1", False), ("0.0.0.0", True)])
+def test_of_a_container_counts_where_its_port_is_published(published: str, is_for_others: bool):
+    settings = Settings(host="0.0.0.0", published_host=published, open=True)
+    assert (decide_exposure(settings, has_token=False) is not None) is is_for_others
