@@ -23,6 +23,8 @@ AtelierError
 │   ├── IdempotencyKeyReused   idempotency_key_reused
 │   ├── Unauthenticated        unauthenticated
 │   ├── ScopeMissing           scope_missing
+│   ├── CsrfMissing            csrf_missing
+│   ├── TooManySignIns         too_many_sign_ins
 │   ├── TokenNameTaken         token_name_taken
 │   ├── CrossSiteRequest       cross_site_request
 │   ├── UnknownHost            unknown_host
@@ -265,6 +267,20 @@ class ScopeMissing(Refusal):
 
     code = "scope_missing"
     suggestion = "Ask whoever runs the service for a token with the scope that is named."
+
+
+class CsrfMissing(Refusal):
+    """The request does not show that it comes from a page of this service."""
+
+    code = "csrf_missing"
+    suggestion = "Load the page again, and send it once more."
+
+
+class TooManySignIns(Refusal):
+    """Too many tokens that are none were tried from this address."""
+
+    code = "too_many_sign_ins"
+    suggestion = "Wait a minute. 'atelier token list' on the web host names the tokens that there are."
 
 
 class TokenNameTaken(Refusal):

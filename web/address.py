@@ -34,6 +34,8 @@ OWN_PATHS = frozenset(
         "openapi.json",
         "parts",
         "readyz",
+        "signin",
+        "signout",
         "static",
         "workers",
     )

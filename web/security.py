@@ -18,6 +18,7 @@ from shared.protocol import new_id
 from shared.settings import Settings
 from web.access.gate import require
 from web.access.rules import needed_scope
+from web.access.sessions import CSRF_FIELD, CSRF_HEADER, require_csrf
 from web.access.tokens import Access
 from web.address import Address, bracketed, host_name, is_loopback, parse_address
 from web.later import is_put_off
@@ -44,9 +45,25 @@ _FILE_POLICY = "default-src 'none'; sandbox; frame-ancestors 'none'"
 _PICTURE_POLICY = (
     "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'none'"
 )
+#: What reads its form itself, and calls `check_form`.
+_CSRF_IN_VIEW = frozenset({"new_page.create"})
 _STARTED_KEY = "atelier.started"
 _HEALTH = {"/healthz", "/readyz"}
 _log = get_logger(__name__)
+
+
+def _csrf_of_form() -> str | None:
+    # Of a body with pictures nothing is read before it is known what they may be.
+    return None if request.mimetype == "multipart/form-data" else request.form.get(CSRF_FIELD)
+
+
+def check_form() -> None:
+    """Refuse a form with pictures, which was just read, that does not come from a page of this session.
+
+    Raises:
+        CsrfMissing: as `require_csrf`.
+    """
+    require_csrf(current_access(), request.form.get(CSRF_FIELD))
 
 
 def current_access() -> Access:
@@ -93,6 +110,8 @@ def _let_in() -> None:
     gate = get_services().gate
     access = gate.identify(request.environ)
     require(access, needed)
+    if request.method not in _SAFE_METHODS and request.endpoint not in _CSRF_IN_VIEW:
+        require_csrf(access, request.headers.get(CSRF_HEADER) or _csrf_of_form())
     names = request.view_args or {}
     g.access = gate.as_owner(access, job_id=names.get("job_id"), asset_id=names.get("asset_id"))
 
@@ -150,8 +169,8 @@ def decide_exposure(settings: Settings, *, has_token: bool) -> str | None:
         raise InvalidSettings(
             f"the service is to listen on {place}, and there is no token: whoever reaches it could read, "
             "submit and delete. Make the first token with 'atelier token create NAME --scope admin', on this "
-            "machine with the same settings; for this machine alone set ATELIER_HOST=127.0.0.1. ATELIER_OPEN=1 "
-            "lets everybody in"
+            "machine with the same settings; for this machine alone set ATELIER_HOST=127.0.0.1. "
+            "ATELIER_OPEN=1 lets everybody in"
         )
     return (
         f"ATELIER_OPEN: it listens on {place}, without a login: whoever reaches that port may read, submit "

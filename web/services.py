@@ -12,6 +12,7 @@ from typing import Any
 from flask import Flask, current_app
 
 from shared.settings import Settings
+from web.access.attempts import SignInAttempts
 from web.access.gate import Gate
 from web.assets.thumbnails import Thumbnails
 from web.assets.uploads import Uploads
@@ -127,6 +128,7 @@ class Services:
     streams: ConcurrencyLimit
     waits: ConcurrencyLimit
     gate: Gate
+    sign_ins: SignInAttempts = field(default_factory=SignInAttempts)
     checkup: Checkup = field(default_factory=Checkup)
     keys_in_flight: KeysInFlight = field(default_factory=KeysInFlight)
     #: Set when the process is about to end; streams and waits end then.

@@ -1,4 +1,4 @@
-"""The gate: for whom a request asks, by its token, and what that may do.
+"""The gate: for whom a request asks, by its token or the cookie of its session, and what that may do.
 
 What a token may do is looked up anew every second: a revoked one is of no use a second later, in this process
 and in every other. While there is no token at all, everybody is `local`, and may do everything.
@@ -19,6 +19,7 @@ from sqlalchemy import select
 from shared.clock import utc_now
 from shared.errors import DatabaseUnavailable, ScopeMissing, Unauthenticated
 from shared.logs import get_logger
+from web.access.sessions import find_session, read_cookie
 from web.access.tokens import (
     OPEN_ACCESS,
     USE_NOTED_EVERY,
@@ -48,6 +49,19 @@ class _Known:
     looked_at: float
 
 
+@dataclass(frozen=True)
+class _Shown:
+    """What a request shows: a token, or a browser's cookie, or neither."""
+
+    token: str
+    cookie: str
+
+    @property
+    def key(self) -> str:
+        """What it is kept by, in which it cannot be read."""
+        return digest(f"{self.token} {self.cookie}")
+
+
 class Gate:
     """Tells who asks; for any number of threads."""
 
@@ -65,7 +79,7 @@ class Gate:
         self._monotonic = monotonic
         self.stale_seconds = stale_seconds
         self._lock = Lock()
-        #: By digest; of the empty one, what who shows no token may do.
+        #: By the key of what was shown; what who shows nothing may do is among them.
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._noted: dict[str, datetime] = {}
 
@@ -76,18 +90,18 @@ class Gate:
             Unauthenticated: when it shows no token, or one that is of no use, while there are tokens.
             DatabaseUnavailable: when that cannot be looked up.
         """
-        sha256 = _shown(environ)
-        access = self._remembered(sha256)
+        shown = _read_shown(environ)
+        access = self._remembered(shown)
         if access is None:
-            access = self._look_up(sha256)
+            access = self._look_up(shown)
         if access is None:
-            raise _refusal(environ, sha256)
+            raise _refusal(shown)
         self._note_use(access)
         return access
 
     def identify_at_once(self, environ: Mapping[str, Any]) -> Access | None:
         """Return for whom a request asks, if that takes no look at the database; None otherwise."""
-        access = self._remembered(_shown(environ))
+        access = self._remembered(_read_shown(environ))
         return None if access is None or self._is_to_note(access) else access
 
     def as_owner(self, access: Access, *, job_id: str | None, asset_id: str | None) -> Access:
@@ -106,20 +120,28 @@ class Gate:
             )
         return access if owner is None else replace(access, caller=owner)
 
-    def _remembered(self, sha256: str) -> Access | None:
-        known = self._known.get(sha256)
+    def forget(self, environ: Mapping[str, Any]) -> None:
+        """Look up anew what a request shows, as after a browser has signed out with it."""
+        with self._lock:
+            self._known.pop(_read_shown(environ).key, None)
+
+    def _remembered(self, shown: _Shown) -> Access | None:
+        known = self._known.get(shown.key)
         is_fresh = known is not None and self._monotonic() - known.looked_at < self.stale_seconds
         return known.access if known is not None and is_fresh else None
 
-    def _look_up(self, sha256: str) -> Access | None:
-        looked_at = self._monotonic()
+    def _look_up(self, shown: _Shown) -> Access | None:
+        looked_at, now, access = self._monotonic(), self._now(), None
         with self._database.read() as session:
-            access = find_access(session, sha256, now=self._now()) if sha256 else None
+            if shown.token:
+                access = find_access(session, digest(shown.token), now=now)
+            elif shown.cookie:
+                access = find_session(session, shown.cookie, now=now)
             if access is None and not any_token(session):
                 access = OPEN_ACCESS
         with self._lock:
-            self._known[sha256] = _Known(access, looked_at)
-            self._known.move_to_end(sha256)
+            self._known[shown.key] = _Known(access, looked_at)
+            self._known.move_to_end(shown.key)
             while len(self._known) > _KEPT:
                 self._known.popitem(last=False)
         return access
@@ -153,18 +175,18 @@ def require(access: Access, needed: Scope) -> None:
         raise ScopeMissing(f"this needs the scope '{needed}', and the token has {own}")
 
 
-def _shown(environ: Mapping[str, Any]) -> str:
-    """Return the digest of the token that a request shows; empty where it shows none."""
+def _read_shown(environ: Mapping[str, Any]) -> _Shown:
     kind, _, text = str(environ.get("HTTP_AUTHORIZATION", "")).partition(" ")
-    text = text.strip()
     # What a proxy with a login sends on is not for us.
-    return digest(text) if kind.lower() == _BEARER and text else ""
+    token = text.strip() if kind.lower() == _BEARER else ""
+    return _Shown(token, "" if token else read_cookie(environ))
 
 
-def _refusal(environ: Mapping[str, Any], sha256: str) -> Unauthenticated:
-    if not sha256:
+def _refusal(shown: _Shown) -> Unauthenticated:
+    if shown.cookie:
+        return Unauthenticated("this browser is not signed in any more")
+    if not shown.token:
         return Unauthenticated("the request shows no token")
-    text = str(environ["HTTP_AUTHORIZATION"]).partition(" ")[2].strip()
-    if not is_token(text):
+    if not is_token(shown.token):
         return Unauthenticated("what the request shows has not the form of a token")
     return Unauthenticated("the token is not known here, has expired, or was revoked")

@@ -59,6 +59,8 @@ class Access:
     caller: str
     scopes: frozenset[Scope]
     token_id: str | None = None
+    #: What a request that changes something has to show: set where a cookie alone said who asks.
+    csrf_token: str | None = None
 
     def allows(self, needed: Scope) -> bool:
         """Whether it may do what needs a scope."""

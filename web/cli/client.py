@@ -110,6 +110,10 @@ class ApiClient:
             files = {"file": (_told_name(picture), file, _media_type(picture))}
             return dict(self._send("POST", f"{_BASE}/assets", files=files).json())
 
+    def own_access(self) -> dict[str, Any]:
+        """Return for whom this client asks, and what it may do."""
+        return dict(self._send("GET", f"{_BASE}/token").json())
+
     def asset(self, asset_id: str) -> dict[str, Any]:
         """Return what is known of an uploaded picture."""
         return dict(self._send("GET", f"{_BASE}/assets/{quote(asset_id, safe='')}").json())

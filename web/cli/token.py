@@ -19,7 +19,7 @@ from shared.terminal import GivenText, LazyGroup
 from web.access.tokens import Scope, create_token, list_tokens, revoke_token
 from web.api.tokens import token_out
 from web.backend import Backend
-from web.cli.options import json_option
+from web.cli.options import json_option, open_client, url_option
 from web.cli.output import Output
 from web.cli.prune import require_database
 
@@ -47,6 +47,7 @@ class SpanType(click.ParamType[timedelta | None]):
     cls=LazyGroup,
     table={
         "create": ("web.cli.token:create", "Make a token, and print it once."),
+        "show": ("web.cli.token:show", "Tell what a service takes you for."),
         "list": ("web.cli.token:list_all", "List all tokens."),
         "revoke": ("web.cli.token:revoke", "Take a token out of use."),
     },
@@ -101,6 +102,19 @@ def create(
     until = "for ever" if shown.expires_at is None else f"until {to_rfc3339(shown.expires_at)}"
     output.say(f"It is {shown.caller}'s, may {', '.join(shown.scopes)}, and is of use {until}.")
     output.say("This is the only time that it is shown. The command line reads it from ATELIER_TOKEN.")
+
+
+@click.command
+@url_option
+@json_option
+@click.pass_obj
+def show(output: Output, *, url: str | None) -> None:
+    """Ask a service for whom the token in ATELIER_TOKEN asks, and what it may do."""
+    with open_client(url) as client:
+        access = client.own_access()
+    output.answer(access, f"{access['caller']}, who may {', '.join(access['scopes']) or 'do nothing'}")
+    if access["token_id"] is None:
+        output.say("This service asks for no token: everybody who reaches it may do everything.")
 
 
 @click.command("list")

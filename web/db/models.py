@@ -144,6 +144,17 @@ class TokenRow(Base):
     last_used_at: Mapped[datetime | None]
 
 
+class SessionRow(Base):
+    """A browser that is signed in with a token; its cookie holds what this has the SHA-256 of."""
+
+    __tablename__ = "sessions"
+
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    token_id: Mapped[str] = mapped_column(ForeignKey("tokens.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+
+
 class Asset(Base):
     """An uploaded picture; the same bytes from the same caller are the same asset."""
 

@@ -6,10 +6,12 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from flask import Flask, Response, current_app, render_template, request, url_for
+from flask import Flask, Response, current_app, g, render_template, request, url_for
+from markupsafe import Markup
 
 from shared.clock import from_rfc3339
 from shared.errors import NotFound
+from web.access.sessions import CSRF_FIELD
 from web.address import link
 from web.api import API_PATH
 from web.api.conditional import ConditionalResponse
@@ -30,7 +32,8 @@ def dress_pages(app: Flask) -> None:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(span=span, ago=ago, file_size=file_size, moment=_moment, sentence=sentence)
     app.jinja_env.globals["root"] = lambda: link("")  # also in macros, which see no context
-    app.context_processor(lambda: {"navigation": _navigation(app)})
+    app.jinja_env.globals["csrf_field"] = _csrf_field
+    app.context_processor(lambda: {"navigation": _navigation(app), "access": g.get("access")})
     app.before_request(_merge_slashes)
     app.add_url_rule("/favicon.ico", "favicon", _favicon)
     app.after_request(_show_problem)
@@ -66,6 +69,14 @@ def _html(text: str, status: int = 200) -> Response:
     return response
 
 
+def _csrf_field() -> Markup:
+    """Return what every form that changes something has in it, for a browser that is signed in."""
+    access = g.get("access")
+    if access is None or access.csrf_token is None:
+        return Markup("")
+    return Markup('<input type="hidden" name="{}" value="{}">').format(CSRF_FIELD, access.csrf_token)
+
+
 def _navigation(app: Flask) -> list[dict[str, Any]]:
     return [
         {"endpoint": endpoint, "title": title, "current": link(request.path) == url_for(endpoint)}
@@ -99,6 +110,10 @@ def _show_problem(response: Response) -> Response:
     if response.mimetype != MEDIA_TYPE or not wants_page():
         return response
     problem = response.get_json()
+    if response.status_code == 401 and request.method == "GET" and not request.path.startswith("/parts/"):
+        wanted = request.full_path.rstrip("?")
+        where = url_for("sign_in_page.show", next=None if wanted == "/" else wanted)
+        return Response(status=303, headers={"Location": where, "Cache-Control": "no-store"})
     title, detail = problem["title"], sentence(problem["detail"])
     if problem["code"] == NotFound.code and "job_id" in (request.view_args or {}):
         # An id is no word for people, and it stands in the address anyway.

@@ -13,6 +13,7 @@ from shared.errors import Fault
 from shared.options import PRESETS, Method, StyleOptions, known_options
 from shared.status import JobKind
 from shared.texts import field_schemas, read_texts
+from web.access.sessions import CSRF_FIELD
 from web.db.models import Job
 from web.jobs.fields import SubmitFields, timeouts_of
 from web.jobs.submission import PARTS
@@ -51,7 +52,7 @@ def form_options() -> list[OptionField]:
 def form_names(fields: Iterable[OptionField]) -> set[str]:
     """Return the names of all inputs of the form."""
     parts = {name for part in PARTS for name in (part, f"{part}_asset")}
-    own = {ACTION, PRESET, "label_key", "label_value", *_FIELDS} - {"labels", "kind", "replaces"}
+    own = {ACTION, CSRF_FIELD, PRESET, "label_key", "label_value", *_FIELDS} - {"labels", "kind", "replaces"}
     return parts | own | {entry.input_name for entry in fields}
 
 

@@ -67,7 +67,7 @@ from web.pages.picture_strips import (
     is_example,
     picture_strips,
 )
-from web.security import current_caller
+from web.security import check_form, current_caller
 from web.services import Services, get_services
 from web.words import said
 
@@ -179,6 +179,7 @@ def create() -> Response:
     except Refusal as error:
         # What was typed could not be read, so there is nothing to show again.
         return _page(services, NewForm(), fields, {}, faults=_faults_of(error))
+    check_form()
     form, now = read_form(request.form, fields), utc_now()
     pressed, _, asset_id = request.form.get(ACTION, "").partition(" ")
     kind = JobKind.DRAFT if pressed == _DRAFT else JobKind.JOB

@@ -182,6 +182,28 @@ CREATE TABLE jobs (
 	CONSTRAINT fk_jobs_content_asset_id_assets FOREIGN KEY(content_asset_id) REFERENCES assets (id), 
 	CONSTRAINT fk_jobs_style_asset_id_assets FOREIGN KEY(style_asset_id) REFERENCES assets (id)
 );
+CREATE TABLE sessions (
+	sha256 VARCHAR NOT NULL, 
+	token_id VARCHAR NOT NULL, 
+	created_at DATETIME NOT NULL, 
+	expires_at DATETIME NOT NULL, 
+	CONSTRAINT pk_sessions PRIMARY KEY (sha256), 
+	CONSTRAINT fk_sessions_token_id_tokens FOREIGN KEY(token_id) REFERENCES tokens (id) ON DELETE CASCADE
+);
+CREATE TABLE tokens (
+	id VARCHAR NOT NULL, 
+	name VARCHAR NOT NULL, 
+	caller VARCHAR NOT NULL, 
+	scopes VARCHAR NOT NULL, 
+	shown VARCHAR NOT NULL, 
+	sha256 VARCHAR NOT NULL, 
+	created_at DATETIME NOT NULL, 
+	expires_at DATETIME, 
+	revoked_at DATETIME, 
+	last_used_at DATETIME, 
+	CONSTRAINT pk_tokens PRIMARY KEY (id), 
+	CONSTRAINT uq_tokens_sha256 UNIQUE (sha256)
+);
 CREATE INDEX ix_assets_caller_id ON assets (caller, id);
 CREATE INDEX ix_assets_caller_starred_at ON assets (caller, starred_at);
 CREATE INDEX ix_assets_sha256 ON assets (sha256);
@@ -207,3 +229,4 @@ CREATE INDEX ix_jobs_status_queue_deadline ON jobs (status, queue_deadline);
 CREATE INDEX ix_jobs_style_asset_id ON jobs (style_asset_id);
 CREATE INDEX ix_jobs_waiting ON jobs (kind, queued_at) WHERE status = 'queued' AND leader_id IS NULL;
 CREATE INDEX ix_jobs_work_sha256 ON jobs (work_sha256);
+CREATE INDEX ix_sessions_token_id ON sessions (token_id);

@@ -85,6 +85,7 @@ def test_a_revoked_one_is_listed_as_such_and_its_name_is_free(call: Call):
 def test_without_any_it_says_so(call: Call, service: Service):
     assert "There is no token" in call("token", "list").stderr
     assert call("list", ATELIER_URL=service.url).exit_code == 0
+    assert "asks for no token" in call("token", "show", ATELIER_URL=service.url).stderr
 
 
 def test_the_command_line_shows_its_token(call: Call, service: Service, services):
@@ -94,6 +95,8 @@ def test_the_command_line_shows_its_token(call: Call, service: Service, services
     assert refused.exit_code == 2
     assert "ATELIER_TOKEN" in refused.stderr
     assert call("list", ATELIER_URL=service.url, ATELIER_TOKEN=token).exit_code == 0
+    shown = call("token", "show", ATELIER_URL=service.url, ATELIER_TOKEN=token)
+    assert shown.stdout == "local, who may read\n"
     drained = call("drain", "gpu-a", ATELIER_URL=service.url, ATELIER_TOKEN=token)
     assert drained.exit_code == 2
     assert "needs the scope 'manage'" in drained.stderr

@@ -73,6 +73,7 @@ def test_every_error_has_a_status():
         "not_terminal": 409, "too_many_streams": 429, "too_many_drafts": 429,
         "insufficient_memory": 422, "too_many_stars": 409,
         "unauthenticated": 401, "scope_missing": 403, "token_name_taken": 409,
+        "csrf_missing": 403, "too_many_sign_ins": 429,
         "cross_site_request": 403, "unknown_host": 421,
         "service_unavailable": 503, "storage_unavailable": 503,
         "redis_unavailable": 503, "database_unavailable": 503, "invalid_settings": 503,

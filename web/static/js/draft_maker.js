@@ -1,6 +1,6 @@
 // Drafts of a form: each newer one takes the place of the one before, and an answer that comes late is none.
 import { isFinal } from "./live.js";
-import { Refused, ask, link } from "./request.js";
+import { Refused, ask, csrfHeaders, link } from "./request.js";
 
 const WAIT_SECONDS = 5;
 const LEAST_MS = 250; // a service that is busy answers at once that nothing is new
@@ -55,7 +55,7 @@ export class DraftMaker extends EventTarget {
   /** Nobody looks any more; of a page that goes, the request may go on alone. */
   cancel() {
     if (!this.#underWay) return;
-    fetch(link(`/api/v1/jobs/${this.#underWay}/cancel`), { method: "POST", keepalive: true }).catch(() => {
+    fetch(link(`/api/v1/jobs/${this.#underWay}/cancel`), { method: "POST", keepalive: true, headers: csrfHeaders() }).catch(() => {
       // It ends by itself.
     });
     this.#underWay = null;

@@ -93,9 +93,9 @@ export class JobActions {
   }
 }
 
-/** The fields of a form by their names, numbers as numbers; nothing when it has none. */
+/** The fields of a form that are of the job, by their names, numbers as numbers; nothing when it has none. */
 function plainBody(form) {
-  const inputs = [...form.elements].filter((input) => input.name);
+  const inputs = [...form.elements].filter((input) => input.name && input.name !== "csrf_token");
   if (inputs.length === 0) return undefined;
   return Object.fromEntries(inputs.map((input) => [input.name, input.type === "number" ? number(input) : input.value]));
 }

@@ -1,5 +1,5 @@
 // Pictures that are sent to the service once, whatever is then made of them.
-import { Refused, link } from "./request.js";
+import { Refused, csrfHeaders, link } from "./request.js";
 
 /** Uploads files; the same file is one upload, also for those who ask while it is on its way. */
 export class PictureUploads {
@@ -75,6 +75,7 @@ function upload(url, form, progress) {
     const refuse = (problem) => reject(new Refused({ errors: [], ...problem }));
     request.open("POST", url);
     request.setRequestHeader("Accept", "application/json");
+    for (const [name, value] of Object.entries(csrfHeaders())) request.setRequestHeader(name, value);
     request.upload.addEventListener("progress", progress);
     request.addEventListener("error", () => refuse({ code: "unreachable", detail: "The service does not answer. Is it running?" }));
     request.addEventListener("load", () => {

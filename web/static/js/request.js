@@ -5,6 +5,12 @@ export function link(path) {
   return document.documentElement.dataset.root + path;
 }
 
+/** What a request that changes something shows, where somebody is signed in: it comes from a page of the service. */
+export function csrfHeaders() {
+  const token = document.querySelector('meta[name="csrf-token"]')?.content;
+  return token ? { "X-CSRF-Token": token } : {};
+}
+
 /** A refusal: `problem` is what the API answered (RFC 9457), or what stands in for it. */
 export class Refused extends Error {
   constructor(problem) {
@@ -27,7 +33,7 @@ export async function ask(method, url, { json, form, headers = {}, signal } = {}
   const sent = json === undefined ? headers : { "Content-Type": "application/json", ...headers };
   let answer;
   try {
-    answer = await fetch(url, { method, body, headers: { Accept: "application/json", ...sent }, signal });
+    answer = await fetch(url, { method, body, headers: { Accept: "application/json", ...csrfHeaders(), ...sent }, signal });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refused({ code: "unreachable", title: "The service does not answer", detail: "The service does not answer. Is it running? Nothing was changed as far as this page knows.", errors: [] });

@@ -1,4 +1,4 @@
-"""Tokens; there are none, and all that is there belongs to `local`."""
+"""Tokens and sessions; there are none, and all that is there belongs to `local`."""
 
 from __future__ import annotations
 
@@ -28,8 +28,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tokens")),
         sa.UniqueConstraint("sha256", name=op.f("uq_tokens_sha256")),
     )
+    op.create_table(
+        "sessions",
+        sa.Column("sha256", sa.String(), nullable=False),
+        sa.Column("token_id", sa.String(), nullable=False),
+        sa.Column("created_at", sa.DateTime(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["token_id"], ["tokens.id"], name=op.f("fk_sessions_token_id_tokens"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("sha256", name=op.f("pk_sessions")),
+    )
+    op.create_index(op.f("ix_sessions_token_id"), "sessions", ["token_id"])
 
 
 def downgrade() -> None:
     """Undo."""
+    op.drop_table("sessions")
     op.drop_table("tokens")
