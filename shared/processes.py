@@ -20,6 +20,7 @@ _STEADY_SECONDS = 60.0
 _TAIL_BYTES = 8192
 _ENTRY = Path(__file__).resolve().parents[1] / "atelier_entry.py"
 _PROC = Path("/proc")
+_PRIVATE_FOLDER = 0o700
 _BOOT_ID = _PROC / "sys/kernel/random/boot_id"
 
 
@@ -51,6 +52,17 @@ def decide_restart(ending: Ending, *, final_codes: frozenset[int] = frozenset())
     earlier = 0 if ending.ran_seconds >= _STEADY_SECONDS else ending.earlier
     delay = min(_LONGEST_DELAY_SECONDS, _FIRST_DELAY_SECONDS * 2 ** min(earlier, 16))
     return RestartDecision(delay, earlier + 1)
+
+
+def keep_private() -> None:
+    """Let this process, and its children, make files and folders that its user alone may read."""
+    os.umask(0o077)
+
+
+def make_private(folder: Path) -> None:
+    """Shut other users out of a folder of this user; an earlier release let them read it."""
+    if folder.is_dir() and folder.stat().st_uid == os.geteuid():
+        folder.chmod(_PRIVATE_FOLDER)
 
 
 def describe_code(code: int) -> str:

@@ -14,6 +14,7 @@ from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
 from shared.errors import AtelierError, InvalidSettings
 from shared.logs import configure_logs, get_logger
+from shared.processes import keep_private, make_private
 from shared.redis.connection import require_fit_redis
 from shared.settings import Settings
 from web.access.tokens import has_token
@@ -42,6 +43,8 @@ def run_web(settings: Settings) -> None:
         InvalidSettings: when the address cannot be listened on, or a name in a setting is none.
         ServiceError: when database or storage cannot be used, or Redis is too old.
     """
+    keep_private()
+    make_private(settings.data_dir)
     configure_logs(settings)
     require_fit_redis(settings)
     # What is wrong with database or storage is said here: gunicorn's worker would bury it in a traceback.

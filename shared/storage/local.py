@@ -25,6 +25,8 @@ _PARTIAL = ".partial-"
 _ASIDE = ".aside-"
 _ID_CHARS = 36
 _COPY_BYTES = 1 << 20
+#: Files are 0600: `tempfile` makes them so.
+_PRIVATE_FOLDER = 0o700
 _Found = TypeVar("_Found")
 
 
@@ -276,7 +278,6 @@ class LocalStore:
                 else:
                     shutil.copyfileobj(data, file, _COPY_BYTES)
                 file.flush()
-                os.fchmod(file.fileno(), 0o644)  # mkstemp's 0600 would shut out a worker under another user
                 if synced:
                     os.fsync(file.fileno())
             yield partial
@@ -294,7 +295,7 @@ def make_folders(folder: Path, *, below: Path | None = None) -> None:
         missing.append(folder)
         folder = folder.parent
     for new in reversed(missing):
-        new.mkdir(exist_ok=True)
+        new.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
         _sync_folder(new.parent)
 
 

@@ -12,6 +12,7 @@ import click
 from shared.clock import to_rfc3339, utc_now
 from shared.errors import BackupDamaged
 from shared.logs import configure_logs
+from shared.processes import keep_private
 from shared.settings import Settings, load_settings
 from shared.terminal import GivenPath
 from web.backend import Backend
@@ -84,6 +85,7 @@ def restore(ctx: click.Context, *, folder: Path) -> None:
 
 
 def _settings() -> Settings:
+    keep_private()
     settings = load_settings(os.environ)
     configure_logs(settings.model_copy(update={"log_level": "warning", "log_format": "console"}))
     return settings

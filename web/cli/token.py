@@ -14,6 +14,7 @@ from rich.table import Table
 
 from shared.clock import to_rfc3339, utc_now
 from shared.logs import configure_logs
+from shared.processes import keep_private
 from shared.settings import load_settings
 from shared.terminal import GivenText, LazyGroup
 from web.access.tokens import Scope, create_token, list_tokens, revoke_token
@@ -168,6 +169,7 @@ def _state(one: dict[str, str | None], now: str) -> str:
 @contextmanager
 def _backend(*, may_make: bool = False) -> Iterator[Backend]:
     """Open what the settings name; the first token may come before the first start of the service."""
+    keep_private()
     settings = load_settings(os.environ)
     configure_logs(settings.model_copy(update={"log_level": "warning", "log_format": "console"}))
     if not may_make:

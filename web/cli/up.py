@@ -9,6 +9,7 @@ from time import sleep
 
 import click
 
+from shared.processes import keep_private
 from shared.redis.workers import WorkerBeat
 from shared.settings import PREFIX, Settings, load_settings
 from shared.terminal import GivenPath, WholeNumber, show_notice
@@ -55,6 +56,7 @@ def up(output: Output, *, port: int | None, workers: int, data_dir: Path | None)
         given["DATA_DIR"] = str(data_dir)
     settings = local_settings(dict(os.environ), given)
     output.say("Starting …")
+    keep_private()
     with StopRequest() as stop_request:
         try:
             with Stack(
@@ -111,7 +113,7 @@ def _greet(stack: Stack, output: Output, workers: int) -> None:
     output.say(f"  submit a job:   {shlex.join(program())} submit CONTENT STYLE --wait{there}")
     output.say(f"  add a worker:   {stack.command('add')}")
     if stack.owns_redis:
-        output.say(f"  its Redis:      {stack.settings.redis_url} (for 'atelier queue set-aside')")
+        output.say(f"  its Redis:      address in {stack.redis_url_file}, for 'atelier queue set-aside'")
     output.say(f"  documentation:  {public_url}/docs")
     output.say(f"  data and logs:  {stack.settings.data_dir}")
     if workers:

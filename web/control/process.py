@@ -17,6 +17,7 @@ from shared.broker import Dispatch
 from shared.clock import utc_now
 from shared.errors import DatabaseUnavailable, DatabaseUnusable, RedisUnavailable, StorageUnavailable
 from shared.logs import configure_logs, get_logger
+from shared.processes import keep_private
 from shared.redis.connection import require_fit_redis
 from shared.redis.control import BEAT_SECONDS, ControlBeat
 from shared.release import this_release
@@ -213,6 +214,7 @@ def run_control(settings: Settings) -> None:
     Raises:
         ServiceError: at once for what waiting does not mend, such as a Redis that is too old.
     """
+    keep_private()
     configure_logs(settings)
     require_fit_redis(settings)
     stopping = Event()

@@ -17,7 +17,7 @@ from shared.clock import to_rfc3339
 from shared.errors import InvalidSettings, RedisTooOld, WeightsError
 from shared.logs import configure_logs, get_logger
 from shared.options import Method
-from shared.processes import own_python
+from shared.processes import keep_private, own_python
 from shared.settings import Settings, load_settings
 from shared.terminal import GivenText
 from shared.texts import is_printable
@@ -76,6 +76,7 @@ def run(name: str | None, gpus: str, nodes_per_gpu: str, methods: str, fleet_pid
 
     try:
         settings = load_settings(os.environ)
+        keep_private()
         configure_logs(settings)
         nodes = read_nodes(nodes_per_gpu)
         sys.exit(_run(settings, name or socket.gethostname(), gpus, nodes, methods, fleet_pid))

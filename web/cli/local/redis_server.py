@@ -28,15 +28,18 @@ _VERSION_SECONDS = 10
 class RedisServer:
     """A server process, as a context or between `start` and `stop`."""
 
-    def __init__(self, folder: Path, *, port: int | None = None) -> None:
+    def __init__(self, folder: Path, *, port: int | None = None, password: str = "") -> None:
+        """Prepare a server; with a `password`, of letters and digits, it answers nobody without it."""
         self.folder = folder
         self.port = port or _free_port()
+        self._password = password
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        """Where the server listens, as ``redis://127.0.0.1:port/0``."""
-        return f"redis://127.0.0.1:{self.port}/0"
+        """Where the server listens, as ``redis://:password@127.0.0.1:port/0``."""
+        login = f":{self._password}@" if self._password else ""
+        return f"redis://{login}127.0.0.1:{self.port}/0"
 
     @property
     def pid(self) -> int | None:
@@ -62,7 +65,10 @@ class RedisServer:
         }
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
         # A session of its own: Ctrl-C must not stop it before the processes that use it.
-        self._process = subprocess.Popen([find_server(), *words], start_new_session=True)  # noqa: S603
+        self._process = subprocess.Popen(  # noqa: S603
+            [find_server(), "-", *words], stdin=subprocess.PIPE, start_new_session=True
+        )
+        self._tell_password(self._process)
         client = redis.Redis.from_url(self.url)
         deadline = monotonic() + _START_SECONDS
         while not self._answers(client):
@@ -83,6 +89,14 @@ class RedisServer:
             self._process.kill()
             self._process.wait()
         self._process = None
+
+    def _tell_password(self, process: subprocess.Popen[bytes]) -> None:
+        """Write it to standard input, as configuration: everybody may read the words of a command line."""
+        if process.stdin is None:
+            raise RedisUnavailable("the Redis server takes no configuration")
+        with contextlib.suppress(BrokenPipeError), process.stdin as file:
+            # One that has ended says why in its log.
+            file.write(f"requirepass {self._password}\n".encode() if self._password else b"")
 
     def __enter__(self) -> RedisServer:
         self.start()

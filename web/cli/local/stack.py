@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
+from secrets import token_hex
 from time import monotonic, sleep
 from types import TracebackType
 
@@ -17,7 +18,7 @@ from shared.clock import utc_now
 from shared.errors import RedisUnavailable
 from shared.installation import names_at
 from shared.options import Method
-from shared.processes import ChildProcess, Program, own_python
+from shared.processes import ChildProcess, Program, make_private, own_python
 from shared.redis import Coordination
 from shared.redis.connection import require_fit_redis
 from shared.redis.workers import WorkerBeat, WorkerState
@@ -184,6 +185,7 @@ class Stack:
 
     def _start(self) -> None:
         lock = self._exits.enter_context(FolderLock(self.settings.data_dir, holder="another 'atelier'"))
+        make_private(self.settings.data_dir)
         require_free_port(self.settings.host, self.settings.port)
         require_usable_database(self.settings)
         if not self.owns_redis:
@@ -197,8 +199,9 @@ class Stack:
         forget_requests(self.settings.data_dir)
         self._exits.callback(self._stop)
         if self.owns_redis:
-            server = RedisServer(self.settings.data_dir / "redis")
+            server = RedisServer(self.settings.data_dir / "redis", password=token_hex())
             self.settings = self.settings.model_copy(update={"redis_url": server.url})
+            self._note_redis_url(server)
             log = server.folder / "redis.log"
             self._supervisor.start(RedisChild(server, self._program("redis", "redis", [], log=log)))
         self._start_child("web", "web", own_python("atelier", "web"))
@@ -214,6 +217,18 @@ class Stack:
                 "worker",
                 own_python("atelier-worker", "run", "--name", DRAFT_WORKER, "--methods", Method.FAST.value),
             )
+
+    @property
+    def redis_url_file(self) -> Path:
+        """Where the address of a Redis of its own is, with its password."""
+        return self.settings.data_dir / "redis" / "url"
+
+    def _note_redis_url(self, server: RedisServer) -> None:
+        server.folder.mkdir(exist_ok=True)
+        self.redis_url_file.unlink(missing_ok=True)
+        handle = os.open(self.redis_url_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w") as file:
+            file.write(f"{server.url}\n")
 
     def _start_worker(self, name: str) -> None:
         self._start_child(name, "worker", own_python("atelier-worker", "run", "--name", name))
