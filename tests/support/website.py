@@ -12,6 +12,7 @@ import httpx2
 from shared.errors import ArtifactMissing, StorageUnavailable
 from shared.settings import Settings
 from tests.support.control import say_control_runs
+from tests.support.waiting import wait_until
 from tests.support.web_process import WebProcess
 from tests.support.workshop import Workshop
 from web.db.models import Base, InstallationRow, JobChange, JobName
@@ -62,11 +63,17 @@ class Site:
                 # Storage and database stay of one installation; what is derived follows the jobs.
                 if table not in (InstallationRow.__table__, JobName.__table__, JobChange.__table__):
                     session.execute(table.delete())
+        # What a token may do is looked up once a second.
+        wait_until(lambda: not self.asks_for_a_token(), seconds=20)
         self.services.backend.redis.client.flushall()
         say_control_runs(self.services.backend.redis)
         for folder in ("assets", "jobs"):
             self._empty_folder(folder)
         self.log.clear()
+
+    def asks_for_a_token(self) -> bool:
+        """Whether the web process lets nobody in without one."""
+        return httpx2.get(f"{self.url}/api/v1/token", timeout=60).status_code == 401
 
     def _empty_folder(self, folder: str) -> None:
         for tries_left in reversed(range(_TRIES)):

@@ -1,0 +1,115 @@
+"""Two callers in a browser: each signs in, works, sees what is theirs and nothing else, and signs out."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from shared.clock import utc_now
+from tests.browser.accessibility import find_faults, find_keyboard_faults
+from tests.browser.new_job_form import CONTENT, STYLE, choose_both, start
+from tests.support.visitor import DESKTOP, PHONE, Theme, Visitor
+from tests.support.waiting import wait_until
+from tests.support.website import Site
+from tests.support.workshop import Workshop
+from web.access.tokens import Scope, create_token
+
+
+@pytest.fixture
+def tokens(site: Site) -> dict[str, str]:
+    """A token of each caller, and nobody gets in without one any more."""
+    made = {}
+    with site.services.backend.database.write() as session:
+        for caller in ("anna", "ben"):
+            token = create_token(
+                session, name=caller, scopes={Scope.SUBMIT}, caller=caller, expires_at=None, now=utc_now()
+            )
+            made[caller] = token.text
+    wait_until(lambda: site.asks_for_a_token(), seconds=20)
+    return made
+
+
+def sign_in(page: Page, token: str) -> None:
+    page.get_by_label("Token").fill(token)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def test_a_walk_through_every_page_as_two_callers(
+    visitor: Visitor, site: Site, workshop: Workshop, tokens: dict[str, str]
+):
+    workshop.connect()
+    anna = visitor.open(f"{site.url}/new")
+    expect(anna).to_have_url(re.compile(r"/signin\?next=/new$"))
+    sign_in(anna, tokens["anna"])
+    expect(anna).to_have_url(f"{site.url}/new")
+    expect(anna.get_by_role("banner")).to_contain_text("anna")
+    choose_both(anna)
+    start(anna)
+    expect(anna).to_have_url(re.compile("/jobs/"))
+    address = anna.url
+    job_id = address.rpartition("/")[2]
+    workshop.run_through(job_id)
+    expect(anna.get_by_role("img").first).to_be_visible()
+
+    visitor.expects("404")
+    ben = visitor.open(address)
+    sign_in(ben, tokens["ben"])
+    expect(ben.get_by_role("heading", level=1)).to_have_text("There is no such job.")
+    for path in ("/", "/new", "/workers"):
+        ben.goto(f"{site.url}{path}")
+        expect(ben.get_by_role("banner")).to_contain_text("ben")
+        expect(ben.locator("body")).not_to_contain_text("content.png")
+        assert job_id not in ben.content()
+    picture = ben.request.get(f"{site.url}/api/v1/jobs/{job_id}/output")
+    assert picture.status == 404
+
+    anna.goto(f"{site.url}/")
+    expect(anna.get_by_role("main")).to_contain_text("content.png")
+    anna.get_by_role("button", name="Sign out").click()
+    expect(anna).to_have_url(f"{site.url}/signin")
+    anna.goto(address)
+    expect(anna).to_have_url(re.compile("/signin"))
+
+
+def test_scripts_may_change_what_is_ones_own(
+    visitor: Visitor, site: Site, workshop: Workshop, tokens: dict[str, str]
+):
+    workshop.connect()
+    page = visitor.open(f"{site.url}/new")
+    sign_in(page, tokens["anna"])
+    choose_both(page)
+    start(page)
+    expect(page).to_have_url(re.compile("/jobs/"))
+    page.get_by_role("button", name="Cancel").first.click()
+    expect(page.get_by_role("main")).to_contain_text("canceled")
+
+
+def test_without_scripts_too(visitor: Visitor, site: Site, workshop: Workshop, tokens: dict[str, str]):
+    workshop.connect()
+    page = visitor.open(f"{site.url}/new", scripts=False)
+    sign_in(page, tokens["anna"])
+    page.get_by_label("Content picture").set_input_files(CONTENT)
+    page.get_by_label("Style picture").set_input_files(STYLE)
+    start(page)
+    expect(page).to_have_url(re.compile("/jobs/"))
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [DESKTOP, PHONE])
+def test_the_form_is_fit_for_everybody_and_tells_a_wrong_token(
+    visitor: Visitor, site: Site, tokens: dict[str, str], theme: Theme, width: int
+):
+    visitor.expects("401")
+    page = visitor.open(f"{site.url}/signin", width=width, theme=theme)
+    assert find_faults(page) == []
+    assert find_keyboard_faults(page) == []
+    sign_in(page, "nonsense")
+    expect(page.get_by_role("alert")).to_contain_text("not known here")
+    expect(page.get_by_label("Token")).to_have_attribute("aria-invalid", "true")
+    assert find_faults(page) == []
+    sign_in(page, tokens["anna"])
+    expect(page).to_have_url(f"{site.url}/")
+    assert find_faults(page) == []
+    assert find_keyboard_faults(page) == []
