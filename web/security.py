@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,7 +20,7 @@ from shared.settings import Settings
 from web.access.gate import require
 from web.access.rules import needed_scope
 from web.access.sessions import CSRF_FIELD, CSRF_HEADER, require_csrf
-from web.access.tokens import Access
+from web.access.tokens import Access, Scope
 from web.address import Address, bracketed, host_name, is_loopback, parse_address
 from web.later import is_put_off
 from web.services import get_services
@@ -45,6 +46,8 @@ _FILE_POLICY = "default-src 'none'; sandbox; frame-ancestors 'none'"
 _PICTURE_POLICY = (
     "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'none'"
 )
+#: What takes `caller`, whose it is to be.
+_LISTS = frozenset({"jobs.index", "assets.index_assets"})
 #: What reads its form itself, and calls `check_form`.
 _CSRF_IN_VIEW = frozenset({"new_page.create"})
 _STARTED_KEY = "atelier.started"
@@ -112,7 +115,10 @@ def _let_in() -> None:
     require(access, needed)
     if request.method not in _SAFE_METHODS and request.endpoint not in _CSRF_IN_VIEW:
         require_csrf(access, request.headers.get(CSRF_HEADER) or _csrf_of_form())
-    names = request.view_args or {}
+    names, whose = request.view_args or {}, request.args.get("caller")
+    if whose is not None and request.endpoint in _LISTS and whose != access.caller:
+        require(access, Scope.MANAGE)
+        access = replace(access, caller=whose)
     g.access = gate.as_owner(access, job_id=names.get("job_id"), asset_id=names.get("asset_id"))
 
 

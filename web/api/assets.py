@@ -39,6 +39,7 @@ from web.api.http import (
     send_stored,
 )
 from web.api.openapi import (
+    CALLER,
     IF_NONE_MATCH,
     NOT_MODIFIED,
     RANGE,
@@ -118,6 +119,7 @@ class ListQuery(BaseModel):
     refusals=(MalformedRequest,),
     parameters=(
         *query_parameters(ListQuery),
+        CALLER,
         Parameter("page_token", "The `next_page_token` of the page before; goes with the same filter only"),
     ),
 )

@@ -16,7 +16,16 @@ from web.api import API_PATH
 from web.api.http import json_answer, make_token, read_query, read_token, wait_seconds
 from web.api.job_view import read_views
 from web.api.job_waits import answer_when_changed
-from web.api.openapi import IF_NONE_MATCH, NOT_MODIFIED, WAIT, Answer, Operation, Parameter, query_parameters
+from web.api.openapi import (
+    CALLER,
+    IF_NONE_MATCH,
+    NOT_MODIFIED,
+    WAIT,
+    Answer,
+    Operation,
+    Parameter,
+    query_parameters,
+)
 from web.api.rendered_jobs import RenderedJob, read_rendered
 from web.api.schemas import JobListOut, JobOut
 from web.api.submit import submit_job
@@ -88,7 +97,7 @@ jobs.post("")(submit_job)
         304: NOT_MODIFIED,
     },
     refusals=(MalformedRequest,),
-    parameters=(*PARAMETERS, IF_NONE_MATCH),
+    parameters=(*PARAMETERS, CALLER, IF_NONE_MATCH),
 )
 def index() -> Response:
     """List your jobs, newest first, as each is now. Go on with `next_page_token` and the same filters."""

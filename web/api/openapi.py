@@ -118,6 +118,7 @@ IF_MATCH = Parameter(
     "header",
     example='"1-0a1b2c3d"',
 )
+CALLER = Parameter("caller", "Those of this caller; another one than yourself needs the scope `manage`")
 RANGE = Parameter("Range", "`bytes=first-last`: answers 206 with that part", "header", example="bytes=0-1023")
 NOT_MODIFIED = Answer("Not changed since the ETag")
 

@@ -226,12 +226,13 @@ class ApiClient:
         name: str | None = None,
         created_after: str | None = None,
         batch_id: str | None = None,
+        caller: str | None = None,
         limit: int = 20,
     ) -> list[JobView]:
         """Return at most `limit` jobs, newest first, that have one of these statuses and all else."""
         query = [("kind", kind), *(("status", status) for status in statuses)]
         query += [("label", f"{key}:{value}") for key, value in (labels or {}).items()]
-        single = {"name": name, "created_after": created_after, "batch_id": batch_id}
+        single = {"name": name, "created_after": created_after, "batch_id": batch_id, "caller": caller}
         query += [(key, value) for key, value in single.items() if value is not None]
         return [JobView(item) for item in self._pages("jobs", query, limit=limit)]
 

@@ -151,6 +151,12 @@ def watch(ctx: click.Context, output: Output, job_id: str, *, timeout: float, ur
     help="Only younger ones. TIME has its zone, as in 2026-11-23T08:47:41Z.",
 )
 @click.option("--batch", "batch_id", type=GivenText(), metavar="ID", help="Only those of this batch.")
+@click.option(
+    "--caller",
+    type=GivenText(),
+    metavar="NAME",
+    help="Those of this caller; the token needs 'manage' for that.",
+)
 @click.option("--limit", type=WholeNumber(1, 10_000), default=20, show_default=True, help="How many at most.")
 @url_option
 @json_option
@@ -164,6 +170,7 @@ def list_jobs(
     name: str | None,
     created_after: str | None,
     batch_id: str | None,
+    caller: str | None,
     limit: int,
     url: str | None,
 ) -> None:
@@ -176,6 +183,7 @@ def list_jobs(
             name=name,
             created_after=created_after,
             batch_id=batch_id,
+            caller=caller,
             limit=limit,
         )
     if output.as_json:
@@ -183,7 +191,7 @@ def list_jobs(
     elif jobs:
         output.out.print(_table(jobs, output.out.width))
     else:
-        is_filtered = statuses or labels or name or created_after or batch_id
+        is_filtered = statuses or labels or name or created_after or batch_id or caller
         output.say(f"There are no such {kind}s." if is_filtered else f"There are no {kind}s yet.")
 
 

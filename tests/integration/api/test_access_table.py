@@ -229,3 +229,16 @@ def test_whoever_manages_does_it_for_its_owner(ask: Ask, own: dict[str, Owned]):
         else:
             assert answer.status_code not in (401, 403, 404), (row, answer.text)
         answer.close()
+
+
+def test_whoever_manages_lists_what_is_anothers(ask: Ask, own: dict[str, Owned]):
+    for address, names in ((f"{API}/jobs", "job"), (f"{API}/assets", "asset")):
+        row = Row("GET", f"{address}?caller=ben", READ)
+        for scope in (READ, SUBMIT):
+            assert ask(row, "anna", scope).json["code"] == "scope_missing"
+        listed = ask(row, "anna", MANAGE).json[f"{names}s"]
+        assert getattr(own["ben"], names) in [one["id"] for one in listed]
+        assert getattr(own["anna"], names) not in [one["id"] for one in listed]
+        # Of oneself everybody may.
+        listed = ask(Row("GET", f"{address}?caller=anna", READ), "anna", READ).json[f"{names}s"]
+        assert getattr(own["anna"], names) in [one["id"] for one in listed]

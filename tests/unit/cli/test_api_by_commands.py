@@ -36,7 +36,7 @@ COMMANDS = {
     "job_files_read_checkpoint": "download --step",
     "job_files_read_output": "download",
     "job_files_read_preview": "download --preview",
-    "jobs_index": "list --status --kind --label --name --batch --created-after --limit",
+    "jobs_index": "list --status --kind --label --name --batch --created-after --caller --limit",
     "jobs_read_job": "status",
     "jobs_submit_job": "submit --option --method --name --label --queue-timeout --run-timeout --reuse "
     "--dry-run --idempotency-key",
