@@ -73,6 +73,23 @@ def test_a_walk_through_every_page_as_two_callers(
     expect(anna).to_have_url(re.compile("/signin"))
 
 
+@pytest.mark.parametrize("path", ["/", "/workers", "/jobs/{job}"])
+def test_an_open_page_leads_to_the_sign_in_after_a_sign_out_elsewhere(
+    visitor: Visitor, site: Site, workshop: Workshop, tokens: dict[str, str], path: str
+):
+    visitor.expects("401")
+    page = visitor.open(f"{site.url}/new")
+    sign_in(page, tokens["anna"])
+    choose_both(page)
+    start(page)
+    expect(page).to_have_url(re.compile("/jobs/"))
+    page.goto(site.url + path.format(job=page.url.rpartition("/")[2]))
+    other = page.context.new_page()
+    other.goto(f"{site.url}/new")
+    other.get_by_role("button", name="Sign out").click()
+    expect(page).to_have_url(re.compile("/signin"))
+
+
 def test_scripts_may_change_what_is_ones_own(
     visitor: Visitor, site: Site, workshop: Workshop, tokens: dict[str, str]
 ):

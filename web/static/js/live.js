@@ -115,6 +115,7 @@ export class LiveJob extends EventTarget {
       const headers = this.#etag ? { "If-None-Match": this.#etag } : {};
       const answer = await fetch(this.#url, { headers, cache: "no-store" });
       if (answer.status === 404) return this.#end("gone");
+      if (answer.status === 401) return location.reload(); // signed out elsewhere
       if (answer.ok) {
         this.#etag = answer.headers.get("ETag");
         this.#take(await answer.json());

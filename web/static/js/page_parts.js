@@ -1,4 +1,5 @@
 // Parts of the page as the server draws them, fetched again when there is news: no second set of templates here.
+import { link } from "./request.js";
 import { localize } from "./times.js";
 
 const LEAST_MS = 700;
@@ -14,6 +15,7 @@ export class PartsSource {
   async fetch(url) {
     const request = await load(url, url === this.#url ? this.#etag : null);
     const { status } = request;
+    if (status === 401 || isSignIn(request.responseURL)) location.reload(); // signed out elsewhere: the page says where to sign in
     if (status === 304) return null;
     if (status !== 200) throw Object.assign(new Error(`the service answered ${status}`), { status });
     this.#url = url;
@@ -210,6 +212,10 @@ function isTypedIn(part) {
 
 function isSeen(element) {
   return element.isConnected && element.checkVisibility({ visibilityProperty: true });
+}
+
+function isSignIn(url) {
+  return new URL(url, location).pathname === link("/signin");
 }
 
 /** XMLHttpRequest parses the answer itself: no text becomes HTML in a script, which the page's policy forbids. */
