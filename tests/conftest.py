@@ -40,6 +40,7 @@ _TOGETHER = {
     "tests/acceptance/test_readme_commands.py": "service",
     "tests/acceptance/test_service.py": "service",
     "tests/browser/test_visit.py": "service",
+    "tests/integration/worker/exact/test_begun_by_fast.py": "exact",
     "tests/integration/worker/exact/test_exact_fork.py": "exact",
     "tests/integration/worker/exact/test_exact_resume.py": "exact",
     "tests/unit/worker/engine/test_classic.py": "engine",

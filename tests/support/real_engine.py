@@ -21,12 +21,17 @@ from worker.engine.weights.weights import Weights
 METHODS = ("classic", "untrained")
 
 
+def load_fast_engine() -> FastEngine:
+    """Return a fresh engine with the packaged fast model."""
+    return FastEngine(load_fast_model(find_fast_model(Settings()), threads=1))
+
+
 def load_engine(method: str, cache_dir: Path) -> StyleEngine:
     """Return a fresh engine: `classic` with random weights of a trained network's kind, or `untrained`.
 
     Both can start from what the packaged fast model makes.
     """
-    fast = FastEngine(load_fast_model(find_fast_model(Settings()), threads=1))
+    fast = load_fast_engine()
     if method == "untrained":
         return StyleEngine(Weights.of(untrained_convolutions(cache_dir), name="untrained"), fast=fast)
     generator = np.random.default_rng(11)

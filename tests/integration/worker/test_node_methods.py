@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from PIL import Image
 
 from shared.broker import ROUTES, route_for
 from shared.options import Method, StyleOptions
@@ -25,6 +27,7 @@ from shared.storage import layout, open_store
 from shared.storage.store import ArtifactStore
 from tests.support.waiting import wait_until
 from worker.deliveries import envelope
+from worker.engine.fast.source import find_fast_model
 
 pytestmark = pytest.mark.process
 
@@ -139,16 +142,23 @@ def test_a_node_takes_no_job_of_a_method_that_it_does_not_serve(start, send, rep
     assert served == {"node": ["gatys"], "drafts": ["fast"]}
 
 
-def test_a_light_node_makes_a_fast_job_and_never_loads_tensorflow(light, send, reports, store, shown):
+def test_a_light_node_makes_a_fast_job_and_never_loads_tensorflow(
+    light, send, reports, store, shown, settings
+):
     message = send("job", FAST)
     wait_until(ended(reports, "job"), seconds=_PATIENCE_SECONDS)
     marker = read_marker(store.read(layout.marker_key("job", 1)))
-    assert marker.weights["name"] == "magenta-int8"
     assert (marker.step, marker.steps, marker.losses) == (1, 1, {})
     assert marker.task_sha256 == message.task_sha256
     picture = store.read(marker.outputs[0].key)
     assert picture.startswith(b"\x89PNG")
     assert hashlib.sha256(picture).hexdigest() == marker.outputs[0].sha256
+    sha256 = find_fast_model(settings).sha256
+    assert marker.weights == {"name": "magenta-int8", "sha256": sha256, "notice": None}
+    with Image.open(io.BytesIO(picture)) as opened:
+        told = opened.text
+    assert (told["atelier:weights"], told["atelier:weights_sha256"]) == ("magenta-int8", sha256)
+    assert "atelier:notice" not in told
     processes = [light.pid, *children_of(light.pid)]
     assert len(processes) > 1
     for process in processes:

@@ -14,14 +14,20 @@ from shared.settings import Settings
 from shared.storage import layout
 from tests.integration.worker.exact.nodes import CHECKPOINT_EVERY, STEPS, Nodes
 from tests.support.installation import names_of
-from tests.support.real_engine import METHODS, load_engine
+from tests.support.real_engine import METHODS, load_engine, load_fast_engine
 from worker.context import WorkerContext
 from worker.engine.engine import StyleEngine
+from worker.engine.fast.engine import FastEngine
 
 
 @pytest.fixture(scope="session")
 def engines(untrained_cache: Path) -> dict[str, StyleEngine]:
     return {method: load_engine(method, untrained_cache) for method in METHODS}
+
+
+@pytest.fixture(scope="session")
+def fast_engine() -> FastEngine:
+    return load_fast_engine()
 
 
 @pytest.fixture(scope="session")
