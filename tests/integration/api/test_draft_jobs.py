@@ -275,6 +275,7 @@ def test_a_content_is_seen_as_a_whole_by_every_method(draft, make_picture, nothi
     for narrow in shapes:
         problem = problem_of(draft(content=narrow), 422, "image_too_narrow")
         assert [fault["pointer"] for fault in problem["errors"]] == ["/content"]
+        assert "choose a size of 2349 px or more" in problem["detail"]
         nothing_left()
     for narrow in shapes:
         assert draft(content=narrow, options={"size": 2349}).status_code == 202
