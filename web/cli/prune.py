@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ import click
 from shared.clock import utc_now
 from shared.errors import InvalidSettings
 from shared.logs import configure_logs
+from shared.processes import keep_private
 from shared.settings import Settings, load_settings
 from web.backend import Backend
 from web.cli.options import json_option
@@ -32,16 +34,10 @@ def prune(ctx: click.Context, *, dry_run: bool, verbose: bool) -> None:
     ATELIER_RETENTION_DAYS and ATELIER_GARBAGE_HOURS say what is old enough.
     """
     output = ctx.ensure_object(Output)
-    settings = load_settings(os.environ)
-    configure_logs(settings.model_copy(update={"log_level": "warning", "log_format": "console"}))
-    require_database(settings)
-    backend = Backend.open(settings, upgrade=False)
-    try:
+    with local_backend() as backend:
         pruner = Pruner(backend, clock=utc_now)
         plan = pruner.plan()
         removal = Removal(removed=plan) if dry_run else pruner.remove(plan)
-    finally:
-        backend.close()
     kinds = _by_kind(removal.removed)
     document: dict[str, object] = {"dry_run": dry_run, "kinds": kinds, "failed": len(removal.failed)}
     if verbose:
@@ -50,6 +46,25 @@ def prune(ctx: click.Context, *, dry_run: bool, verbose: bool) -> None:
     if removal.failed:
         output.say(f"{len(removal.failed)} items could not be removed; the log says why.", style="bold red")
         ctx.exit(ExitCode.FAILED)
+
+
+@contextmanager
+def local_backend(*, may_make: bool = False) -> Iterator[Backend]:
+    """Open database and storage that the settings name, for a command on the web host.
+
+    With `may_make` they are made, or brought to this version, where they are not: a first token may come
+    before the first start of the service.
+    """
+    keep_private()
+    settings = load_settings(os.environ)
+    configure_logs(settings.model_copy(update={"log_level": "warning", "log_format": "console"}))
+    if not may_make:
+        require_database(settings)
+    backend = Backend.open(settings, upgrade=may_make)
+    try:
+        yield backend
+    finally:
+        backend.close()
 
 
 def require_database(settings: Settings) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 
 import click
@@ -13,16 +10,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from shared.clock import to_rfc3339, utc_now
-from shared.logs import configure_logs
-from shared.processes import keep_private
-from shared.settings import load_settings
 from shared.terminal import GivenText, LazyGroup
 from web.access.tokens import Scope, create_token, list_tokens, revoke_token
 from web.api.tokens import token_out
-from web.backend import Backend
 from web.cli.options import json_option, open_client, url_option
 from web.cli.output import Output
-from web.cli.prune import require_database
+from web.cli.prune import local_backend
 
 _SPAN = re.compile(r"([1-9][0-9]{0,4})([hdw])")
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
@@ -89,7 +82,7 @@ def create(
 ) -> None:
     """Make the token NAME, and print it. It is kept nowhere: who loses it makes another."""
     now = utc_now()
-    with _backend(may_make=True) as backend, backend.database.write() as session:
+    with local_backend(may_make=True) as backend, backend.database.write() as session:
         made = create_token(
             session,
             name=name,
@@ -123,7 +116,7 @@ def show(output: Output, *, url: str | None) -> None:
 @click.pass_obj
 def list_all(output: Output) -> None:
     """List all tokens, newest first: those that were revoked or have expired, too."""
-    with _backend() as backend, backend.database.read() as session:
+    with local_backend() as backend, backend.database.read() as session:
         shown = [token_out(row).model_dump(mode="json") for row in list_tokens(session)]
     if output.as_json:
         output.answer({"tokens": shown}, "")
@@ -153,7 +146,7 @@ def list_all(output: Output) -> None:
 @click.pass_obj
 def revoke(output: Output, *, name: str) -> None:
     """Take the token NAME, or with this id, out of use: within a second nobody gets in with it."""
-    with _backend() as backend, backend.database.write() as session:
+    with local_backend() as backend, backend.database.write() as session:
         shown = token_out(revoke_token(session, name, now=utc_now()))
     output.answer(shown.model_dump(mode="json"), f"{shown.name} is revoked")
 
@@ -164,18 +157,3 @@ def _state(one: dict[str, str | None], now: str) -> str:
     if one["expires_at"] is None:
         return "in use, for ever"
     return "expired" if one["expires_at"] <= now else f"in use until {one['expires_at']}"
-
-
-@contextmanager
-def _backend(*, may_make: bool = False) -> Iterator[Backend]:
-    """Open what the settings name; the first token may come before the first start of the service."""
-    keep_private()
-    settings = load_settings(os.environ)
-    configure_logs(settings.model_copy(update={"log_level": "warning", "log_format": "console"}))
-    if not may_make:
-        require_database(settings)
-    backend = Backend.open(settings, upgrade=may_make)
-    try:
-        yield backend
-    finally:
-        backend.close()

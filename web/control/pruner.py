@@ -24,7 +24,7 @@ from itertools import groupby
 
 from shared.errors import ArtifactMissing, FilesHeld, IdentityMissing, IdentityWrong, StorageUnavailable
 from shared.logs import get_logger
-from shared.storage.layout import asset_key, asset_thumbnail_key, job_folder
+from shared.storage.layout import asset_key, job_folder
 from web.backend import Backend
 from web.control.garbage import Cutoffs, Finding, Kind, StorageScan, cutoffs_at
 from web.db.models import Asset
@@ -214,10 +214,7 @@ class Pruner:
             check_hold(session, now=self._clock())
             if not retention.delete_unused_asset(session, asset_id, before=cutoffs.garbage):
                 return False
-        with self._backend.database.read() as session:
-            is_known = bool(retention.known_pictures(session, [asset.sha256]))
-        if not is_known and self._backend.storage.delete_older(key, cutoffs.garbage):
-            self._backend.storage.delete(asset_thumbnail_key(asset.sha256))
+        retention.forget_picture(self._backend, asset.sha256, before=cutoffs.garbage)
         return True
 
 

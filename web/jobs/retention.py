@@ -13,6 +13,8 @@ from sqlalchemy.orm import Session, aliased
 
 from shared.logs import get_logger
 from shared.status import FINAL_STATUSES, JobKind, JobStatus
+from shared.storage.layout import asset_key, asset_thumbnail_key
+from web.backend import Backend
 from web.db.models import Asset, IdempotencyKey, InboxEntry, Job, JobCheckpoint
 from web.jobs.thinning import NO_STATE
 
@@ -132,6 +134,18 @@ def unused_assets(session: Session, before: datetime, *, limit: int | None) -> l
 def delete_unused_asset(session: Session, asset_id: str, *, before: datetime) -> bool:
     """Remove an asset, if `unused_assets` still lists it; return whether it was removed."""
     return _deleted(session, delete(Asset).where(Asset.id == asset_id, _is_unused(before))) == 1
+
+
+def forget_picture(backend: Backend, sha256: str, *, before: datetime) -> None:
+    """Remove the files of a picture that no asset has any more, and that nobody has touched since a moment.
+
+    Raises:
+        StorageUnavailable: when they cannot be removed; the collector finds them later.
+    """
+    with backend.database.read() as session:
+        is_known = bool(known_pictures(session, [sha256]))
+    if not is_known and backend.storage.delete_older(asset_key(sha256), before):
+        backend.storage.delete(asset_thumbnail_key(sha256))
 
 
 def count_inbox(session: Session, before: datetime) -> int:
