@@ -11,12 +11,18 @@ import pytest
 from shared.broker import FAST_ROUTE
 from shared.clock import from_rfc3339
 from shared.redis.workers import WorkerBeat
-from tests.support.app import AnnouncedPlaces
+from tests.support.app import AnnouncedPlaces, stored_files
 from tests.support.engines import OneStepEngine
 from web.jobs.queries import get_job
 from web.services import hold_services
 
 JOBS = "/api/v1/jobs"
+
+
+@pytest.fixture
+def settings(settings, request):
+    """The settings of all tests, with others where a test names some."""
+    return settings.model_copy(update=getattr(request, "param", {}))
 
 
 @pytest.fixture
@@ -162,6 +168,38 @@ def test_a_draft_says_when_it_goes_and_goes_with_its_pictures(client, done, benc
         bench.control.round()
     assert client.get(f"{JOBS}/{done['id']}").status_code == 404
     assert bench.files(done["id"]) == {}
+
+
+@pytest.mark.parametrize("settings", [{"draft_hours": 1}, {"draft_hours": 24}], indirect=True)
+def test_the_pictures_that_only_a_draft_used_go_after_it_and_a_shared_one_stays(
+    client, parts, make_picture, bench, settings
+):
+    """What nothing refers to goes when it is a day old, as `garbage_hours` is by default."""
+    shared = make_picture(seed=7)
+    draft = client.post(JOBS, data=parts(kind="draft", content=shared)).json
+    job = client.post(JOBS, data=parts(content=shared, style=make_picture(seed=8))).json
+    bench.work(draft["id"], OneStepEngine())
+    bench.job(draft["id"])
+    own, kept = draft["input"]["style"], draft["input"]["content"]
+    assert job["input"]["content"]["asset_id"] == kept["asset_id"]
+    for picture in (own, kept):
+        client.get(f"/api/v1/assets/{picture['asset_id']}/thumbnail").close()
+    bench.hours = settings.draft_hours + 0.1
+    for _ in range(4):
+        bench.hours += 0.1
+        bench.control.round()
+    assert client.get(f"{JOBS}/{draft['id']}").status_code == 404
+    bench.hours = max(bench.hours, 24.1)
+    for _ in range(8):
+        bench.hours += 0.1
+        bench.control.round()
+    assert client.get(f"/api/v1/assets/{own['asset_id']}").status_code == 404
+    assert client.get(f"/api/v1/assets/{own['asset_id']}/thumbnail").status_code == 404
+    left = [str(path) for path in stored_files(settings)]
+    assert not any(own["sha256"] in path for path in left)
+    assert any(kept["sha256"] in path for path in left)
+    with client.get(f"/api/v1/assets/{kept['asset_id']}/content") as picture:
+        assert picture.status_code == 200
 
 
 def test_a_job_outlives_the_draft_whose_result_it_was_given(client, done, parts, bench):
