@@ -74,5 +74,5 @@ def test_the_next_page_asks_for_what_no_other_had(site: Site, visitor: Visitor, 
     page.goto(f"{site.url}/workers")
     page.wait_for_load_state("load")
     fetched = {urlsplit(entry["name"]).path for entry in files_of(page) if entry["transferSize"] > 0}
-    assert {path.rpartition("/")[2] for path in fetched} == {"workers.css", "workers.js", "request.js"}
+    assert {path.rpartition("/")[2] for path in fetched} == {"workers.css", "workers.js"}
     assert not fetched & {urlsplit(file).path for file in had}
