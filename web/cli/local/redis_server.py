@@ -66,7 +66,11 @@ class RedisServer:
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
         # A session of its own: Ctrl-C must not stop it before the processes that use it.
         self._process = subprocess.Popen(  # noqa: S603
-            [find_server(), "-", *words], stdin=subprocess.PIPE, start_new_session=True
+            [find_server(), "-", *words],
+            stdin=subprocess.PIPE,
+            # What it has to say is in its log; that it reads its configuration, nobody asked.
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
         )
         self._tell_password(self._process)
         client = redis.Redis.from_url(self.url)
