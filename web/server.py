@@ -17,7 +17,7 @@ from shared.logs import configure_logs, get_logger
 from shared.processes import keep_private, make_private
 from shared.redis.connection import require_fit_redis
 from shared.settings import Settings
-from web.access.tokens import has_token
+from web.access.tokens import is_closed
 from web.app import create_app
 from web.backend import Backend
 from web.front.application import Front
@@ -50,7 +50,7 @@ def run_web(settings: Settings) -> None:
     # What is wrong with database or storage is said here: gunicorn's worker would bury it in a traceback.
     backend = Backend.open(settings)
     try:
-        warning = decide_exposure(settings, has_token=has_token(backend.database))
+        warning = decide_exposure(settings, has_token=is_closed(backend.database))
     finally:
         backend.close()
     listener = _listen(settings)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from sqlalchemy import update
 
 from shared.errors import ArtifactMissing, StorageUnavailable
 from shared.settings import Settings
@@ -63,6 +64,7 @@ class Site:
                 # Storage and database stay of one installation; what is derived follows the jobs.
                 if table not in (InstallationRow.__table__, JobName.__table__, JobChange.__table__):
                     session.execute(table.delete())
+            session.execute(update(InstallationRow).values(needs_token=False))
         # What a token may do is looked up once a second.
         wait_until(lambda: not self.asks_for_a_token(), seconds=20)
         self.services.backend.redis.client.flushall()

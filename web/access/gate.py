@@ -25,10 +25,10 @@ from web.access.tokens import (
     USE_NOTED_EVERY,
     Access,
     Scope,
-    any_token,
     digest,
     find_access,
     is_token,
+    needs_token,
     note_use,
 )
 from web.db.database import Database
@@ -91,17 +91,17 @@ class Gate:
             DatabaseUnavailable: when that cannot be looked up.
         """
         shown = _read_shown(environ)
-        access = self._remembered(shown)
-        if access is None:
-            access = self._look_up(shown)
-        if access is None:
+        known = self._remembered(shown) or self._look_up(shown)
+        if known.access is None:
             raise _refusal(shown)
+        access = known.access
         self._note_use(access)
         return access
 
     def identify_at_once(self, environ: Mapping[str, Any]) -> Access | None:
         """Return for whom a request asks, if that takes no look at the database; None otherwise."""
-        access = self._remembered(_read_shown(environ))
+        known = self._remembered(_read_shown(environ))
+        access = None if known is None else known.access
         return None if access is None or self._is_to_note(access) else access
 
     def as_owner(self, access: Access, *, job_id: str | None, asset_id: str | None) -> Access:
@@ -125,26 +125,27 @@ class Gate:
         with self._lock:
             self._known.pop(_read_shown(environ).key, None)
 
-    def _remembered(self, shown: _Shown) -> Access | None:
+    def _remembered(self, shown: _Shown) -> _Known | None:
         known = self._known.get(shown.key)
         is_fresh = known is not None and self._monotonic() - known.looked_at < self.stale_seconds
-        return known.access if known is not None and is_fresh else None
+        return known if is_fresh else None
 
-    def _look_up(self, shown: _Shown) -> Access | None:
+    def _look_up(self, shown: _Shown) -> _Known:
         looked_at, now, access = self._monotonic(), self._now(), None
         with self._database.read() as session:
             if shown.token:
                 access = find_access(session, digest(shown.token), now=now)
             elif shown.cookie:
                 access = find_session(session, shown.cookie, now=now)
-            if access is None and not any_token(session):
+            if access is None and not needs_token(session):
                 access = OPEN_ACCESS
+        known = _Known(access, looked_at)
         with self._lock:
-            self._known[shown.key] = _Known(access, looked_at)
+            self._known[shown.key] = known
             self._known.move_to_end(shown.key)
             while len(self._known) > _KEPT:
                 self._known.popitem(last=False)
-        return access
+        return known
 
     def _is_to_note(self, access: Access) -> bool:
         if access.token_id is None:

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from shared.errors import MalformedRequest, NotFound, TokenNameTaken
 from shared.protocol import new_id
 from web.db.database import Database
-from web.db.models import TokenRow
+from web.db.models import InstallationRow, TokenRow
 
 #: Whose all is that was there before there were tokens, and that is made while there are none.
 LOCAL_CALLER = "local"
@@ -105,7 +105,7 @@ def create_token(
     """
     _check_name("name", name)
     if caller is None:
-        if any_token(session):
+        if needs_token(session):
             known = ", ".join(callers(session))
             raise MalformedRequest.at("/caller", f"say whose token it is; callers with tokens are {known}")
         caller = LOCAL_CALLER
@@ -129,6 +129,7 @@ def create_token(
         expires_at=expires_at,
     )
     session.add(row)
+    session.execute(update(InstallationRow).values(needs_token=True))
     session.flush()
     return NewToken(row, text)
 
@@ -148,19 +149,19 @@ def is_token(text: str) -> bool:
     return _TOKEN.fullmatch(text) is not None
 
 
-def any_token(session: Session) -> bool:
-    """Whether there ever was a token: from the first one on, every request needs one."""
-    return session.scalar(select(TokenRow.id).limit(1)) is not None
+def needs_token(session: Session) -> bool:
+    """Whether every request needs a token: from the first one on, also when none is left."""
+    return session.scalar(select(InstallationRow.needs_token)) is True
 
 
-def has_token(database: Database) -> bool:
-    """Whether a database has a token; see `any_token`.
+def is_closed(database: Database) -> bool:
+    """Whether nobody gets in without a token; see `needs_token`.
 
     Raises:
         DatabaseUnavailable: when it cannot be asked.
     """
     with database.read() as session:
-        return any_token(session)
+        return needs_token(session)
 
 
 def find_access(session: Session, sha256: str, *, now: datetime) -> Access | None:

@@ -48,8 +48,10 @@ class ApiClient:
         """Prepare a client, which shows a token if there is one.
 
         Raises:
-            InvalidSettings: when `url` is no http or https URL of a service.
+            InvalidSettings: when `url` is no http or https URL of a service, or the token cannot be sent.
         """
+        if not (token.isascii() and token.isprintable() and " " not in token):
+            raise InvalidSettings("ATELIER_TOKEN is no token: it has a space, or letters that no token has")
         parsed = _parse_url(url)
         #: As it may be shown: without a name and password.
         self.url = str(parsed.copy_with(username=None, password=None)).rstrip("/")

@@ -13,7 +13,7 @@ from shared.processes import keep_private
 from shared.redis.workers import WorkerBeat
 from shared.settings import PREFIX, Settings, load_settings
 from shared.terminal import GivenPath, WholeNumber, show_notice
-from web.access.tokens import has_token
+from web.access.tokens import is_closed
 from web.address import parse_address
 from web.cli.local.host import StopRequest
 from web.cli.local.stack import Stack, program
@@ -93,7 +93,7 @@ def _exposure(settings: Settings) -> str | None:
     """Return what has to be known of a service that listens; web has refused what is not allowed."""
     database = Database(settings.resolved_database_url)
     try:
-        return decide_exposure(settings, has_token=has_token(database))
+        return decide_exposure(settings, has_token=is_closed(database))
     finally:
         database.close()
 

@@ -117,6 +117,8 @@ class InstallationRow(Base):
     is_confirmed: Mapped[bool] = mapped_column(default=False)
     #: Whether nodes of the first release may still be at work, under names without an id.
     from_first_release: Mapped[bool] = mapped_column(default=False)
+    #: Whether there was a token once: from then on every request needs one, though all of them may be gone.
+    needs_token: Mapped[bool] = mapped_column(default=False, server_default="0")
     created_at: Mapped[datetime]
     #: Until then a backup holds all files.
     held_until: Mapped[datetime | None]

@@ -81,7 +81,7 @@ CREATE TABLE installation (
 	id VARCHAR NOT NULL, 
 	is_confirmed BOOLEAN NOT NULL, 
 	from_first_release BOOLEAN NOT NULL, 
-	created_at DATETIME NOT NULL, held_until DATETIME, restored_at DATETIME, known_until DATETIME, 
+	created_at DATETIME NOT NULL, held_until DATETIME, restored_at DATETIME, known_until DATETIME, needs_token BOOLEAN DEFAULT '0' NOT NULL, 
 	CONSTRAINT pk_installation PRIMARY KEY (id)
 );
 CREATE TABLE job_attempts (

@@ -242,3 +242,14 @@ def test_whoever_manages_lists_what_is_anothers(ask: Ask, own: dict[str, Owned])
         # Of oneself everybody may.
         listed = ask(Row("GET", f"{address}?caller=anna", READ), "anna", READ).json[f"{names}s"]
         assert getattr(own["anna"], names) in [one["id"] for one in listed]
+
+
+def test_that_another_has_uploaded_a_picture_is_not_told(ask: Ask, client: FlaskClient, make_picture):
+    def upload(caller: str) -> TestResponse:
+        headers = {"Authorization": f"Bearer {ask.tokens[caller, SUBMIT]}"}
+        data = {"file": (io.BytesIO(make_picture(seed=3)), "a.png")}
+        return client.post(f"{API}/assets", data=data, headers=headers)
+
+    first, second, again = upload("anna"), upload("ben"), upload("ben")
+    assert (first.status_code, second.status_code, again.status_code) == (201, 201, 200)
+    assert first.json["id"] != second.json["id"] == again.json["id"]

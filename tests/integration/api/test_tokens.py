@@ -196,6 +196,15 @@ def test_a_use_that_cannot_be_noted_hinders_nothing(gate, make, services, monkey
         assert gate.identify(shown(token)).caller == "anna"
 
 
+def test_what_is_no_token_is_looked_up_once_a_second_too(gate, make, clock):
+    make()
+    with noted_statements() as noted:
+        for _ in range(100):
+            with pytest.raises(Unauthenticated):
+                gate.identify(shown(PREFIX + "A" * 43))
+    assert len([one for one in noted if "FROM tokens" in one]) == 1
+
+
 def test_only_so_many_are_kept_in_memory(gate, make):
     token = make()
     for number in range(1200):

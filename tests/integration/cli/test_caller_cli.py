@@ -151,3 +151,14 @@ def test_a_job_that_a_worker_has_is_canceled_first_and_goes_the_next_time(
     assert client.get(JOBS, headers=headers["anna"]).status_code == 401  # nothing new comes
     workshop.cancel(job["id"], 3)
     assert call("delete", "anna").exit_code == 0
+
+
+def test_the_last_caller_gone_lets_nobody_in(call, services, client):
+    services.gate.stale_seconds = 0
+    with services.backend.database.write() as session:
+        create_token(session, name="me", scopes={Scope.ADMIN}, caller=None, expires_at=None, now=utc_now())
+    assert client.get(JOBS).status_code == 401
+    assert call("delete", "local").exit_code == 0
+    with services.backend.database.read() as session:
+        assert session.scalar(text("SELECT count(*) FROM tokens")) == 0
+    assert client.get(JOBS).status_code == 401

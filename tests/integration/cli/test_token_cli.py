@@ -110,3 +110,11 @@ def test_web_listens_for_this_machine_alone_until_there_is_a_token(settings: Set
     )
     assert refused.returncode != 0
     assert "atelier token create NAME --scope admin" in refused.stderr
+
+
+@pytest.mark.parametrize("token", ["a b", "tökén"])
+def test_what_cannot_be_sent_is_said(call: Call, service: Service, token: str):
+    refused = call("list", ATELIER_URL=service.url, ATELIER_TOKEN=token)
+    assert refused.exit_code == 2
+    assert "ATELIER_TOKEN is no token" in refused.stderr
+    assert token not in refused.stderr

@@ -22,7 +22,7 @@ from shared.processes import ChildProcess, Program, make_private, own_python
 from shared.redis import Coordination
 from shared.redis.connection import require_fit_redis
 from shared.redis.workers import WorkerBeat, WorkerState
-from shared.settings import Settings
+from shared.settings import PREFIX, Settings
 from shared.storage import open_store
 from web.cli.client import ApiClient
 from web.cli.local.guard import Guard
@@ -246,7 +246,7 @@ class Stack:
         return Program(
             name=name,
             words=words,
-            environ={**self._environ, **self.settings.to_environ()},
+            environ={**self._without_token(), **self.settings.to_environ()},
             log=log,
             stage=_STAGES[kind],
             grace_seconds=_GRACE_SECONDS[kind],
@@ -255,6 +255,10 @@ class Stack:
             else frozenset(),
             required=kind != "worker",
         )
+
+    def _without_token(self) -> dict[str, str]:
+        """Return the environment without what the command line alone shows to a service."""
+        return {name: value for name, value in self._environ.items() if name != f"{PREFIX}TOKEN"}
 
     def _log(self, name: str) -> Path:
         return self.settings.data_dir / "logs" / f"{name}.log"

@@ -13,6 +13,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Apply."""
+    op.add_column("installation", sa.Column("needs_token", sa.Boolean(), server_default="0", nullable=False))
     op.create_table(
         "tokens",
         sa.Column("id", sa.String(), nullable=False),
@@ -46,3 +47,4 @@ def downgrade() -> None:
     """Undo."""
     op.drop_table("sessions")
     op.drop_table("tokens")
+    op.drop_column("installation", "needs_token")
