@@ -31,6 +31,11 @@ def span(seconds: float | None) -> str:
     return f"{days} d {hours} h" if hours else f"{days} d"
 
 
+def took(seconds: float) -> str:
+    """Return how long something took: as `span`, below ten seconds in tenths: '0.3 s'."""
+    return f"{max(0.0, seconds):.1f} s" if seconds < 9.95 else span(seconds)
+
+
 def sentence(words: str) -> str:
     """Return words as a sentence, with a capital letter and a stop; nothing stays nothing."""
     words = words.strip()

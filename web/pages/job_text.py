@@ -10,7 +10,7 @@ from shared.clock import to_rfc3339
 from web.db.models import JobAttempt, JobEvent
 from web.jobs.estimates import about_words
 from web.pages.loss_plot import loss_words
-from web.words import sentence, span
+from web.words import sentence, span, took
 
 _REASONS = {
     "worker_lost": "Its worker was lost; it goes on from its last checkpoint.",
@@ -75,7 +75,7 @@ def _result(job: Mapping[str, Any]) -> str:
     if job["status_reason"] == "reused":
         return "an earlier result"
     seconds = job["metrics"]["run_seconds"]
-    return "done" if seconds is None else f"done in {span(seconds)}"
+    return "done" if seconds is None else f"done in {took(seconds)}"
 
 
 @dataclass(frozen=True)

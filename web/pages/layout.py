@@ -16,7 +16,7 @@ from web.address import link
 from web.api import API_PATH
 from web.api.conditional import ConditionalResponse
 from web.api.problems import MEDIA_TYPE
-from web.words import ago, file_size, sentence, span
+from web.words import ago, file_size, sentence, span, took
 
 #: Endpoint, and what the navigation calls it.
 NAVIGATION = (
@@ -30,7 +30,9 @@ NAVIGATION = (
 def dress_pages(app: Flask) -> None:
     """Give an app's templates what all pages share, and let people see problems as pages."""
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    app.jinja_env.filters.update(span=span, ago=ago, file_size=file_size, moment=_moment, sentence=sentence)
+    app.jinja_env.filters.update(
+        span=span, took=took, ago=ago, file_size=file_size, moment=_moment, sentence=sentence
+    )
     app.jinja_env.globals["root"] = lambda: link("")  # also in macros, which see no context
     app.jinja_env.globals["csrf_field"] = _csrf_field
     app.context_processor(lambda: {"navigation": _navigation(app), "access": g.get("access")})

@@ -66,6 +66,7 @@ RESUMED = {"number": 2, "worker_id": "gpu-b", "device": "cpu", "resumed_from_ste
         ("canceling", {}, "Canceling: its worker stops at the next step, and saves a checkpoint."),
         ("canceled", {}, "Canceled at step 47."),
         ("succeeded", {}, "Done in 1 min 23 s."),
+        ("succeeded", {"metrics": {"run_seconds": 0.34}}, "Done in 0.3 s."),
         ("succeeded", {"status_reason": "reused"}, "An earlier result."),
         ("failed", {"error": ERROR}, "Failed at step 47."),
         ("expired", {"error": ERROR}, "Expired before its first step."),
