@@ -42,10 +42,10 @@ PARTS = (
     Part("engine", ("--rounds", "3"), "A step"),
     Part("jobs", (), "Jobs through the queue"),
     Part("polling", ("--rounds", "3"), "Polls and submissions"),
-    Part("pages", ("--requests", "40"), "Lists, pages and search"),
+    Part("pages", ("--requests", "30"), "Lists, pages and search"),
     Part("projector", (), "Reports of workers"),
-    Part("queue_window", ("--seconds", "20"), "Control while jobs wait"),
-    Part("scaling", ("--jobs", "4"), "More workers"),
+    Part("queue_window", ("--seconds", "10"), "Control while jobs wait"),
+    Part("scaling", ("--jobs", "3"), "More workers"),
 )
 
 
