@@ -31,6 +31,9 @@ AtelierError
 │   ├── TooManyStreams         too_many_streams
 │   ├── TooManyDrafts          too_many_drafts
 │   ├── TooManyStars           too_many_stars
+│   ├── WebhookRefused         webhook_refused
+│   ├── WebhookSecretMissing   webhook_secret_missing
+│   ├── TooManyWebhooks        too_many_webhooks
 │   └── InsufficientMemory     insufficient_memory
 ├── ServiceError               the operator can mend it
 │   ├── StorageUnavailable     storage_unavailable
@@ -329,6 +332,27 @@ class TooManyStars(Refusal):
 
     code = "too_many_stars"
     suggestion = "Take the star off one that you no longer need; 'atelier asset list --starred' names them."
+
+
+class WebhookRefused(Refusal):
+    """The address is none that a webhook may go to."""
+
+    code = "webhook_refused"
+    suggestion = "Give an https address of a public machine, or ask the operator to allow the network."
+
+
+class WebhookSecretMissing(Refusal):
+    """There is no secret that the messages could be signed with."""
+
+    code = "webhook_secret_missing"
+    suggestion = "Make the webhook 'default' first: PUT /webhooks/default; it needs no address."
+
+
+class TooManyWebhooks(Refusal):
+    """There are too many webhooks."""
+
+    code = "too_many_webhooks"
+    suggestion = "Delete one that is no longer needed."
 
 
 class ServiceError(AtelierError):

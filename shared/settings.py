@@ -9,7 +9,7 @@ import difflib
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import parse_qs, quote, unquote_to_bytes, urlsplit
@@ -205,6 +205,20 @@ class Settings(BaseModel):
         le=24 * _LONGEST_DAYS,
         description="Files and assets that nothing refers to are removed when they are this old",
     )
+    webhook_http: bool = Field(
+        False, description="Whether webhooks may go to http:// addresses, which anybody on the way can read"
+    )
+    webhook_networks: str = Field(
+        "",
+        description="Networks that webhooks may go to though they are not public, commas between, such as "
+        "10.1.0.0/16",
+    )
+    delivery_days: float = Field(
+        7,
+        gt=0,
+        le=_LONGEST_DAYS,
+        description="Days that the log of what webhooks were told is kept",
+    )
     preview_seconds: float = Field(
         0.5, gt=0, le=_LONGEST_SECONDS, description="Least seconds between two previews of a job"
     )
@@ -299,6 +313,18 @@ class Settings(BaseModel):
         if digest and not (_DIGEST.fullmatch(digest) and len(digest) == 64):
             raise ValueError("allowed are 64 hex digits (SHA-256)")
         return digest.lower()
+
+    @field_validator("webhook_networks")
+    @classmethod
+    def _are_networks(cls, named: str) -> str:
+        for each in named.replace(",", " ").split():
+            try:
+                ip_network(each)
+            except ValueError:
+                raise ValueError(
+                    f"'{each}' is no network; allowed are such as 10.1.0.0/16 or fd00::/8"
+                ) from None
+        return named
 
     @field_validator("vgg19_weights_url")
     @classmethod

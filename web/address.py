@@ -141,6 +141,11 @@ def link(path: str) -> str:
     return _root.get() + path
 
 
+def use_root(root: str) -> None:
+    """Let links of this context, outside a request, begin with a root."""
+    _root.set(root)
+
+
 def below(path: str, root: str) -> str:
     """Return a path without the root, if it begins with it: a proxy may have taken it off already."""
     is_below = path == root or path.startswith(f"{root}/")

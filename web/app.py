@@ -22,6 +22,7 @@ from web.api.polls import Polls
 from web.api.problems import handle_problems
 from web.api.queries import check_queries
 from web.api.tokens import tokens
+from web.api.webhooks import webhooks
 from web.api.workers import workers
 from web.later import AT_ONCE_KEY, answer_instead
 from web.pages.gallery import jobs_page
@@ -97,6 +98,7 @@ def create_app(settings: Settings) -> Flask:
         events,
         workers,
         tokens,
+        webhooks,
         health,
         docs,
     ):

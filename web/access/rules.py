@@ -55,6 +55,16 @@ NEEDED: Mapping[str, Scope | None] = {
     "tokens.index": _ADMIN,
     "tokens.revoke": _ADMIN,
     "tokens.read_own": _READ,
+    # Webhooks.
+    "webhooks.delete": _SUBMIT,
+    "webhooks.end_old_secret": _SUBMIT,
+    "webhooks.index": _READ,
+    "webhooks.index_deliveries": _READ,
+    "webhooks.put": _SUBMIT,
+    "webhooks.read": _READ,
+    "webhooks.read_delivery": _READ,
+    "webhooks.redeliver": _SUBMIT,
+    "webhooks.rotate": _SUBMIT,
     # Pages.
     "job_page.act": _SUBMIT,
     "job_page.go_back": _READ,

@@ -25,6 +25,8 @@ from shared.errors import (
     StaleJob,
     StorageFull,
     StorageUnavailable,
+    WebhookRefused,
+    WebhookSecretMissing,
 )
 from web.api import API_PATH
 from web.api.conditional import OtherVersion, has_conditions, require_match
@@ -210,6 +212,8 @@ def extend(job_id: str) -> Response:
         NotReady,
         PictureTooNarrow,
         FastModelUnavailable,
+        WebhookRefused,
+        WebhookSecretMissing,
         *_KEY_REFUSALS,
         StorageFull,
         StorageUnavailable,

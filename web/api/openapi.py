@@ -35,6 +35,7 @@ _TAGS = {
     "pictures": "What a job leaves: previews, checkpoints and the result.",
     "workers": "Who does the work, and how much of it waits.",
     "tokens": "Who may do what.",
+    "webhooks": "Programs that are told what becomes of jobs.",
     "health": "For operators.",
 }
 #: What the description of a field tells of its default, which is not for a client to send.
@@ -45,9 +46,12 @@ _ABSTRACT = (PictureRefused,)
 #: What the parameters in paths are.
 _IN_PATHS = {
     "asset_id": "The asset's id",
+    "delivery_id": "The message's id",
     "job_id": "The job's id",
+    "secret_id": "The secret's id, as `GET /webhooks` lists it",
     "step": "The step of the checkpoint",
     "token_id": "The token's id, or its name",
+    "webhook_id": "The webhook's id: small letters, digits, _ and -, at most 63",
     "worker_id": "The worker's id, as `GET /workers` lists it",
 }
 #: Of the models whose `id` leads on: the parameter that it is.

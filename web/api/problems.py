@@ -39,8 +39,11 @@ from shared.errors import (
     TooManySignIns,
     TooManyStars,
     TooManyStreams,
+    TooManyWebhooks,
     Unauthenticated,
     UnknownHost,
+    WebhookRefused,
+    WebhookSecretMissing,
     WorkerTooOld,
 )
 from shared.logs import get_logger
@@ -81,6 +84,9 @@ STATUSES: dict[type[AtelierError], int] = {
     TooManyStreams: 429,
     TooManyDrafts: 429,
     TooManyStars: 409,
+    WebhookRefused: 422,
+    WebhookSecretMissing: 422,
+    TooManyWebhooks: 409,
     ServiceError: 503,
     StorageFull: 507,
     AtelierError: 500,

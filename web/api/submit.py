@@ -28,6 +28,8 @@ from shared.errors import (
     StorageUnavailable,
     TooManyDrafts,
     UploadsUnavailable,
+    WebhookRefused,
+    WebhookSecretMissing,
 )
 from shared.status import JobKind
 from shared.texts import field_schemas, read_texts
@@ -155,6 +157,8 @@ class _Asked:
         FastModelUnavailable,
         IdempotencyKeyInUse,
         IdempotencyKeyReused,
+        WebhookRefused,
+        WebhookSecretMissing,
         TooManyDrafts,
         StorageFull,
         StorageUnavailable,
@@ -224,7 +228,7 @@ class _Submission:
 
 
 def _validate(services: Services, job: JobRequest) -> ValidationOut:
-    checked = check(services.backend, services.uploads, job, caller=current_caller())
+    checked = check(services.backend, services.uploads, job, caller=current_caller(), now=utc_now())
     shown = {part: SizeOut(width=width, height=height) for part, (width, height) in checked.sizes.items()}
     return ValidationOut(
         options=job.options.shown(),

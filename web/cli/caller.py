@@ -16,6 +16,7 @@ from shared.errors import ArtifactMissing, NotFound
 from shared.storage.layout import asset_key
 from shared.terminal import GivenPath, GivenText, LazyGroup
 from web.api.job_view import read_views
+from web.api.webhooks import webhook_out
 from web.backend import Backend
 from web.cli.options import json_option
 from web.cli.output import ExitCode, Output, UsageRefused
@@ -23,6 +24,7 @@ from web.cli.prune import local_backend
 from web.db.models import Asset
 from web.jobs.leaving import Holdings, assets_of, jobs_of, list_callers, read_holdings, remove_caller
 from web.jobs.transitions import events_after
+from web.webhooks.subscriptions import list_webhooks
 from web.words import file_size
 
 _ENDINGS = {"image/jpeg": ".jpg", "image/svg+xml": ".svg"}
@@ -44,17 +46,17 @@ def caller() -> None:
 @json_option
 @click.pass_obj
 def list_all(output: Output) -> None:
-    """List all callers with their jobs (drafts included), pictures and tokens."""
+    """List all callers with their jobs (drafts included), pictures, webhooks and tokens."""
     with local_backend() as backend, backend.database.read() as session:
         found = [read_holdings(session, name) for name in list_callers(session)]
     if output.as_json:
         output.answer({"callers": [asdict(one) for one in found]}, "")
         return
     table = Table(box=None, pad_edge=False)
-    for title in ("caller", "jobs", "pictures", "tokens", "stored"):
+    for title in ("caller", "jobs", "pictures", "webhooks", "tokens", "stored"):
         table.add_column(title)
     for one in found:
-        numbers = map(str, (one.jobs, one.assets, one.tokens))
+        numbers = map(str, (one.jobs, one.assets, one.webhooks, one.tokens))
         table.add_row(escape(one.caller), *numbers, file_size(one.stored_bytes))
     output.out.print(table)
 
@@ -67,7 +69,8 @@ def list_all(output: Output) -> None:
 def export(ctx: click.Context, *, name: str, folder: Path) -> None:
     """Copy all that is NAME's into FOLDER, which is made.
 
-    Jobs are as the API shows them, with their history and results; the pictures are as they were uploaded.
+    Jobs are as the API shows them, with their history and results; the pictures are as they were uploaded;
+    webhooks are without their secrets.
     """
     output = ctx.ensure_object(Output)
     if folder.exists() and any(folder.iterdir()):
@@ -79,6 +82,7 @@ def export(ctx: click.Context, *, name: str, folder: Path) -> None:
             (folder / part).mkdir(parents=True, exist_ok=True)
         jobs = _export_jobs(backend, name, folder / "jobs", missing)
         assets = _export_assets(backend, name, folder / "assets", missing)
+        _export_webhooks(backend, name, folder / "webhooks.json")
     document: dict[str, object] = {"caller": name, "jobs": jobs, "assets": assets, "missing": missing}
     output.answer(document, f"{jobs} jobs and {assets} pictures of {name} are in {folder}")
     if missing:
@@ -92,7 +96,7 @@ def export(ctx: click.Context, *, name: str, folder: Path) -> None:
 @json_option
 @click.pass_context
 def remove(ctx: click.Context, *, name: str, dry_run: bool) -> None:
-    """Remove all that is NAME's: jobs, drafts, pictures, results, idempotency keys and tokens.
+    """Remove all that is NAME's: jobs, drafts, pictures, results, webhooks, idempotency keys and tokens.
 
     What another caller has of the same bytes stays theirs. Jobs that a worker has are canceled; they go when
     the command is called again. Backups that were made before still have it all.
@@ -156,6 +160,13 @@ def _export_assets(backend: Backend, name: str, folder: Path, missing: list[str]
         (folder / f"{asset.id}.json").write_text(json.dumps(told, indent=1, ensure_ascii=False))
         count += 1
     return count
+
+
+def _export_webhooks(backend: Backend, name: str, target: Path) -> None:
+    with backend.database.read() as session:
+        shown = [webhook_out(session, row) for row in list_webhooks(session, caller=name)]
+    told = [one.model_dump(mode="json", exclude={"secrets"}) for one in shown]
+    target.write_text(json.dumps({"webhooks": told}, indent=1))
 
 
 def _copy(backend: Backend, key: str, target: Path, missing: list[str]) -> None:

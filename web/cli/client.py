@@ -134,7 +134,7 @@ class ApiClient:
         return dict(self._send("DELETE", self.asset_path(asset_id, "star")).json())
 
     def _pages(self, what: str, query: list[tuple[str, str]], *, limit: int) -> Iterator[dict[str, Any]]:
-        """Yield at most `limit` items of the list of ``jobs`` or ``assets``, of as many pages as it takes."""
+        """Yield at most `limit` items of a list, such as ``jobs``, of as many pages as it takes."""
         token = ""
         while limit > 0:
             size = ("page_size", str(min(100, limit)))
@@ -271,6 +271,44 @@ class ApiClient:
         """Remove a job that has ended."""
         self._send("DELETE", _job_path(job_id))
 
+    def webhooks(self) -> list[dict[str, Any]]:
+        """Return the caller's webhooks."""
+        return list(self._send("GET", f"{_BASE}/webhooks").json()["webhooks"])
+
+    def webhook(self, name: str) -> dict[str, Any]:
+        """Return a webhook by its name."""
+        return dict(self._send("GET", _webhook_path(name)).json())
+
+    def put_webhook(self, name: str, body: Mapping[str, object]) -> dict[str, Any]:
+        """Make a webhook, or change it; what is returned has its ``secret`` if it is new."""
+        return dict(self._send("PUT", _webhook_path(name), json=dict(body)).json())
+
+    def delete_webhook(self, name: str) -> None:
+        """Delete a webhook."""
+        self._send("DELETE", _webhook_path(name))
+
+    def rotate_secret(self, name: str) -> dict[str, Any]:
+        """Make a new secret for a webhook, and return it."""
+        return dict(self._send("POST", f"{_webhook_path(name)}/secrets").json())
+
+    def end_secret(self, name: str, secret_id: str) -> None:
+        """End a secret that another one has replaced."""
+        self._send("DELETE", f"{_webhook_path(name)}/secrets/{quote(secret_id, safe='')}")
+
+    def deliveries(self, asked: Mapping[str, str | None], *, limit: int) -> list[dict[str, Any]]:
+        """Return at most `limit` messages to webhooks, newest first, that are as asked."""
+        query = [(name, value) for name, value in asked.items() if value is not None]
+        return list(self._pages("deliveries", query, limit=limit))
+
+    def delivery(self, delivery_id: str) -> dict[str, Any]:
+        """Return a message to a webhook, with its attempts."""
+        return dict(self._send("GET", f"{_BASE}/deliveries/{quote(delivery_id, safe='')}").json())
+
+    def redeliver(self, delivery_id: str) -> dict[str, Any]:
+        """Let a message be sent again, and return it."""
+        path = f"{_BASE}/deliveries/{quote(delivery_id, safe='')}/redeliver"
+        return dict(self._send("POST", path).json())
+
     def workers(self) -> dict[str, Any]:
         """Return the workers that are connected, as the service lists them."""
         return dict(self._send("GET", f"{_BASE}/workers").json())
@@ -380,6 +418,10 @@ def _problem(response: httpx2.Response) -> ServiceProblem:
 def _job_path(job_id: str) -> str:
     # Fully quoted: an id with a slash in it is an unknown job, not another path.
     return f"{_BASE}/jobs/{quote(job_id, safe='')}"
+
+
+def _webhook_path(name: str) -> str:
+    return f"{_BASE}/webhooks/{quote(name, safe='')}"
 
 
 def _told_name(path: Path) -> str:

@@ -19,6 +19,7 @@ from web.cli.options import (
     MomentType,
     StyleCommand,
     given_timeouts,
+    given_webhook,
     job_argument,
     json_option,
     label_option,
@@ -27,6 +28,7 @@ from web.cli.options import (
     timeout_option,
     timeouts_options,
     url_option,
+    webhook_options,
 )
 from web.cli.output import Output, exit_code_for
 from web.cli.views import JobView
@@ -347,6 +349,7 @@ def extend(
 @click.option("--name", help="What to call the new job.  [default: as its parent]")
 @label_option("Attach a label; repeatable.  [default: those of its parent]")
 @timeouts_options
+@webhook_options
 @key_option
 @wait_options
 @url_option
@@ -364,6 +367,8 @@ def fork(
     labels: dict[str, str],
     queue_timeout: float | None,
     run_timeout: float | None,
+    webhook: str | None,
+    events: tuple[str, ...],
     idempotency_key: str,
     wait: bool,
     out: Path | None,
@@ -381,7 +386,7 @@ def fork(
     body: dict[str, object] = {"options": parse_assignments(assignments)}
     if step is not None:
         body["step"] = step
-    body |= given_timeouts(queue_timeout, run_timeout)
+    body |= given_timeouts(queue_timeout, run_timeout) | given_webhook(webhook, events)
     if name is not None:
         body["name"] = name
     if labels:

@@ -33,6 +33,7 @@ _COMMANDS = {
     "delete": ("web.cli.jobs:delete", "Remove a job that has ended, with its files."),
     "asset": ("web.cli.pictures:asset", "Upload pictures once, for any number of jobs."),
     "estimate": ("web.cli.outlook:estimate", "Tell how long a job would take, and wait."),
+    "webhook": ("web.cli.webhook:webhook", "Let programs be told what becomes of jobs."),
     "workers": ("web.cli.workers:workers", "List the workers that are connected."),
     "queue": ("web.cli.workers:queue", "Show how much waits, and for how long."),
     "ready": ("web.cli.outlook:ready", "Tell whether each part of the service works."),

@@ -7,16 +7,17 @@ import re
 from collections.abc import Callable
 from math import isnan
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
 from shared.clock import from_rfc3339, to_rfc3339
 from shared.options import option_help
 from shared.settings import load_settings
+from shared.terminal import GivenText
 from web.cli.client import ApiClient
 from web.cli.output import Output
-from web.jobs.fields import MAX_TIMEOUT_SECONDS
+from web.jobs.fields import MAX_TIMEOUT_SECONDS, EventName
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 #: A key of a label has neither of the separators.
@@ -142,6 +143,36 @@ def label_option(text: str) -> Callable[[Command], Command]:
         callback=as_mapping,
         help=text,
     )
+
+
+def event_option(name: str, text: str) -> Callable[[Command], Command]:
+    """Add an option, repeatable, for what a webhook is told of; given to the command as `events`."""
+    return click.option(name, "events", type=click.Choice(get_args(EventName)), multiple=True, help=text)
+
+
+def webhook_options(command: Command) -> Command:
+    """Add ``--webhook`` and ``--webhook-event``: an address that is told what becomes of one job."""
+    text = "What --webhook is told of; repeatable.  [default: how it ended]"
+    command = event_option("--webhook-event", text)(command)
+    return click.option(
+        "--webhook",
+        type=GivenText(),
+        metavar="ADDRESS",
+        help="An https address that is told what becomes of the job; see 'atelier webhook'.",
+    )(command)
+
+
+def given_webhook(address: str | None, events: tuple[str, ...]) -> dict[str, object]:
+    """Return what `webhook_options` gave as a field of a request; nothing where nothing was given.
+
+    Raises:
+        UsageError: for events without an address.
+    """
+    if address is None:
+        if events:
+            raise click.UsageError("--webhook-event says what --webhook is told of, and there is none")
+        return {}
+    return {"webhook": {"url": address, **({"events": list(events)} if events else {})}}
 
 
 def url_option(command: Command) -> Command:

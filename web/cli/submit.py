@@ -17,12 +17,14 @@ from web.cli.options import (
     PictureType,
     StyleCommand,
     given_timeouts,
+    given_webhook,
     json_option,
     label_option,
     open_client,
     style_option,
     timeouts_options,
     url_option,
+    webhook_options,
 )
 from web.cli.output import Output
 from web.cli.views import JobFields
@@ -40,6 +42,7 @@ from web.cli.views import JobFields
 @click.option("--name", help="What to call the job.")
 @label_option("Attach a label; repeatable.")
 @timeouts_options
+@webhook_options
 @click.option(
     "--reuse/--no-reuse",
     default=True,
@@ -67,6 +70,8 @@ def submit(
     labels: dict[str, str],
     queue_timeout: float | None,
     run_timeout: float | None,
+    webhook: str | None,
+    events: tuple[str, ...],
     reuse: bool,
     idempotency_key: str,
     dry_run: bool,
@@ -95,7 +100,8 @@ def submit(
     given = () if method is None else (f"method={method}",)
     options = parse_assignments((*assignments, *given))
     parse_options(options)  # refuses at once what the service would refuse; only what was given is sent
-    fields = JobFields(options, name, labels, given_timeouts(queue_timeout, run_timeout), reuse)
+    timeouts, more = given_timeouts(queue_timeout, run_timeout), given_webhook(webhook, events)
+    fields = JobFields(options, name, labels, timeouts, reuse, more=more)
     with open_client(url) as client:
         if dry_run:
             document = client.validate(content, style, fields)

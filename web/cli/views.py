@@ -190,6 +190,8 @@ class JobFields:
     timeouts: Mapping[str, float] = field(default_factory=dict)
     reuse: bool = True
     kind: JobKind = JobKind.JOB
+    #: Fields that are sent as they are.
+    more: Mapping[str, object] = field(default_factory=dict)
 
     def to_parts(self) -> dict[str, str]:
         """Return the fields as the text parts of a request."""
@@ -200,7 +202,7 @@ class JobFields:
 
     def to_json(self) -> dict[str, object]:
         """Return the fields as those of a JSON body; what is not set is left out."""
-        fields: dict[str, object] = {"options": dict(self.options), **self.timeouts}
+        fields: dict[str, object] = {"options": dict(self.options), **self.timeouts, **self.more}
         if self.name is not None:
             fields["name"] = self.name
         if self.labels:

@@ -24,6 +24,7 @@ from shared.release import this_release
 from shared.settings import Settings, touch_health_file
 from web.backend import Backend
 from web.control.deadlines import Deadlines
+from web.control.deliverer import Deliverer
 from web.control.dispatcher import Dispatcher
 from web.control.first_release import FirstReleaseNodes
 from web.control.followers import Followers
@@ -87,6 +88,8 @@ class Control:
             Part("prune", self._prune, every_seconds=prune, due_at=now + prune),
         ]
         self._at: tuple[str, float] | None = None
+        #: Beside the rounds; started by `run_control`.
+        self.deliverer = Deliverer(backend, clock=clock)
 
     def round(self) -> bool:
         """Apply reports and send due messages; at intervals rescue lost jobs and remove garbage.
@@ -103,7 +106,8 @@ class Control:
     @property
     def faults(self) -> dict[str, str]:
         """What went wrong when a part ran last, by the part's name: a sentence without addresses."""
-        return {part.name: part.fault for part in self._parts if part.fault is not None}
+        found = {part.name: part.fault for part in self._parts if part.fault is not None}
+        return found if self.deliverer.fault is None else {**found, "webhooks": self.deliverer.fault}
 
     @property
     def waits(self) -> bool:
@@ -230,6 +234,7 @@ def run_control(settings: Settings) -> None:
     ended = Event()
     beating = Thread(target=_beat_until, args=(control, ended), name="heartbeat", daemon=True)
     beating.start()
+    control.deliverer.start()
     _log.info("control_started")
     while not stopping.is_set():
         if control.round():
@@ -237,6 +242,7 @@ def run_control(settings: Settings) -> None:
         if control.waits:
             stopping.wait(control.wait_seconds)
     Part("last reports", control.projector.drain).run(monotonic)
+    control.deliverer.stop()
     ended.set()
     beating.join()
     control.close()

@@ -7,10 +7,15 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from sqlalchemy.orm import Session
 
 from shared.texts import Whole, is_printable
 from web.assets.uploads import MAX_NAME_CHARS
+from web.backend import Backend
 from web.db.models import Job
+from web.webhooks.addresses import MAX_URL_CHARS, WebhookRules
+from web.webhooks.outbox import ENDS, Event
+from web.webhooks.subscriptions import add_job_webhook, check_job_webhook
 
 MAX_LABEL_KEY_CHARS = 63
 MAX_LABEL_VALUE_CHARS = 255
@@ -40,8 +45,26 @@ LabelKey = Annotated[
 ]
 LabelValue = Annotated[str, Field(max_length=MAX_LABEL_VALUE_CHARS), AfterValidator(_printable)]
 Timeout = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS, allow_inf_nan=False)]
+#: Values of `web.webhooks.outbox.Event`.
+EventName = Literal[
+    "job.succeeded", "job.failed", "job.canceled", "job.expired", "job.checkpoint", "job.progress"
+]
 #: Options as they were sent: `parse_options` judges them.
 SentOptions = Annotated[Any, WithJsonSchema({"x-ref": "StyleOptions"})]
+
+
+class JobWebhook(BaseModel):
+    """An address that is told what becomes of one job, in place of your webhook `default`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    url: str = Field(max_length=MAX_URL_CHARS, description="An https address of a public machine")
+    events: list[EventName] = Field(
+        default_factory=lambda: [event.value for event in ENDS],
+        min_length=1,
+        max_length=20,
+        description="What it is told of; as a rule how the job ended",
+    )
 
 
 class JobFields(BaseModel):
@@ -62,6 +85,11 @@ class JobFields(BaseModel):
         None, description="An attempt that runs for longer fails with the code `timeout`"
     )
 
+    webhook: JobWebhook | None = Field(
+        None,
+        description="An address that is told what becomes of the job; signed with the secret of `default`",
+    )
+
     def deadline_columns(self, now: datetime) -> dict[str, datetime | float | None]:
         """Return the columns of a job that is added now with these fields."""
         wait = self.queue_timeout_seconds
@@ -69,6 +97,24 @@ class JobFields(BaseModel):
             "queue_deadline": None if wait is None else now + timedelta(seconds=wait),
             "run_timeout_seconds": self.run_timeout_seconds,
         }
+
+    def require_webhook(self, backend: Backend, *, caller: str, now: datetime) -> None:
+        """Prove that the job's own address, if it brings one, may be told.
+
+        Raises:
+            WebhookRefused: when no webhook may go there.
+            WebhookSecretMissing: when the caller has no secret that it could be signed with.
+        """
+        if self.webhook is not None:
+            rules = WebhookRules.of(backend.settings)
+            with backend.database.read() as session:
+                check_job_webhook(session, self.webhook.url, caller=caller, rules=rules, now=now)
+
+    def add_webhook(self, session: Session, job: Job, *, now: datetime) -> None:
+        """Add the address that a job brings, if it brings one; it was proved."""
+        if self.webhook is not None:
+            events = [Event(name) for name in self.webhook.events]
+            add_job_webhook(session, job.id, caller=job.caller, url=self.webhook.url, events=events, now=now)
 
 
 def timeouts_of(job: Job) -> dict[str, float]:

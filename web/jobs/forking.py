@@ -182,11 +182,13 @@ def fork_job(
         InvalidOptions: when the options do not fit each other or the checkpoint.
         PictureTooNarrow: when a fast job's picture is too narrow to be optimised at this size.
         FastModelUnavailable: when it needs the model of the fast method, as `submit` has it.
+        WebhookRefused, WebhookSecretMissing: as `submit` has it.
         StorageFull: when the disks have too little room left.
         StorageUnavailable: when the checkpoint cannot be copied.
     """
     with backend.database.read() as session:
         parent = get_job(session, job_id, caller=caller)
+    body.require_webhook(backend, caller=caller, now=now)
     if parent.options.get("method") == Method.FAST:
         return _optimise_fast(backend, parent, body, caller=caller, now=now, note_key=note_key)
     if body.step is None:
@@ -372,7 +374,7 @@ def _add_like(
     deadlines = body.deadline_columns(now)
     if "run_timeout_seconds" not in given:
         deadlines["run_timeout_seconds"] = parent.run_timeout_seconds
-    return add_job(
+    fork = add_job(
         session,
         caller=caller,
         name=(body.name or "").strip() if "name" in given else parent.name,
@@ -385,6 +387,8 @@ def _add_like(
         metrics=metrics,
         extra={**extra, **deadlines},
     )
+    body.add_webhook(session, fork, now=now)
+    return fork
 
 
 def _labels(job: Job) -> dict[str, str]:

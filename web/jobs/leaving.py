@@ -1,5 +1,6 @@
 """What is a caller's: counted, handed out as files, and removed with all that only they used.
 
+Their webhooks go first of all, with what waits for them: the end of a job that is removed is told nobody.
 Removal is repeatable: each job and picture goes by itself, rows before files, and what is left after a crash
 goes the next time. Jobs that a worker has are canceled first, and go once they have ended.
 """
@@ -20,9 +21,11 @@ from shared.logs import get_logger
 from shared.status import FINAL_STATUSES
 from web.backend import Backend
 from web.db.models import Asset, IdempotencyKey, Job, TokenRow
+from web.db.webhook_models import WebhookRow
 from web.jobs.actions import cancel_job, delete_job
 from web.jobs.retention import delete_unused_asset, forget_picture
 from web.protection import check_hold
+from web.webhooks.subscriptions import list_webhooks, remove_all
 
 _FINAL = sorted(status.value for status in FINAL_STATUSES)
 _AT_ONCE = 200
@@ -39,17 +42,19 @@ class Holdings:
     unfinished: int
     assets: int
     tokens: int
+    #: Without those of single jobs.
+    webhooks: int
     stored_bytes: int
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is theirs."""
-        return not (self.jobs or self.assets or self.tokens)
+        return not (self.jobs or self.assets or self.tokens or self.webhooks)
 
 
 def list_callers(session: Session) -> list[str]:
-    """Return all who have a job, a picture or a token, drafts and revoked tokens included."""
-    tables = (Job.caller, Asset.caller, TokenRow.caller)
+    """Return all who have a job, a picture, a webhook or a token, drafts and revoked tokens included."""
+    tables = (Job.caller, Asset.caller, TokenRow.caller, WebhookRow.caller)
     return sorted({name for column in tables for name in session.scalars(select(column).distinct())})
 
 
@@ -66,6 +71,7 @@ def read_holdings(session: Session, caller: str) -> Holdings:
         assets=session.scalar(select(func.count()).select_from(Asset).where(Asset.caller == caller)) or 0,
         tokens=session.scalar(select(func.count()).select_from(TokenRow).where(TokenRow.caller == caller))
         or 0,
+        webhooks=len(list_webhooks(session, caller=caller)),
         stored_bytes=(session.scalar(pictures) or 0) + results,
     )
 
@@ -110,6 +116,7 @@ def remove_caller(backend: Backend, caller: str, *, now: Callable[[], datetime])
         check_hold(session, now=now())
         mine = (TokenRow.caller == caller) & TokenRow.revoked_at.is_(None)
         session.execute(update(TokenRow).where(mine).values(revoked_at=now()))
+        remove_all(session, caller=caller)
     for job in list(jobs_of(backend, caller)):
         # It may end, or go, in this very moment: the next look is at what it is then.
         with suppress(NotFound, InvalidState, NotTerminal, StaleJob):

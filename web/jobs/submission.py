@@ -96,12 +96,14 @@ class Added:
     written: WrittenJob | None = None
 
 
-def check(backend: Backend, uploads: Uploads, request: JobRequest, *, caller: str) -> Checked:
+def check(backend: Backend, uploads: Uploads, request: JobRequest, *, caller: str, now: datetime) -> Checked:
     """Return what a request would be carried out with; it stores nothing, and needs no room on the disks.
 
     Raises:
-        NotFound, PictureRefused, InsufficientMemory, FastModelUnavailable: as `submit` does.
+        NotFound, PictureRefused, InsufficientMemory, FastModelUnavailable, WebhookRefused,
+        WebhookSecretMissing: as `submit` does.
     """
+    request.fields.require_webhook(backend, caller=caller, now=now)
     sizes = _check_inputs(backend, uploads, request, caller=caller, batch=None).sizes
     return Checked(sizes, _require_worker(backend, request.options, sizes))
 
@@ -123,6 +125,7 @@ def submit(
         InsufficientMemory: when no worker that is connected could hold the job, and no result is reused.
         FastModelUnavailable: when it needs the fast method, no worker that is connected serves it, and one
             says that its machine lacks the model; and no result is reused.
+        WebhookRefused, WebhookSecretMissing: when its webhook may not be told, or could not be signed.
         TooManyDrafts: when the caller has too many drafts under way.
         StorageFull: when the disks have too little room left.
         StorageUnavailable: when new pictures cannot be stored.
@@ -131,6 +134,7 @@ def submit(
     options, fields = request.options, request.fields
     kind = JobKind(fields.kind)
     backend.require_room()
+    fields.require_webhook(backend, caller=caller, now=now)
     with uploads.batch() as batch:
         taken = _check_inputs(backend, uploads, request, caller=caller, batch=batch)
         route = route_for(options.methods)
@@ -175,6 +179,7 @@ def submit(
                 except IntegrityError:
                     _find_assets(session, request.inputs, caller=caller)  # unused ones may have been removed
                     raise
+                fields.add_webhook(session, job, now=now)
                 decision.settle(session, job, now=now)
                 note_key(session, decision.job_id)
                 added = Added(job.id, _as_written(session, job, position))

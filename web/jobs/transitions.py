@@ -17,6 +17,7 @@ from shared.options import Method
 from shared.status import JobStatus
 from web.db.models import Base, InboxEntry, Job, JobAttempt, JobCheckpoint, JobEvent
 from web.jobs.states import REUSED, Trigger, is_legal, next_status
+from web.webhooks.outbox import events_of, note_events
 
 _Row = TypeVar("_Row", bound=Base)
 
@@ -192,7 +193,7 @@ def write_changes(
     Raises:
         StaleJob: when the row has changed since `job` was read.
     """
-    version = job.version + len(entries)
+    version, before = job.version + len(entries), job.job_status
     known = {name: getattr(job, name) for name in ("id", "status", "attempt", "version")}
     if _update(session, Job, known, {**changes, "version": version}) != 1:
         raise StaleJob(
@@ -201,6 +202,7 @@ def write_changes(
     add_history(session, job.id, after=job.version, entries=entries, now=now)
     for name, value in {**changes, "version": version}.items():
         set_committed_value(job, name, value)
+    note_events(session, job, events_of(before, job.job_status, [entry.type for entry in entries]), now=now)
 
 
 def add_history(

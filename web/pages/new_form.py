@@ -26,6 +26,8 @@ INIT = "init"
 #: The options that only 'fast' knows: they stand beside the draft.
 DRAFT_OPTIONS = known_options(Method.FAST) - known_options(Method.GATYS)
 _FIELDS = field_schemas(SubmitFields)
+#: Fields that the form has in another shape, or not at all.
+_NOT_TYPED = frozenset({"labels", "kind", "replaces", "webhook"})
 _TIMEOUTS = tuple(name for name, schema in _FIELDS.items() if schema["type"] == "number")
 _DEFAULT_PRESET = str(StyleOptions.model_fields[PRESET].default)
 
@@ -52,7 +54,7 @@ def form_options() -> list[OptionField]:
 def form_names(fields: Iterable[OptionField]) -> set[str]:
     """Return the names of all inputs of the form."""
     parts = {name for part in PARTS for name in (part, f"{part}_asset")}
-    own = {ACTION, CSRF_FIELD, PRESET, "label_key", "label_value", *_FIELDS} - {"labels", "kind", "replaces"}
+    own = {ACTION, CSRF_FIELD, PRESET, "label_key", "label_value", *_FIELDS} - _NOT_TYPED
     return parts | own | {entry.input_name for entry in fields}
 
 

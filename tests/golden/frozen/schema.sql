@@ -64,6 +64,35 @@ CREATE TABLE assets (
 	CONSTRAINT pk_assets PRIMARY KEY (id), 
 	CONSTRAINT uq_assets_caller UNIQUE (caller, sha256)
 );
+CREATE TABLE deliveries (
+	id VARCHAR NOT NULL, 
+	caller VARCHAR NOT NULL, 
+	webhook_id VARCHAR NOT NULL, 
+	receiver VARCHAR NOT NULL, 
+	job_id VARCHAR NOT NULL, 
+	job_version INTEGER NOT NULL, 
+	event VARCHAR NOT NULL, 
+	created_at DATETIME NOT NULL, 
+	snapshot JSON, 
+	body VARCHAR, 
+	state VARCHAR NOT NULL, 
+	attempts INTEGER NOT NULL, 
+	next_at DATETIME, 
+	until DATETIME NOT NULL, 
+	CONSTRAINT pk_deliveries PRIMARY KEY (id), 
+	CONSTRAINT fk_deliveries_webhook_id_webhooks FOREIGN KEY(webhook_id) REFERENCES webhooks (id) ON DELETE CASCADE
+);
+CREATE TABLE delivery_attempts (
+	delivery_id VARCHAR NOT NULL, 
+	number INTEGER NOT NULL, 
+	started_at DATETIME NOT NULL, 
+	seconds DOUBLE NOT NULL, 
+	status INTEGER, 
+	error VARCHAR, 
+	answer VARCHAR, 
+	CONSTRAINT pk_delivery_attempts PRIMARY KEY (delivery_id, number), 
+	CONSTRAINT fk_delivery_attempts_delivery_id_deliveries FOREIGN KEY(delivery_id) REFERENCES deliveries (id) ON DELETE CASCADE
+);
 CREATE TABLE idempotency_keys (
 	caller VARCHAR NOT NULL, 
 	"key" VARCHAR NOT NULL, 
@@ -204,9 +233,35 @@ CREATE TABLE tokens (
 	CONSTRAINT pk_tokens PRIMARY KEY (id), 
 	CONSTRAINT uq_tokens_sha256 UNIQUE (sha256)
 );
+CREATE TABLE webhook_secrets (
+	id VARCHAR NOT NULL, 
+	webhook_id VARCHAR NOT NULL, 
+	secret VARCHAR NOT NULL, 
+	created_at DATETIME NOT NULL, 
+	expires_at DATETIME, 
+	CONSTRAINT pk_webhook_secrets PRIMARY KEY (id), 
+	CONSTRAINT fk_webhook_secrets_webhook_id_webhooks FOREIGN KEY(webhook_id) REFERENCES webhooks (id) ON DELETE CASCADE
+);
+CREATE TABLE webhooks (
+	id VARCHAR NOT NULL, 
+	caller VARCHAR NOT NULL, 
+	name VARCHAR, 
+	job_id VARCHAR, 
+	url VARCHAR, 
+	events VARCHAR NOT NULL, 
+	created_at DATETIME NOT NULL, 
+	ended_at DATETIME, 
+	CONSTRAINT pk_webhooks PRIMARY KEY (id), 
+	CONSTRAINT uq_webhooks_caller UNIQUE (caller, name)
+);
 CREATE INDEX ix_assets_caller_id ON assets (caller, id);
 CREATE INDEX ix_assets_caller_starred_at ON assets (caller, starred_at);
 CREATE INDEX ix_assets_sha256 ON assets (sha256);
+CREATE INDEX ix_deliveries_caller_id ON deliveries (caller, id);
+CREATE INDEX ix_deliveries_job_id ON deliveries (job_id);
+CREATE INDEX ix_deliveries_pending ON deliveries (receiver, next_at) WHERE state = 'pending';
+CREATE INDEX ix_deliveries_state_created_at ON deliveries (state, created_at);
+CREATE INDEX ix_deliveries_webhook_id ON deliveries (webhook_id);
 CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at);
 CREATE INDEX ix_inbox_received_at ON inbox (received_at);
 CREATE INDEX ix_job_labels_key_value_job_id ON job_labels ("key", value, job_id);
@@ -230,3 +285,5 @@ CREATE INDEX ix_jobs_style_asset_id ON jobs (style_asset_id);
 CREATE INDEX ix_jobs_waiting ON jobs (kind, queued_at) WHERE status = 'queued' AND leader_id IS NULL;
 CREATE INDEX ix_jobs_work_sha256 ON jobs (work_sha256);
 CREATE INDEX ix_sessions_token_id ON sessions (token_id);
+CREATE INDEX ix_webhook_secrets_webhook_id ON webhook_secrets (webhook_id);
+CREATE INDEX ix_webhooks_caller_job_id ON webhooks (caller, job_id);

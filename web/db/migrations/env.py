@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
+import web.db.webhook_models  # noqa: F401 - its tables
 from web.db.models import Base
 
 context.configure(

@@ -1,0 +1,1 @@
+"""Webhooks: programs are told what becomes of their jobs, by messages that are signed (Standard Webhooks)."""
