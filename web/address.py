@@ -37,6 +37,7 @@ OWN_PATHS = frozenset(
         "signin",
         "signout",
         "static",
+        "webhooks",
         "workers",
     )
 )

@@ -31,6 +31,7 @@ from web.pages.layout import dress_pages
 from web.pages.new_job import new_page
 from web.pages.sign_in import sign_in_page
 from web.pages.static_files import serve_static_files
+from web.pages.webhooks import webhooks_page
 from web.pages.workers import workers_page
 from web.security import guard_requests, handle_traffic, own_hosts
 from web.services import hold_services, open_services
@@ -103,7 +104,7 @@ def create_app(settings: Settings) -> Flask:
         docs,
     ):
         app.register_blueprint(blueprint)
-    for blueprint in (jobs_page, new_page, job_page, workers_page, sign_in_page):
+    for blueprint in (jobs_page, new_page, job_page, workers_page, webhooks_page, sign_in_page):
         app.register_blueprint(blueprint)
     _place(app, settings)
     return app

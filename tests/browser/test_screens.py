@@ -17,6 +17,9 @@ from shared.redis.workers import WorkerJob, WorkerState
 from tests.browser.accessibility import find_faults, find_keyboard_faults
 from tests.support.visitor import DESKTOP, PHONE, Theme, Visitor
 from tests.support.website import Site
+from web.webhooks.message import Answer, decide_next
+from web.webhooks.outbox import ENDS, list_deliveries, note_attempt
+from web.webhooks.subscriptions import put_webhook, rotate_secret
 
 SCREENS = Path(__file__).parents[2] / "build" / "screens"
 MAX_FIRST_LOAD_BYTES = 100_000
@@ -123,6 +126,29 @@ def workers_empty(site: Site) -> str:
     return "/workers"
 
 
+def webhooks(site: Site) -> str:
+    now, backend = utc_now(), site.services.backend
+    with backend.database.write() as session:
+        for name, url in (("default", None), ("ci", "https://ci.example.com/hooks/atelier?key=" + "k" * 60)):
+            row, _ = put_webhook(session, name, caller="local", url=url, events=ENDS, now=now)
+        rotate_secret(session, row, now=now)
+    for act in (site.workshop.succeed, site.workshop.fail):
+        job_id = site.submit()["id"]
+        site.workshop.claim(job_id)
+        act(job_id)
+    with backend.database.write() as session:
+        told = list_deliveries(session, caller="local", limit=2).all()
+        answers = (Answer(204), Answer(500, text="<html>the receiver is being repaired"))
+        for delivery, answer in zip(told, answers, strict=True):
+            step = decide_next(answer, attempt=1, until=delivery.until, is_once=False, now=now, chance=0.5)
+            note_attempt(session, delivery, answer, step, started_at=now, seconds=0.21, now=now)
+    return "/webhooks"
+
+
+def webhooks_empty(site: Site) -> str:
+    return "/webhooks"
+
+
 def docs(site: Site) -> str:
     return "/docs"
 
@@ -145,6 +171,8 @@ PAGES: dict[str, Callable[[Site], str]] = {
     "job-failed": job_failed,
     "workers": workers,
     "workers-empty": workers_empty,
+    "webhooks": webhooks,
+    "webhooks-empty": webhooks_empty,
     "docs": docs,
     "problem": problem,
 }

@@ -53,14 +53,25 @@ def test_a_walk_through_every_page_as_two_callers(
     workshop.run_through(job_id)
     expect(anna.get_by_role("img").first).to_be_visible()
 
+    anna.goto(f"{site.url}/webhooks")
+    anna.get_by_label("Address").fill("https://93.184.215.14/hook")
+    anna.get_by_role("button", name="Save").click()
+    secret = anna.locator(".secret code").inner_text()
+    assert secret.startswith("whsec_")
+    anna.reload()
+    anna.goto(f"{site.url}/webhooks")
+    expect(anna.get_by_role("main")).to_contain_text("https://93.184.215.14/hook")
+    assert secret not in anna.content()
+
     visitor.expects("404")
     ben = visitor.open(address)
     sign_in(ben, tokens["ben"])
     expect(ben.get_by_role("heading", level=1)).to_have_text("There is no such job.")
-    for path in ("/", "/new", "/workers"):
+    for path in ("/", "/new", "/workers", "/webhooks"):
         ben.goto(f"{site.url}{path}")
         expect(ben.get_by_role("banner")).to_contain_text("ben")
         expect(ben.locator("body")).not_to_contain_text("content.png")
+        expect(ben.locator("body")).not_to_contain_text("93.184.215.14")
         assert job_id not in ben.content()
     picture = ben.request.get(f"{site.url}/api/v1/jobs/{job_id}/output")
     assert picture.status == 404

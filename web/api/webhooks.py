@@ -331,13 +331,23 @@ def redeliver(delivery_id: str) -> Response:
     """Send a message again, whatever became of it, for a day; to the address that the webhook has now."""
     refuse_body()
     with get_backend().database.write() as session:
-        row = _get_delivery(session, delivery_id)
-        webhook = session.get_one(WebhookRow, row.webhook_id)
-        if webhook.ended_at is not None or webhook.url is None:
-            raise InvalidState("its receiver is gone: put the webhook again first, with an address")
-        send_again(row, now=utc_now())
-        shown = delivery_out(row, webhook.name)
+        shown = send_again_as_asked(session, delivery_id)
     return json_answer(shown.model_dump(mode="json"), 202, headers={"Location": _delivery_url(delivery_id)})
+
+
+def send_again_as_asked(session: Session, delivery_id: str) -> DeliveryOut:
+    """Let a message of the caller be sent again, and return it as it is shown.
+
+    Raises:
+        NotFound: when there is none.
+        InvalidState: when its webhook has ended, or has no address.
+    """
+    row = _get_delivery(session, delivery_id)
+    webhook = session.get_one(WebhookRow, row.webhook_id)
+    if webhook.ended_at is not None or webhook.url is None:
+        raise InvalidState("its receiver is gone: put the webhook again first, with an address")
+    send_again(row, now=utc_now())
+    return delivery_out(row, webhook.name)
 
 
 def webhook_out(session: Session, row: WebhookRow) -> WebhookOut:

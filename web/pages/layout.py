@@ -23,6 +23,7 @@ NAVIGATION = (
     ("jobs_page.index", "Jobs"),
     ("new_page.show", "New job"),
     ("workers_page.show", "Workers"),
+    ("webhooks_page.show", "Webhooks"),
     ("docs.read_docs", "API"),
 )
 

@@ -51,3 +51,14 @@ def put(client: FlaskClient) -> Callable[..., dict]:
         return answer.json
 
     return do
+
+
+@pytest.fixture
+def strict(client: FlaskClient, services: Services) -> FlaskClient:
+    """Settings as they are by default."""
+    object.__setattr__(
+        services.backend,
+        "settings",
+        services.backend.settings.model_copy(update={"webhook_http": False, "webhook_networks": ""}),
+    )
+    return client

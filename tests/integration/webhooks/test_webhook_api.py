@@ -79,17 +79,6 @@ def test_what_is_wrong_is_said_and_leaves_nothing(
     assert strict.get(WEBHOOKS).json == {"webhooks": []}
 
 
-@pytest.fixture
-def strict(client: FlaskClient, services: Services) -> FlaskClient:
-    """Settings as they are by default."""
-    object.__setattr__(
-        services.backend,
-        "settings",
-        services.backend.settings.model_copy(update={"webhook_http": False, "webhook_networks": ""}),
-    )
-    return client
-
-
 def test_there_are_twenty_at_most(client: FlaskClient, problem_of: ProblemOf):
     for number in range(20):
         assert client.put(f"{WEBHOOKS}/h{number}", json={"url": HOOK}).status_code == 201
