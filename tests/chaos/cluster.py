@@ -171,6 +171,10 @@ class Cluster:
         word = "IN" if final else "NOT IN"
         return int(self._select(f"SELECT count(*) FROM jobs WHERE status {word} ({ends})")[0][0])
 
+    def untold(self) -> int:
+        """Return how many messages to webhooks have still to be delivered."""
+        return int(self._select("SELECT count(*) FROM deliveries WHERE state = 'pending'")[0][0])
+
     def versions(self) -> dict[str, int]:
         """Return the version of every job."""
         return dict(self._select("SELECT id, version FROM jobs"))
@@ -250,6 +254,8 @@ class Cluster:
             max_attempts=100,
             max_deliveries=50,
             max_drafts=1000,
+            webhook_http=True,
+            webhook_networks="127.0.0.1/32",
         )
 
     def _part(self, kind: str, name: str = "", *words: str) -> Process:

@@ -15,6 +15,7 @@ from sqlalchemy import select
 
 from shared.settings import Settings
 from tests.chaos.failing_engine import FAILURE
+from tests.chaos.hearing import Heard
 from tests.chaos.load import DRAFTS, Submitted
 from tests.chaos.pace import Pace
 from tests.chaos.rescue_log import Rescued, read_rescues
@@ -46,6 +47,8 @@ class Evidence:
     injections: list[Injection] = field(default_factory=list)
     #: Event streams as they were replayed over HTTP, by job.
     streams: dict[str, str] = field(default_factory=dict)
+    #: What the receiver of webhooks was told, in order.
+    heard: list[Heard] = field(default_factory=list)
     #: What Redis still held when all was over, in words.
     left_in_redis: list[str] = field(default_factory=list)
     #: Nodes that gave up because Redis refused to write, and that were started again.

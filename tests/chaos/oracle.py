@@ -12,6 +12,7 @@ from tests.chaos import (
     oracle_results,
     oracle_steps,
     oracle_storage,
+    oracle_told,
     recovery,
 )
 from tests.chaos.evidence import Evidence
@@ -42,6 +43,7 @@ def judge(evidence: Evidence, folder: Path) -> Judgement:
     breaches += oracle_history.find_breaches(evidence) + steps.breaches
     breaches += oracle_handovers.find_breaches(evidence)
     breaches += recovery.find_late(evidence, recovered)
+    breaches += oracle_told.find_breaches(evidence)
     with LoneRuns(evidence, folder) as lone:
         breaches += oracle_results.find_breaches(evidence, lone)
         count = lone.count

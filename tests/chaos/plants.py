@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from shared.redis.claims import Claims, Verdict
 from shared.storage.local import LocalStore, make_folders
-from tests.chaos import plants_nodes, plants_writer
+from tests.chaos import plants_nodes, plants_webhooks, plants_writer
 from tests.chaos.plants_upgrade import count_defaults, refuse_unknown_fields, refuse_unknown_reports
 from tests.chaos.plants_writer import HeldStore
 
@@ -201,6 +201,13 @@ PLANTS: dict[str, Plant] = {
         r"a checkpoint of step \d+ had been told of",
     ),
     "lose-the-last": Plant("node", plants_writer.lose_the_last, ("drain_node",), 6, "was drained at step"),
+    "note-before-it-is-told": Plant(
+        "control", plants_webhooks.note_before_it_is_told, ("kill_control",), 6, "was never told"
+    ),
+    "word-it-anew": Plant(
+        "control", plants_webhooks.word_it_anew, ("kill_control",), 2, "told in different words"
+    ),
+    "forget-to-tell": Plant("all", plants_webhooks.forget_to_tell, ("kill_child",), 1, "was never told"),
     "ignore-flags": Plant("node", ignore_flags, (), 0, "steps were made after it was asked to"),
     "no-inbox": Plant("control", no_inbox, ("disturb_reports",), 8, "was reported twice"),
     "no-rescue": Plant("control", no_rescue, ("kill_node",), 2, "stuck"),

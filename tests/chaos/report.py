@@ -52,6 +52,7 @@ def _summary(evidence: Evidence, judged: Judgement, breaches: list[str]) -> list
         "jobs lost": len(evidence.lost()),
         "jobs doubled": sum(job_id not in accepted for job_id in evidence.jobs),
         "drafts": _drafts(evidence),
+        "messages of webhooks": _told(evidence),
         "jobs by their end": ", ".join(f"{status} {count}" for status, count in sorted(ends.items())),
         "failed because the checkpoint they were to begin with was damaged": sum(
             is_excused(evidence, job) for job in evidence.jobs.values()
@@ -68,6 +69,10 @@ def _summary(evidence: Evidence, judged: Judgement, breaches: list[str]) -> list
         "**breaches**": f"**{len(breaches)}**",
     }
     return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]
+
+
+def _told(evidence: Evidence) -> str:
+    return f"{len({told.id for told in evidence.heard})}, told {len(evidence.heard)} times"
 
 
 def _drafts(evidence: Evidence) -> str:

@@ -14,6 +14,7 @@ from tests.chaos.asking import Asking
 from tests.chaos.cluster import Cluster
 from tests.chaos.evidence import Evidence
 from tests.chaos.faults import FAULTS
+from tests.chaos.hearing import Hearing
 from tests.chaos.load import Load
 from tests.chaos.pace import Pace
 from tests.chaos.scene import Injection, Scene
@@ -57,7 +58,8 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> tuple[Evidence,
         folder, workers=plan.workers, engine=plan.engine, step_seconds=plan.step_seconds, pace=plan.pace,
         plant=plan.plant,
     )  # fmt: skip
-    with cluster:
+    with Hearing(seed=plan.seed) as hearing, cluster:
+        hearing.join(cluster.url)
         say("all processes are up")
         load = Load(Asking(cluster.url), seed=plan.seed, steps=plan.steps, share=plan.wishes)
         scene = Scene(cluster, load, Random(plan.seed))
@@ -74,6 +76,7 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> tuple[Evidence,
             evidence.left_in_redis += set_aside_of_ours(cluster)
         finally:
             course.close()
+            evidence.heard = hearing.heard()
             evidence.submitted = list(load.submitted.values())
     evidence.read(folder)
     breaches = course.breaches + scene.breaches
@@ -174,7 +177,8 @@ class _Course:
 
     def _is_over(self) -> bool:
         self._restart_dead()
-        return not self.wishes.open and not self._cluster.count(final=False) and is_quiet(self._cluster)
+        is_over = not self.wishes.open and not self._cluster.count(final=False)
+        return is_over and is_quiet(self._cluster) and not self._cluster.untold()
 
     def _left(self) -> float:
         return max(0.0, self._ends - monotonic())

@@ -25,6 +25,8 @@ _SECRET_BYTES = 32
 BACKOFF_SECONDS = (5, 30, 120, 600, 1800, 3600, 7200, 14400)
 #: Each is this much longer or shorter, so that what failed together is not tried together.
 JITTER = 0.2
+#: Nothing is tried again later than this.
+LONGEST_WAIT = timedelta(seconds=BACKOFF_SECONDS[-1] * (1 + JITTER))
 #: A receiver that asks for more time gets no more than this.
 _LONGEST_ASKED = timedelta(hours=1)
 GONE = 410

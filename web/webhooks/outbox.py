@@ -13,14 +13,14 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import DateTime, ScalarResult, and_, delete, or_, select, update
+from sqlalchemy import ColumnElement, DateTime, ScalarResult, and_, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from shared.protocol import new_id
 from shared.status import JobKind, JobStatus
 from web.db.models import Asset, Base, Job, JobLabel
 from web.db.webhook_models import Delivery, DeliveryAttempt, WebhookRow
-from web.webhooks.message import Answer, NextStep, State
+from web.webhooks.message import LONGEST_WAIT, Answer, NextStep, State
 
 #: The webhook of a caller whose secrets sign what goes to the addresses that jobs bring, in its place.
 DEFAULT_NAME = "default"
@@ -187,13 +187,19 @@ def find_due(
         query = (
             select(Delivery, WebhookRow)
             .join(WebhookRow, WebhookRow.id == Delivery.webhook_id)
-            .where(_PENDING, Delivery.receiver == receiver, Delivery.next_at <= now)
+            .where(_PENDING, Delivery.receiver == receiver, _is_due(now))
             .where(Delivery.id.not_in(except_for))
             .order_by(Delivery.next_at, Delivery.id)
             .limit(room)
         )
         found += [DueMessage(delivery, webhook) for delivery, webhook in session.execute(query)]
     return found
+
+
+def _is_due(now: datetime) -> ColumnElement[bool]:
+    """Whether a message's time has come; the clock may have been wrong when that was written."""
+    is_from_a_wrong_clock = Delivery.next_at > now + LONGEST_WAIT
+    return or_(Delivery.next_at <= now, Delivery.attempts == 0, is_from_a_wrong_clock)
 
 
 _PENDING = Delivery.state == State.PENDING.value
