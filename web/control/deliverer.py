@@ -11,6 +11,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from threading import Event as ThreadEvent
 from threading import Thread
@@ -90,14 +91,21 @@ class Deliverer:
         """Send nothing new; return when what is on its way has its answer, or after some seconds."""
         self._stopping.set()
         if self._thread.ident is not None:
-            self._thread.join()
+            self._thread.join(_FAREWELL_SECONDS + _PAUSE_SECONDS)
 
     def _run(self) -> None:
         use_root(self._root)
-        asyncio.run(self._deliver())
+        while not self._stopping.is_set():
+            try:
+                asyncio.run(self._deliver())
+            except Exception as error:  # noqa: BLE001 - such as certificates that cannot be read
+                self._note_fault(error)
+                self._stopping.wait(_LONGEST_PAUSE_SECONDS)
 
     async def _deliver(self) -> None:
         failures = 0
+        # A look-up of a name that hangs keeps its thread for longer than a message is waited for.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_MOST, "name-look-up"))
         progress_at = prune_at = monotonic()
         async with self._make_sender(WebhookRules.of(self._backend.settings)) as sender:
             while not self._stopping.is_set():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -18,6 +19,7 @@ from tests.support.clock import Clock
 from tests.support.receiver import Receiver, Reply, Told
 from tests.support.waiting import wait_until
 from tests.support.workshop import Workshop
+from web.control import deliverer as deliverers
 from web.control.deliverer import Deliverer
 from web.db.webhook_models import Delivery, WebhookRow
 from web.jobs.leaving import remove_caller
@@ -25,7 +27,9 @@ from web.jobs.queries import get_job
 from web.jobs.states import Trigger
 from web.jobs.transitions import apply_trigger
 from web.services import Services
+from web.webhooks.addresses import WebhookRules
 from web.webhooks.message import BACKOFF_SECONDS
+from web.webhooks.sender import Sender
 
 JOBS, DELIVERIES = "/api/v1/jobs", "/api/v1/deliveries"
 Put = Callable[..., dict]
@@ -208,6 +212,51 @@ def test_a_slow_receiver_holds_up_no_other(
         over.set()
         slow.wait_for(12)
     assert len({one.id for one in slow.told}) == 12
+
+
+def test_names_that_are_looked_up_for_ever_hold_up_no_other(
+    put: Put, submit: Callable[..., dict], workshop: Workshop, deliverer: Deliverer, receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    over, look_up = threading.Event(), socket.getaddrinfo
+
+    def hang(host: str, *words: object, **how: object) -> list:
+        if host.endswith(".example"):
+            over.wait()
+        return look_up(host, *words, **how)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    for number in range(12):
+        put(f"h{number}", url=f"http://h{number}.example/")
+    put("quick", url=receiver.url())
+    for _ in range(4):
+        complete(workshop, submit()["id"])
+    deliverer.start()
+    receiver.wait_for(4)
+    over.set()
+
+
+def test_what_it_cannot_begin_with_is_told_and_tried_again(
+    services: Services, clock: Clock, put: Put, submit: Callable[..., dict], workshop: Workshop,
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    """As when the file is not there yet that SSL_CERT_FILE names."""
+    put(url=receiver.url())
+    complete(workshop, submit()["id"])
+    failures = [FileNotFoundError("no certificates")]
+
+    def make(rules: WebhookRules) -> Sender:
+        if failures:
+            raise failures.pop()
+        return Sender(rules)
+
+    monkeypatch.setattr(deliverers, "_LONGEST_PAUSE_SECONDS", 0.2)
+    deliverer = Deliverer(services.backend, clock=clock.now, make_sender=make)
+    deliverer.start()
+    receiver.wait_for(1)
+    wait_until(lambda: deliverer.fault is None, seconds=10)
+    deliverer.stop()
+    assert failures == []
 
 
 def test_a_message_that_cannot_be_made_holds_up_no_other(
