@@ -84,7 +84,7 @@ def test_a_link_shows_the_picture_to_somebody_without_a_session_until_it_is_revo
     expect(guest.get_by_role("heading", level=1)).to_have_text("There is nothing here.")
     assert guest.request.get(picture_url).status == 404
     log = "".join(site.log)
-    assert "/share/…" in log
+    assert '"path": "/share/\\u2026"' in log
     assert not [link for link in (url, picture_url) if link.rpartition(".")[2] in log]
 
 
