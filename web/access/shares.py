@@ -1,8 +1,8 @@
 """Share links: what lets everybody who has one see one job's page, or its picture alone, until some moment.
 
-A link is signed, and stored nowhere. Its text names the job, what it shows, a version and its end; the
-signature covers all of that. The links of a job are revoked together: the version that they have to name is
-raised.
+A link is signed, and stored nowhere. Its text names the job, what it shows, a version and when it expires;
+the signature covers all of that. The links of a job are revoked together: the version that they have to name
+is raised.
 """
 
 from __future__ import annotations

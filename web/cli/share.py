@@ -30,14 +30,16 @@ from web.cli.output import Output
 @json_option
 @click.pass_obj
 def share(output: Output, job_id: str, *, of: str, expires: timedelta, url: str | None) -> None:
-    """Make a link to the job ID, and print it: whoever has it sees the job, without a token, until it ends.
+    """Make a link to the job ID, and print it: whoever has it sees the job, without a token, until it expires.
 
     It shows no labels, no names of files, nothing of the caller, and no metadata of the pictures.
     """
     with open_client(url) as client:
         link = client.share(client.find_job(job_id), of, expires_in_seconds=int(expires.total_seconds()))
     output.answer(link, str(link["url"]))
-    output.say(f"It ends at {link['expires_at']}; 'atelier unshare {job_id}' revokes all links to the job.")
+    output.say(
+        f"It expires at {link['expires_at']}; 'atelier unshare {job_id}' revokes all links to the job."
+    )
 
 
 @click.command

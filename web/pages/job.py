@@ -99,8 +99,8 @@ class SharedLinks:
     made: NewShare | None = None
 
     @property
-    def ends_at(self) -> str:
-        """When the one that was made ends, as RFC 3339."""
+    def expires_at(self) -> str:
+        """When the one that was made expires, as RFC 3339."""
         return "" if self.made is None else to_rfc3339(self.made.expires_at)
 
 

@@ -1,6 +1,6 @@
 """What a share link leads to: the page of one job, or its picture alone, for whoever has the link.
 
-Nothing here asks who somebody is, or leads anywhere else. A link that is wrong, has ended or was revoked, and
+Nothing here asks who somebody is, or leads anywhere else. A link that is wrong, has expired or was revoked, and
 one of a job that is gone, are answered alike: nobody learns which it was.
 """
 
@@ -41,7 +41,7 @@ _HEADERS = {
     "X-Robots-Tag": "noindex",
 }
 _NAMELESS = "A picture"
-_GONE = ("There is nothing here.", "The link is not whole, has ended, or was taken back.")
+_GONE = ("There is nothing here.", "The link is not whole, has expired, or was revoked.")
 _AWAY = ("This cannot be shown at the moment.", "Try again in a minute.")
 _log = get_logger(__name__)
 
@@ -109,7 +109,7 @@ def _show_page(shared: FoundShare, place: str) -> Response:
         style_size=_large_size(found.job.style),
         options=option_lines(job["options"]),
         is_final=JobStatus(job["status"]).is_final,
-        ends_at=to_rfc3339(shared.link.expires_at),
+        expires_at=to_rfc3339(shared.link.expires_at),
     )
 
 

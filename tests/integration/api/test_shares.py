@@ -111,7 +111,7 @@ def seen(answer: TestResponse) -> tuple[int, bytes, dict[str, str]]:
     )
 
 
-def test_a_link_is_told_once_whole_and_with_its_end(owned, share, services):
+def test_a_link_is_told_once_whole_and_with_when_it_expires(owned, share, services):
     before = utc_now()
     made = share(owned(), expires_in_seconds=3600)
     assert (made.status_code, made.headers["Cache-Control"]) == (201, "no-store")
@@ -224,7 +224,7 @@ def test_all_links_of_a_job_are_revoked_at_once_and_those_of_others_stay(
     assert new not in old
 
 
-def test_it_ends_at_its_end(owned, path_of, services, stranger, monkeypatch):
+def test_it_is_of_no_use_from_when_it_expires(owned, path_of, services, stranger, monkeypatch):
     path = path_of(owned(), expires_in_seconds=60)
     token = path.removeprefix("/share/")
     end = datetime.fromtimestamp(int(token.split(".")[3]), tz=utc_now().tzinfo)
@@ -262,7 +262,7 @@ def test_whatever_is_wrong_with_a_link_the_answer_is_the_same(
         pictures = [seen(stranger.get(f"{path}/picture", headers=headers)) for path in wrong.values()]
         with monkeypatch.context() as later:
             later.setattr("web.pages.share.utc_now", lambda: utc_now() + timedelta(days=8))
-            answers["ended"] = seen(stranger.get(good, headers=headers))
+            answers["expired"] = seen(stranger.get(good, headers=headers))
         expected = answers["no link"]
         assert expected[0] == 404
         assert {why for why, answer in answers.items() if answer != expected} == set()

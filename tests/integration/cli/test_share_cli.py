@@ -33,7 +33,7 @@ def test_what_it_shows_and_for_how_long(atelier, pictures):
 @pytest.mark.parametrize(
     ("span", "said"), [("never", "is no time from now, such as 12h, 7d or 4w"), ("900d", "31536000 or less")]
 )
-def test_a_link_has_an_end(atelier, pictures, span, said):
+def test_every_link_expires(atelier, pictures, span, said):
     job_id = atelier("submit", *pictures).stdout.strip()
     refused = atelier("share", job_id, "--expires", span)
     assert refused.exit_code == 2
