@@ -30,7 +30,7 @@ from web.cli.output import Output
 @json_option
 @click.pass_obj
 def share(output: Output, job_id: str, *, of: str, expires: timedelta, url: str | None) -> None:
-    """Make a link to the job ID, and print it: whoever has it sees the job, without a token, until it expires.
+    """Make a link to the job ID, and print it: whoever has it sees the job without a token.
 
     It shows no labels, no names of files, nothing of the caller, and no metadata of the pictures.
     """

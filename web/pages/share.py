@@ -1,7 +1,7 @@
 """What a share link leads to: the page of one job, or its picture alone, for whoever has the link.
 
-Nothing here asks who somebody is, or leads anywhere else. A link that is wrong, has expired or was revoked, and
-one of a job that is gone, are answered alike: nobody learns which it was.
+Nothing here asks who somebody is, or leads anywhere else. A link that is wrong, has expired or was revoked,
+and one of a job that is gone, are answered alike: nobody learns which it was.
 """
 
 from __future__ import annotations
