@@ -22,8 +22,9 @@ from shared.errors import NotFound
 from tests.support.bench import Bench
 from tests.support.workshop import Workshop
 from web.access.tokens import Scope, create_token
+from web.app import create_app
 from web.jobs.sharing import open_share
-from web.services import Services
+from web.services import Services, services_of
 
 JOBS = "/api/v1/jobs"
 FEW = {"steps": 20, "checkpoint_every": 5}
@@ -432,3 +433,18 @@ def test_no_log_holds_a_token(owned, path_of, stranger, workshop, caplog, monkey
     assert set(paths) == {"/share/…", "//share/…", "/x/share/…"}
     assert "nobody expected this" in caplog.text
     assert signature not in f"{logs} {caplog.text}"
+
+
+def test_below_a_path_it_is_told_and_leads_there(settings, parts):
+    app = create_app(settings.model_copy(update={"url": "https://styles.example/styles"}))
+    stranger = Stranger(app, app.response_class)
+    job_id = stranger.post(f"/styles{JOBS}", data=parts()).json["id"]
+    made = stranger.post(f"/styles{JOBS}/{job_id}/shares", json={"of": "page"})
+    url = made.json["url"]
+    assert url.startswith("https://styles.example/styles/share/")
+    path = url.removeprefix("https://styles.example")
+    page = stranger.get(path)
+    assert page.status_code == 200
+    assert f'src="{path}/content"' in page.text
+    assert stranger.get(f"{path}/content").status_code == 200
+    services_of(app).close()
