@@ -34,6 +34,7 @@ OWN_PATHS = frozenset(
         "openapi.json",
         "parts",
         "readyz",
+        "share",
         "signin",
         "signout",
         "static",

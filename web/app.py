@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import TracebackType
+
 from flask import Flask, Response, request
 from flask_compress import Compress
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -21,6 +23,7 @@ from web.api.jobs import jobs
 from web.api.polls import Polls
 from web.api.problems import handle_problems
 from web.api.queries import check_queries
+from web.api.shares import job_shares
 from web.api.tokens import tokens
 from web.api.webhooks import webhooks
 from web.api.workers import workers
@@ -29,17 +32,31 @@ from web.pages.gallery import jobs_page
 from web.pages.job import job_page
 from web.pages.layout import dress_pages
 from web.pages.new_job import new_page
+from web.pages.share import share_page
 from web.pages.sign_in import sign_in_page
 from web.pages.static_files import serve_static_files
 from web.pages.webhooks import webhooks_page
 from web.pages.workers import workers_page
-from web.security import guard_requests, handle_traffic, own_hosts
+from web.security import guard_requests, handle_traffic, logged_path, own_hosts
 from web.services import hold_services, open_services
 
 #: An event stream must not wait for a full block, a job's ETag is its own, and pictures are compressed.
 _MEDIA_TYPES = ["text/html", "text/css", "text/javascript", "image/svg+xml"]
 #: For every request that does not say otherwise; uploads do.
 _MAX_BODY_BYTES = 1_000_000
+
+
+class _App(Flask):
+    """The app; what it logs holds no token of a share link."""
+
+    def log_exception(
+        self,
+        exc_info: tuple[type, BaseException, TracebackType] | tuple[None, None, None],
+    ) -> None:
+        """Log an error that nobody expected."""
+        self.logger.error(
+            "Exception on %s [%s]", logged_path(request.path), request.method, exc_info=exc_info
+        )
 
 
 def compress_pages(app: Flask) -> None:
@@ -71,7 +88,7 @@ def create_app(settings: Settings) -> Flask:
         DatabaseUnavailable: when the database cannot be opened.
         InvalidSettings: when the storage's URL is not known, or `ATELIER_URL` is no address.
     """
-    app = Flask("web", static_folder="static", template_folder="templates")
+    app = _App("web", static_folder="static", template_folder="templates")
     app.config.update(
         MAX_CONTENT_LENGTH=_MAX_BODY_BYTES,
         MAX_FORM_PARTS=20,
@@ -96,6 +113,7 @@ def create_app(settings: Settings) -> Flask:
         job_actions,
         job_files,
         thumbnails,
+        job_shares,
         events,
         workers,
         tokens,
@@ -104,7 +122,15 @@ def create_app(settings: Settings) -> Flask:
         docs,
     ):
         app.register_blueprint(blueprint)
-    for blueprint in (jobs_page, new_page, job_page, workers_page, webhooks_page, sign_in_page):
+    for blueprint in (
+        jobs_page,
+        new_page,
+        job_page,
+        share_page,
+        workers_page,
+        webhooks_page,
+        sign_in_page,
+    ):
         app.register_blueprint(blueprint)
     _place(app, settings)
     return app

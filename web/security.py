@@ -20,6 +20,7 @@ from shared.settings import Settings
 from web.access.gate import require
 from web.access.rules import needed_scope
 from web.access.sessions import CSRF_FIELD, CSRF_HEADER, require_csrf
+from web.access.shares import SHARE_PATH
 from web.access.tokens import Access, Scope
 from web.address import Address, bracketed, host_name, is_loopback, parse_address
 from web.later import is_put_off
@@ -30,6 +31,7 @@ _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 _EVERYWHERE = frozenset({"0.0.0.0", "[::]"})  # noqa: S104 - compared only
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_SHARE_PATH = re.compile(re.escape(SHARE_PATH) + ".*", re.IGNORECASE | re.DOTALL)
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -311,7 +313,7 @@ def end_request(environ: Mapping[str, Any], media_type: str, status: int) -> lis
     say(
         "request",
         method=environ["REQUEST_METHOD"],
-        path=path,
+        path=logged_path(path),
         status=status,
         client=environ.get("REMOTE_ADDR"),
         seconds=round(time.monotonic() - environ[_STARTED_KEY], 4),
@@ -319,6 +321,11 @@ def end_request(environ: Mapping[str, Any], media_type: str, status: int) -> lis
     # Pages may run our own files and show chosen pictures (blob:); everything else is forbidden.
     policy = ("Content-Security-Policy", _policy_of(media_type))
     return [("X-Request-Id", environ["HTTP_X_REQUEST_ID"]), *_HEADERS.items(), policy]
+
+
+def logged_path(path: str) -> str:
+    """Return a path as logs may hold it: without the token of a share link, however the path is written."""
+    return _SHARE_PATH.sub(f"{SHARE_PATH}…", path)
 
 
 def _begin() -> None:

@@ -21,6 +21,11 @@ def asset_thumbnail_key(sha256: str) -> str:
     return f"{asset_key(sha256)}.thumbnail.jpg"
 
 
+def large_thumbnail_key(sha256: str) -> str:
+    """Return the key of an uploaded picture at a middle size: beside it, made when it is first shared."""
+    return f"{asset_key(sha256)}.large.thumbnail.jpg"
+
+
 def job_folder(job_id: str) -> str:
     """Return the folder of all files of a job."""
     return f"jobs/{job_id}"

@@ -17,6 +17,9 @@ from shared.redis.workers import WorkerJob, WorkerState
 from tests.browser.accessibility import find_faults, find_keyboard_faults
 from tests.support.visitor import DESKTOP, PHONE, Theme, Visitor
 from tests.support.website import Site
+from web.access.tokens import LOCAL_CALLER
+from web.jobs.fields import ShareBody
+from web.jobs.sharing import share_job
 from web.webhooks.message import Answer, decide_next
 from web.webhooks.outbox import ENDS, list_deliveries, note_attempt
 from web.webhooks.subscriptions import put_webhook, rotate_secret
@@ -104,6 +107,26 @@ def job_failed(site: Site) -> str:
     return f"/jobs/{job_id}"
 
 
+def share(site: Site) -> str:
+    job_id: str = site.submit(name="Harbour", labels={"series": "town"})["id"]
+    site.workshop.run_through(job_id)
+    return share_of(site, job_id)
+
+
+def share_running(site: Site) -> str:
+    return share_of(site, job_running(site).removeprefix("/jobs/"))
+
+
+def share_of(site: Site, job_id: str) -> str:
+    body = ShareBody(of="page")
+    made = share_job(site.services.backend, job_id, body, caller=LOCAL_CALLER, now=utc_now())
+    return made.url.removeprefix(site.url)
+
+
+def share_gone(site: Site) -> str:
+    return "/share/nonsense"
+
+
 def workers(site: Site) -> str:
     job_id = site.submit(name="Harbour in the evening")["id"]
     site.submit(name="Old town")
@@ -169,6 +192,9 @@ PAGES: dict[str, Callable[[Site], str]] = {
     "job-running": job_running,
     "job-succeeded": job_succeeded,
     "job-failed": job_failed,
+    "share": share,
+    "share-running": share_running,
+    "share-gone": share_gone,
     "workers": workers,
     "workers-empty": workers_empty,
     "webhooks": webhooks,
@@ -188,7 +214,7 @@ SEEN = {
 @pytest.mark.parametrize("name", PAGES)
 def test_page(site: Site, visitor: Visitor, name: str):
     """Both themes and widths in one test: what the page shows is made once."""
-    visitor.expects(r"404.*/nowhere")
+    visitor.expects(r"404.*/(nowhere|share/nonsense)")
     path = PAGES[name](site)
     themes: tuple[Theme, ...] = ("light", "dark")
     problems: list[str] = []
@@ -210,7 +236,7 @@ def test_page(site: Site, visitor: Visitor, name: str):
 
 @pytest.mark.parametrize("name", PAGES)
 def test_first_load_is_small(site: Site, visitor: Visitor, name: str):
-    visitor.expects(r"404.*/nowhere")
+    visitor.expects(r"404.*/(nowhere|share/nonsense)")
     path = PAGES[name](site)
     page = visitor.open("about:blank")
     answers: list[Response] = []

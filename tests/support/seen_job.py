@@ -27,8 +27,9 @@ class SeenJob(HTMLParser):
 
     @property
     def actions(self) -> list[str]:
-        """What can be asked, without doubles, in the order of the page."""
-        return list(dict.fromkeys(form["action"].rsplit("/", 1)[-1] for form in self.forms))
+        """What can be asked, without doubles, in the order of the page; links can be made of any job."""
+        names = dict.fromkeys(form["action"].rsplit("/", 1)[-1] for form in self.forms)
+        return [name for name in names if name not in ("share", "unshare")]
 
     def fields(self, action: str, number: int = 0) -> dict[str, str]:
         """Return what the form of an action would send as it is."""

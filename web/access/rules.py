@@ -10,12 +10,14 @@ _READ, _SUBMIT, _MANAGE, _ADMIN = Scope.READ, Scope.SUBMIT, Scope.MANAGE, Scope.
 
 #: By endpoint; None is for everybody. One that is not named here is for `admin` alone.
 NEEDED: Mapping[str, Scope | None] = {
-    # What is told of nobody's work.
+    # What is told of nobody's work; and share links, which say themselves what they show.
     "docs.read_docs": None,
     "docs.read_document": None,
     "favicon": None,
     "health.read_health": None,
     "health.read_readiness": None,
+    "share_page.show": None,
+    "share_page.show_picture": None,
     "static": None,
     # Pictures.
     "assets.create_asset": _SUBMIT,
@@ -41,6 +43,8 @@ NEEDED: Mapping[str, Scope | None] = {
     "job_files.read_checkpoint": _READ,
     "job_files.read_output": _READ,
     "job_files.read_preview": _READ,
+    "job_shares.create": _SUBMIT,
+    "job_shares.revoke": _SUBMIT,
     "jobs.index": _READ,
     "jobs.read_job": _READ,
     "jobs.submit_job": _SUBMIT,

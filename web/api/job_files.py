@@ -27,6 +27,7 @@ from web.assets.thumbnails import newest_preview, thumbnail_version
 from web.assets.uploads import get_asset
 from web.db.models import Job
 from web.jobs.queries import get_job
+from web.jobs.sharing import require_output
 from web.jobs.transitions import get_checkpoint, list_attempts, list_checkpoints
 from web.security import current_caller
 from web.services import get_backend, get_services
@@ -90,8 +91,7 @@ def read_preview(job_id: str) -> Response:
 def read_output(job_id: str) -> Response:
     """Give the final picture; its ETag is its SHA-256. One that is damaged is refused."""
     job = _find(job_id)
-    if not job.outputs:
-        raise NotReady(f"the job is {job.status} at step {job.step}; it has no result" + _hope(job))
+    require_output(job)
     output = job.outputs[0]
     suffix = PurePosixPath(output["name"]).suffix or ".png"
     try:
@@ -211,10 +211,6 @@ def _open(key: str, *, sha256: str | None = None, size_bytes: int | None = None)
 def _find(job_id: str) -> Job:
     with get_backend().database.read() as session:
         return get_job(session, job_id, caller=current_caller())
-
-
-def _hope(job: Job) -> str:
-    return " and will have none" if job.job_status.is_final else " yet"
 
 
 @thumbnails.get("/jobs/<job_id>/thumbnail")

@@ -24,6 +24,7 @@ from shared.storage.layout import (
     asset_key,
     asset_thumbnail_key,
     checkpoint_thumbnail_key,
+    large_thumbnail_key,
     preview_key,
     result_thumbnail_key,
 )
@@ -33,12 +34,14 @@ from web.db.models import Asset, Job, JobCheckpoint
 
 #: The longer side in pixels; twice that of a card in the gallery on a phone.
 SIDE_PX = 384
+#: For people who are to see a picture, and not to have its file.
+LARGE_SIDE_PX = 1024
 _QUALITY = 82
 _log = get_logger(__name__)
 
 
-def make_thumbnail(data: bytes) -> bytes:
-    """Return a picture as a JPEG of at most 384 px a side, upright and laid on white.
+def make_thumbnail(data: bytes, *, side_px: int = SIDE_PX) -> bytes:
+    """Return a picture as a JPEG of at most `side_px` a side, upright, laid on white, without metadata.
 
     A JPEG is decoded at about that size only. `shared.picture.inspect_picture` must have checked the picture.
 
@@ -47,14 +50,15 @@ def make_thumbnail(data: bytes) -> bytes:
     """
     try:
         with open_picture(data) as opened:
-            opened.draft("RGB", (SIDE_PX, SIDE_PX))
+            opened.draft("RGB", (side_px, side_px))
             opened.load()
             colours, opacity = split_opacity(opened)
-            colours = _small(_shallow(colours))
+            colours = _small(_shallow(colours), side_px)
             # Turned after it is scaled down: turning 40 megapixels takes as long as decoding them.
             picture = in_srgb(colours, opened.info.get("icc_profile"))
             if opacity is not None:
-                picture = Image.composite(picture, Image.new("RGB", picture.size, "white"), _small(opacity))
+                white = Image.new("RGB", picture.size, "white")
+                picture = Image.composite(picture, white, _small(opacity, side_px))
             picture = upright(picture, orientation(opened))
             buffer = io.BytesIO()
             picture.info = {}  # nothing that the file said is written into its thumbnail
@@ -86,9 +90,9 @@ def _shallow(picture: Image.Image) -> Image.Image:
     return picture
 
 
-def _small(picture: Image.Image) -> Image.Image:
+def _small(picture: Image.Image, side_px: int) -> Image.Image:
     picture = picture.convert("RGB") if picture.mode in ("P", "1") else picture
-    picture.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    picture.thumbnail((side_px, side_px), Image.Resampling.LANCZOS, reducing_gap=2.0)
     return picture
 
 
@@ -129,13 +133,29 @@ class Thumbnails:
         key = asset_thumbnail_key(asset.sha256)
         return self._stored(key, asset_key(asset.sha256), sha256=asset.sha256, size_bytes=asset.size_bytes)
 
+    def large_of_asset(self, asset: Asset) -> bytes:
+        """Return an uploaded picture at up to 1024 px a side; raises what `of_job` does."""
+        return self._stored(
+            large_thumbnail_key(asset.sha256),
+            asset_key(asset.sha256),
+            sha256=asset.sha256,
+            size_bytes=asset.size_bytes,
+            side_px=LARGE_SIDE_PX,
+        )
+
     def of_checkpoint(self, checkpoint: JobCheckpoint) -> bytes:
         """Return the thumbnail of a checkpoint's picture; raises what `of_job` does."""
         key = checkpoint_thumbnail_key(checkpoint.picture_key, checkpoint.sha256)
         return self._stored(key, checkpoint.picture_key)
 
     def _stored(
-        self, key: str, source: str, *, sha256: str | None = None, size_bytes: int | None = None
+        self,
+        key: str,
+        source: str,
+        *,
+        sha256: str | None = None,
+        size_bytes: int | None = None,
+        side_px: int = SIDE_PX,
     ) -> bytes:
         """Return a thumbnail as it is stored, or made from its source, if that is what was written."""
         found = self._whole(key)
@@ -147,7 +167,7 @@ class Thumbnails:
             if found is not None:
                 return found
             with self.files.open(source, sha256=sha256, size_bytes=size_bytes) as file:
-                data = make_thumbnail(file.read())
+                data = make_thumbnail(file.read(), side_px=side_px)
         try:
             self._storage.write(key, data)
         except StorageUnavailable as error:  # a full disk is no reason to show nothing

@@ -309,6 +309,15 @@ class ApiClient:
         path = f"{_BASE}/deliveries/{quote(delivery_id, safe='')}/redeliver"
         return dict(self._send("POST", path).json())
 
+    def share(self, job_id: str, of: str, *, expires_in_seconds: int) -> dict[str, Any]:
+        """Make a link to a job, its ``page`` or its ``output``, and return it."""
+        body = {"of": of, "expires_in_seconds": expires_in_seconds}
+        return dict(self._send("POST", f"{_job_path(job_id)}/shares", json=body).json())
+
+    def unshare(self, job_id: str) -> None:
+        """Revoke all links to a job."""
+        self._send("DELETE", f"{_job_path(job_id)}/shares")
+
     def workers(self) -> dict[str, Any]:
         """Return the workers that are connected, as the service lists them."""
         return dict(self._send("GET", f"{_BASE}/workers").json())

@@ -31,6 +31,8 @@ _COMMANDS = {
     "checkpoints": ("web.cli.pictures:checkpoints", "List the checkpoints that a job has kept."),
     "attempts": ("web.cli.outlook:attempts", "List who carried a job out, and how that ended."),
     "delete": ("web.cli.jobs:delete", "Remove a job that has ended, with its files."),
+    "share": ("web.cli.share:share", "Make a link to a job for people without a token."),
+    "unshare": ("web.cli.share:unshare", "Revoke all links to a job."),
     "asset": ("web.cli.pictures:asset", "Upload pictures once, for any number of jobs."),
     "estimate": ("web.cli.outlook:estimate", "Tell how long a job would take, and wait."),
     "webhook": ("web.cli.webhook:webhook", "Let programs be told what becomes of jobs."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from math import isnan
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -27,6 +28,9 @@ _LONGEST_TIMEOUT_SECONDS = 31_536_000
 #: What the id of an uploaded picture begins with where a file might stand.
 ASSET = "asset:"
 _KEY = re.compile(r"[ -~]{1,255}")
+_SPAN = re.compile(r"([1-9][0-9]{0,4})([hdw])")
+_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+_NEVER = "never"
 
 
 class LabelType(click.ParamType[tuple[str, str]]):
@@ -119,6 +123,25 @@ class MomentType(click.ParamType[str]):
                 param,
                 ctx,
             )
+
+
+class SpanType(click.ParamType[timedelta | None]):
+    """A time from now: ``12h``, ``90d``, ``8w``, or ``never``, which is None, where that is allowed."""
+
+    name = "TIME"
+
+    def __init__(self, *, may_be_never: bool = True) -> None:
+        self._may_be_never = may_be_never
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta | None:
+        """Return the span in a word."""
+        found = _SPAN.fullmatch(str(value))
+        if found is None and not (self._may_be_never and value == _NEVER):
+            words = f"12h, 90d, 8w or {_NEVER}" if self._may_be_never else "12h, 7d or 4w"
+            self.fail(f"'{value}' is no time from now, such as {words}", param, ctx)
+        return None if found is None else int(found[1]) * _UNITS[found[2]]
 
 
 def label_option(text: str) -> Callable[[Command], Command]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 
 import click
@@ -13,28 +12,9 @@ from shared.clock import to_rfc3339, utc_now
 from shared.terminal import GivenText, LazyGroup
 from web.access.tokens import Scope, create_token, list_tokens, revoke_token
 from web.api.tokens import token_out
-from web.cli.options import json_option, open_client, url_option
+from web.cli.options import SpanType, json_option, open_client, url_option
 from web.cli.output import Output
 from web.cli.prune import local_backend
-
-_SPAN = re.compile(r"([1-9][0-9]{0,4})([hdw])")
-_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
-_NEVER = "never"
-
-
-class SpanType(click.ParamType[timedelta | None]):
-    """A time from now: ``12h``, ``90d``, ``8w``, or ``never``, which is None."""
-
-    name = "TIME"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> timedelta | None:
-        """Return the span in a word."""
-        found = _SPAN.fullmatch(str(value))
-        if found is None and value != _NEVER:
-            self.fail(f"'{value}' is no time from now, such as 12h, 90d, 8w or never", param, ctx)
-        return None if found is None else int(found[1]) * _UNITS[found[2]]
 
 
 @click.group(

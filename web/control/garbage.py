@@ -28,7 +28,7 @@ from web.protection import RESTORE_GRACE, moment_of, read_protection
 INBOX_KEPT = timedelta(days=7)
 IDEMPOTENCY_KEPT = KEPT
 
-_PICTURE = re.compile(r"assets/[0-9a-f]{2}/([0-9a-f]{64})(?:\.thumbnail\.jpg)?")
+_PICTURE = re.compile(r"assets/[0-9a-f]{2}/([0-9a-f]{64})(?:(?:\.large)?\.thumbnail\.jpg)?")
 _THUMBNAIL = re.compile(r"jobs/[^/]+/thumbnail-([0-9a-f]+)\.jpg")
 _ATTEMPT_FILE = re.compile(
     r"jobs/[^/]+/attempt-(\d+)/"

@@ -119,6 +119,8 @@ class InstallationRow(Base):
     from_first_release: Mapped[bool] = mapped_column(default=False)
     #: Whether there was a token once: from then on every request needs one, though all of them may be gone.
     needs_token: Mapped[bool] = mapped_column(default=False, server_default="0")
+    #: What share links are signed with; empty until the first one is made.
+    share_secret: Mapped[str | None]
     created_at: Mapped[datetime]
     #: Until then a backup holds all files.
     held_until: Mapped[datetime | None]
@@ -389,6 +391,18 @@ class JobLabel(Base):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
     value: Mapped[str]
+
+
+class JobShare(Base):
+    """The version that the share links of a job have to name; of a job that is not here it is 1.
+
+    There is no row for a link: raising the version revokes all links of the job.
+    """
+
+    __tablename__ = "job_shares"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    version: Mapped[int]
 
 
 class JobName(Base):

@@ -1,4 +1,4 @@
-"""The fields and bodies of submit, retry, extend and fork, with their limits."""
+"""The fields and bodies of submit, retry, extend, fork and share, with their limits."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ MAX_LABEL_KEY_CHARS = 63
 MAX_LABEL_VALUE_CHARS = 255
 #: 30 days: longer than any job should wait or run.
 MAX_TIMEOUT_SECONDS = 30 * 86_400
+#: A year: whoever wants a picture to be seen for ever puts it elsewhere.
+MAX_SHARE_SECONDS = 365 * 86_400
 
 
 def _printable(text: str) -> str:
@@ -179,4 +181,17 @@ class ForkBody(JobFields):
     options: SentOptions = Field(
         default_factory=dict,
         description="What is to be different. `size` cannot be, and `steps` must be more than `step`",
+    )
+
+
+class ShareBody(BaseModel):
+    """What a link shows, and for how long."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    of: Literal["page", "output"] = Field(
+        description="`page` is the job with its pictures, `output` the final picture alone"
+    )
+    expires_in_seconds: Whole = Field(
+        7 * 86_400, ge=60, le=MAX_SHARE_SECONDS, description="From then on the link is of no use"
     )

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, aliased
 
 from shared.logs import get_logger
 from shared.status import FINAL_STATUSES, JobKind, JobStatus
-from shared.storage.layout import asset_key, asset_thumbnail_key
+from shared.storage.layout import asset_key, asset_thumbnail_key, large_thumbnail_key
 from web.backend import Backend
 from web.db.models import Asset, IdempotencyKey, InboxEntry, Job, JobCheckpoint
 from web.jobs.thinning import NO_STATE
@@ -145,7 +145,8 @@ def forget_picture(backend: Backend, sha256: str, *, before: datetime) -> None:
     with backend.database.read() as session:
         is_known = bool(known_pictures(session, [sha256]))
     if not is_known and backend.storage.delete_older(asset_key(sha256), before):
-        backend.storage.delete(asset_thumbnail_key(sha256))
+        for key in (asset_thumbnail_key(sha256), large_thumbnail_key(sha256)):
+            backend.storage.delete(key)
 
 
 def count_inbox(session: Session, before: datetime) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from flask import Blueprint, Response, request
 from pydantic import BaseModel
 
-from shared.clock import utc_now
+from shared.clock import to_rfc3339, utc_now
 from shared.errors import (
     ArtifactMissing,
     AtelierError,
@@ -32,9 +32,10 @@ from web.api.problems import status_of
 from web.db.models import Job, JobAttempt, JobCheckpoint, JobEvent
 from web.jobs.actions import ACTIONS, delete_job
 from web.jobs.drafts import find_draft
-from web.jobs.fields import ForkBody
+from web.jobs.fields import ForkBody, ShareBody
 from web.jobs.forking import fork_job
 from web.jobs.queries import get_job
+from web.jobs.sharing import NewShare, revoke_shares, share_job
 from web.jobs.states import PAUSING
 from web.jobs.transitions import events_after, list_attempts, list_checkpoints
 from web.pages.job_draft import PageDraft, make_draft, read_draft
@@ -66,7 +67,8 @@ from web.services import Services, get_backend, get_services
 from web.words import said, sentence
 
 job_page = Blueprint("job_page", __name__, url_prefix="/jobs/<job_id>")
-_ACTION_NAMES = (*ACTIONS, "fork", "draft", "delete")
+_SHARE_NAMES = ("share", "unshare")
+_ACTION_NAMES = (*ACTIONS, "fork", "draft", "delete", *_SHARE_NAMES)
 #: A fork has the working size of its checkpoint.
 _FIXED = {"size", "init"}
 _USUAL_EXTENSION = 50
@@ -88,6 +90,18 @@ class RefusedForm:
     suggestion: str | None = None
     at: Mapping[str, str] = field(default_factory=dict)
     typed: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SharedLinks:
+    """What a form did to a job's share links: the one that it made, or none where it revoked all."""
+
+    made: NewShare | None = None
+
+    @property
+    def expires_at(self) -> str:
+        """When the one that was made expires, as RFC 3339."""
+        return "" if self.made is None else to_rfc3339(self.made.expires_at)
 
 
 def refusal_of(action: str, error: AtelierError, typed: Mapping[str, str]) -> RefusedForm:
@@ -313,6 +327,11 @@ def act(job_id: str, action: str) -> Response:
         raise NotFound(f"'{action}' is nothing that can be asked of a job; known are {known}")
     form = request.form  # first: one that cannot be read is refused as it is anywhere
     try:
+        if action in _SHARE_NAMES:
+            # No redirect: the link would stand in the next address, which histories and logs keep.
+            answer = _show(job_id, shared=_share(action, job_id))
+            answer.headers["Cache-Control"] = "no-store"
+            return answer
         target = _carry_out(action, job_id)
     except (Refusal, ServiceError, StaleJob) as error:
         if isinstance(error, NotFound) and not error.faults:
@@ -330,7 +349,13 @@ def go_back(job_id: str, action: str) -> Response:
     return Response(status=303, headers={"Location": _path(job_id) + (f"?{query}" if query else "")})
 
 
-def _show(job_id: str, refusal: RefusedForm | None = None, *, status: int = 200) -> Response:
+def _show(
+    job_id: str,
+    refusal: RefusedForm | None = None,
+    *,
+    shared: SharedLinks | None = None,
+    status: int = 200,
+) -> Response:
     sheet = read_sheet(get_services(), job_id, request.args, caller=current_caller())
     job, points = sheet.data, merge_curves(sheet.checkpoints)
     frame, steps = working_frame(job), int(job["progress"]["steps"])
@@ -342,6 +367,7 @@ def _show(job_id: str, refusal: RefusedForm | None = None, *, status: int = 200)
         job=job,
         sheet=sheet,
         refusal=refusal,
+        shared=shared,
         name=job_name(job),
         title=page_title(job),
         lead=lead(job),
@@ -391,6 +417,17 @@ def _carry_out(action: str, job_id: str) -> str:
         return _path(fork_job(backend, job_id, body, caller=caller, now=now))
     ACTIONS[action].run(backend, job_id, read_action(action, request.form), caller=caller, now=now)
     return _path(job_id)
+
+
+def _share(action: str, job_id: str) -> SharedLinks:
+    """Make a link as the form says, or revoke all of them."""
+    backend, caller = get_backend(), current_caller()
+    if action == "unshare":
+        revoke_shares(backend, job_id, caller=caller)
+        return SharedLinks()
+    texts = {name: text for name in field_schemas(ShareBody) if (text := request.form.get(name, "").strip())}
+    body = check_values(ShareBody, read_texts(ShareBody, texts))
+    return SharedLinks(share_job(backend, job_id, body, caller=caller, now=utc_now()))
 
 
 def _path(job_id: str) -> str:

@@ -110,7 +110,7 @@ CREATE TABLE installation (
 	id VARCHAR NOT NULL, 
 	is_confirmed BOOLEAN NOT NULL, 
 	from_first_release BOOLEAN NOT NULL, 
-	created_at DATETIME NOT NULL, held_until DATETIME, restored_at DATETIME, known_until DATETIME, needs_token BOOLEAN DEFAULT '0' NOT NULL, 
+	created_at DATETIME NOT NULL, held_until DATETIME, restored_at DATETIME, known_until DATETIME, needs_token BOOLEAN DEFAULT '0' NOT NULL, share_secret VARCHAR, 
 	CONSTRAINT pk_installation PRIMARY KEY (id)
 );
 CREATE TABLE job_attempts (
@@ -178,6 +178,12 @@ CREATE VIRTUAL TABLE job_search USING fts5(
             tokenize='trigram case_sensitive 1'
         );
 CREATE VIRTUAL TABLE job_search_terms USING fts5vocab('job_search', 'row');
+CREATE TABLE job_shares (
+	job_id VARCHAR NOT NULL, 
+	version INTEGER NOT NULL, 
+	CONSTRAINT pk_job_shares PRIMARY KEY (job_id), 
+	CONSTRAINT fk_job_shares_job_id_jobs FOREIGN KEY(job_id) REFERENCES jobs (id) ON DELETE CASCADE
+);
 CREATE TABLE jobs (
 	id VARCHAR NOT NULL, 
 	caller VARCHAR NOT NULL, 

@@ -66,6 +66,8 @@ TABLE = {
     "job_page.act": [Row("POST", "/jobs/{job}/cancel", SUBMIT, {}, is_form=True)],
     "job_page.go_back": [Row("GET", "/jobs/{job}/cancel", READ)],
     "job_page.show": [Row("GET", "/jobs/{job}", READ)],
+    "job_shares.create": [Row("POST", f"{JOB}/shares", SUBMIT, {"of": "page"})],
+    "job_shares.revoke": [Row("DELETE", f"{JOB}/shares", SUBMIT)],
     "jobs.index": [Row("GET", f"{API}/jobs", READ)],
     "jobs.read_job": [Row("GET", JOB, READ), Row("GET", f"{JOB}?", READ)],
     "jobs.submit_job": [Row("POST", f"{API}/jobs", SUBMIT, {"content": "{asset}", "style": "{asset}"})],
@@ -73,6 +75,9 @@ TABLE = {
     "jobs_page.index": [Row("GET", "/", READ)],
     "new_page.create": [Row("POST", "/new", SUBMIT, {}, is_form=True)],
     "new_page.show": [Row("GET", "/new", READ), Row("GET", "/new?from={job}", READ)],
+    # With a link that is one they are asked in test_shares.py.
+    "share_page.show": [Row("GET", "/share/nonsense", PUBLIC)],
+    "share_page.show_picture": [Row("GET", "/share/nonsense/picture", PUBLIC)],
     "sign_in_page.show": [Row("GET", "/signin", PUBLIC)],
     "sign_in_page.sign_in": [Row("POST", "/signin", PUBLIC, {}, is_form=True)],
     "sign_in_page.sign_out": [Row("POST", "/signout", READ, {}, is_form=True)],
@@ -106,7 +111,10 @@ TABLE = {
     "workers_page.show": [Row("GET", "/workers", READ)],
 }
 #: The one that removes what the others are about comes last.
-ROWS = sorted((row for rows in TABLE.values() for row in rows), key=lambda row: row.method == "DELETE")
+ROWS = sorted(
+    (row for rows in TABLE.values() for row in rows),
+    key=lambda row: (row.method == "DELETE", row.address == JOB),
+)
 ABOUT_JOBS_AND_ASSETS = [
     row
     for row in ROWS
@@ -200,6 +208,8 @@ def test_without_a_token_only_what_is_for_everybody_is_told(ask: Ask):
         answer = ask(row)
         if row.address == "/signin" and row.method == "POST":
             assert answer.status_code == 401  # an empty token is none
+        elif row.address.startswith("/share/"):
+            assert answer.status_code == 404
         elif row.needed is PUBLIC:
             assert answer.status_code in (200, 503), row
         else:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from shared.errors import PictureInvalid
 from shared.redis.live import LiveProgress
-from web.assets.thumbnails import SIDE_PX, make_thumbnail, thumbnail_version
+from web.assets.thumbnails import LARGE_SIDE_PX, SIDE_PX, make_thumbnail, thumbnail_version
 from web.db.models import Job
 
 ORIENTATION, MAKER = 0x0112, 0x010F
@@ -68,6 +68,16 @@ def test_it_is_upright_and_tells_nothing_of_the_camera(mode: str, kind: str):
         assert not small.getexif()
         # 6: the first row is the right side.
         assert small.convert("L").getpixel((253, 100)) < 30
+
+
+def test_at_another_size():
+    exif = Image.Exif()
+    exif[ORIENTATION], exif[MAKER] = 6, "Someone's camera"
+    data = encode(gradient("RGB", (3000, 2000)), "JPEG", exif=exif, comment=b"Someone's words")
+    with Image.open(io.BytesIO(make_thumbnail(data, side_px=LARGE_SIDE_PX))) as picture:
+        assert picture.size == (683, LARGE_SIDE_PX)
+        assert not picture.getexif()
+        assert "comment" not in picture.info
 
 
 def test_a_damaged_picture():

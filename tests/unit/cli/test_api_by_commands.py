@@ -37,6 +37,8 @@ COMMANDS = {
     "job_files_read_checkpoint": "download --step",
     "job_files_read_output": "download",
     "job_files_read_preview": "download --preview",
+    "job_shares_create": "share --of --expires",
+    "job_shares_revoke": "unshare",
     "jobs_index": "list --status --kind --label --name --batch --created-after --caller --limit",
     "jobs_read_job": "status",
     "jobs_submit_job": "submit --option --method --name --label --queue-timeout --run-timeout "

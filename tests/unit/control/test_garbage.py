@@ -149,12 +149,11 @@ def test_what_a_final_job_has_lost_the_use_of():
 )
 def test_a_known_or_young_picture_stays(pairs: list[tuple[str, bool]], known: set[str]):
     files = [StoredFile(layout.asset_key(d * 64), 1, OLD if old else YOUNG) for d, old in pairs]
-    files += [replace(file, key=layout.asset_thumbnail_key(file.key[-64:])) for file in files]
+    keys = (layout.asset_thumbnail_key, layout.large_thumbnail_key)
+    files += [replace(file, key=key(file.key[-64:])) for key in keys for file in files[: len(pairs)]]
     findings = decide_asset_folder(files, {digit * 64 for digit in known}, before=BEFORE)
     gone = [digit * 64 for digit, old in pairs if old and digit not in known]
-    expected = sorted(
-        key(sha256) for sha256 in gone for key in (layout.asset_key, layout.asset_thumbnail_key)
-    )
+    expected = sorted(key(sha256) for sha256 in gone for key in (layout.asset_key, *keys))
     assert [finding.name for finding in findings] == expected
 
 

@@ -7,7 +7,7 @@ import pytest
 from shared.errors import CrossSiteRequest, InvalidSettings, UnknownHost
 from shared.settings import Settings
 from web.address import parse_address
-from web.security import allowed_hosts, check_host, check_origin, decide_exposure
+from web.security import allowed_hosts, check_host, check_origin, decide_exposure, logged_path
 
 HOST = "127.0.0.1:8000"
 LOCAL = parse_address(f"http://{HOST}")
@@ -173,3 +173,20 @@ def test_a_service_for_others_says_what_to_do(host: str):
 def test_of_a_container_counts_where_its_port_is_published(published: str, is_for_others: bool):
     settings = Settings(host="0.0.0.0", published_host=published, open=True)
     assert (decide_exposure(settings, has_token=False) is not None) is is_for_others
+
+
+@pytest.mark.parametrize(
+    ("path", "logged"),
+    [
+        ("/share/a.page.1.2.x", "/share/…"),
+        ("/share/a.page.1.2.x/picture", "/share/…"),
+        ("//share/a.page.1.2.x", "//share/…"),
+        ("/Share/a.page.1.2.x\nb", "/share/…"),
+        ("/styles/share/a.page.1.2.x", "/styles/share/…"),
+        ("/share", "/share"),
+        ("/jobs/a/share", "/jobs/a/share"),
+        ("/api/v1/jobs/a/shares", "/api/v1/jobs/a/shares"),
+    ],
+)
+def test_no_log_holds_the_token_of_a_share_link(path: str, logged: str):
+    assert logged_path(path) == logged

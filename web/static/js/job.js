@@ -132,6 +132,13 @@ for (const kind of ["pointerover", "focusin"]) {
     readCheckpoints();
   });
 }
+if (find("copy") && navigator.clipboard) {
+  find("copy").hidden = false;
+  find("copy").addEventListener("click", async ({ target }) => {
+    await navigator.clipboard.writeText(document.getElementById("share-url").value);
+    target.textContent = "Copied";
+  });
+}
 setInterval(() => job?.status === "queued" && !document.hidden && live.refresh(), QUEUE_MS);
 live.start();
 
