@@ -48,20 +48,20 @@ class LocalStore:
     def write(self, key: str, data: bytes | BinaryIO) -> None:
         """See `ArtifactStore.write`."""
         path = self._path(key)
-        with _storage_errors(key), self._partial(path, data) as partial:
+        with _storage_errors(key, writes=True), self._partial(path, data) as partial:
             partial.replace(path)
             _sync_folder(path.parent)
 
     def write_volatile(self, key: str, data: bytes) -> None:
         """See `ArtifactStore.write_volatile`."""
         path = self._path(key)
-        with _storage_errors(key), self._partial(path, data, synced=False) as partial:
+        with _storage_errors(key, writes=True), self._partial(path, data, synced=False) as partial:
             partial.replace(path)
 
     def create(self, key: str, data: bytes) -> None:
         """See `ArtifactStore.create`."""
         path = self._path(key)
-        with _storage_errors(key), self._partial(path, data) as partial:
+        with _storage_errors(key, writes=True), self._partial(path, data) as partial:
             try:
                 os.link(partial, path)  # fails if the name is taken, unlike a rename
             except FileExistsError:
@@ -81,7 +81,8 @@ class LocalStore:
     def copy(self, source: str, target: str) -> None:
         """See `ArtifactStore.copy`."""
         path = self._path(target)
-        with self.open(source) as data, _storage_errors(target), self._partial(path, data) as partial:
+        errors = _storage_errors(target, writes=True)
+        with self.open(source) as data, errors, self._partial(path, data) as partial:
             partial.replace(path)
             _sync_folder(path.parent)
 
@@ -300,10 +301,14 @@ def make_folders(folder: Path, *, below: Path | None = None) -> None:
 
 
 @contextmanager
-def _storage_errors(key: str) -> Iterator[None]:
+def _storage_errors(key: str, *, writes: bool = False) -> Iterator[None]:
+    """Tell of what goes wrong inside the block; `writes`: what it is about need not have been there."""
     try:
         yield
     except FileNotFoundError as error:
+        if writes:
+            # Its folder went away while it was written, as when the storage is unmounted in this moment.
+            raise StorageUnavailable(f"storage failed at {key}: its folder went away meanwhile") from error
         raise ArtifactMissing(f"{key} is not in the storage") from error
     except OSError as error:
         raise StorageUnavailable(f"storage failed at {key}: {error.strerror or error}") from error

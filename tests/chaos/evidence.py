@@ -47,8 +47,8 @@ class Evidence:
     injections: list[Injection] = field(default_factory=list)
     #: Event streams as they were replayed over HTTP, by job.
     streams: dict[str, str] = field(default_factory=dict)
-    #: What the receiver of webhooks was told, in order.
-    heard: list[Heard] = field(default_factory=list)
+    #: What the receiver of webhooks was told, in order; None where nobody wanted to be told.
+    heard: list[Heard] | None = None
     #: What Redis still held when all was over, in words.
     left_in_redis: list[str] = field(default_factory=list)
     #: Nodes that gave up because Redis refused to write, and that were started again.

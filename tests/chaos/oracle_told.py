@@ -11,6 +11,8 @@ from tests.chaos.load import DRAFTS
 
 def find_breaches(evidence: Evidence) -> Iterator[str]:
     """Yield what is wrong."""
+    if evidence.heard is None:
+        return
     bodies: dict[str, bytes] = {}
     known = evidence.accepted().keys() | evidence.jobs.keys()
     for message in evidence.heard:

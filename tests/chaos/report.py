@@ -72,7 +72,8 @@ def _summary(evidence: Evidence, judged: Judgement, breaches: list[str]) -> list
 
 
 def _told(evidence: Evidence) -> str:
-    return f"{len({told.id for told in evidence.heard})}, told {len(evidence.heard)} times"
+    heard = evidence.heard or []
+    return f"{len({told.id for told in heard})}, told {len(heard)} times"
 
 
 def _drafts(evidence: Evidence) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -73,6 +74,22 @@ def test_a_storage_that_goes_between_two_calls_takes_nothing(
     with pytest.raises(StorageUnavailable, match="storage mounted"):
         store.write("a/b/d", b"2")
     assert list(store.root.iterdir()) == []
+
+
+@pytest.mark.parametrize("how", ["write", "write_volatile", "create", "copy"])
+def test_a_storage_that_goes_in_the_middle_of_a_write_is_unavailable_and_no_file_is_missing(
+    store: LocalStore, how: str, monkeypatch: pytest.MonkeyPatch
+):
+    store.write("there", b"1")
+    link, replace = os.link, Path.replace
+
+    def go_away() -> None:
+        shutil.rmtree(store.root)
+
+    monkeypatch.setattr(os, "link", lambda *words: (go_away(), link(*words)))
+    monkeypatch.setattr(Path, "replace", lambda *words: (go_away(), replace(*words)))
+    with pytest.raises(StorageUnavailable, match="went away"):
+        store.copy("there", "a/new") if how == "copy" else getattr(store, how)("a/new", b"2")
 
 
 def test_write_read_list_delete(store: LocalStore):
