@@ -20,8 +20,9 @@ from shared.texts import field_schemas
 from web.api import API_PATH
 from web.api.http import MAX_WAIT_SECONDS
 from web.api.problems import MEDIA_TYPE, status_of
-from web.api.schemas import ProblemOut
+from web.api.schemas import MessageOut, ProblemOut
 from web.jobs.fields import ExtendBody, ForkBody, RetryBody, SubmitBody
+from web.webhooks.outbox import Event
 
 JSON = "application/json"
 _V = TypeVar("_V", bound=Callable[..., Any])
@@ -106,6 +107,20 @@ class Operation:
         return view
 
 
+#: What is sent to webhooks; its body is `MessageOut`.
+_MESSAGE = Operation(
+    "Hear what became of a job",
+    "webhooks",
+    answers={
+        204: Answer("Taken; any other 2xx says so, too"),
+        410: Answer("The receiver is gone: nothing more is sent to it"),
+    },
+    parameters=(
+        Parameter("webhook-id", "The message's id, the same each time that it is sent", "header"),
+        Parameter("webhook-timestamp", "Of this attempt, in seconds since 1970", "header"),
+        Parameter("webhook-signature", "`v1,…`, one for each secret that is valid, spaces between", "header"),
+    ),
+)
 WAIT = Parameter(
     "Prefer",
     f"`wait=N` waits up to N seconds, at most {MAX_WAIT_SECONDS}",
@@ -213,6 +228,7 @@ def build_document(app: Flask, *, version: str, contact_url: str) -> dict[str, A
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": paths,
+        "webhooks": {event.value: {"post": _describe_message(event)} for event in Event},
         "components": {"schemas": _schemas(operations)},
     }
 
@@ -230,6 +246,20 @@ def _describe(operation: Operation, rule: Rule, text: str) -> dict[str, Any]:
         content = {kind: _body(body) for kind, body in operation.bodies.items()}
         described["requestBody"] = {"required": operation.needs_body, "content": content}
     return described
+
+
+def _describe_message(event: Event) -> dict[str, Any]:
+    return {
+        "operationId": f"hear_{event.name.lower()}",
+        "summary": _MESSAGE.summary,
+        "description": "Sent to those who asked for it, at least once, signed as Standard Webhooks has it.",
+        "tags": [_MESSAGE.tag],
+        "parameters": [_parameter(parameter) for parameter in _MESSAGE.parameters],
+        "requestBody": {"required": True, "content": {JSON: {"schema": _schema_or_ref(MessageOut)}}},
+        "responses": {
+            str(status): {"description": answer.description} for status, answer in _MESSAGE.answers.items()
+        },
+    }
 
 
 def _body(body: Any) -> dict[str, Any]:  # noqa: ANN401 - a model, or a schema
@@ -326,7 +356,11 @@ def _schema_or_ref(body: Any) -> dict[str, Any]:  # noqa: ANN401 - a model, or a
 
 def _schemas(operations: Iterable[Operation]) -> dict[str, Any]:
     """Return the schemas of all models: those of answers as they are written, those of bodies as read."""
-    modes: dict[type[BaseModel], JsonSchemaMode] = {ProblemOut: "serialization", StyleOptions: "validation"}
+    modes: dict[type[BaseModel], JsonSchemaMode] = {
+        MessageOut: "serialization",
+        ProblemOut: "serialization",
+        StyleOptions: "validation",
+    }
     for operation in operations:
         for answer in operation.answers.values():
             modes.update(dict.fromkeys(answer.models, "serialization"))

@@ -11,6 +11,7 @@ from shared.clock import to_rfc3339
 from shared.protocol import UNTRAINED
 from shared.status import JobKind, JobStatus
 from web.jobs.estimates import Forecast, run_message, wait_message
+from web.jobs.fields import EventName
 from web.jobs.states import REQUESTS
 
 Moment = Annotated[
@@ -232,6 +233,14 @@ class JobOut(BaseModel):
     error: JobErrorOut | None
     metrics: MetricsOut
     urls: UrlsOut
+
+
+class MessageOut(BaseModel):
+    """What a webhook is told."""
+
+    type: EventName
+    timestamp: Moment = Field(description="When it happened")
+    data: JobOut = Field(description="The job as it was then")
 
 
 class JobListOut(BaseModel):

@@ -164,7 +164,8 @@ def test_keywords_links_examples_and_a_contact(document):
     assert document["info"]["contact"]["url"].startswith("http")
     links = document["paths"]["/api/v1/jobs"]["post"]["responses"]["202"]["links"]
     assert links["jobs_read_job"]["parameters"] == {"job_id": "$response.body#/id"}
-    operations = {one["operationId"] for methods in document["paths"].values() for one in methods.values()}
+    described = [*document["paths"].values(), *document["webhooks"].values()]
+    operations = {one["operationId"] for methods in described for one in methods.values()}
     linked = [
         part
         for part in walk(document)
