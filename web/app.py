@@ -18,6 +18,7 @@ from web.api.http import FormRequest
 from web.api.job_actions import job_actions
 from web.api.job_files import job_files, thumbnails
 from web.api.jobs import jobs
+from web.api.limits import limits
 from web.api.polls import Polls
 from web.api.problems import handle_problems
 from web.api.queries import check_queries
@@ -97,6 +98,7 @@ def create_app(settings: Settings) -> Flask:
         events,
         workers,
         tokens,
+        limits,
         health,
         docs,
     ):

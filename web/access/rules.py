@@ -55,6 +55,7 @@ NEEDED: Mapping[str, Scope | None] = {
     "tokens.index": _ADMIN,
     "tokens.revoke": _ADMIN,
     "tokens.read_own": _READ,
+    "limits.read_limits": _READ,
     # Pages.
     "job_page.act": _SUBMIT,
     "job_page.go_back": _READ,

@@ -22,9 +22,12 @@ from shared.errors import (
     NotReady,
     NotTerminal,
     PictureTooNarrow,
+    SizeNotAllowed,
     StaleJob,
     StorageFull,
     StorageUnavailable,
+    TooManyBytes,
+    TooManyJobs,
 )
 from web.api import API_PATH
 from web.api.conditional import OtherVersion, has_conditions, require_match
@@ -91,7 +94,7 @@ def pause(job_id: str) -> Response:
     "Resume a job",
     "jobs",
     answers={200: Answer("The job, queued", (JobOut,))},
-    refusals=(*_REFUSALS, NotReady, StorageUnavailable),
+    refusals=(*_REFUSALS, NotReady, TooManyJobs, StorageUnavailable),
     parameters=(IF_MATCH,),
 )
 def resume(job_id: str) -> Response:
@@ -110,7 +113,7 @@ def resume(job_id: str) -> Response:
     "Retry a job",
     "jobs",
     answers={200: Answer("The job, queued", (JobOut,))},
-    refusals=(*_REFUSALS, NotReady, StorageFull, StorageUnavailable),
+    refusals=(*_REFUSALS, NotReady, TooManyJobs, StorageFull, StorageUnavailable),
     parameters=(IF_MATCH,),
     bodies={JSON: RetryBody},
     needs_body=False,
@@ -158,6 +161,8 @@ def keep(job_id: str) -> Response:
         InvalidOptions,
         MissingPart,
         NotReady,
+        SizeNotAllowed,
+        TooManyJobs,
         StorageFull,
         StorageUnavailable,
     ),
@@ -211,6 +216,9 @@ def extend(job_id: str) -> Response:
         PictureTooNarrow,
         FastModelUnavailable,
         *_KEY_REFUSALS,
+        SizeNotAllowed,
+        TooManyJobs,
+        TooManyBytes,
         StorageFull,
         StorageUnavailable,
         DatabaseUnavailable,

@@ -24,9 +24,12 @@ from shared.errors import (
     PictureRefused,
     PictureTooHeavy,
     PictureUnsupported,
+    SizeNotAllowed,
     StorageFull,
     StorageUnavailable,
+    TooManyBytes,
     TooManyDrafts,
+    TooManyJobs,
     UploadsUnavailable,
 )
 from shared.status import JobKind
@@ -155,7 +158,10 @@ class _Asked:
         FastModelUnavailable,
         IdempotencyKeyInUse,
         IdempotencyKeyReused,
+        SizeNotAllowed,
+        TooManyJobs,
         TooManyDrafts,
+        TooManyBytes,
         StorageFull,
         StorageUnavailable,
         DatabaseUnavailable,
