@@ -141,8 +141,8 @@ class RequestRates:
 
     def find_quota(self, access: Access) -> Quota | None:
         """Return what is left of a caller's requests, None where there is no limit; counts nothing."""
-        most, known = self.most_of(access), self._callers.get(access.caller)
-        return quota_of(known and known.window, self._monotonic(), most=most) if most else None
+        most = self.most_of(access)
+        return quota_of(self._window_of(access.caller), self._monotonic(), most=most) if most else None
 
     def most_of(self, access: Access) -> int:
         """Return how many requests a caller may send in a minute; 0 is no limit."""
@@ -175,8 +175,11 @@ class RequestRates:
             self._thread.join(_JOIN_SECONDS)
 
     def _decide(self, caller: str, most: int) -> Rate:
+        return decide_rate(self._window_of(caller), self._monotonic(), most=most)
+
+    def _window_of(self, caller: str) -> Window | None:
         known = self._callers.get(caller)
-        return decide_rate(known and known.window, self._monotonic(), most=most)
+        return None if known is None else known.window
 
     def _count(self, caller: str, rate: Rate) -> Quota:
         """Count a request; also one that nobody refuses, though it is one too many."""

@@ -8,8 +8,8 @@ from flask import Blueprint, Response
 from pydantic import BaseModel, Field
 
 from shared.errors import DatabaseUnavailable
+from shared.redis.rates import WINDOW_SECONDS
 from web.access.limits import CallerLimits, count_open_drafts, count_open_jobs, picture_bytes
-from web.access.rates import WINDOW_SECONDS
 from web.access.tokens import Access
 from web.api import API_PATH
 from web.api.events import most_streams
