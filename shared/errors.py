@@ -77,7 +77,7 @@ AtelierError
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,7 @@ class Fault:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class Quota:
+class Quota(NamedTuple):
     """A limit of a caller, and what is left of it.
 
     `most` is how many there may be at once, or with `window_seconds` in each span of so many seconds; after

@@ -15,7 +15,8 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from shared.errors import Quota, RateLimited, RedisUnavailable
 from shared.logs import get_logger
@@ -30,20 +31,17 @@ _JOIN_SECONDS = 2.0
 _log = get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class Window:
+class Window(NamedTuple):
     """A minute of a caller: the requests so far, and when it ends, by a clock that only goes on."""
 
     used: int
     ends_at: float
 
 
-@dataclass(frozen=True)
-class Rate:
+class Rate(NamedTuple):
     """What becomes of one more request: the window with it, and whether it is one too many."""
 
     window: Window
-    quota: Quota
     is_refused: bool
 
 
@@ -53,10 +51,10 @@ def decide_rate(window: Window | None, now: float, *, most: int) -> Rate:
     A minute begins with its first request. One that is refused does not count.
     """
     if window is None or now >= window.ends_at:
-        window = Window(0, now + WINDOW_SECONDS)
-    is_refused = window.used >= most
-    after = window if is_refused else replace(window, used=window.used + 1)
-    return Rate(after, quota_of(after, now, most=most), is_refused)
+        return Rate(Window(1, now + WINDOW_SECONDS), is_refused=False)
+    if window.used >= most:
+        return Rate(window, is_refused=True)
+    return Rate(Window(window.used + 1, window.ends_at), is_refused=False)
 
 
 def quota_of(window: Window | None, now: float, *, most: int) -> Quota:
@@ -114,30 +112,34 @@ class RequestRates:
         most = self.most_of(access)
         if not most:
             return None
+        now = self._monotonic()
         with self._lock:
-            rate = self._decide(access.caller, most)
+            rate = decide_rate(self._window_of(access.caller), now, most=most)
             if not rate.is_refused or self._is_away:
-                return self._count(access.caller, rate)
+                return self._count(access.caller, rate, now, most)
+        quota = quota_of(rate.window, now, most=most)
         raise RateLimited(
             f"the caller '{access.caller}' has sent {most} requests within {WINDOW_SECONDS} s, and may send "
-            f"no more; more are taken in {rate.quota.seconds} s"
-        ).of(rate.quota)
+            f"no more; more are taken in {quota.seconds} s"
+        ).of(quota)
 
     def count(self, access: Access) -> Quota | None:
         """Count a request that is answered in any case; return what is left, None without a limit."""
         most = self.most_of(access)
         if not most:
             return None
+        now = self._monotonic()
         with self._lock:
-            return self._count(access.caller, self._decide(access.caller, most))
+            rate = decide_rate(self._window_of(access.caller), now, most=most)
+            return self._count(access.caller, rate, now, most)
 
     def is_used_up(self, access: Access) -> bool:
         """Whether `require` would refuse a request; counts nothing."""
         most = self.most_of(access)
         if not most:
             return False
-        with self._lock:
-            return not self._is_away and self._decide(access.caller, most).is_refused
+        rate = decide_rate(self._window_of(access.caller), self._monotonic(), most=most)
+        return rate.is_refused and not self._is_away
 
     def find_quota(self, access: Access) -> Quota | None:
         """Return what is left of a caller's requests, None where there is no limit; counts nothing."""
@@ -174,16 +176,13 @@ class RequestRates:
         if self._thread is not None:
             self._thread.join(_JOIN_SECONDS)
 
-    def _decide(self, caller: str, most: int) -> Rate:
-        return decide_rate(self._window_of(caller), self._monotonic(), most=most)
-
     def _window_of(self, caller: str) -> Window | None:
         known = self._callers.get(caller)
         return None if known is None else known.window
 
-    def _count(self, caller: str, rate: Rate) -> Quota:
+    def _count(self, caller: str, rate: Rate, now: float, most: int) -> Quota:
         """Count a request; also one that nobody refuses, though it is one too many."""
-        window = replace(rate.window, used=rate.window.used + 1) if rate.is_refused else rate.window
+        window = Window(rate.window.used + 1, rate.window.ends_at) if rate.is_refused else rate.window
         known = self._callers.get(caller)
         if known is None or known.window.ends_at != window.ends_at:
             self._callers[caller] = _Counted(window, 1)
@@ -192,7 +191,7 @@ class RequestRates:
         if self._thread is None and self._has_thread:
             self._thread = threading.Thread(target=self._run, name="rates", daemon=True)
             self._thread.start()
-        return rate.quota
+        return quota_of(window, now, most=most)
 
     def _take_unsent(self) -> dict[str, tuple[RateCount, float]]:
         """Return what Redis is to be told, and when each window ends; those that are over are forgotten."""

@@ -412,6 +412,20 @@ class TestBytes:
         used = len(first) + len(second)
         assert limit_of(client, anna, "stored_bytes") == (used, used)
 
+    def test_those_who_upload_at_once_do_not_get_past_it(self, app, anna, make_picture, set_limits):
+        pictures = [make_picture(seed=seed) for seed in range(6)]
+        set_limits(max_stored_bytes=2 * max(map(len, pictures)))
+
+        def send(picture: bytes) -> int:
+            return upload(app.test_client(), anna, picture).status_code
+
+        with ThreadPoolExecutor(6) as pool:
+            found = list(pool.map(send, pictures))
+        assert set(found) == {201, 403}
+        kept = app.test_client().get(ASSETS, headers=anna).json["assets"]
+        assert len(kept) == found.count(201)
+        assert sum(one["size_bytes"] for one in kept) <= 2 * max(map(len, pictures))
+
     def test_a_job_needs_room_for_its_result_and_results_count(
         self, client, anna, send, workshop, set_limits, problem_of
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from web.cli.local.redis_server import RedisServer
 from web.services import services_of
 
 JOBS = "/api/v1/jobs"
+#: What has not happened by then does not happen.
+_MOST_SECONDS = 30
 
 
 @pytest.fixture
@@ -59,6 +62,21 @@ def test_no_request_asks_redis_so_that_none_waits_for_it(services, client, anna,
     for _ in range(4):
         assert client.get(JOBS, headers=anna).status_code == 200
     assert client.get(JOBS, headers=anna).status_code == 429
+
+
+def test_what_was_counted_is_brought_to_redis_by_itself(services, client, anna, monkeypatch):
+    told, add = threading.Event(), services.backend.redis.rates.add
+
+    def note(counts: object) -> object:
+        found = add(counts)
+        told.set()
+        return found
+
+    monkeypatch.setattr(services.backend.redis.rates, "add", note)
+    client.get(JOBS, headers=anna)
+    assert told.wait(_MOST_SECONDS)
+    redis = services.backend.redis
+    assert redis.client.get(redis.names.key("rate", "anna")) == "1"
 
 
 def test_when_it_is_back_it_limits_again(services, client, anna, server):

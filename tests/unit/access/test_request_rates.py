@@ -9,7 +9,7 @@ import pytest
 from shared.errors import Quota, RateLimited, RedisUnavailable
 from shared.redis.rates import RateCount
 from shared.settings import Settings
-from web.access.rates import RequestRates, Window, decide_rate, merge_counts
+from web.access.rates import RequestRates, Window, decide_rate, merge_counts, quota_of
 from web.access.tokens import OPEN_ACCESS, Access, Scope
 
 ANNA = Access("anna", frozenset({Scope.READ}), token_id="a")
@@ -70,23 +70,21 @@ def use_up(rates: RequestRates, access: Access = ANNA) -> None:
 
 def test_a_minute_begins_with_its_first_request():
     first = decide_rate(None, 100.0, most=2)
-    assert first.window == Window(1, 160.0)
-    assert first.quota == Quota("requests", 2, 1, 60, 60)
+    assert first == (Window(1, 160.0), False)
+    assert quota_of(first.window, 100.0, most=2) == Quota("requests", 2, 1, 60, 60)
     second = decide_rate(first.window, 130.5, most=2)
-    assert second.window == Window(2, 160.0)
-    assert second.quota == Quota("requests", 2, 0, 30, 60)
-    assert not second.is_refused
+    assert second == (Window(2, 160.0), False)
+    assert quota_of(second.window, 130.5, most=2) == Quota("requests", 2, 0, 30, 60)
 
 
 def test_one_too_many_is_refused_until_the_minute_is_over_and_does_not_count():
     used_up = Window(2, 160.0)
-    refused = decide_rate(used_up, 159.9, most=2)
-    assert refused.is_refused
-    assert refused.window == used_up
-    assert refused.quota.seconds == 1  # never 0: it would be too early
-    anew = decide_rate(used_up, 160.0, most=2)
-    assert not anew.is_refused
-    assert anew.window == Window(1, 220.0)
+    assert decide_rate(used_up, 159.9, most=2) == (used_up, True)
+    assert quota_of(used_up, 159.9, most=2).seconds == 1  # never 0: it would be too early
+    assert decide_rate(used_up, 160.0, most=2) == (Window(1, 220.0), False)
+    assert (
+        quota_of(used_up, 160.0, most=2) == quota_of(None, 160.0, most=2) == Quota("requests", 2, 2, 60, 60)
+    )
 
 
 def test_what_all_have_counted_is_taken_over_and_nothing_is_forgotten():
