@@ -34,7 +34,7 @@ class LimitOut(BaseModel):
         "size of a job in pixels, `size_px`"
     )
     limit: int | None = Field(description="The most that is allowed; `null` is no limit")
-    used: int | None = Field(description="How much of it is used; `null` where nothing is used up")
+    used: int | None = Field(description="How much of it is used; `null` where that is not counted")
     window_seconds: int | None = Field(
         description="So many are allowed in each span of so many seconds; `null`: at once"
     )
