@@ -28,8 +28,12 @@ AtelierError
 │   ├── TokenNameTaken         token_name_taken
 │   ├── CrossSiteRequest       cross_site_request
 │   ├── UnknownHost            unknown_host
+│   ├── RateLimited            rate_limited
 │   ├── TooManyStreams         too_many_streams
+│   ├── TooManyJobs            too_many_jobs
 │   ├── TooManyDrafts          too_many_drafts
+│   ├── TooManyBytes           too_many_bytes
+│   ├── SizeNotAllowed         size_not_allowed
 │   ├── TooManyStars           too_many_stars
 │   ├── WebhookRefused         webhook_refused
 │   ├── WebhookSecretMissing   webhook_secret_missing
@@ -76,7 +80,7 @@ AtelierError
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,20 @@ class Fault:
     def to_json(self) -> dict[str, str]:
         """Return the fault as one entry of a problem's ``errors`` list."""
         return asdict(self)
+
+
+class Quota(NamedTuple):
+    """A limit of a caller, and what is left of it.
+
+    `most` is how many there may be at once, or with `window_seconds` in each span of so many seconds; after
+    `seconds` it makes sense to look again.
+    """
+
+    name: str
+    most: int
+    left: int
+    seconds: int
+    window_seconds: int | None = None
 
 
 class AtelierError(Exception):
@@ -136,6 +154,13 @@ class Refusal(AtelierError):
     """The request cannot be accepted as it is."""
 
     code = "refused"
+    #: The limit that it meets, where waiting helps.
+    quota: Quota | None = None
+
+    def of(self, quota: Quota) -> Self:
+        """Return the refusal, which tells of this limit."""
+        self.quota = quota
+        return self
 
 
 class MalformedRequest(Refusal):
@@ -306,10 +331,27 @@ class UnknownHost(Refusal):
     suggestion = "Add the name to ATELIER_ALLOWED_HOSTS if people are to use it."
 
 
+class RateLimited(Refusal):
+    """Too many requests were sent within a minute."""
+
+    code = "rate_limited"
+    retryable = True
+    suggestion = (
+        "Wait as long as Retry-After says. Wait for a job with 'Prefer: wait=30', or watch its events."
+    )
+
+
 class TooManyStreams(Refusal):
     """Too many event streams are open; poll the job instead, or try again later."""
 
     code = "too_many_streams"
+    retryable = True
+
+
+class TooManyJobs(Refusal):
+    """Too many jobs are queued or running; try again when one has ended."""
+
+    code = "too_many_jobs"
     retryable = True
 
 
@@ -318,6 +360,22 @@ class TooManyDrafts(Refusal):
 
     code = "too_many_drafts"
     retryable = True
+
+
+class TooManyBytes(Refusal):
+    """Too many bytes would be stored."""
+
+    code = "too_many_bytes"
+    suggestion = (
+        "Delete jobs that you no longer need, and take the star off pictures: a picture that no job uses and "
+        "no star keeps is removed some hours later."
+    )
+
+
+class SizeNotAllowed(Refusal):
+    """The size is larger than this service allows."""
+
+    code = "size_not_allowed"
 
 
 class InsufficientMemory(Refusal):

@@ -196,6 +196,31 @@ class Settings(BaseModel):
         24, gt=0, le=24 * _LONGEST_DAYS, description="Hours that a draft is kept, unless somebody keeps it"
     )
     max_drafts: int = Field(8, ge=1, le=1000, description="Drafts that a caller may have under way at once")
+    max_jobs: int = Field(
+        10_000,
+        ge=0,
+        le=_MOST,
+        description="Jobs that a caller may have queued or running, drafts among them; 0 is no limit",
+    )
+    max_stored_bytes: int = Field(
+        0,
+        ge=0,
+        le=_MOST,
+        description="Bytes of pictures and results that a caller may have stored; 0 is no limit",
+    )
+    max_size_px: int = Field(0, ge=0, le=_MOST, description="Largest size of a job, in pixels; 0 is no limit")
+    max_streams: int = Field(
+        100, ge=0, le=_MOST, description="Event streams that a caller may have open; 0 is no limit"
+    )
+    max_requests_per_minute: int = Field(
+        6000, ge=0, le=_MOST, description="Requests that a caller may send in a minute; 0 is no limit"
+    )
+    max_open_requests_per_minute: int = Field(
+        0,
+        ge=0,
+        le=_MOST,
+        description="The same for all together, as long as no token is needed; 0 is no limit",
+    )
     max_stars: int = Field(
         100, ge=1, le=10_000, description="Pictures that a caller may have starred: they are kept"
     )

@@ -20,6 +20,7 @@ from web.api.http import FormRequest
 from web.api.job_actions import job_actions
 from web.api.job_files import job_files, thumbnails
 from web.api.jobs import jobs
+from web.api.limits import limits
 from web.api.polls import Polls
 from web.api.problems import handle_problems
 from web.api.queries import check_queries
@@ -118,6 +119,7 @@ def create_app(settings: Settings) -> Flask:
         workers,
         tokens,
         webhooks,
+        limits,
         health,
         docs,
     ):

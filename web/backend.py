@@ -19,6 +19,7 @@ from shared.redis.workers import WorkerBeat, WorkerRegistry
 from shared.settings import Settings
 from shared.storage import open_store
 from shared.storage.store import ArtifactStore, Room, is_too_full
+from web.access.limits import CallerLimits, result_bytes
 from web.db.database import Database
 from web.identity import Identity, establish_identity
 from web.protection import note_older_database
@@ -87,6 +88,26 @@ class Backend:
     def recent_workers(self) -> list[WorkerBeat] | None:
         """Return the workers as they were at most a second ago; None while Redis cannot be asked."""
         return self.shared.get("workers", self.live.workers)
+
+    def limits_of(self, caller: str, *, adds_bytes: bool = False) -> CallerLimits:
+        """Return the limits of a caller; for what `adds_bytes` with those of their results, a second old.
+
+        Raises:
+            DatabaseUnavailable: when the database cannot be asked.
+        """
+
+        def read() -> int:
+            with self.database.read() as session:
+                return result_bytes(session, caller)
+
+        is_counted = adds_bytes and self.settings.max_stored_bytes > 0
+        return CallerLimits(
+            caller,
+            max_jobs=self.settings.max_jobs,
+            max_drafts=self.settings.max_drafts,
+            max_stored_bytes=self.settings.max_stored_bytes,
+            results=self.shared.get(("result bytes", caller), read) if is_counted else 0,
+        )
 
     def rooms(self) -> dict[str, Room]:
         """Return the room on the disks of `storage` and `database`, of those that can be measured."""

@@ -18,6 +18,7 @@ from shared.logs import get_logger
 from shared.protocol import new_id
 from shared.settings import Settings
 from web.access.gate import require
+from web.access.limits import quota_fields
 from web.access.rules import needed_scope
 from web.access.sessions import CSRF_FIELD, CSRF_HEADER, require_csrf
 from web.access.shares import SHARE_PATH
@@ -53,6 +54,8 @@ _LISTS = frozenset({"jobs.index", "assets.index_assets"})
 #: What reads its form itself, and calls `check_form`.
 _CSRF_IN_VIEW = frozenset({"new_page.create"})
 _STARTED_KEY = "atelier.started"
+#: In the WSGI environ of a request that was counted: what is left of its caller's requests, or None.
+QUOTA_KEY = "atelier.quota"
 _HEALTH = {"/healthz", "/readyz"}
 _log = get_logger(__name__)
 
@@ -75,6 +78,12 @@ def current_access() -> Access:
     """Return for whom the current request asks, and what that may do."""
     access: Access = g.access
     return access
+
+
+def current_asker() -> Access:
+    """Return who the current request comes from; whoever manages may act on what is another's."""
+    asker: Access = g.asker
+    return asker
 
 
 def current_caller() -> str:
@@ -108,12 +117,17 @@ def _let_in() -> None:
 
     Raises:
         Unauthenticated, ScopeMissing: when that is nobody, or may not do this.
+        RateLimited: when they have sent too many requests.
     """
     needed = None if request.endpoint is None else needed_scope(request.endpoint)
     if needed is None or request.method == "OPTIONS":
         return
-    gate = get_services().gate
+    gate, rates = get_services().gate, get_services().rates
     access = gate.identify(request.environ)
+    g.asker = access
+    # Of what was put off, or begun on a short way, the same request comes here again.
+    if QUOTA_KEY not in request.environ:
+        request.environ[QUOTA_KEY] = rates.require(access)
     require(access, needed)
     if request.method not in _SAFE_METHODS and request.endpoint not in _CSRF_IN_VIEW:
         require_csrf(access, request.headers.get(CSRF_HEADER) or _csrf_of_form())
@@ -320,7 +334,9 @@ def end_request(environ: Mapping[str, Any], media_type: str, status: int) -> lis
     )
     # Pages may run our own files and show chosen pictures (blob:); everything else is forbidden.
     policy = ("Content-Security-Policy", _policy_of(media_type))
-    return [("X-Request-Id", environ["HTTP_X_REQUEST_ID"]), *_HEADERS.items(), policy]
+    quota = environ.get(QUOTA_KEY)
+    fields = [] if quota is None else quota_fields([quota])
+    return [("X-Request-Id", environ["HTTP_X_REQUEST_ID"]), *_HEADERS.items(), policy, *fields]
 
 
 def logged_path(path: str) -> str:

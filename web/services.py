@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from flask import Flask, current_app
 from shared.settings import Settings
 from web.access.attempts import SignInAttempts
 from web.access.gate import Gate
+from web.access.rates import RequestRates
 from web.assets.thumbnails import Thumbnails
 from web.assets.uploads import Uploads
 from web.backend import Backend
@@ -49,6 +51,33 @@ class ConcurrencyLimit:
     def give_back(self) -> None:
         """Return a place that was taken."""
         self._free.release()
+
+
+class OwnPlaces:
+    """Places for long requests by the caller whom they are for; there is no waiting for a place."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._taken: Counter[str] = Counter()
+
+    def take(self, caller: str, *, most: int) -> bool:
+        """Take a place for a caller unless they have `most`; 0 is no limit."""
+        with self._lock:
+            if most and self._taken[caller] >= most:
+                return False
+            self._taken[caller] += 1
+            return True
+
+    def give_back(self, caller: str) -> None:
+        """Return a place that was taken."""
+        with self._lock:
+            self._taken[caller] -= 1
+            if not self._taken[caller]:
+                del self._taken[caller]
+
+    def taken(self, caller: str) -> int:
+        """Return how many places a caller has."""
+        return self._taken.get(caller, 0)
 
 
 class Spread:
@@ -128,6 +157,9 @@ class Services:
     streams: ConcurrencyLimit
     waits: ConcurrencyLimit
     gate: Gate
+    rates: RequestRates
+    #: Of each caller among `streams`.
+    own_streams: OwnPlaces = field(default_factory=OwnPlaces)
     sign_ins: SignInAttempts = field(default_factory=SignInAttempts)
     checkup: Checkup = field(default_factory=Checkup)
     keys_in_flight: KeysInFlight = field(default_factory=KeysInFlight)
@@ -143,6 +175,7 @@ class Services:
     def close(self) -> None:
         """Close all connections."""
         self.stopping.set()
+        self.rates.close()
         self.backend.close()
 
 
@@ -162,6 +195,7 @@ def make_services(backend: Backend, decoding: threading.Semaphore) -> Services:
         streams=ConcurrencyLimit(_STREAMS),
         waits=ConcurrencyLimit(_WAITS),
         gate=Gate(backend.database),
+        rates=RequestRates(backend.redis.rates, backend.settings),
     )
 
 

@@ -14,6 +14,7 @@ from shared.redis.connection import Epoch, connect_redis
 from shared.redis.control import ControlBoard
 from shared.redis.live import Flags, ProgressStore
 from shared.redis.names import FIRST_NAMES, Names
+from shared.redis.rates import RateCounters
 from shared.redis.set_aside import SetAside
 from shared.redis.stream import EventStream
 from shared.redis.workers import WorkerRegistry
@@ -37,6 +38,7 @@ class Coordination:
     control: ControlBoard
     #: Entries of the broker that cannot be read.
     set_aside: SetAside
+    rates: RateCounters
 
     @classmethod
     def connect(
@@ -65,6 +67,7 @@ class Coordination:
             epoch=Epoch(client, names),
             control=ControlBoard(client, names),
             set_aside=SetAside(client, names),
+            rates=RateCounters(client, names),
         )
 
     def close(self) -> None:

@@ -59,6 +59,7 @@ NEEDED: Mapping[str, Scope | None] = {
     "tokens.index": _ADMIN,
     "tokens.revoke": _ADMIN,
     "tokens.read_own": _READ,
+    "limits.read_limits": _READ,
     # Webhooks.
     "webhooks.delete": _SUBMIT,
     "webhooks.end_old_secret": _SUBMIT,

@@ -19,6 +19,7 @@ from shared.errors import (
     PictureUnsupported,
     StorageFull,
     StorageUnavailable,
+    TooManyBytes,
     TooManyStars,
     UploadsUnavailable,
 )
@@ -74,6 +75,7 @@ assets = Blueprint("assets", __name__, url_prefix=f"{API_PATH}/assets")
         PictureTooHeavy,
         PictureUnsupported,
         PictureRefused,
+        TooManyBytes,
         StorageFull,
         StorageUnavailable,
         DatabaseUnavailable,

@@ -11,6 +11,8 @@ from flask import Blueprint, Response, request
 
 from shared.errors import NotFound, TooManyStreams
 from shared.redis.live import LiveProgress
+from web.access.limits import quota_at_once
+from web.access.tokens import Access
 from web.api import API_PATH
 from web.api.job_view import LIVE, JobView, eta_of, job_url, live_part, progress_of, read_shared_view
 from web.api.openapi import Answer, Operation, Parameter
@@ -18,7 +20,7 @@ from web.db.models import JobEvent
 from web.jobs.queries import get_job, get_version
 from web.jobs.transitions import events_after
 from web.later import Turn, send_stream
-from web.security import current_caller
+from web.security import current_asker, current_caller
 from web.services import Services, get_services
 
 #: When clients come back. After a restart all of them do, and not all at once.
@@ -223,16 +225,47 @@ def watch_job(job_id: str) -> Response:
     last_id = _last_id(request.headers.get("Last-Event-ID"))
     if job.job_status.is_final and last_id == job.version:
         return Response(status=204)
-    if not services.streams.take():
-        raise TooManyStreams(
-            f"all {services.streams.count} event streams are taken; poll the job, or try again later"
-        )
+    _take_place(services)
     stream = JobStream(services, job.id, caller=caller, last_id=last_id)
     response = send_stream(stream, services, content_type="text/event-stream; charset=utf-8")
-    response.call_on_close(services.streams.give_back)
+    asker = current_asker().caller
+    response.call_on_close(lambda: _give_place_back(services, asker))
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
     return response
+
+
+def _take_place(services: Services) -> None:
+    """Take a place for a stream: one of the caller's, and one of all.
+
+    Raises:
+        TooManyStreams: when there is none.
+    """
+    asker = current_asker()
+    most = most_streams(services, asker)
+    if not services.own_streams.take(asker.caller, most=most):
+        raise TooManyStreams(
+            f"the caller '{asker.caller}' has {most} event streams open; at most {most} may be at once"
+        ).of(quota_at_once("streams", most))
+    if not services.streams.take():
+        services.own_streams.give_back(asker.caller)
+        count = services.streams.count
+        raise TooManyStreams(f"all {count} event streams are taken; poll the job, or try again later").of(
+            quota_at_once("streams", count)
+        )
+
+
+def _give_place_back(services: Services, asker: str) -> None:
+    services.streams.give_back()
+    services.own_streams.give_back(asker)
+
+
+def most_streams(services: Services, access: Access) -> int:
+    """Return how many streams a caller may have open; 0 is as many as there are for all.
+
+    As long as no token is needed, all are one caller.
+    """
+    return 0 if access.token_id is None else services.backend.settings.max_streams
 
 
 def _last_id(text: str | None) -> int | None:

@@ -18,7 +18,7 @@ from werkzeug.http import quote_etag
 
 from shared.errors import DatabaseUnavailable
 from web.access.gate import require
-from web.access.tokens import Scope
+from web.access.tokens import Access, Scope
 from web.address import WsgiApp
 from web.api import API_PATH
 from web.api.conditional import is_known
@@ -33,8 +33,8 @@ from web.api.rendered_jobs import (
     read_rendered,
 )
 from web.later import INSTEAD_KEY, WouldLook, WouldWait
-from web.security import begin_request, end_request, is_own_host
-from web.services import services_of
+from web.security import QUOTA_KEY, begin_request, end_request, is_own_host
+from web.services import Services, services_of
 
 _PATH = re.compile(re.escape(API_PATH) + r"/jobs/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 _METHODS = ("GET", "HEAD")
@@ -60,6 +60,7 @@ class Polls:
         services = services_of(self._app)
         try:
             access = services.gate.identify(environ)
+            environ[QUOTA_KEY] = services.rates.require(access)
             require(access, Scope.READ)
             access = services.gate.as_owner(access, job_id=job_id, asset_id=None)
             job = read_rendered(services, job_id, caller=access.caller)
@@ -82,10 +83,12 @@ class Polls:
         access = services.gate.identify_at_once(environ)
         if access is None or not access.allows(Scope.READ):
             raise WouldWait  # and is told why
+        if services.rates.is_used_up(access):
+            raise WouldWait  # as above
         key = key_of(job_id, caller=access.caller)
         if is_kept_live(services, key):
             begin_request(environ)
-            raise WouldLook(self._look, key, _give)
+            raise WouldLook(self._look, key, partial(_give, services, access))
         try:
             job = find_rendered(services, job_id, caller=access.caller)
         except DatabaseUnavailable as error:
@@ -93,7 +96,7 @@ class Polls:
         if job is None:
             raise WouldWait
         begin_request(environ)
-        return _answer(job, environ, start_response)
+        return _give(services, access, job)(environ, start_response)
 
     def _look(self, keys: Collection[JobKey]) -> Mapping[JobKey, RenderedJob]:
         return look_together(services_of(self._app), keys)
@@ -111,8 +114,14 @@ class Polls:
         return found[1] if found is not None and is_plain else None
 
 
-def _give(job: RenderedJob) -> WsgiApp:
-    return partial(_answer, job)
+def _give(services: Services, access: Access, job: RenderedJob) -> WsgiApp:
+    """Return what answers a poll with a job, and counts it: only now it takes no other way."""
+
+    def answer(environ: dict[str, Any], start_response: _StartResponse) -> Iterable[bytes]:
+        environ[QUOTA_KEY] = services.rates.count(access)
+        return _answer(job, environ, start_response)
+
+    return answer
 
 
 def _answer(job: RenderedJob, environ: dict[str, Any], start_response: _StartResponse) -> Iterable[bytes]:

@@ -29,13 +29,18 @@ from shared.errors import (
     PictureRefused,
     PictureTooHeavy,
     PictureUnsupported,
+    Quota,
+    RateLimited,
     Refusal,
     ScopeMissing,
     ServiceError,
+    SizeNotAllowed,
     StaleJob,
     StorageFull,
     TokenNameTaken,
+    TooManyBytes,
     TooManyDrafts,
+    TooManyJobs,
     TooManySignIns,
     TooManyStars,
     TooManyStreams,
@@ -47,8 +52,10 @@ from shared.errors import (
     WorkerTooOld,
 )
 from shared.logs import get_logger
+from web.access.limits import quota_fields
 from web.address import link
 from web.api.http import json_answer
+from web.security import QUOTA_KEY
 
 MEDIA_TYPE = "application/problem+json"
 _log = get_logger(__name__)
@@ -81,8 +88,12 @@ STATUSES: dict[type[AtelierError], int] = {
     TooManySignIns: 429,
     CrossSiteRequest: 403,
     UnknownHost: 421,
+    RateLimited: 429,
     TooManyStreams: 429,
+    TooManyJobs: 429,
     TooManyDrafts: 429,
+    TooManyBytes: 403,
+    SizeNotAllowed: 403,
     TooManyStars: 409,
     WebhookRefused: 422,
     WebhookSecretMissing: 422,
@@ -152,8 +163,12 @@ def problem(
     *,
     errors: list[dict[str, str]] | None = None,
     suggestion: str | None = None,
+    quota: Quota | None = None,
 ) -> Response:
-    """Return a problem response; its type leads to the code's entry in the documentation."""
+    """Return a problem response; its type leads to the code's entry in the documentation.
+
+    `quota` is the limit that was met: when it makes sense to ask again.
+    """
     body: dict[str, object] = {
         "type": link(f"/docs#{code}"),
         "title": title_of(code),
@@ -169,6 +184,10 @@ def problem(
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="Atelier"'
     retry_seconds = _RETRY_SECONDS_OF.get(code) or _RETRY_SECONDS.get(status)
+    if quota is not None:
+        retry_seconds = quota.seconds
+        counted = request.environ.get(QUOTA_KEY)
+        headers.update(quota_fields([quota] if counted is None else [quota, counted]))
     if retry_seconds:
         headers["Retry-After"] = str(retry_seconds)
     return json_answer(body, status, headers=headers, media_type=MEDIA_TYPE)
@@ -197,6 +216,7 @@ def _answer_error(error: AtelierError) -> Response:
         detail,
         errors=[fault.to_json() for fault in error.faults or _faults_of_path(error)],
         suggestion=error.suggestion,
+        quota=error.quota if isinstance(error, Refusal) else None,
     )
 
 

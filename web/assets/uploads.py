@@ -247,13 +247,18 @@ class Uploads:
         """Store one picture; return its asset, and whether it is new.
 
         `name` is the name of its part, also in messages. Raises what `take` does, StorageFull when the disks
-        have too little room left, and DatabaseUnavailable when the row cannot be written.
+        have too little room left, TooManyBytes when the caller has too many bytes stored with it, and
+        DatabaseUnavailable when the row cannot be written.
         """
         self._backend.require_room()
+        limits = self._backend.limits_of(caller, adds_bytes=True)
         with self.batch() as batch:
             picture = self.take({name: file}, batch=batch)[name]
             with self._backend.database.write() as session:
-                return add_asset(session, picture, caller=caller, now=now)
+                asset, is_new = add_asset(session, picture, caller=caller, now=now)
+                if is_new:
+                    limits.require_bytes(session)
+                return asset, is_new
 
     def hold(self, sha256: str) -> None:
         """Count a request that needs the file of this SHA-256."""

@@ -116,6 +116,10 @@ class ApiClient:
         """Return for whom this client asks, and what it may do."""
         return dict(self._send("GET", f"{_BASE}/token").json())
 
+    def limits(self) -> dict[str, Any]:
+        """Return what this client's caller may use, and what is used of it."""
+        return dict(self._send("GET", f"{_BASE}/limits").json())
+
     def asset(self, asset_id: str) -> dict[str, Any]:
         """Return what is known of an uploaded picture."""
         return dict(self._send("GET", f"{_BASE}/assets/{quote(asset_id, safe='')}").json())

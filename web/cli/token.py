@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 import click
 from rich.markup import escape
@@ -15,6 +17,16 @@ from web.api.tokens import token_out
 from web.cli.options import SpanType, json_option, open_client, url_option
 from web.cli.output import Output
 from web.cli.prune import local_backend
+
+#: How a limit is told, after its number.
+_LIMIT_WORDS = {
+    "requests": "requests in this minute",
+    "streams": "event streams open",
+    "jobs": "jobs queued or running",
+    "drafts": "drafts under way",
+    "stored_bytes": "bytes stored",
+    "size_px": "pixels as the size of a job",
+}
 
 
 @click.group(
@@ -83,10 +95,12 @@ def create(
 @json_option
 @click.pass_obj
 def show(output: Output, *, url: str | None) -> None:
-    """Ask a service for whom the token in ATELIER_TOKEN asks, and what it may do."""
+    """Ask a service for whom the token in ATELIER_TOKEN asks, what it may do, and how much."""
     with open_client(url) as client:
-        access = client.own_access()
-    output.answer(access, f"{access['caller']}, who may {', '.join(access['scopes']) or 'do nothing'}")
+        access, limits = client.own_access(), client.limits()["limits"]
+    lines = [f"{access['caller']}, who may {', '.join(access['scopes']) or 'do nothing'}"]
+    lines += [line for one in limits if (line := _limit_line(one))]
+    output.answer({**access, "limits": limits}, "\n".join(lines))
     if access["token_id"] is None:
         output.say("This service asks for no token: everybody who reaches it may do everything.")
 
@@ -129,6 +143,14 @@ def revoke(output: Output, *, name: str) -> None:
     with local_backend() as backend, backend.database.write() as session:
         shown = token_out(revoke_token(session, name, now=utc_now()))
     output.answer(shown.model_dump(mode="json"), f"{shown.name} is revoked")
+
+
+def _limit_line(one: Mapping[str, Any]) -> str:
+    """Return a limit, and what is used of it, in a line; empty where there is none."""
+    if one["limit"] is None or one["name"] not in _LIMIT_WORDS:
+        return ""
+    used = "at most" if one["used"] is None else f"{one['used']} of"
+    return f"{used} {one['limit']} {_LIMIT_WORDS[one['name']]}"
 
 
 def _state(one: dict[str, str | None], now: str) -> str:

@@ -29,6 +29,7 @@ from shared.redis.live import Flag
 from shared.status import JobKind, JobStatus
 from shared.storage.layout import job_folder
 from shared.texts import field_schemas
+from web.access.limits import OPEN_STATUSES, require_size
 from web.backend import Backend
 from web.db.models import Job, JobCheckpoint
 from web.jobs.faults import without_faults
@@ -262,6 +263,7 @@ def resume_job(
 
     Raises:
         NotReady: when it has nothing to go on from.
+        TooManyJobs: when the caller has too many that are queued or running.
         StorageUnavailable: when the storage cannot be asked for that.
     """
     with backend.database.read() as session:
@@ -284,6 +286,7 @@ def retry_job(
 
     Raises:
         NotReady: when it has nothing to go on from.
+        TooManyJobs: when the caller has too many that are queued or running.
         StorageFull: when the disks have too little room left for what it would write.
         StorageUnavailable: when the storage cannot be asked for that.
     """
@@ -315,6 +318,8 @@ def extend_job(
         InvalidState: when it has not succeeded, or can have no checkpoint of its own.
         NotReady: when its last checkpoint is not kept, or damaged.
         InvalidOptions: when a job may not have so many steps.
+        SizeNotAllowed: when it is larger than any job may be by now.
+        TooManyJobs: when the caller has too many that are queued or running.
         StorageFull: when the disks have too little room left.
         StorageUnavailable: when the storage cannot be asked for the checkpoint.
     """
@@ -330,6 +335,7 @@ def extend_job(
 
     def write(session: Session, job: Job) -> None:
         write_extend(session, job, steps=body.steps, now=now)
+        require_size(int(job.options["size"]), backend.settings.max_size_px)
         last = last_checkpoint(session, job)
         if kept is None or (last.key, last.sha256) != (kept.key, kept.sha256):
             raise NotReady("the job went on while its checkpoint was read; ask for it again")
@@ -417,7 +423,12 @@ def _change_job(
     flag: Flag | None = None,
     version: int | None = None,
 ) -> None:
-    """Write a change, retrying when others change the job first; then notify worker and watchers."""
+    """Write a change, retrying when others change the job first; then notify worker and watchers.
+
+    Raises:
+        TooManyJobs: when it would be queued again, and the caller has too many that are queued or running.
+    """
+    limits = backend.limits_of(caller)
     for left in reversed(range(_TRIES)):
         try:
             with backend.database.write() as session:
@@ -426,6 +437,8 @@ def _change_job(
                     raise StaleJob(f"job {job.id} is no longer at version {version}")
                 before, attempt = job.job_status, job.attempt
                 write(session, job)
+                if job.job_status in OPEN_STATUSES and before not in OPEN_STATUSES:
+                    limits.require_job_place(session, besides=job.id)
             break
         except StaleJob:
             if not left:

@@ -7,18 +7,17 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from shared.broker import FAST_ROUTE
-from shared.errors import InvalidOptions, InvalidState, NotFound, StaleJob, TooManyDrafts
+from shared.errors import InvalidOptions, InvalidState, NotFound, StaleJob
 from shared.options import Method, StyleOptions, known_options, parse_options, read_stored_options
-from shared.status import FINAL_STATUSES, JobKind, JobStatus
+from shared.status import JobKind, JobStatus
 from web.backend import Backend
 from web.db.models import Job
 from web.jobs.actions import cancel_job
 
-_FINAL = sorted(status.value for status in FINAL_STATUSES)
 #: What ended like this does not tell whether there can be a draft: nobody wanted it any more, or took it.
 _PASSED_OVER = (JobStatus.CANCELED.value, JobStatus.EXPIRED.value)
 #: Of more drafts of the same pictures the older ones are not looked at.
@@ -38,23 +37,6 @@ def read_options(sent: object, kind: JobKind) -> StyleOptions:
         detail = f"method is '{options.method}'; a draft is made by 'fast'. Submit a job for any other"
         raise InvalidOptions.at("/options/method", detail, code="invalid_combination")
     return options
-
-
-def require_place(session: Session, *, caller: str, replaces: str | None, most: int) -> None:
-    """Refuse a draft beyond the `most` that a caller may have under way; the one it replaces does not count.
-
-    Raises:
-        TooManyDrafts: saying how many there are.
-    """
-    open_drafts = select(func.count()).where(
-        Job.caller == caller,
-        Job.kind == JobKind.DRAFT.value,
-        Job.status.not_in(_FINAL),
-        Job.id != (replaces or ""),
-    )
-    count = session.scalar(open_drafts) or 0
-    if count >= most:
-        raise TooManyDrafts(f"{count} of your drafts are under way; at most {most} may be at once")
 
 
 def cancel_replaced(backend: Backend, draft_id: str, *, caller: str, now: datetime) -> None:

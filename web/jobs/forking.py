@@ -26,6 +26,7 @@ from shared.protocol import new_id
 from shared.storage.layout import job_folder, origin_key
 from shared.storage.verify import check_file, file_fault
 from shared.texts import field_schemas
+from web.access.limits import CallerLimits, require_size
 from web.assets.uploads import PartChecks
 from web.backend import Backend
 from web.db.models import Job, JobCheckpoint
@@ -183,6 +184,7 @@ def fork_job(
         PictureTooNarrow: when a fast job's picture is too narrow to be optimised at this size.
         FastModelUnavailable: when it needs the model of the fast method, as `submit` has it.
         WebhookRefused, WebhookSecretMissing: as `submit` has it.
+        SizeNotAllowed, TooManyJobs, TooManyBytes: as `submit` has them.
         StorageFull: when the disks have too little room left.
         StorageUnavailable: when the checkpoint cannot be copied.
     """
@@ -194,17 +196,18 @@ def fork_job(
     if body.step is None:
         raise MissingPart.at("/step", "a job with checkpoints is forked at one of them: name its step")
     options = fork_options(parent.options, body.options, step=body.step)
+    require_size(options.size, backend.settings.max_size_px)
     _require_model(backend, options)
     with _refused_at_step():
         checkpoint = find_kept(backend, parent, body.step)
     backend.require_room()
-    fork_id = new_id()
+    limits, fork_id = backend.limits_of(caller, adds_bytes=True), new_id()
     try:
         with _refused_at_step():
             _copy_checkpoint(backend, checkpoint, fork_id)
         told = wait_to_tell(backend, options)
         _add_fork(
-            backend, fork_id, checkpoint, body, options, caller=caller, now=now, told=told, note_key=note_key
+            backend, fork_id, checkpoint, body, options, limits=limits, now=now, told=told, note_key=note_key
         )
     except Exception:
         with suppress(StorageUnavailable, ArtifactMissing):
@@ -229,13 +232,14 @@ def _optimise_fast(
             f"method is {options.method}, init {options.init}; a fork of a fast job goes on from its picture"
         )
         raise InvalidOptions.at("/options/init", detail, code="invalid_combination")
+    require_size(options.size, backend.settings.max_size_px)
     _check_sizes(parent, options)
     _require_model(backend, options)
     backend.require_room()
-    told = wait_to_tell(backend, options)
+    limits, told = backend.limits_of(caller, adds_bytes=True), wait_to_tell(backend, options)
     with backend.database.write() as session:
         parent = get_job(session, parent.id, caller=caller)
-        fork = _add_like(session, backend, parent, body, options, caller=caller, now=now, metrics=told)
+        fork = _add_like(session, backend, parent, body, options, limits=limits, now=now, metrics=told)
         note_key(session, fork.id)
     _log.info("job_forked", job_id=fork.id, parent_id=parent.id)
     return fork.id
@@ -333,14 +337,14 @@ def _add_fork(
     body: ForkBody,
     options: StyleOptions,
     *,
-    caller: str,
+    limits: CallerLimits,
     now: datetime,
     told: Mapping[str, Any],
     note_key: NoteKey,
 ) -> None:
     with backend.database.write() as session:
         # Read again: the parent, and its pictures with it, may have been removed.
-        parent = get_job(session, checkpoint.job_id, caller=caller)
+        parent = get_job(session, checkpoint.job_id, caller=limits.caller)
         origin = {
             "job_id": parent.id,
             "step": checkpoint.step,
@@ -350,7 +354,7 @@ def _add_fork(
         }
         extra = {"id": fork_id, "origin": origin}
         fork = _add_like(
-            session, backend, parent, body, options, caller=caller, now=now, metrics=told, extra=extra
+            session, backend, parent, body, options, limits=limits, now=now, metrics=told, extra=extra
         )
         fork.step = checkpoint.step
         fork.numerics = checkpoint.numerics
@@ -364,19 +368,25 @@ def _add_like(
     body: ForkBody,
     options: StyleOptions,
     *,
-    caller: str,
+    limits: CallerLimits,
     now: datetime,
     metrics: Mapping[str, Any],
     extra: Mapping[str, Any] = MappingProxyType({}),
 ) -> Job:
-    """Add a job with the pictures of another one, and with its fields where the body gives none."""
+    """Add a job with the pictures of another one, and with its fields where the body gives none.
+
+    Raises:
+        TooManyJobs, TooManyBytes: as `submit` has them.
+    """
+    limits.require_job_place(session)
+    limits.require_bytes(session, is_job=True)
     given = body.model_fields_set
     deadlines = body.deadline_columns(now)
     if "run_timeout_seconds" not in given:
         deadlines["run_timeout_seconds"] = parent.run_timeout_seconds
     fork = add_job(
         session,
-        caller=caller,
+        caller=limits.caller,
         name=(body.name or "").strip() if "name" in given else parent.name,
         content=parent.content,
         style=parent.style,

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from shared.errors import InvalidState, NotFound, NotTerminal, StaleJob
 from shared.logs import get_logger
 from shared.status import FINAL_STATUSES
+from web.access.limits import picture_bytes, result_bytes
 from web.backend import Backend
 from web.db.models import Asset, IdempotencyKey, Job, TokenRow
 from web.db.webhook_models import WebhookRow
@@ -61,9 +62,6 @@ def list_callers(session: Session) -> list[str]:
 def read_holdings(session: Session, caller: str) -> Holdings:
     """Return what is a caller's; drafts count as jobs."""
     jobs = select(func.count()).select_from(Job).where(Job.caller == caller)
-    outputs = session.scalars(select(Job.outputs).where(Job.caller == caller))
-    pictures = select(func.coalesce(func.sum(Asset.size_bytes), 0)).where(Asset.caller == caller)
-    results = sum(int(output.get("size_bytes") or 0) for listed in outputs for output in listed or ())
     return Holdings(
         caller=caller,
         jobs=session.scalar(jobs) or 0,
@@ -72,7 +70,7 @@ def read_holdings(session: Session, caller: str) -> Holdings:
         tokens=session.scalar(select(func.count()).select_from(TokenRow).where(TokenRow.caller == caller))
         or 0,
         webhooks=len(list_webhooks(session, caller=caller)),
-        stored_bytes=(session.scalar(pictures) or 0) + results,
+        stored_bytes=picture_bytes(session, caller) + result_bytes(session, caller),
     )
 
 

@@ -16,6 +16,7 @@ from shared.errors import Fault, NotFound
 from shared.options import StyleOptions
 from shared.picture import taken_size
 from shared.status import JobKind
+from web.access.limits import require_size
 from web.assets.uploads import (
     PartChecks,
     Picture,
@@ -100,9 +101,10 @@ def check(backend: Backend, uploads: Uploads, request: JobRequest, *, caller: st
     """Return what a request would be carried out with; it stores nothing, and needs no room on the disks.
 
     Raises:
-        NotFound, PictureRefused, InsufficientMemory, FastModelUnavailable, WebhookRefused,
+        NotFound, PictureRefused, InsufficientMemory, FastModelUnavailable, SizeNotAllowed, WebhookRefused,
         WebhookSecretMissing: as `submit` does.
     """
+    require_size(request.options.size, backend.settings.max_size_px)
     request.fields.require_webhook(backend, caller=caller, now=now)
     sizes = _check_inputs(backend, uploads, request, caller=caller, batch=None).sizes
     return Checked(sizes, _require_worker(backend, request.options, sizes))
@@ -125,16 +127,20 @@ def submit(
         InsufficientMemory: when no worker that is connected could hold the job, and no result is reused.
         FastModelUnavailable: when it needs the fast method, no worker that is connected serves it, and one
             says that its machine lacks the model; and no result is reused.
+        SizeNotAllowed: when it is larger than any job may be.
         WebhookRefused, WebhookSecretMissing: when its webhook may not be told, or could not be signed.
-        TooManyDrafts: when the caller has too many drafts under way.
+        TooManyJobs, TooManyDrafts: when the caller has too many jobs queued or running, or drafts under way.
+        TooManyBytes: when the caller has too many bytes stored, these pictures among them.
         StorageFull: when the disks have too little room left.
         StorageUnavailable: when new pictures cannot be stored.
         DatabaseUnavailable: when the rows cannot be written.
     """
     options, fields = request.options, request.fields
-    kind = JobKind(fields.kind)
+    kind, settings = JobKind(fields.kind), backend.settings
+    require_size(options.size, settings.max_size_px)
     backend.require_room()
     fields.require_webhook(backend, caller=caller, now=now)
+    limits = backend.limits_of(caller, adds_bytes=True)
     with uploads.batch() as batch:
         taken = _check_inputs(backend, uploads, request, caller=caller, batch=batch)
         route = route_for(options.methods)
@@ -146,16 +152,14 @@ def submit(
                 _require_worker(backend, options, taken.sizes)
             with backend.database.write() as session:
                 if kind is JobKind.DRAFT:
-                    drafts.require_place(
-                        session,
-                        caller=caller,
-                        replaces=fields.replaces,
-                        most=backend.settings.max_drafts,
-                    )
+                    limits.require_draft_place(session, replaces=fields.replaces)
+                if decision.leader is None:  # else it ends here and now
+                    limits.require_job_place(session)
                 assets = taken.rows(session, caller=caller, now=now)
+                limits.require_bytes(session, is_job=True)
                 columns = fields.deadline_columns(now) | decision.columns(session)
                 if kind is JobKind.DRAFT and columns["queue_deadline"] is None:
-                    columns["queue_deadline"] = now + timedelta(hours=backend.settings.draft_hours)
+                    columns["queue_deadline"] = now + timedelta(hours=settings.draft_hours)
                 position, told = None, {}
                 if columns.get("leader_id") is None and decision.leader is None:
                     # One that waits for another job waits for something else than a worker.
@@ -171,7 +175,7 @@ def submit(
                         style=assets["style"],
                         options=options,
                         labels=fields.labels,
-                        max_attempts=backend.settings.max_attempts,
+                        max_attempts=settings.max_attempts,
                         now=now,
                         metrics=told,
                         extra=columns,

@@ -22,7 +22,10 @@ from shared.errors import (
     NotFound,
     PictureRefused,
     Refusal,
+    SizeNotAllowed,
+    TooManyBytes,
     TooManyDrafts,
+    TooManyJobs,
     TooManyStars,
 )
 from shared.options import PRESETS, StyleOptions
@@ -220,6 +223,9 @@ def create() -> Response:
         except (
             PictureRefused,
             NotFound,
+            SizeNotAllowed,
+            TooManyBytes,
+            TooManyJobs,
             TooManyDrafts,
             InsufficientMemory,
             FastModelUnavailable,
@@ -251,7 +257,7 @@ def _take_pictures(
                 raise MissingPart(f"choose a {part} picture")
         except NotFound as error:
             faults.append(Fault(f"/{part}", error.code, gone_words(part)))
-        except (PictureRefused, MissingPart) as error:
+        except (PictureRefused, MissingPart, TooManyBytes) as error:
             faults += error.faults or (Fault(f"/{part}", error.code, error.detail),)
     return assets, faults
 

@@ -73,6 +73,7 @@ TABLE = {
     "jobs.submit_job": [Row("POST", f"{API}/jobs", SUBMIT, {"content": "{asset}", "style": "{asset}"})],
     "jobs_page.draw_parts": [Row("GET", "/parts/jobs", READ)],
     "jobs_page.index": [Row("GET", "/", READ)],
+    "limits.read_limits": [Row("GET", f"{API}/limits", READ)],
     "new_page.create": [Row("POST", "/new", SUBMIT, {}, is_form=True)],
     "new_page.show": [Row("GET", "/new", READ), Row("GET", "/new?from={job}", READ)],
     # With a link that is one they are asked in test_shares.py.

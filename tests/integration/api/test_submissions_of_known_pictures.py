@@ -70,6 +70,7 @@ def test_it_writes_in_few_statements_and_then_reads_none(client, known):
         assert client.post(JOBS, json={**known, "options": {"steps": 4}}).status_code == 202
     began = noted.index("BEGIN IMMEDIATE")
     assert [" ".join(one.split()[:3]) for one in noted[began + 1 :]] == [
+        "SELECT count(*) FROM",
         "SELECT 1 FROM",
         "WITH gaps (number,",
         "INSERT INTO jobs",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from datetime import timedelta
@@ -96,7 +97,12 @@ def test_the_command_line_shows_its_token(call: Call, service: Service, services
     assert "ATELIER_TOKEN" in refused.stderr
     assert call("list", ATELIER_URL=service.url, ATELIER_TOKEN=token).exit_code == 0
     shown = call("token", "show", ATELIER_URL=service.url, ATELIER_TOKEN=token)
-    assert shown.stdout == "local, who may read\n"
+    first, *limits = shown.stdout.splitlines()
+    assert first == "local, who may read"
+    assert any(re.fullmatch(r"[1-9]\d* of 6000 requests in this minute", line) for line in limits)
+    assert "0 of 100 event streams open" in limits
+    asked = json.loads(call("token", "show", "--json", ATELIER_URL=service.url, ATELIER_TOKEN=token).stdout)
+    assert {one["name"] for one in asked["limits"]} >= {"requests", "jobs", "stored_bytes"}
     drained = call("drain", "gpu-a", ATELIER_URL=service.url, ATELIER_TOKEN=token)
     assert drained.exit_code == 2
     assert "needs the scope 'manage'" in drained.stderr

@@ -43,6 +43,7 @@ COMMANDS = {
     "jobs_read_job": "status",
     "jobs_submit_job": "submit --option --method --name --label --queue-timeout --run-timeout "
     "--webhook --webhook-event --reuse --dry-run --idempotency-key",
+    "limits_read_limits": "token show",
     "thumbnails_read_job_thumbnail": "download --small",
     "thumbnails_read_step_thumbnail": "download --step --small",
     "tokens_create": "token create --scope --caller --expires",
