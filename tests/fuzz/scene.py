@@ -45,10 +45,12 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
 
 @schemathesis.hook
 def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwargs: dict[str, Any]) -> None:
-    """Keep the token that all requests are made with."""
-    parameters = case.path_parameters or {}
-    if parameters.get("token_id") in _SCENE.get("own", {}).get("token_id", ()):
+    """Keep the token that all requests are made with; watch no job that does not end."""
+    parameters, own = case.path_parameters or {}, _SCENE.get("own", {})
+    if parameters.get("token_id") in own.get("token_id", ()):
         parameters["token_id"] = _SCENE["spare"]
+    if case.operation.path.endswith("/events") and parameters.get("job_id") in own.get("job_id", ()):
+        parameters["job_id"] = own["job_id"][0]
 
 
 @schemathesis.check
