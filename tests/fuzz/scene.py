@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import tests.fuzz.pictures  # noqa: F401 - schemathesis loads one file: this one
 _FILE = os.environ.get("ATELIER_FUZZ_SCENE")
 _SCENE: dict[str, Any] = json.loads(Path(_FILE).read_text()) if _FILE else {}
 _FOREIGN: dict[str, list[str]] = _SCENE.get("foreign", {})
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SEES_ALL = _SCENE.get("scope", "admin") in ("manage", "admin")
 
 
@@ -49,7 +51,9 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwar
     parameters, own = case.path_parameters or {}, _SCENE.get("own", {})
     if parameters.get("token_id") in own.get("token_id", ()):
         parameters["token_id"] = _SCENE["spare"]
-    if case.operation.path.endswith("/events") and parameters.get("job_id") in own.get("job_id", ()):
+    job_id = str(parameters.get("job_id", ""))
+    is_real = _ID.fullmatch(job_id) and job_id not in _FOREIGN.get("job_id", ())
+    if own and is_real and case.operation.path.endswith("/events"):
         parameters["job_id"] = own["job_id"][0]
 
 
