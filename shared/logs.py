@@ -27,6 +27,9 @@ _SECRET_NAMES = frozenset(
         *("token", "secret", "password", "signature", "webhook-signature"),
     }
 )
+#: A field with the address of a webhook: of it whose machine that is may be known, and no more.
+_WEBHOOK_NAME = "webhook_url"
+_BEHIND_HOST = re.compile(r"(?<=://)([^/?#\s]*).*", re.DOTALL)
 _NAME = r"authorization|cookie|x[-_]csrf[-_]token|csrf_token|webhook[-_]signature"
 #: What none of the patterns below finds anything in; most texts are such.
 _MAYBE = re.compile(rf"atelier_|whsec_|://|/share/|bearer|{_NAME}", re.IGNORECASE)
@@ -67,6 +70,8 @@ def _hide_in(value: object, name: str = "") -> object:
         return value
     if name.lower().removeprefix("http_").replace("_", "-") in _SECRET_NAMES:
         return _HIDDEN
+    if name == _WEBHOOK_NAME:
+        return hide_secrets(_BEHIND_HOST.sub(rf"\1/{_HIDDEN}", str(value)))
     if isinstance(value, str):
         return hide_secrets(value)
     if isinstance(value, Mapping):

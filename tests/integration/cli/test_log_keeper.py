@@ -160,6 +160,16 @@ def test_a_child_that_outlives_its_supervisor_goes_on_logging(tmp_path):
     assert _whole(_lines(log)) == _wanted(2, 300)
 
 
+def test_a_log_that_is_opened_while_nobody_writes_is_written_by_the_next(tmp_path):
+    said: list[str] = []
+    with _keeper(said) as keeper:
+        os.kill(keeper.pid, signal.SIGSTOP)
+        os.kill(keeper.pid, signal.SIGKILL)
+        os.write(keeper.open(tmp_path / "web.log"), b"one\n")
+        wait_until(lambda: keeper.check() or said, seconds=_PATIENCE_SECONDS, what="it is started again")
+        assert keeper.tail(tmp_path / "web.log", 3) == ["one"]
+
+
 def test_redis_logs_the_same_way(tmp_path):
     with _keeper() as keeper:
         server = RedisServer(tmp_path / "redis")

@@ -58,6 +58,7 @@ def test_a_secret_is_hidden_in_values_collections_exceptions_and_lines_of_librar
     log = get_logger("web.test")
     log.info("asked", headers={"Authorization": "Bearer s3cret-1", "Host": "me"}, tokens=[TOKEN], n=3)
     log.info("given", token="s3cret-2", url="https://u:s3cret-3@host/x?k=s3cret-4", of=ValueError(TOKEN))
+    log.info("delivered", webhook_url="https://u:s3cret-7@hooks.example:1/T1/s3cret-8?s3cret-9#x")
     logging.getLogger("some.library").warning("sent %s to %s", "whsec_s3cret5", f"/share/{TOKEN}")
     try:
         raise ValueError(f"the header is Cookie: atelier_session=s3cret-6, of {TOKEN}")
@@ -70,6 +71,7 @@ def test_a_secret_is_hidden_in_values_collections_exceptions_and_lines_of_librar
     said = said.replace("\\u2026", "…")
     assert "ValueError: the header is Cookie: …" in said
     assert "https://…@host/x?…" in said
+    assert "https://…@hooks.example:1/…" in said
     if form == "json":
         asked, given, *_ = [json.loads(line) for line in said.splitlines()]
         assert (asked["headers"], asked["n"]) == ({"Authorization": "…", "Host": "me"}, 3)

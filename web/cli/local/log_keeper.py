@@ -102,16 +102,17 @@ class LogKeeper:
                 self._process.wait(_END_SECONDS)
 
     def open(self, log: Path) -> int:
-        """Begin a log anew, whose earlier lines go among the older files; return where to write it.
-
-        Raises:
-            OSError: when the process that writes does not answer.
-        """
+        """Begin a log anew, whose earlier lines go among the older files; return where to write it."""
         if log not in self._pairs:
+            self.check()
             written, read = socket.socketpair()
             written.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
             self._pairs[log] = _Pair(written, read)
-            self._hand_over(log, anew=True)
+            try:
+                self._hand_over(log, anew=True)
+            except OSError as error:
+                self._say(f"What writes the logs did not take {log}: {error}; it is tried again.")
+                self._kill()
         return self._pairs[log].written.fileno()
 
     def check(self) -> None:
@@ -128,8 +129,7 @@ class LogKeeper:
         except OSError as error:
             # Children wait in the meantime, once what is between them is full.
             self._say(f"What writes the logs does not start: {error}; it is tried again.")
-            if self._process is not None:
-                self._process.kill()
+            self._kill()
 
     def tail(self, log: Path | None, lines: int) -> list[str]:
         """Return the last lines of a log, once what was said is in it."""
@@ -138,6 +138,11 @@ class LogKeeper:
         while pair is not None and _unread_bytes(pair.read) and monotonic() < deadline:
             sleep(_LOOK_SECONDS)
         return log_tail(log, lines)
+
+    def _kill(self) -> None:
+        """End the process; `check` starts another one, with all logs."""
+        if self._process is not None:
+            self._process.kill()
 
     def _start(self) -> None:
         self._control, theirs = socket.socketpair()
