@@ -117,12 +117,13 @@ system:  ## Install what the tests need beside Python: curl, nginx and Chromium,
 	    echo "         the README's commands need curl, the proxy nginx, the pages Chromium." >&2; \
 	done
 
-lint: $(STAMP)  ## Run the linters, the type checker and the checks of imports and compose.yaml
+lint: $(STAMP)  ## Run the linters, the type checker, the checks of imports and compose.yaml, and pip-audit
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml
+	@$(BIN)/python requirements/audit.py
 
 lock: $(STAMP)  ## Lock the newest allowed versions anew into requirements/
 	@$(BIN)/uv lock --quiet --upgrade

@@ -90,7 +90,8 @@ class Program:
     Without an `environ` it has the environment of whoever starts it; without a `log`, the same input and
     outputs. A higher `stage` is started later and stopped earlier. `grace_seconds` pass between SIGTERM and
     SIGKILL; by default it is never killed. With one of the `final_codes` it says that starting it again would
-    change nothing. The service does not start without those that are `required`.
+    change nothing. The service does not start without those that are `required`. Where there is an `output`,
+    both of its outputs go to this descriptor, from which somebody else writes the log.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Program:
     grace_seconds: float = math.inf
     final_codes: frozenset[int] = frozenset()
     required: bool = False
+    output: int | None = None
 
 
 class Child(Protocol):
@@ -145,9 +147,11 @@ class ChildProcess:
         return monotonic() - self._started
 
     def start(self) -> None:
-        """Start it; with a log, both of its outputs are appended there."""
-        log = self.program.log
-        if log is None:
+        """Start it; with a log, both of its outputs are appended there, or go to whoever writes it."""
+        log, output = self.program.log, self.program.output
+        if output is not None:
+            self._process = self._popen(subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+        elif log is None:
             self._process = self._popen(None, stdout=None, stderr=None)
         else:
             log.parent.mkdir(parents=True, exist_ok=True)
@@ -178,7 +182,7 @@ class ChildProcess:
                 self._process.send_signal(number)
 
     def _popen(
-        self, stdin: int | None, *, stdout: IO[bytes] | None, stderr: int | None
+        self, stdin: int | None, *, stdout: IO[bytes] | int | None, stderr: int | None
     ) -> subprocess.Popen[bytes]:
         environ = self.program.environ
         return subprocess.Popen(  # noqa: S603 - our own programs

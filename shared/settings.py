@@ -259,6 +259,10 @@ class Settings(BaseModel):
     log_format: Literal["json", "console"] = Field(
         "json", description="json for machines, console for people"
     )
+    log_bytes: int = Field(
+        20_000_000, ge=10_000, le=_MOST, description="Size at which `atelier up` begins a new file of a log"
+    )
+    log_files: int = Field(3, ge=1, le=1000, description="Older files that `atelier up` keeps of each log")
 
     @field_validator("*", mode="before")
     @classmethod

@@ -50,7 +50,7 @@ _PICTURE_POLICY = (
     "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'none'"
 )
 #: What takes `caller`, whose it is to be.
-_LISTS = frozenset({"jobs.index", "assets.index_assets"})
+_LISTS = frozenset({"jobs.index", "assets.index_assets", "jobs_page.index", "jobs_page.draw_parts"})
 #: What reads its form itself, and calls `check_form`.
 _CSRF_IN_VIEW = frozenset({"new_page.create"})
 _STARTED_KEY = "atelier.started"
@@ -81,7 +81,7 @@ def current_access() -> Access:
 
 
 def current_asker() -> Access:
-    """Return who the current request comes from; whoever manages may act on what is another's."""
+    """Return who shows a token or a cookie: another caller than the current one for who manages theirs."""
     asker: Access = g.asker
     return asker
 
@@ -131,8 +131,9 @@ def _let_in() -> None:
     require(access, needed)
     if request.method not in _SAFE_METHODS and request.endpoint not in _CSRF_IN_VIEW:
         require_csrf(access, request.headers.get(CSRF_HEADER) or _csrf_of_form())
-    names, whose = request.view_args or {}, request.args.get("caller")
-    if whose is not None and request.endpoint in _LISTS and whose != access.caller:
+    # What is empty filters nothing, as in all other filters.
+    names, whose = request.view_args or {}, request.args.get("caller", "").strip()
+    if whose and request.endpoint in _LISTS and whose != access.caller:
         require(access, Scope.MANAGE)
         access = replace(access, caller=whose)
     g.access = gate.as_owner(access, job_id=names.get("job_id"), asset_id=names.get("asset_id"))

@@ -1,4 +1,4 @@
-"""A visitor who comes through a proxy: plain HTTP, another name, a login, and below a path."""
+"""A visitor who comes through a proxy: below a path, with a login and another name; with TLS and a token."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import expect
 
+from shared.clock import utc_now
 from shared.settings import Settings
 from tests.browser.new_job_form import choose_both, start
 from tests.support.control import say_control_runs
 from tests.support.nginx import Nginx, documented_block
 from tests.support.ports import free_port
+from tests.support.tls import make_authority, make_certificate
 from tests.support.visitor import PROXY_NAME, Visitor
+from tests.support.waiting import wait_until
 from tests.support.website import Site
+from web.access.tokens import Scope, create_token
 from web.cli.local.redis_server import RedisServer
 
 LOGIN = {"username": "me", "password": "not so secret"}
@@ -48,7 +52,7 @@ def behind(tmp_path_factory, redis_server: RedisServer) -> Iterator[Behind]:
     words = ["openssl", "passwd", "-apr1", LOGIN["password"]]
     hashed = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
     (folder / "users").write_text(f"me:{hashed}\n")
-    block = re.sub(r" *(?:ssl_|proxy_set_header (?:Host|X-)).*\n", "", documented_block())
+    block = re.sub(r" *(?:ssl_|proxy_set_header (?:Host|X-)).*\n", "", documented_block(has_login=True))
     for old, new in (
         ("listen 443 ssl", f"listen 127.0.0.1:{port}"),
         ("/etc/nginx/atelier.users", str(folder / "users")),
@@ -95,3 +99,69 @@ def test_forms_work_there_without_scripts(behind: Behind, visitor: Visitor):
     page.get_by_role("button", name="Pause").click()
     expect(page).to_have_url(re.compile(re.escape(f"{behind.url}/jobs/{job_id}")))
     expect(page.locator("[data-part=standing]")).to_contain_text("paused")
+
+
+@pytest.fixture
+def over_tls(tmp_path_factory, redis_server: RedisServer) -> Iterator[Behind]:
+    """A service with a token behind a proxy with TLS, set up as the docs say."""
+    folder, port = tmp_path_factory.mktemp("tls"), free_port()
+    certificate = make_certificate(
+        folder, "proxy", authority=make_authority(folder, "authority"), host=f"DNS:{PROXY_NAME}"
+    )
+    url = f"https://{PROXY_NAME}:{port}"
+    site = Site(
+        Settings(
+            redis_url=redis_server.url,
+            data_dir=folder / "data",
+            vgg19_weights="untrained",
+            min_free_bytes=0,
+            url=url,
+            trusted_proxies=1,
+        )
+    )
+    site.start()
+    say_control_runs(site.services.backend.redis)
+    block = documented_block(has_login=False)
+    for old, new in (
+        ("listen 443", f"listen 127.0.0.1:{port}"),
+        ("/etc/ssl/styles.example.pem", str(certificate.file)),
+        ("/etc/ssl/styles.example.key", str(certificate.key)),
+        ("http://127.0.0.1:8000", site.url),
+    ):
+        assert old in block, old
+        block = block.replace(old, new)
+    with Nginx(folder / "nginx", block, port=port):
+        yield Behind(site, url)
+    site.close()
+
+
+def test_a_visit_over_tls_with_a_token(over_tls: Behind, visitor: Visitor):
+    with over_tls.site.services.backend.database.write() as session:
+        made = create_token(
+            session, name="me", scopes={Scope.ADMIN}, caller=None, expires_at=None, now=utc_now()
+        )
+    wait_until(over_tls.site.asks_for_a_token, seconds=20)
+    page = visitor.open(f"{over_tls.url}/new", ignore_https_errors=True)
+    expect(page).to_have_url(f"{over_tls.url}/signin?next=/new")
+    page.get_by_label("Token").fill(made.text)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page).to_have_url(f"{over_tls.url}/new")
+    (cookie,) = page.context.cookies()
+    assert (cookie["name"], cookie["secure"], cookie["httpOnly"], cookie["sameSite"]) == (
+        "atelier_session",
+        True,
+        True,
+        "Strict",
+    )
+    choose_both(page)
+    start(page)
+    expect(page).to_have_url(re.compile("/jobs/"))
+    workshop = over_tls.site.workshop
+    workshop.connect()
+    workshop.claim(page.url.rsplit("/", 1)[1])
+    expect(page.locator("[data-part=standing]")).to_contain_text("running")
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator("[data-part=standing]")).to_contain_text("Pausing")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page).to_have_url(f"{over_tls.url}/signin")
+    assert page.context.cookies() == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import httpx2
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -122,6 +123,100 @@ def test_without_scripts_too(visitor: Visitor, site: Site, workshop: Workshop, t
     page.get_by_label("Style picture").set_input_files(STYLE)
     start(page)
     expect(page).to_have_url(re.compile("/jobs/"))
+
+
+@pytest.fixture
+def manager(site: Site, tokens: dict[str, str]) -> str:
+    """A token of carl's, who manages everybody's jobs."""
+    with site.services.backend.database.write() as session:
+        return create_token(
+            session, name="carl", scopes={Scope.MANAGE}, caller="carl", expires_at=None, now=utc_now()
+        ).text
+
+
+def submit(site: Site, token: str, name: str) -> str:
+    files = {
+        part: (f"{part}.png", path.read_bytes()) for part, path in (("content", CONTENT), ("style", STYLE))
+    }
+    data = {"name": name, "reuse": "false", "options": '{"size": 256}'}
+    headers = {"Authorization": f"Bearer {token}"}
+    answer = httpx2.post(f"{site.url}/api/v1/jobs", files=files, data=data, headers=headers, timeout=60)
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["id"])
+
+
+def test_who_manages_looks_at_anothers_jobs_and_acts_on_them(
+    visitor: Visitor, site: Site, workshop: Workshop, tokens: dict[str, str], manager: str
+):
+    workshop.connect()
+    first = submit(site, tokens["anna"], "First of anna")
+    submit(site, tokens["ben"], "Of ben")
+    page = visitor.open(site.url)
+    sign_in(page, manager)
+    main = page.get_by_role("main")
+    expect(main).not_to_contain_text("of anna")
+    page.get_by_label("Jobs of").select_option("anna")
+    page.get_by_role("button", name="Search").click()
+    expect(page).to_have_url(re.compile(r"caller=anna"))
+    expect(page.get_by_role("heading", level=1)).to_have_text("Jobs of anna")
+    expect(main).to_contain_text("First of anna")
+    expect(main).not_to_contain_text("Of ben")
+
+    # The open page goes on with her jobs: a new one is told of, and a filter keeps whose they are.
+    submit(site, tokens["anna"], "Second of anna")
+    page.locator("[data-news]").click()
+    expect(main).to_contain_text("Second of anna")
+    page.get_by_role("link", name=re.compile("^queued")).click()
+    expect(page).to_have_url(re.compile(r"status=queued&caller=anna"))
+    workshop.claim(first)
+    expect(page.locator(f'[data-job="{first}"]')).to_have_attribute("data-status", "running")
+
+    page.get_by_role("link", name="Second of anna").click()
+    expect(main).to_contain_text("It is anna’s")
+    expect(page.get_by_role("banner")).to_contain_text("carl")
+    page.get_by_role("button", name="Cancel").first.click()
+    expect(main).to_contain_text("canceled")
+    page.locator("#delete summary").click()
+    page.get_by_role("button", name="Delete for ever").click()
+    expect(page).to_have_url(re.compile(r"/\?caller=anna&note=deleted$"))
+    expect(main).to_contain_text("First of anna")
+    expect(main).not_to_contain_text("Second of anna")
+
+
+def test_who_manages_does_without_scripts_too(
+    visitor: Visitor, site: Site, workshop: Workshop, tokens: dict[str, str], manager: str
+):
+    workshop.connect()
+    submit(site, tokens["anna"], "Of anna")
+    page = visitor.open(site.url, scripts=False)
+    sign_in(page, manager)
+    page.get_by_label("Jobs of").select_option("anna")
+    page.get_by_role("button", name="Search").click()
+    page.get_by_role("link", name="Of anna").click()
+    page.get_by_role("button", name="Cancel").first.click()
+    expect(page.get_by_role("main")).to_contain_text("canceled")
+    page.get_by_role("link", name="Jobs of anna").click()
+    expect(page).to_have_url(f"{site.url}/?caller=anna")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [DESKTOP, PHONE])
+def test_the_choice_of_a_caller_is_fit_for_everybody_and_shown_to_who_manages_alone(
+    visitor: Visitor, site: Site, tokens: dict[str, str], manager: str, theme: Theme, width: int
+):
+    submit(site, tokens["anna"], "Of anna")
+    page = visitor.open(f"{site.url}/?caller=anna", width=width, theme=theme)
+    sign_in(page, manager)
+    expect(page.get_by_label("Jobs of")).to_have_value("anna")
+    assert find_faults(page) == []
+    assert find_keyboard_faults(page) == []
+    page.get_by_role("link", name="Of anna").click()
+    expect(page.get_by_role("main")).to_contain_text("It is anna’s")
+    assert find_faults(page) == []
+    ben = visitor.open(site.url, width=width, theme=theme)
+    sign_in(ben, tokens["ben"])
+    expect(ben.get_by_role("heading", level=1)).to_have_text("Jobs")
+    expect(ben.get_by_label("Jobs of")).to_have_count(0)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -1,4 +1,7 @@
-"""``python -m tests.fuzz``: five minutes of requests to the real web process, with a seed to repeat them."""
+"""``python -m tests.fuzz``: five minutes of requests to the real web process, with a seed to repeat them.
+
+They are made with a token of each scope in turn, beside another caller.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,10 @@ import tempfile
 from pathlib import Path
 
 from shared.settings import Settings
+from tests.fuzz.callers import set_scene
 from tests.fuzz.described import fuzz
-from tests.support.control import say_control_runs
 from tests.support.website import Site
+from web.access.tokens import Scope
 from web.cli.local.redis_server import RedisServer
 
 
@@ -34,13 +38,22 @@ def main() -> int:
             site = Site(settings)
             try:
                 site.start()
-                say_control_runs(site.services.backend.redis)
-                is_well, report = fuzz(site.url, seconds=asked.seconds, max_examples=100, seed=asked.seed)
+                faults = [scope for scope in Scope if not _ask(site, scope, asked.seconds, asked.seed)]
             finally:
                 site.close()
-    found = "nothing was found" if is_well else "see above"
-    sys.stdout.write(f"{report}\nSeed {asked.seed}: {found}.\n")
-    return 0 if is_well else 1
+    found = f"see above, of {', '.join(faults)}" if faults else "nothing was found"
+    sys.stdout.write(f"\nSeed {asked.seed}: {found}.\n")
+    return 1 if faults else 0
+
+
+def _ask(site: Site, scope: Scope, seconds: int, seed: int) -> bool:
+    """Send requests with a token of a scope; whether all was well."""
+    site.empty()
+    scene = set_scene(site, scope)
+    share = max(1, seconds // len(Scope))
+    is_well, report = fuzz(site.url, seconds=share, max_examples=100, seed=seed, scene=scene)
+    sys.stdout.write(f"With a token that may {scope}:\n{report}\n")
+    return is_well
 
 
 if __name__ == "__main__":

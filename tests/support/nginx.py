@@ -34,10 +34,12 @@ http {{
 """
 
 
-def documented_block() -> str:
-    """Return the server block of the docs."""
-    (block,) = re.findall(r"```nginx\n(.*?)```", _DOCUMENT.read_text(), re.DOTALL)
-    return str(block)
+def documented_block(*, has_login: bool) -> str:
+    """Return the server block of the docs, with the two lines for a login of the proxy or without them."""
+    block, login = re.findall(r"```nginx\n(.*?)```", _DOCUMENT.read_text(), re.DOTALL)
+    place = "    location / {"
+    assert block.count(place) == 1
+    return str(block.replace(place, f"{login}\n{place}") if has_login else block)
 
 
 def find_nginx() -> str:

@@ -52,6 +52,14 @@ def test_only_web_and_control_have_the_database_and_all_have_the_storage(service
     assert {"weights"} <= set(_mounts(services["worker"])) & set(_mounts(services["worker-gpu"]))
 
 
+def test_logs_do_not_grow_without_end(services):
+    for service in services.values():
+        assert service["logging"] == {
+            "driver": "json-file",
+            "options": {"max-size": "20m", "max-file": "4"},
+        }
+
+
 def test_only_web_publishes_a_port_and_only_on_loopback_unless_told_otherwise(services):
     assert {name for name, service in services.items() if "ports" in service} == {"web"}
     (port,) = services["web"]["ports"]

@@ -14,9 +14,11 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from werkzeug.routing import Rule
 
-from shared.errors import AtelierError, PictureRefused
+from shared.errors import AtelierError, PictureRefused, ScopeMissing, Unauthenticated
 from shared.options import StyleOptions
 from shared.texts import field_schemas
+from web.access.rules import needed_scope
+from web.access.tokens import Scope
 from web.api import API_PATH
 from web.api.http import MAX_WAIT_SECONDS
 from web.api.problems import MEDIA_TYPE, status_of
@@ -27,6 +29,8 @@ from web.webhooks.outbox import Event
 JSON = "application/json"
 _V = TypeVar("_V", bound=Callable[..., Any])
 _KEY = "operation"
+#: What the document calls the way to show a token.
+_TOKEN = "token"  # noqa: S105 - a name
 #: What a schema of a text says of it, in this order.
 _LIMITS = ("type", "enum", "exclusiveMinimum", "minimum", "maximum", "maxLength", "default")
 _REF = "#/components/schemas/{model}"
@@ -229,18 +233,29 @@ def build_document(app: Flask, *, version: str, contact_url: str) -> dict[str, A
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": paths,
         "webhooks": {event.value: {"post": _describe_message(event)} for event in Event},
-        "components": {"schemas": _schemas(operations)},
+        "components": {
+            "schemas": _schemas(operations),
+            "securitySchemes": {
+                _TOKEN: {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A token. As long as there is none at all, nobody needs one.",
+                }
+            },
+        },
     }
 
 
 def _describe(operation: Operation, rule: Rule, text: str) -> dict[str, Any]:
+    scope = needed_scope(rule.endpoint)
     described: dict[str, Any] = {
         "operationId": rule.endpoint.replace(".", "_"),
         "summary": operation.summary,
         "description": text,
         "tags": [operation.tag],
         "parameters": [*_path_parameters(rule), *map(_parameter, operation.parameters)],
-        "responses": _responses(operation),
+        "responses": _responses(operation, scope),
+        "security": [] if scope is None else [{_TOKEN: [scope.value]}],
     }
     if operation.bodies:
         content = {kind: _body(body) for kind, body in operation.bodies.items()}
@@ -287,7 +302,7 @@ def _add_links(paths: Mapping[str, dict[str, Any]]) -> None:
                     answer["links"] = links
 
 
-def _responses(operation: Operation) -> dict[str, Any]:
+def _responses(operation: Operation, scope: Scope | None) -> dict[str, Any]:
     responses = {str(status): _answer(answer) for status, answer in sorted(operation.answers.items())}
     by_status: dict[int, list[type[AtelierError]]] = {}
     for refusal in operation.refusals:
@@ -295,9 +310,13 @@ def _responses(operation: Operation) -> dict[str, Any]:
             known = by_status.setdefault(status_of(kind), [])
             if kind not in known:
                 known.append(kind)
+    if scope is not None:
+        by_status.setdefault(status_of(Unauthenticated), []).append(Unauthenticated)
+        by_status.setdefault(status_of(ScopeMissing), []).append(ScopeMissing)
     for status, refusals in sorted(by_status.items()):
         codes = "; ".join(f"`{refusal.code}`: {refusal.title().rstrip('.')}" for refusal in refusals)
-        responses[str(status)] = _problem(codes)
+        needed = f" (`{scope}` is needed)" if scope and ScopeMissing in refusals else ""
+        responses[str(status)] = _problem(f"{codes}{needed}")
     responses["default"] = _problem("Any other problem")
     return responses
 

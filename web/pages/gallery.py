@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -14,15 +14,17 @@ from werkzeug.datastructures import MultiDict
 from shared.clock import from_rfc3339, utc_now
 from shared.errors import MalformedRequest
 from shared.status import JobStatus
+from web.access.tokens import Scope
 from web.address import link
 from web.api.http import make_token, read_token
 from web.api.job_view import JobView, read_views
 from web.api.jobs import read_filter
+from web.jobs.leaving import list_callers
 from web.jobs.lists import JobFilter, list_jobs
 from web.jobs.queries import get_jobs
 from web.pages.job_text import job_line, job_name
 from web.pages.layout import page, parts
-from web.security import current_caller
+from web.security import current_asker, current_caller
 from web.services import get_backend, get_services
 from web.words import ago, said
 
@@ -71,10 +73,11 @@ class JobCard:
     notice: str
 
 
-def job_card(job: Mapping[str, Any], now: datetime | None) -> JobCard:
+def job_card(job: Mapping[str, Any], now: datetime | None, *, whose: str | None = None) -> JobCard:
     """Return the card of a job, which is as the API shows it; without `now` its age is left open.
 
-    A page that is open lets ages grow by itself: what it asks for then changes only when a job does.
+    Its labels lead to the jobs with them of the same caller: of `whose`, or of who looks. A page that is open
+    lets ages grow by itself: what it asks for then changes only when a job does.
     """
     error = job["error"] if job["status"] in ("failed", "expired") else None
     labels = [f"{key}:{value}" for key, value in job["labels"].items()]
@@ -90,7 +93,10 @@ def job_card(job: Mapping[str, Any], now: datetime | None) -> JobCard:
         thumbnail=job["urls"]["thumbnail"],
         created_at=job["created_at"],
         age=ago(from_rfc3339(job["created_at"]), now) if now else "",
-        labels=tuple((label, f"{PATH}?{urlencode({'label': label})}") for label in labels[:_MOST_LABELS]),
+        labels=tuple(
+            (label, f"{PATH}?{urlencode({'label': label} | ({'caller': whose} if whose else {}))}")
+            for label in labels[:_MOST_LABELS]
+        ),
         further_labels=max(0, len(labels) - _MOST_LABELS),
         notice=(job.get("weights") or {}).get("notice") or "",
     )
@@ -112,10 +118,34 @@ class StatusChoice:
     is_offered: bool
 
 
-def status_choices(only: JobFilter, counts: Mapping[JobStatus, int]) -> list[StatusChoice]:
+@dataclass(frozen=True)
+class CallerChoice:
+    """Whose jobs may be looked at; without a `name` it is those of who looks."""
+
+    name: str
+    title: str
+    is_chosen: bool
+
+
+def caller_choices(known: Sequence[str], *, own: str, whose: str | None) -> list[CallerChoice]:
+    """Return the callers to choose from: oneself, then the others by name, also one who has nothing."""
+    others = sorted({*known, *([whose] if whose else [])} - {own})
+    return [
+        CallerChoice("", f"me ({own})", whose is None),
+        *(CallerChoice(name, name, name == whose) for name in others),
+    ]
+
+
+def status_choices(
+    only: JobFilter, counts: Mapping[JobStatus, int], *, whose: str | None = None
+) -> list[StatusChoice]:
     """Return all statuses to choose from, in the order of the page; each keeps the other filters."""
     everything = StatusChoice(
-        None, sum(counts.values()), page_url(replace(only, statuses=())), not only.statuses, is_offered=True
+        None,
+        sum(counts.values()),
+        page_url(replace(only, statuses=()), caller=whose),
+        not only.statuses,
+        is_offered=True,
     )
     return [
         everything,
@@ -123,7 +153,7 @@ def status_choices(only: JobFilter, counts: Mapping[JobStatus, int]) -> list[Sta
             StatusChoice(
                 status,
                 counts.get(status, 0),
-                page_url(replace(only, statuses=(status,))),
+                page_url(replace(only, statuses=(status,)), caller=whose),
                 status in only.statuses,
                 is_offered=status in _ALWAYS_OFFERED or status in only.statuses or counts.get(status, 0) > 0,
             )
@@ -159,12 +189,15 @@ def is_filtered(only: JobFilter) -> bool:
     return bool(filter_query(only))
 
 
-def label_choices(only: JobFilter) -> list[tuple[str, str]]:
+def label_choices(only: JobFilter, *, whose: str | None = None) -> list[tuple[str, str]]:
     """Return each label that is asked for, as key:value, with the address of the page without it."""
     return [
         (
             f"{key}:{value}",
-            page_url(replace(only, labels={name: text for name, text in only.labels.items() if name != key})),
+            page_url(
+                replace(only, labels={name: text for name, text in only.labels.items() if name != key}),
+                caller=whose,
+            ),
         )
         for key, value in only.labels.items()
     ]
@@ -186,11 +219,27 @@ def draw_parts() -> Response:
     """Draw anew what a page that is open shows of jobs: its cards and counts, or the cards of single jobs."""
     given = _given()
     if ids := given.getlist("id"):
-        cards = [job_card(view.data, None) for view in _read_singly(ids)]
+        cards = [job_card(view.data, None, whose=_whose()) for view in _read_singly(ids)]
         return parts("parts/gallery.html", cards=cards)
     return parts(
         "parts/status_choices.html", "parts/gallery.html", **_values(read_filter(given), given, now=None)
     )
+
+
+def _whose() -> str | None:
+    """Return whose jobs are looked at; None for one's own."""
+    caller = current_caller()
+    return None if caller == current_asker().caller else caller
+
+
+def _callers() -> list[CallerChoice]:
+    """Return the callers to choose from, for who has signed in and may look at everybody's; else none."""
+    asker = current_asker()
+    if asker.csrf_token is None or not asker.allows(Scope.MANAGE):
+        return []
+    with get_backend().database.read() as session:
+        known = list_callers(session)
+    return caller_choices(known, own=asker.caller, whose=_whose())
 
 
 def _given() -> MultiDict[str, str]:
@@ -240,21 +289,26 @@ def _values(only: JobFilter, given: MultiDict[str, str], *, now: datetime | None
     """Return what the templates show; without `now` the ages of jobs are left open."""
     token, newer_than = given.get("page_token"), given.get("newer_than")
     views, older_than, has_older = _read_page(only, read_token(token, only) if token else None, newer_than)
-    counts = _count(only)
+    counts, whose = _count(only), _whose()
     first_id, last_id = (views[0].job.id, views[-1].job.id) if views else (None, None)
-    here = {"page_token": make_token(older_than, only) if older_than else None}
+    here = {"caller": whose, "page_token": make_token(older_than, only) if older_than else None}
     return {
-        "cards": [job_card(view.data, now) for view in views],
+        "cards": [job_card(view.data, now, whose=whose) for view in views],
         "only": only,
         "is_filtered": is_filtered(only),
-        "choices": status_choices(only, counts),
-        "labels": label_choices(only),
+        "choices": status_choices(only, counts, whose=whose),
+        "labels": label_choices(only, whose=whose),
+        "whose": whose,
+        # Of a page that is open they stay as they were.
+        "callers": _callers() if now else [],
         "total": sum(counts.values()),
         "is_changing": any(not view.job.job_status.is_final for view in views),
         "is_first_page": older_than is None,
         "parts_url": _address(PARTS_PATH, only, here),
-        "newer_url": page_url(only, newer_than=first_id) if older_than else None,
-        "older_url": page_url(only, page_token=make_token(last_id, only)) if has_older and last_id else None,
+        "newer_url": page_url(only, caller=whose, newer_than=first_id) if older_than else None,
+        "older_url": page_url(only, caller=whose, page_token=make_token(last_id, only))
+        if has_older and last_id
+        else None,
         "fault": None,
         "given": {},
     }
@@ -271,14 +325,16 @@ def _refusal(given: MultiDict[str, str], error: MalformedRequest) -> Response:
     only = JobFilter()
     pointer = error.faults[0].pointer if error.faults else ""
     field = pointer.removeprefix("/")
-    counts = _count(only)
+    counts, whose = _count(only), _whose()
     return page(
         "jobs.html",
         status=400,
         cards=[],
         only=only,
         is_filtered=True,
-        choices=status_choices(only, counts),
+        choices=status_choices(only, counts, whose=whose),
+        whose=whose,
+        callers=_callers(),
         labels=[],
         total=sum(counts.values()),
         is_changing=False,

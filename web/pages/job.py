@@ -34,10 +34,12 @@ from web.jobs.actions import ACTIONS, delete_job
 from web.jobs.drafts import find_draft
 from web.jobs.fields import ForkBody, ShareBody
 from web.jobs.forking import fork_job
+from web.jobs.lists import JobFilter
 from web.jobs.queries import get_job
 from web.jobs.sharing import NewShare, revoke_shares, share_job
 from web.jobs.states import PAUSING
 from web.jobs.transitions import events_after, list_attempts, list_checkpoints
+from web.pages.gallery import page_url
 from web.pages.job_draft import PageDraft, make_draft, read_draft
 from web.pages.job_stage import (
     Left,
@@ -62,7 +64,7 @@ from web.pages.layout import page
 from web.pages.loss_plot import loss_words, merge_curves, plot_losses, px, table_rows
 from web.pages.new_form import preset_values
 from web.pages.option_fields import OptionField, option_fields, option_texts, option_values
-from web.security import current_caller
+from web.security import current_asker, current_caller
 from web.services import Services, get_backend, get_services
 from web.words import said, sentence
 
@@ -361,9 +363,13 @@ def _show(
     frame, steps = working_frame(job), int(job["progress"]["steps"])
     from_step = fork_step(sheet.stops, sheet.chosen.step if sheet.chosen else None)
     options = option_lines(job["options"])
+    whose = _whose()
     return page(
         "job.html",
         status=status,
+        whose=whose,
+        jobs_url=page_url(JobFilter(), caller=whose),
+        deleted_url=_deleted_url(whose),
         job=job,
         sheet=sheet,
         refusal=refusal,
@@ -406,7 +412,7 @@ def _carry_out(action: str, job_id: str) -> str:
     backend, caller, now = get_backend(), current_caller(), utc_now()
     if action == "delete":
         delete_job(backend, job_id, caller=caller)
-        return "/?note=deleted"
+        return _deleted_url(_whose())
     if action in ("fork", "draft"):
         with backend.database.read() as session:
             job = get_job(session, job_id, caller=caller)
@@ -428,6 +434,17 @@ def _share(action: str, job_id: str) -> SharedLinks:
     texts = {name: text for name in field_schemas(ShareBody) if (text := request.form.get(name, "").strip())}
     body = check_values(ShareBody, read_texts(ShareBody, texts))
     return SharedLinks(share_job(backend, job_id, body, caller=caller, now=utc_now()))
+
+
+def _whose() -> str | None:
+    """Return whose job it is; None for one's own."""
+    caller = current_caller()
+    return None if caller == current_asker().caller else caller
+
+
+def _deleted_url(whose: str | None) -> str:
+    """Return where to go when a job is deleted: to the others of its owner."""
+    return page_url(JobFilter(), caller=whose, note="deleted")
 
 
 def _path(job_id: str) -> str:

@@ -36,7 +36,7 @@ def dress_pages(app: Flask) -> None:
     )
     app.jinja_env.globals["root"] = lambda: link("")  # also in macros, which see no context
     app.jinja_env.globals["csrf_field"] = _csrf_field
-    app.context_processor(lambda: {"navigation": _navigation(app), "access": g.get("access")})
+    app.context_processor(lambda: {"navigation": _navigation(app), "access": g.get("asker")})
     app.before_request(_merge_slashes)
     app.add_url_rule("/favicon.ico", "favicon", _favicon)
     app.after_request(_show_problem)
@@ -74,7 +74,7 @@ def _html(text: str, status: int = 200) -> Response:
 
 def _csrf_field() -> Markup:
     """Return what every form that changes something has in it, for a browser that is signed in."""
-    access = g.get("access")
+    access = g.get("asker")
     if access is None or access.csrf_token is None:
         return Markup("")
     return Markup('<input type="hidden" name="{}" value="{}">').format(CSRF_FIELD, access.csrf_token)

@@ -65,7 +65,7 @@ def sign_out() -> Response:
 
 def _page(wanted: str, error: AtelierError | None = None) -> Response:
     status = 200 if error is None else status_of(type(error))
-    g.access = None  # nobody is to be greeted here
+    g.asker = None  # nobody is to be greeted here
     response = page("sign_in.html", status=status, next=_path(wanted), error=error)
     response.headers["Cache-Control"] = "no-store"
     return response

@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 
 from shared.options import parse_options
+from web.access.rules import needed_scope
 from web.address import parse_address
 from web.api.documentation import service_address
 from web.api.http import wait_seconds
@@ -65,6 +66,24 @@ def test_document_is_whole(document):
     assert set(body) == {"application/json", "multipart/form-data"}
     assert schemas["StyleOptions"]["properties"]["steps"]["maximum"] == 2000
     assert "application/problem+json" in document["paths"][JOBS]["post"]["responses"]["422"]["content"]
+
+
+def test_who_may_ask_is_described(app, document):
+    (scheme,) = document["components"]["securitySchemes"].items()
+    assert (scheme[0], scheme[1]["type"], scheme[1]["scheme"]) == ("token", "http", "bearer")
+    for methods in document["paths"].values():
+        for entry in methods.values():
+            endpoint = next(
+                name for name in app.view_functions if name.replace(".", "_") == entry["operationId"]
+            )
+            scope = needed_scope(endpoint)
+            if scope is None:
+                assert entry["security"] == []
+                assert not {"401", "403"} & set(entry["responses"])
+            else:
+                assert entry["security"] == [{"token": [scope.value]}]
+                assert "`unauthenticated`" in entry["responses"]["401"]["description"]
+                assert f"(`{scope}` is needed)" in entry["responses"]["403"]["description"]
 
 
 def test_answers_are_as_described(client, document, submit, workshop):

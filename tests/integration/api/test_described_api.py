@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.fuzz.callers import set_scene
 from tests.fuzz.described import fuzz
 from tests.support.control import say_control_runs
 from tests.support.website import Site
+from web.access.tokens import Scope
 
 #: This generator knows files by one media type only.
 _CONFIG = "content_type_overrides:\n" + "".join(
@@ -105,9 +107,13 @@ def test_a_generated_client_submits_waits_lists_and_downloads(
 
 
 @pytest.mark.process
-def test_what_is_described_holds(site):
+@pytest.mark.parametrize(
+    ("scope", "seconds"), [(Scope.READ, 4), (Scope.SUBMIT, 6), (Scope.MANAGE, 4), (Scope.ADMIN, 10)]
+)
+def test_what_is_described_holds_and_nothing_tells_of_another_caller(site, scope, seconds):
     """A short run; `make fuzz` is a long one."""
-    is_well, report = fuzz(site.url, seconds=20, max_examples=3, seed=1)
+    scene = set_scene(site, scope)
+    is_well, report = fuzz(site.url, seconds=seconds, max_examples=3, seed=1, scene=scene)
     assert is_well, report
     assert not [line for line in site.log if "Traceback" in line]
 

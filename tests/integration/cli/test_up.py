@@ -25,6 +25,7 @@ from PIL import Image
 from shared.processes import own_python
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
+from web.access.tokens import PREFIX
 from web.cli.local.host import FolderLock
 from web.cli.main import main
 
@@ -253,7 +254,7 @@ def _level(line: str) -> str:
 def test_what_is_written_is_for_its_user_alone_and_tells_no_secret(start_up, tmp_path, make_picture):
     data = tmp_path / "data"
     data.mkdir(mode=0o755)  # as an earlier release made it
-    up = start_up("--workers", "0")
+    up = start_up("--workers", "0", ATELIER_LOG_BYTES="10000", ATELIER_LOG_FILES="90")
     up.hear("Ctrl-C stops everything")
     redis_url = (data / "redis/url").read_text().strip()
     password = urlsplit(redis_url).password
@@ -281,6 +282,13 @@ def test_what_is_written_is_for_its_user_alone_and_tells_no_secret(start_up, tmp
             cookie = client.cookies["atelier_session"]
             page = client.get("/")
             csrf = re.search(r'name="csrf-token" content="(\w+)"', page.text)[1]
+            wrong = PREFIX + "w" * 43
+            assert client.post("/signin", data={"token": wrong}).status_code == 401
+            assert client.get(f"/api/v1/jobs/{wrong}", headers={"Authorization": f"Bearer {wrong}"}).is_error
+            assert client.get(f"/jobs/{token}").is_error
+            asked = [f"request-{number}" for number in range(100)]
+            for name in asked:
+                assert client.get("/api/v1/queue", headers={**shown, "X-Request-Id": name}).is_success
         up.process.terminate()
         assert up.process.wait(_PATIENCE_SECONDS) == 0
     finally:
@@ -292,5 +300,12 @@ def test_what_is_written_is_for_its_user_alone_and_tells_no_secret(start_up, tmp
         assert path.stat().st_mode & 0o077 == 0, path
     logs = b"".join(path.read_bytes() for path in (data / "logs").iterdir()) + up.said.encode()
     assert b"POST" in logs
-    for secret in (token, cookie, csrf, password):
+    for secret in (token, wrong, cookie, csrf, password):
         assert secret.encode() not in logs
+    lines = [
+        json.loads(line)
+        for path in (data / "logs").glob("web.log*")
+        for line in path.read_text().splitlines()
+    ]
+    assert len(list((data / "logs").glob("web.log*"))) > 2
+    assert sorted(line["request_id"] for line in lines if line.get("request_id") in asked) == sorted(asked)

@@ -153,12 +153,12 @@ def visit(way: Way, start, authority, folder: Path) -> Iterator[Visitor]:
         "http://127.0.0.1:8000": web.url,
         "location / {": f"location {way.root}/ {{",
     }
-    block = documented_block()
+    block = documented_block(has_login=True)
     for old, new in changes.items():
         assert old in block, old
         block = block.replace(old, new)
     changed = way.change(block)
-    assert way.change(documented_block()) != documented_block() or way in (
+    assert way.change(documented_block(has_login=True)) != documented_block(has_login=True) or way in (
         WAYS["as documented"],
         Way(root="/styles"),
     )

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+from itertools import chain, count
 from pathlib import Path
+from types import TracebackType
+from typing import IO
 
 from rich.text import Text
 
@@ -15,20 +19,39 @@ _MAX_CHARACTERS = 300
 
 
 class LogView:
-    """Reads new lines of some logs, and returns those worth showing."""
+    """Reads new lines of some logs, also where a new file was begun, and returns those worth showing.
+
+    As a context: it holds the file that it reads open, so that this is known again among those of the log,
+    whatever its name is by then.
+    """
 
     def __init__(self) -> None:
-        self._places: dict[Path, int] = {}
+        self._files: dict[Path, IO[bytes] | None] = {}
         self._last: dict[Path, str] = {}
+
+    def __enter__(self) -> LogView:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for file in filter(None, self._files.values()):
+            file.close()
+        self._files.clear()
 
     def skip_to_end(self, log: Path) -> None:
         """Show only what is added to this log from now on."""
-        self._places[log] = log.stat().st_size if log.exists() else 0
+        held = self._files.get(log)
+        if held is not None:
+            held.close()
+        self._files[log] = file = _open(log)
+        if file is not None:
+            file.seek(0, os.SEEK_END)
 
     def new_lines(self) -> list[tuple[str, str]]:
         """Return (name of the log, short line) for each new line worth showing, but none twice in a row."""
         found = []
-        for log in self._places:
+        for log in self._files:
             for line in filter(is_worth_showing, self._read(log)):
                 short = shorten(line)
                 if short != self._last.get(log):
@@ -37,15 +60,58 @@ class LogView:
         return found
 
     def _read(self, log: Path) -> list[str]:
-        try:
-            with log.open("rb") as file:
-                file.seek(self._places[log])
-                data = file.read()
-        except OSError:
-            return []
-        whole, separator, _ = data.rpartition(b"\n")  # a line may be half written
-        self._places[log] += len(whole) + len(separator)
-        return whole.decode(errors="replace").splitlines()
+        held = self._files[log]
+        newer = _newer_files(log, held)
+        # After they were looked for: nothing is added to it any more if there are some.
+        lines = _rest_of(held) if held is not None else []
+        for file in newer:
+            lines += _rest_of(file)
+            if held is not None:
+                held.close()
+            self._files[log] = held = file
+        return lines
+
+
+def _newer_files(log: Path, held: IO[bytes] | None) -> list[IO[bytes]]:
+    """Return the files of a log that were begun after the one that is held, oldest first.
+
+    Without one that is held it is the youngest. If what was held is removed by now, all that there are came
+    after it.
+    """
+    found: dict[int, IO[bytes]] = {}
+    for path in chain([log], (log.with_name(f"{log.name}.{age}") for age in count(1))):
+        file = _open(path)
+        if file is None:
+            break
+        number = _inode(file)
+        if number in found or (held is not None and number == _inode(held)):
+            file.close()
+            if number not in found:
+                break
+            continue  # another file was begun between two looks
+        found[number] = file
+        if held is None:
+            break
+    return list(reversed(found.values()))
+
+
+def _open(path: Path) -> IO[bytes] | None:
+    try:
+        return path.open("rb")
+    except OSError:
+        return None
+
+
+def _inode(file: IO[bytes]) -> int:
+    return os.fstat(file.fileno()).st_ino
+
+
+def _rest_of(file: IO[bytes]) -> list[str]:
+    """Return the lines that were not read yet; one that is half written is left."""
+    start = file.tell()
+    whole, separator, _ = file.read().rpartition(b"\n")
+    file.seek(start + len(whole) + len(separator))
+    return whole.decode(errors="replace").splitlines()
 
 
 def is_worth_showing(line: str) -> bool:

@@ -31,6 +31,7 @@ class RedisServer:
     def __init__(self, folder: Path, *, port: int | None = None, password: str = "") -> None:
         """Prepare a server; with a `password`, of letters and digits, it answers nobody without it."""
         self.folder = folder
+        self.log = folder / "redis.log"
         self.port = port or _free_port()
         self._password = password
         self._process: subprocess.Popen[bytes] | None = None
@@ -46,8 +47,10 @@ class RedisServer:
         """The process id while it runs."""
         return self._process.pid if self._process else None
 
-    def start(self) -> None:
+    def start(self, output: int | None = None) -> None:
         """Start the server and wait until it answers.
+
+        It writes its log itself, unless there is an `output`: a descriptor from which somebody else does.
 
         Raises:
             RedisUnavailable: when no server program is found, or it does not start.
@@ -61,7 +64,8 @@ class RedisServer:
             "appendfsync": "everysec",
             "maxmemory-policy": "noeviction",
             "save": "",
-            "logfile": str(self.folder / "redis.log"),
+            # Empty is standard output.
+            "logfile": str(self.log) if output is None else "",
         }
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
         # A session of its own: Ctrl-C must not stop it before the processes that use it.
@@ -69,7 +73,8 @@ class RedisServer:
             [find_server(), "-", *words],
             stdin=subprocess.PIPE,
             # What it has to say is in its log; that it reads its configuration, nobody asked.
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL if output is None else output,
+            stderr=None if output is None else subprocess.STDOUT,
             start_new_session=True,
         )
         self._tell_password(self._process)
@@ -78,7 +83,7 @@ class RedisServer:
         while not self._answers(client):
             if self._process.poll() is not None or monotonic() > deadline:
                 self.stop()
-                raise RedisUnavailable(f"the Redis server did not start; see {self.folder / 'redis.log'}")
+                raise RedisUnavailable(f"the Redis server did not start; see {self.log}")
             sleep(0.02)
         client.close()
 
@@ -191,7 +196,7 @@ class RedisChild:
 
     def start(self) -> None:
         """Start it and wait until it answers; raise `RedisUnavailable` when it does not."""
-        self._server.start()
+        self._server.start(self.program.output)
         self._started = monotonic()
 
     def ended(self) -> int | None:

@@ -27,6 +27,7 @@ from shared.storage import open_store
 from web.cli.client import ApiClient
 from web.cli.local.guard import Guard
 from web.cli.local.host import FolderLock, StopRequest, require_free_port
+from web.cli.local.log_keeper import LogKeeper
 from web.cli.local.logs import LogView
 from web.cli.local.redis_server import RedisChild, RedisServer
 from web.cli.local.supervisor import Supervisor
@@ -115,6 +116,7 @@ class Stack:
 
     def tick(self) -> None:
         """Check the processes and what is asked for once; raise KeyboardInterrupt if a stop was requested."""
+        self._keeper.check()
         self._supervisor.tick()
         answer_requests(self.settings.data_dir, self._carry_out)
         self._say_if_no_worker_is_left()
@@ -175,6 +177,9 @@ class Stack:
         """Whether every worker has ended for good; False when none was started."""
         return bool(self._worker_names) and set(self._worker_names) <= set(self._supervisor.given_up)
 
+    def _say_news(self, text: str) -> None:
+        self._output.say(text, style="yellow")
+
     def _say_if_no_worker_is_left(self) -> None:
         if self._is_without_workers() and not self._has_said_no_worker:
             self._has_said_no_worker = True
@@ -191,19 +196,28 @@ class Stack:
         if not self.owns_redis:
             require_fit_redis(self.settings)
         guard = self._exits.enter_context(Guard(keep_open=(lock.fd,)))
+        keeper = LogKeeper(
+            most_bytes=self.settings.log_bytes,
+            older=self.settings.log_files,
+            say=self._say_news,
+            keep_open=(lock.fd,),
+        )
+        self._keeper = self._exits.enter_context(keeper)
         self._supervisor = Supervisor(
             guard,
-            say=lambda text: self._output.say(text, style="yellow"),
+            say=self._say_news,
             how_again=lambda name: f" To start it: {self.command('start', name)}",
+            read_tail=self._keeper.tail,
         )
+        if self._view is not None:
+            self._exits.enter_context(self._view)
         forget_requests(self.settings.data_dir)
         self._exits.callback(self._stop)
         if self.owns_redis:
             server = RedisServer(self.settings.data_dir / "redis", password=token_hex())
             self.settings = self.settings.model_copy(update={"redis_url": server.url})
             self._note_redis_url(server)
-            log = server.folder / "redis.log"
-            self._supervisor.start(RedisChild(server, self._program("redis", "redis", [], log=log)))
+            self._supervisor.start(RedisChild(server, self._program("redis", "redis", [], log=server.log)))
         self._start_child("web", "web", own_python("atelier", "web"))
         self._start_child("control", "control", own_python("atelier", "control"))
         self._wait_until_ready()
@@ -235,12 +249,11 @@ class Stack:
 
     def _start_child(self, name: str, kind: str, words: list[str]) -> None:
         log = self._log(name)
-        if log.exists():
-            log.replace(log.with_suffix(".log.1"))
+        program = self._program(name, kind, words, log=log)
         if self._view is not None:
             self._view.skip_to_end(log)
         self._stop_request.check()
-        self._supervisor.start(ChildProcess(self._program(name, kind, words, log=log)))
+        self._supervisor.start(ChildProcess(program))
 
     def _program(self, name: str, kind: str, words: list[str], *, log: Path) -> Program:
         return Program(
@@ -248,6 +261,7 @@ class Stack:
             words=words,
             environ={**self._without_token(), **self.settings.to_environ()},
             log=log,
+            output=self._keeper.open(log),
             stage=_STAGES[kind],
             grace_seconds=_GRACE_SECONDS[kind],
             final_codes=frozenset({_DRAINED, _WRONG_SETTINGS, _NO_WEIGHTS})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from time import monotonic, sleep
 
 from shared.errors import RedisUnavailable
@@ -25,12 +26,25 @@ class Supervisor:
     """The children of this process, by name, in the order in which they were started."""
 
     def __init__(
-        self, guard: Guard, *, say: Callable[[str], None], how_again: Callable[[str], str] = lambda _: ""
+        self,
+        guard: Guard,
+        *,
+        say: Callable[[str], None],
+        how_again: Callable[[str], str] = lambda _: "",
+        read_tail: Callable[[Path | None, int], list[str]] = log_tail,
     ) -> None:
-        """Prepare a supervisor; `how_again` says how a child that ended for good may be started."""
+        """Prepare a supervisor.
+
+        Args:
+            guard: Stops the children when this process ends.
+            say: Hears what happens to them.
+            how_again: Says how a child that ended for good may be started.
+            read_tail: Returns the last lines of a log.
+        """
         self._guard = guard
         self._say = say
         self._how_again = how_again
+        self._read_tail = read_tail
         self._children: dict[str, Child] = {}
         self._earlier: dict[str, int] = {}
         self._due: dict[str, float] = {}
@@ -100,7 +114,7 @@ class Supervisor:
 
     def tail(self, name: str) -> str:
         """Return the last lines of a child's log, indented; empty when there are none."""
-        lines = log_tail(self._children[name].program.log, _TAIL_LINES)
+        lines = self._read_tail(self._children[name].program.log, _TAIL_LINES)
         return "".join(f"\n    {shorten(line)}" for line in lines)
 
     def _start_again(self, child: Child) -> None:

@@ -75,8 +75,10 @@ class Gallery {
     const left = [...this.#list.children].filter(({ dataset }) => !("final" in dataset) && !this.#told.has(dataset.job));
     const asked = left.slice(0, MAX_SINGLE);
     if (asked.length === 0) return;
-    const ids = new URLSearchParams(asked.map((card) => ["id", card.dataset.job]));
-    const parts = await this.#single.fetch(`${this.#url.split("?")[0]}?${ids}`);
+    const [path, query] = this.#url.split("?");
+    const whose = new URLSearchParams(query).getAll("caller").map((name) => ["caller", name]);
+    const ids = new URLSearchParams([...whose, ...asked.map((card) => ["id", card.dataset.job])]);
+    const parts = await this.#single.fetch(`${path}?${ids}`);
     if (!parts) return;
     const found = new Map(cardsIn(parts).map((card) => [card.dataset.job, card]));
     for (const card of asked) {

@@ -24,7 +24,7 @@ export class JobActions {
     form.setAttribute("aria-busy", "true");
     try {
       const answer = await this.#ask(form, action === "fork" ? forkBody(form) : plainBody(form));
-      if (action === "delete") location.assign(link("/?note=deleted"));
+      if (action === "delete") location.assign(form.dataset.then);
       else if (action === "fork") location.assign(link(`/jobs/${answer.id}`));
       else this.#done(form);
     } catch (error) {
