@@ -99,6 +99,7 @@ def test_what_is_not_in_the_file_when_the_process_is_killed_is_still_to_be_read(
     log = tmp_path / "web.log"
     written, read = socket.socketpair()
     with written, read:
+        read.settimeout(20)  # else one that is read too early would be waited for
         written.send(b"one\n")
         written.send(b"two\n")
         with pytest.raises(SystemExit):
