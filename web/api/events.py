@@ -204,7 +204,7 @@ def _event(kind: str, data: dict[str, Any], *, number: int | None = None) -> str
     parameters=(
         Parameter(
             "Last-Event-ID",
-            "The last id you have seen: the durable events since are sent again",
+            "The last id you have seen: the durable events since are sent again; what is no number is none",
             "header",
             {"type": "integer"},
         ),

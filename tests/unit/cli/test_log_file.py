@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from web.cli.local import log_process
-from web.cli.local.log_process import LogFile, fitting
+from web.cli.local.log_process import LogFile, Source, fitting
 
 
 def _files(log):
@@ -88,6 +89,25 @@ def test_files_are_for_their_user_alone_and_one_that_is_removed_is_made_again(tm
     log.unlink()
     file.write(b"one\n")
     assert (log.read_text(), log.stat().st_mode & 0o777) == ("one\n", 0o600)
+
+
+def test_what_is_not_in_the_file_when_the_process_is_killed_is_still_to_be_read(tmp_path):
+    class Killed(LogFile):
+        def write(self, data):
+            raise SystemExit(data)
+
+    log = tmp_path / "web.log"
+    written, read = socket.socketpair()
+    with written, read:
+        read.settimeout(20)  # else one that is read too early would be waited for
+        written.send(b"one\n")
+        written.send(b"two\n")
+        with pytest.raises(SystemExit):
+            Source(read, Killed(log, most_bytes=20, older=1)).take()
+        assert Source(read, _begin(log)).take()
+        assert log.read_text() == "one\ntwo\n"
+        written.close()
+        assert not Source(read, _begin(log)).take()
 
 
 def test_a_full_disk_costs_lines_and_the_log_says_how_many(tmp_path, monkeypatch):

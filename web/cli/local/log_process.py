@@ -38,7 +38,7 @@ def main() -> None:
         selector.register(control, selectors.EVENT_READ)
         while selector.get_map():
             for key, _ in selector.select():
-                if isinstance(key.data, _Source):
+                if isinstance(key.data, Source):
                     if not key.data.take():
                         selector.unregister(key.fileobj)
                 elif not _listen(control, selector):
@@ -53,14 +53,14 @@ def _listen(control: socket.socket, selector: selectors.BaseSelector) -> bool:
     asked = json.loads(text)
     log = LogFile(Path(asked["path"]), most_bytes=asked["bytes"], older=asked["files"])
     log.begin(anew=asked["anew"])
-    source = _Source(socket.socket(fileno=descriptors[0]), log)
+    source = Source(socket.socket(fileno=descriptors[0]), log)
     selector.register(source.socket, selectors.EVENT_READ, source)
     with contextlib.suppress(OSError):  # who asked may be gone; who writes may be not
         control.send(b".")
     return True
 
 
-class _Source:
+class Source:
     """Where the lines of a log come from."""
 
     def __init__(self, there: socket.socket, log: LogFile) -> None:
