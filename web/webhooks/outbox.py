@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, DateTime, ScalarResult, and_, delete, or_, select, update
+from sqlalchemy import ColumnElement, DateTime, ScalarResult, and_, delete, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from shared.protocol import new_id
@@ -27,6 +27,9 @@ DEFAULT_NAME = "default"
 #: How long a message is tried again.
 TRIED_FOR = timedelta(days=1)
 _ID_PREFIX = "msg_"
+_KNOWN = "callers with webhooks"
+# A text: each checkpoint and each end of any job asks it, and as a rule there is none.
+_ANY = text("SELECT 1 FROM webhooks WHERE caller = :caller AND ended_at IS NULL LIMIT 1")
 _ANSWER_CHARS = 1024
 
 
@@ -56,13 +59,28 @@ def events_of(before: JobStatus, after: JobStatus, entries: Sequence[str]) -> li
 
 def note_events(session: Session, job: Job, events: Sequence[Event], *, now: datetime) -> None:
     """Write a message for each event and webhook; `job` has its new values."""
-    if not events:
+    if not events or not _has_webhooks(session, job.caller):
         return
     for webhook in webhooks_of(session, job):
         known = webhook.events.split()
         for event in events:
             if event.value in known:
                 add_delivery(session, webhook, job, event, snapshot=take_snapshot(job), now=now)
+
+
+def _has_webhooks(session: Session, caller: str) -> bool:
+    """Whether a caller has any: asked once in a transaction, in which nobody else can make one."""
+    known: dict[str, bool] = session.info.setdefault(_KNOWN, {})
+    if caller not in known:
+        known[caller] = session.connection().execute(_ANY, {"caller": caller}).first() is not None
+    return known[caller]
+
+
+def note_webhook(session: Session, webhook: WebhookRow) -> None:
+    """Add a webhook, or a change of one, of which what this transaction does next is to be told."""
+    session.add(webhook)
+    session.flush()
+    session.info.pop(_KNOWN, None)
 
 
 def webhooks_of(session: Session, job: Job) -> list[WebhookRow]:

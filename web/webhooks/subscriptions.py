@@ -22,7 +22,7 @@ from shared.protocol import new_id
 from web.db.webhook_models import Delivery, WebhookRow, WebhookSecretRow
 from web.webhooks.addresses import WebhookRules, read_url
 from web.webhooks.message import SECRET_PREFIX, State, make_secret
-from web.webhooks.outbox import DEFAULT_NAME, Event, receiver_of
+from web.webhooks.outbox import DEFAULT_NAME, Event, note_webhook, receiver_of
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 #: How long a secret is valid beside the one that has replaced it.
@@ -65,8 +65,7 @@ def put_webhook(
     if (session.scalar(count) or 0) >= _MOST_WEBHOOKS:
         raise TooManyWebhooks(f"you have {_MOST_WEBHOOKS} webhooks, and may have no more")
     row = WebhookRow(id=new_id(), caller=caller, name=name, url=url, events=words, created_at=now)
-    session.add(row)
-    session.flush()
+    note_webhook(session, row)
     return row, _add_secret(session, row, now=now)
 
 
@@ -95,8 +94,9 @@ def add_job_webhook(
 ) -> None:
     """Let an address that was checked be told of one job."""
     words = " ".join(event.value for event in Event if event in events)
-    session.add(WebhookRow(id=new_id(), caller=caller, job_id=job_id, url=url, events=words, created_at=now))
-    session.flush()
+    note_webhook(
+        session, WebhookRow(id=new_id(), caller=caller, job_id=job_id, url=url, events=words, created_at=now)
+    )
 
 
 def get_webhook(session: Session, name: str, *, caller: str) -> WebhookRow:

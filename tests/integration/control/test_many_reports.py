@@ -68,6 +68,7 @@ def test_they_are_written_in_groups_with_few_statements_that_are_made_once(servi
     assert counted["INSERT INTO job_events"] == reports
     assert counted["UPDATE jobs"] == reports
     assert len(noted) <= 4 * reports + 20
+    assert sum("webhooks" in one for one in noted) <= 4, "nobody wants to be told: asked once a transaction"
     with services.backend.database.read() as session:
         jobs = [session.get(Job, job_id) for job_id in ids]
     assert {(job.status, job.step, job.worker_id, job.losses["total"]) for job in jobs} == {
