@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
@@ -31,7 +32,9 @@ def send(url: str, *, rules: WebhookRules = RULES, trusted: Path | None = None) 
         async with Sender(rules, ssl_context=context) as sender:
             return await sender.send(url, HEADERS, b'{"a":1}')
 
-    return asyncio.run(once())
+    # A browser of an earlier test may have left its event loop to this thread.
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(lambda: asyncio.run(once())).result()
 
 
 @pytest.fixture
@@ -186,11 +189,15 @@ class Odd:
 
     def __exit__(self, *exception: object) -> None:
         self._over.set()
+        self._listener.shutdown(socket.SHUT_RDWR)  # nobody may have come
         self._thread.join()
         self._listener.close()
 
     def _serve(self) -> None:
-        connection, _ = self._listener.accept()
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:
+            return
         with connection:
             connection.recv(65536)
             connection.sendall(self._sent)
