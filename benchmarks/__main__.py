@@ -39,7 +39,7 @@ class Part:
 
 
 PARTS = (
-    Part("engine", ("--rounds", "3"), "A step"),
+    Part("engine", ("--rounds", "2"), "A step"),
     Part("jobs", (), "Jobs through the queue"),
     Part("polling", ("--rounds", "3"), "Polls and submissions"),
     Part("pages", ("--requests", "30"), "Lists, pages and search"),
