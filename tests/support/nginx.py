@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -87,3 +89,14 @@ class Nginx:
     def _answers(self) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self._port)) == 0
+
+
+def read_status(lines: Iterator[str]) -> str:
+    """Return the status that the next status event tells."""
+    is_status = False
+    for line in lines:
+        if line.startswith("event:"):
+            is_status = line == "event: status"
+        elif line.startswith("data:") and is_status:
+            return str(json.loads(line[5:])["status"])
+    raise AssertionError("the stream has ended")

@@ -15,7 +15,7 @@ import httpx2
 import pytest
 
 from shared.settings import Settings
-from tests.support.nginx import Nginx, documented_block
+from tests.support.nginx import Nginx, documented_block, read_status
 from tests.support.ports import free_port
 from tests.support.tls import make_authority, make_certificate
 from tests.support.web_process import WebProcess
@@ -277,14 +277,3 @@ def test_the_command_line_comes_the_same_way(start, authority, tmp_path: Path):
             assert b"".join(client.download(url)) == style.read_bytes()
             assert client.page(job.id) == f"http://127.0.0.1:{port}/styles/jobs/{job.id}"
             assert visitor.ask("GET", f"/styles/jobs/{job.id}").status_code == 200
-
-
-def read_status(lines: Iterator[str]) -> str:
-    """Return the status that the next status event tells."""
-    is_status = False
-    for line in lines:
-        if line.startswith("event:"):
-            is_status = line == "event: status"
-        elif line.startswith("data:") and is_status:
-            return str(json.loads(line[5:])["status"])
-    raise AssertionError("the stream has ended")

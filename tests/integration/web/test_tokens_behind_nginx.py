@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from shared.settings import Settings
-from tests.support.nginx import Nginx, documented_block
+from tests.support.nginx import Nginx, documented_block, read_status
 from tests.support.ports import free_port
 from tests.support.tls import make_authority, make_certificate
 from tests.support.web_process import WebProcess
@@ -148,10 +148,10 @@ def test_the_largest_picture_comes_through_and_a_job_is_watched_as_it_goes_on(be
         with program.stream("GET", job["urls"]["events"]) as answer:
             assert answer.status_code == 200
             lines = answer.iter_lines()
-            assert _next_status(lines) == "queued"
+            assert read_status(lines) == "queued"
             assert program.post(job["urls"]["cancel"]).status_code == 200
             # It comes though the stream goes on: nothing on the way keeps it back.
-            assert _next_status(lines) == "canceled"
+            assert read_status(lines) == "canceled"
 
 
 def _requests(behind: Behind) -> list[dict[str, Any]]:
@@ -162,14 +162,3 @@ def _bitmap(side_px: int) -> bytes:
     buffer = io.BytesIO()
     Image.linear_gradient("L").resize((side_px, side_px)).convert("RGB").save(buffer, "BMP")
     return buffer.getvalue()
-
-
-def _next_status(lines: Iterator[str]) -> str:
-    """Return the status that the next status event tells."""
-    is_status = False
-    for line in lines:
-        if line.startswith("event:"):
-            is_status = line == "event: status"
-        elif line.startswith("data:") and is_status:
-            return str(json.loads(line[5:])["status"])
-    raise AssertionError("the stream has ended")

@@ -59,7 +59,7 @@ def test_a_secret_is_hidden_in_values_collections_exceptions_and_lines_of_librar
     log.info("asked", headers={"Authorization": "Bearer s3cret-1", "Host": "me"}, tokens=[TOKEN], n=3)
     log.info("given", token="s3cret-2", url="https://u:s3cret-3@host/x?k=s3cret-4", of=ValueError(TOKEN))
     log.info("delivered", webhook_url="https://u:s3cret-7@hooks.example:1/T1/s3cret-8?s3cret-9#x")
-    logging.getLogger("some.library").warning("sent %s to %s", "whsec_s3cret5", f"/share/{TOKEN}")
+    logging.getLogger("some.package").warning("sent %s to %s", "whsec_s3cret5", f"/share/{TOKEN}")
     try:
         raise ValueError(f"the header is Cookie: atelier_session=s3cret-6, of {TOKEN}")
     except ValueError:
