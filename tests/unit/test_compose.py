@@ -52,6 +52,19 @@ def test_only_web_and_control_have_the_database_and_all_have_the_storage(service
     assert {"weights"} <= set(_mounts(services["worker"])) & set(_mounts(services["worker-gpu"]))
 
 
+def test_what_webhooks_rest_on_is_the_same_for_who_checks_and_who_sends(services):
+    told = [
+        {
+            name: value
+            for name, value in services[part]["environment"].items()
+            if name == "ATELIER_URL" or name.startswith("ATELIER_WEBHOOK_")
+        }
+        for part in ("web", "control")
+    ]
+    assert told[0] == told[1]
+    assert len(told[0]) == 3
+
+
 def test_logs_do_not_grow_without_end(services):
     for service in services.values():
         assert service["logging"] == {

@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import jsonschema
@@ -361,6 +362,21 @@ def test_checkpoints_and_progress_are_told_on_request(
     }) >= 2  # fmt: skip
     (progress,) = (one["data"] for one in told if one["type"] == "job.progress")
     assert (progress["status"], progress["progress"]["step"]) == ("running", 11)
+
+
+def test_addresses_in_a_message_begin_as_those_of_the_service_do(
+    put: Put, submit: Callable[..., dict], workshop: Workshop, services: Services, receiver: Receiver,
+    clock: Clock,
+):  # fmt: skip
+    put(url=receiver.url())
+    job = submit()
+    complete(workshop, job["id"])
+    settings = services.backend.settings.model_copy(update={"url": "https://art.example.com/styles"})
+    deliverer = Deliverer(replace(services.backend, settings=settings), clock=clock.now)
+    deliverer.start()
+    (told,) = receiver.wait_for(1)
+    deliverer.stop()
+    assert told.json["data"]["urls"]["self"] == f"/styles{JOBS}/{job['id']}"
 
 
 def test_a_second_secret_signs_beside_the_first_for_a_day(
