@@ -20,12 +20,12 @@ from shared.errors import AtelierError, InvalidState, MalformedRequest, NotFound
 from web.address import link
 from web.api.problems import status_of
 from web.api.webhooks import send_again_as_asked
-from web.db.webhook_models import Delivery, WebhookRow
+from web.db.webhook_models import Delivery, DeliveryAttempt, WebhookRow
 from web.pages.layout import page
 from web.security import current_caller
 from web.services import get_backend
 from web.webhooks.addresses import WebhookRules, read_url
-from web.webhooks.outbox import ENDS, Event, list_attempts, list_deliveries
+from web.webhooks.outbox import ENDS, Event, last_attempts, list_deliveries
 from web.webhooks.subscriptions import (
     get_webhook,
     list_webhooks,
@@ -153,8 +153,9 @@ def _page(
         rows = list_webhooks(session, caller=caller)
         names = {row.id: row.name for row in rows}
         cards = [_card(session, row, now) for row in rows]
-        found = list_deliveries(session, caller=caller, limit=_SHOWN_MESSAGES)
-        messages = [_line(session, row, names.get(row.webhook_id), now) for row in found]
+        found = list_deliveries(session, caller=caller, limit=_SHOWN_MESSAGES).all()
+        last = last_attempts(session, found)
+        messages = [_line(row, last.get(row.id), names.get(row.webhook_id), now) for row in found]
     return page(
         "webhooks.html",
         status=200 if error is None else status_of(type(error)),
@@ -180,9 +181,7 @@ def _card(session: Session, row: WebhookRow, now: datetime) -> WebhookCard:
     )
 
 
-def _line(session: Session, row: Delivery, name: str | None, now: datetime) -> MessageLine:
-    attempts = list_attempts(session, row.id).all()
-    last = attempts[-1] if attempts else None
+def _line(row: Delivery, last: DeliveryAttempt | None, name: str | None, now: datetime) -> MessageLine:
     outcome = "" if last is None else f"{last.status or last.error} after {last.seconds:g} s"
     is_due = row.next_at is not None and row.next_at <= now
     return MessageLine(

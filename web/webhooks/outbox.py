@@ -7,7 +7,7 @@ in different words.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -325,6 +325,13 @@ def list_attempts(session: Session, delivery_id: str) -> ScalarResult[DeliveryAt
     """Return the attempts of a message, first to last."""
     query = select(DeliveryAttempt).where(DeliveryAttempt.delivery_id == delivery_id)
     return session.scalars(query.order_by(DeliveryAttempt.number))
+
+
+def last_attempts(session: Session, deliveries: Iterable[Delivery]) -> dict[str, DeliveryAttempt]:
+    """Return by id the last attempt of those messages that were tried, in one question."""
+    ids = [delivery.id for delivery in deliveries]
+    query = select(DeliveryAttempt).where(DeliveryAttempt.delivery_id.in_(ids))
+    return {row.delivery_id: row for row in session.scalars(query.order_by(DeliveryAttempt.number))}
 
 
 def remove_old(session: Session, *, before: datetime, limit: int) -> int:
