@@ -41,11 +41,11 @@ class Part:
 PARTS = (
     Part("engine", ("--rounds", "2"), "A step"),
     Part("jobs", (), "Jobs through the queue"),
-    Part("polling", ("--rounds", "3"), "Polls and submissions"),
+    Part("polling", ("--rounds", "2"), "Polls and submissions"),
     Part("pages", ("--requests", "30"), "Lists, pages and search"),
     Part("projector", (), "Reports of workers"),
     Part("queue_window", ("--seconds", "10"), "Control while jobs wait"),
-    Part("scaling", ("--jobs", "3"), "More workers"),
+    Part("scaling", ("--factor", "4", "--jobs", "2"), "More workers"),
 )
 
 

@@ -34,7 +34,7 @@ from web.cli.up import local_settings
 from web.cli.views import JobFields, JobView
 
 #: Long side in px → how many jobs of it in all, of each kind.
-_SIZES = {256: 2, 48: 4}
+_SIZES = {256: 2, 48: 3}
 #: Long side in px → steps to a checkpoint: by default, and with as many that one is always being written.
 _EVERY = {256: (10,), 48: (10, 2)}
 #: The processes of a service, and by which words of their command each is known.
@@ -51,7 +51,7 @@ _SHORT = {"size": 48, "steps": 5}
 
 
 @click.command()
-@click.option("--rounds", type=int, help="Jobs of each kind. [default: 2 of 256 px, 4 of 48 px]")
+@click.option("--rounds", type=int, help="Jobs of each kind. [default: 2 of 256 px, 3 of 48 px]")
 @click.option(
     "--size", type=click.Choice([str(each) for each in _SIZES]), help="Only jobs of this size, in px."
 )

@@ -17,17 +17,19 @@ from time import perf_counter, process_time
 
 import click
 from flask.testing import FlaskClient
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
 from shared.clock import utc_now
 from shared.logs import configure_logs
 from shared.options import StyleOptions
 from shared.protocol import new_id
 from shared.settings import Settings
-from shared.status import FINAL_STATUSES, JobStatus
+from shared.status import DEFAULT_PRIORITY, FINAL_STATUSES, JobStatus
+from web.api.http import make_token
 from web.app import create_app
 from web.cli.local.redis_server import RedisServer
 from web.db.models import Asset, Job, JobEvent, JobLabel
+from web.jobs.lists import JobFilter
 from web.jobs.transitions import first_entry
 from web.services import Services, services_of
 
@@ -95,7 +97,7 @@ def main(counts: tuple[int, ...], requests: int) -> None:
             stack.callback(services_of(app).close)
             filled = _fill(services_of(app), count)
             client = app.test_client()
-            services.append(Filled(count, client, _paths(client, filled)))
+            services.append(Filled(count, client, _paths(filled, _half_way(services_of(app), count))))
         rows = {name: _measure(services, name, requests) for name in services[0].paths}
     sizes = [f"{count:,}".replace(",", " ") for count in counts]
     click.echo(
@@ -136,12 +138,12 @@ def _needles() -> list[str]:
     return needles
 
 
-def _paths(client: FlaskClient, filled: Mapping[JobStatus, str]) -> dict[str, Path]:
+def _paths(filled: Mapping[JobStatus, str], half_way: str) -> dict[str, Path]:
     """Return the addresses by their names; one that is a list is asked for in turn."""
     done, last_queued = filled[JobStatus.SUCCEEDED], filled[JobStatus.QUEUED]
     return {
         "`/`": "/",
-        "`/`, half way down": _half_way(client),
+        "`/`, half way down": half_way,
         "`/?status=failed`": "/?status=failed",
         "`/?status=queued`": "/?status=queued",
         "`/?status=` two of them": "/?status=failed&status=succeeded",
@@ -187,16 +189,11 @@ def _measure(services: Sequence[Filled], name: str, requests: int) -> list[Times
     return found
 
 
-def _half_way(client: FlaskClient) -> str:
-    """Return the address of the page half way down the gallery, by following the page tokens."""
-    total = sum(client.get("/api/v1/jobs?page_size=1&counts=true").json["counts"].values())
-    token, seen = None, 0
-    while seen < total // 2:
-        page = client.get(
-            "/api/v1/jobs", query_string={"page_size": 200, **({"page_token": token} if token else {})}
-        )
-        token, seen = page.json["next_page_token"], seen + 200
-    return f"/?page_token={token}"
+def _half_way(services: Services, count: int) -> str:
+    """Return the address of the page half way down the gallery."""
+    with services.backend.database.read() as session:
+        middle = session.scalars(select(Job.id).order_by(Job.id.desc()).offset(count // 2).limit(1)).one()
+    return f"/?page_token={make_token(middle, JobFilter())}"
 
 
 def _fill(services: Services, count: int) -> dict[JobStatus, str]:
@@ -249,7 +246,7 @@ def _job(
         "version": 3,
         "attempt": 1,
         "max_attempts": 3,
-        "priority": 0,
+        "priority": DEFAULT_PRIORITY,
         "content_asset_id": chance.choice(asset_ids),
         "style_asset_id": chance.choice(asset_ids),
         "options": StyleOptions().model_dump(),

@@ -17,14 +17,15 @@ import click
 
 from shared.clock import utc_now
 from shared.logs import configure_logs
-from shared.options import StyleOptions
 from shared.picture import PictureFacts
 from shared.settings import Settings
+from shared.status import JobStatus
+from tests.support.many_jobs import add_rows, job_row
 from web.assets.uploads import Picture, add_asset
 from web.cli.local.redis_server import RedisServer
 from web.control.messages import message_for
 from web.control.process import Control
-from web.jobs.queries import QueuedAttempt, add_job, dispatched_before, get_jobs, mark_dispatched
+from web.jobs.queries import QueuedAttempt, dispatched_before, get_jobs, mark_dispatched
 
 _AT_ONCE = 1000
 
@@ -93,18 +94,11 @@ def _send_all(control: Control, ids: list[str]) -> None:
 
 
 def _add_jobs(control: Control, count: int) -> list[str]:
-    now, ids = utc_now(), []
-    for start in range(0, count, _AT_ONCE):
-        with control.backend.database.write() as session:
-            facts = PictureFacts("image/png", 64, 48)
-            asset, _ = add_asset(session, Picture("0" * 64, 1, "a.png", facts), caller="local", now=now)
-            for _ in range(min(_AT_ONCE, count - start)):
-                job = add_job(
-                    session, caller="local", name="a job", content=asset, style=asset,
-                    options=StyleOptions(), labels={}, max_attempts=3, now=now,
-                )  # fmt: skip
-                ids.append(job.id)
-    return ids
+    with control.backend.database.write() as session:
+        picture = Picture("0" * 64, 1, "a.png", PictureFacts("image/png", 64, 48))
+        asset, _ = add_asset(session, picture, caller="local", now=utc_now())
+        queued = {"name": "a job", "status": JobStatus.QUEUED}
+        return add_rows(session, [job_row(asset, number, **queued) for number in range(count)])
 
 
 if __name__ == "__main__":

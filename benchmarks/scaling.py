@@ -36,13 +36,14 @@ _SUBMITTERS = 4
 
 
 @click.command()
+@click.option("--workers", "most", default=64, show_default=True, help="Most workers.")
 @click.option(
-    "--workers", "most", default=64, show_default=True, help="Most workers; powers of two up to it."
+    "--factor", default=2, show_default=True, help="How many times as many workers there are each time."
 )
 @click.option("--steps", default=20, show_default=True, help="Steps of each job.")
 @click.option("--step-seconds", default=0.1, show_default=True, help="How long a step sleeps, in seconds.")
 @click.option("--jobs", "each", default=6, show_default=True, help="Jobs for each worker.")
-def main(most: int, steps: int, step_seconds: float, each: int) -> None:
+def main(most: int, factor: int, steps: int, step_seconds: float, each: int) -> None:
     """Measure, and print the table."""
     configure_logs(Settings(log_level="error"))
     rows: list[Row] = []
@@ -50,8 +51,8 @@ def main(most: int, steps: int, step_seconds: float, each: int) -> None:
     while workers <= most:
         rows.append(measure(workers, steps, step_seconds, workers * each))
         click.echo(rows[-1], err=True)
-        workers *= 2
-    said = f"--workers {most} --steps {steps} --step-seconds {step_seconds:g} --jobs {each}"
+        workers *= factor
+    said = f"--workers {most} --factor {factor} --steps {steps} --step-seconds {step_seconds:g} --jobs {each}"
     click.echo(f"`python -m benchmarks.scaling {said}`, {machine_line()}\n")
     click.echo("| workers | jobs a second | if proportional | part of it | processors busy |")
     click.echo("|---:|---:|---:|---:|---:|")

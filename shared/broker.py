@@ -23,6 +23,7 @@ from shared.redis import Coordination
 from shared.redis.connection import broker_url, is_wrong_type, redis_errors, tls_options
 from shared.redis.names import PRIORITY_STEPS, Names
 from shared.settings import Settings
+from shared.status import DEFAULT_PRIORITY
 
 TASK_NAME = "atelier.stylize"
 #: Where jobs wait for the optimisation, which every node of the first releases serves.
@@ -75,6 +76,22 @@ def route_at(route: str, numerics: str | None) -> str:
 def route_for(methods: Collection[Method]) -> str:
     """Return the route of a job that needs all of these methods."""
     return next(route for route, needed in ROUTES.items() if needed == set(methods))
+
+
+def list_of(route: str, priority: int, *, is_handed_back: bool = False) -> int:
+    """Return in which of the lists of a route's queue a job waits, as one of `PRIORITY_STEPS`.
+
+    Nodes read the first lists of all their queues before the second of any, so what is urgent does not wait
+    behind what is not, in whichever queue that is. Within a list the dispatcher keeps the order. What was
+    begun goes before all, and so does the fast method: it takes a second.
+    """
+    if is_handed_back or route == FAST_ROUTE:
+        return PRIORITY_STEPS[0]
+    return next(step for least, step in _LEAST_OF_LISTS if priority >= least or step == PRIORITY_STEPS[-1])
+
+
+#: The lowest priority in each list.
+_LEAST_OF_LISTS = tuple(zip((8, DEFAULT_PRIORITY, 3, 0), PRIORITY_STEPS, strict=True))
 
 
 def broker_config(settings: Settings, names: Names) -> dict[str, Any]:
@@ -155,22 +172,47 @@ class Dispatch:
         self._app = Celery("atelier-producer", set_as_current=False)
         self._app.conf.update(broker_config(settings, self._names))
 
-    def send(self, messages: Sequence[JobMessage], *, route: str = DEFAULT_ROUTE) -> None:
-        """Put messages behind all that wait in the queue of a route, the first of them first."""
+    def send(
+        self, messages: Sequence[JobMessage], *, route: str = DEFAULT_ROUTE, step: int = PRIORITY_STEPS[0]
+    ) -> None:
+        """Put messages behind all that wait in a list of a route's queue, the first of them first."""
         if messages:
-            queue = self._names.queue(route)
-            texts = [self._entry(message, queue) for message in messages]
-            self._ask(lambda: self._client.lpush(queue, *texts))
+            key = self._names.queue_list(route, step)
+            texts = [self._entry(message, route, step) for message in messages]
+            self._ask(lambda: self._client.lpush(key, *texts))
+
+    def insert(self, messages: Sequence[tuple[JobMessage, Entry]], *, route: str, step: int) -> None:
+        """Put each message right before an entry of that list; first of all, where a node has taken it."""
+        if not messages:
+            return
+        key = self._names.queue_list(route, step)
+        texts = [(self._entry(message, route, step), entry.text) for message, entry in messages]
+
+        def push() -> None:
+            pipeline = self._client.pipeline(transaction=False)
+            for text, before in texts:
+                # Nodes take from the right end.
+                pipeline.linsert(key, "AFTER", before, text)
+            lengths = pipeline.execute()
+            # What an entry stood behind was taken before it.
+            taken = [text for (text, _), length in zip(texts, lengths, strict=True) if length <= 0]
+            if taken:
+                self._client.rpush(key, *reversed(taken))
+
+        self._ask(push)
 
     def send_first(
         self, messages: Sequence[JobMessage], *, instead: Sequence[Entry] = (), route: str = DEFAULT_ROUTE
     ) -> None:
-        """Put messages before all that wait in the queue of a route, in the place of some entries there."""
+        """Put messages before all that wait in the queue of a route, in the place of some entries there.
+
+        They are in the first of its lists.
+        """
         if not messages:
             return
-        queue = self._names.queue(route)
+        queue, step = self._names.queue(route), PRIORITY_STEPS[0]
         # Nodes take from the right end.
-        texts = [self._entry(message, queue) for message in reversed(messages)]
+        texts = [self._entry(message, route, step) for message in reversed(messages)]
 
         def push() -> None:
             pipeline = self._client.pipeline(transaction=True)
@@ -235,8 +277,8 @@ class Dispatch:
         """Close the connections."""
         self._app.close()
 
-    def _entry(self, message: JobMessage, queue: str) -> str:
-        """Return a message as kombu writes it into a list."""
+    def _entry(self, message: JobMessage, route: str, step: int) -> str:
+        """Return a message as kombu writes it into a list, and back into it when a node gives it back."""
         task = self._app.amqp.as_task_v2(
             message.message_id, TASK_NAME, kwargs={"message": message.to_json()}, ignore_result=None
         )
@@ -244,8 +286,8 @@ class Dispatch:
         properties = {
             **task.properties,
             "delivery_mode": 2,
-            "delivery_info": {"exchange": "", "routing_key": queue},
-            "priority": 0,
+            "delivery_info": {"exchange": "", "routing_key": self._names.queue(route)},
+            "priority": step,
             "body_encoding": "base64",
             "delivery_tag": new_id(),
         }

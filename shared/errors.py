@@ -34,6 +34,7 @@ AtelierError
 │   ├── TooManyDrafts          too_many_drafts
 │   ├── TooManyBytes           too_many_bytes
 │   ├── SizeNotAllowed         size_not_allowed
+│   ├── PriorityNotAllowed     priority_not_allowed
 │   ├── TooManyStars           too_many_stars
 │   ├── WebhookRefused         webhook_refused
 │   ├── WebhookSecretMissing   webhook_secret_missing
@@ -376,6 +377,12 @@ class SizeNotAllowed(Refusal):
     """The size is larger than this service allows."""
 
     code = "size_not_allowed"
+
+
+class PriorityNotAllowed(Refusal):
+    """The priority is higher than this service allows."""
+
+    code = "priority_not_allowed"
 
 
 class InsufficientMemory(Refusal):

@@ -26,6 +26,7 @@ from pydantic import (
 
 from shared.errors import InvalidSettings
 from shared.picture import PictureLimits
+from shared.status import HIGHEST_PRIORITY
 from shared.texts import is_printable
 
 PREFIX = "ATELIER_"
@@ -209,6 +210,12 @@ class Settings(BaseModel):
         description="Bytes of pictures and results that a caller may have stored; 0 is no limit",
     )
     max_size_px: int = Field(0, ge=0, le=_MOST, description="Largest size of a job, in pixels; 0 is no limit")
+    max_priority: int = Field(
+        HIGHEST_PRIORITY,
+        ge=0,
+        le=HIGHEST_PRIORITY,
+        description="Highest priority that a job may ask for",
+    )
     max_streams: int = Field(
         100, ge=0, le=_MOST, description="Event streams that a caller may have open; 0 is no limit"
     )

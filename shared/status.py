@@ -1,4 +1,4 @@
-"""The statuses of a job, with their names in the database, the API, the logs and the pages."""
+"""The statuses, kinds and priorities of a job, as the database, the API, the logs and the pages have them."""
 
 from __future__ import annotations
 
@@ -33,3 +33,8 @@ class JobKind(StrEnum):
     JOB = "job"
     #: A look at what two pictures give. Lists, counts and estimates leave it out unless asked for it.
     DRAFT = "draft"
+
+
+#: What a job has that asks for none; 0 is what can wait longest, 9 what goes first.
+DEFAULT_PRIORITY = 5
+HIGHEST_PRIORITY = 9

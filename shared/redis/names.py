@@ -35,8 +35,12 @@ class Names:
 
     def queue_lists(self, route: str) -> list[str]:
         """Return the broker's lists of a queue, one for each priority, in the order of reading."""
+        return [self.queue_list(route, step) for step in PRIORITY_STEPS]
+
+    def queue_list(self, route: str, step: int) -> str:
+        """Return the name of one of them; `step` is one of `PRIORITY_STEPS`."""
         queue = self.queue(route)
-        return [f"{queue}{self.separator}{step}" if step else queue for step in PRIORITY_STEPS]
+        return f"{queue}{self.separator}{step}" if step else queue
 
     @property
     def separator(self) -> str:

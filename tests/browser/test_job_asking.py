@@ -237,3 +237,31 @@ def test_somebody_who_asked_for_it_is_notified_at_the_end(
     status(page, "succeeded")
     expect(button).to_be_hidden()
     assert page.evaluate("window.told") == ["Harbour: succeeded"]
+
+
+def test_a_waiting_job_is_changed_without_leaving(
+    visitor: Visitor, site: Site, job_id: str, workshop: Workshop
+):
+    visitor.expects("422", "400")
+    other = site.submit(name="Other", options={"steps": 40}, reuse="false")["id"]
+    page = see(visitor, site, other)
+    expect(page.locator("[data-part=standing]")).to_contain_text("1 job ahead")
+    page.locator("#change summary").click()
+    expect(page.get_by_label("Priority")).to_have_value("5")
+    page.get_by_label("Labels").fill("Not:small")
+    page.locator("#change").get_by_role("button", name="Change").click()
+    expect(page.get_by_role("alert")).to_contain_text("each a small letter")
+    page.get_by_label("Labels").fill("project:sea\nkind: night ")
+    page.get_by_label("Priority").select_option("9")
+    page.get_by_label("Name", exact=True).first.fill("Pier")
+    page.locator("#change").get_by_role("button", name="Change").click()
+    expect(page.locator("[data-part=facts]")).to_contain_text("project:sea")
+    expect(page.locator("[data-part=standing]")).to_contain_text("next in line")
+    expect(page.locator("#change")).not_to_have_attribute("open", "")
+    shown = site.job(other)
+    assert (shown["priority"], shown["labels"]) == (9, {"kind": "night", "project": "sea"})
+    assert shown["queue"]["position"] == 1
+    assert page.evaluate("window.isTheSame")
+    # What the form does not change others may have changed meanwhile.
+    workshop.claim(other)
+    expect(page.locator("#change")).to_have_count(0)

@@ -55,6 +55,10 @@ class Asking:
         """
         return self._repeat("POST", path, content, key=key, once=once or {})
 
+    def patch(self, path: str, **content: Any) -> Answer:
+        """PATCH a path below the API's; asked again, it changes nothing more."""
+        return self._repeat("PATCH", path, content, once={})
+
     def post_once(self, path: str, **content: Any) -> Answer | None:
         """POST to a path below the API's, as a caller who takes the first answer; None if there is none."""
         try:

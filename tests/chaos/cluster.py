@@ -15,11 +15,11 @@ from threading import Event
 from time import sleep
 from typing import Any
 
-from shared.broker import DEFAULT_ROUTE, FAST_ROUTE
+from shared.broker import DEFAULT_ROUTE, FAST_ROUTE, list_of
 from shared.redis.connection import connect_redis
 from shared.redis.workers import WorkerRegistry
 from shared.settings import PREFIX, Settings
-from shared.status import FINAL_STATUSES
+from shared.status import DEFAULT_PRIORITY, FINAL_STATUSES
 from tests.chaos.disk import Disk, set_disk
 from tests.chaos.jumping_clock import set_shift
 from tests.chaos.pace import Pace
@@ -86,7 +86,10 @@ class Cluster:
     @property
     def lines(self) -> list[str]:
         """The broker's lists of messages that wait: for the nodes, and for the light one."""
-        return [self.names.queue(route) for route in (DEFAULT_ROUTE, FAST_ROUTE)]
+        return [
+            self.names.queue_list(route, list_of(route, DEFAULT_PRIORITY))
+            for route in (DEFAULT_ROUTE, FAST_ROUTE)
+        ]
 
     @property
     def queues(self) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from PIL import Image
 
+from shared.status import HIGHEST_PRIORITY
 from tests.chaos.asking import Answer, Asking
 
 PICTURES = 4
@@ -26,7 +27,7 @@ _DRAFT_WAIT = "wait=2"
 #: What becomes of a job beside being done, and how many of a hundred it is; the rest is just done.
 KINDS = {
     "cancel": 5, "pause": 7, "retry": 6, "retry-zero": 3, "extend": 5, "fork": 4, "reuse": 6, "pictures": 8,
-    "deadline": 3, "fast": 5, "draft": 6, "keep": 2,
+    "deadline": 3, "fast": 5, "draft": 6, "keep": 2, "priority": 6,
 }  # fmt: skip
 #: These are submitted as drafts: one may be replaced by the next, and one is kept.
 DRAFTS = ("draft", "keep")
@@ -143,6 +144,8 @@ class Load:
     def _body(self, job: Submitted) -> dict[str, Any]:
         first, second = self._pair(job)
         extra: dict[str, Any] = {"queue_timeout_seconds": 2} if job.kind == "deadline" else {}
+        if job.kind == "priority":
+            extra = {"priority": self._seed_of(job).randint(0, HIGHEST_PRIORITY)}
         if job.kind in DRAFTS:
             extra = {"kind": "draft", **({"replaces": job.replaces} if job.replaces else {})}
         return {
@@ -159,6 +162,9 @@ class Load:
         texts = {"options": json.dumps(job.options), "labels": json.dumps({"n": str(job.number)})}
         files = {"content": ("c.png", self._pictures[first]), "style": ("s.png", self._pictures[second])}
         return {"data": {**texts, "reuse": "false"}, "files": files}
+
+    def _seed_of(self, job: Submitted) -> Random:
+        return Random(f"{self._seed} {job.number} body")
 
     @staticmethod
     def _pair(job: Submitted) -> tuple[int, int]:

@@ -15,6 +15,8 @@ from tests.chaos.recovery import MARGIN_SECONDS, Recovery
 from tests.chaos.run import Plan
 
 _MOST_BREACHES = 40
+#: The heading of the last part, if there is one.
+BREACHES = "## Breaches"
 
 
 def write_report(
@@ -35,7 +37,7 @@ def write_report(
         *_faults(evidence, judged),
     ]
     if breaches:
-        lines += ["", f"## {len(breaches)} breaches", ""]
+        lines += ["", f"{BREACHES}: {len(breaches)}", ""]
         lines += [f"- {breach}" for breach in breaches[:_MOST_BREACHES]]
     return "\n".join(lines) + "\n"
 

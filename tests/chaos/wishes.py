@@ -11,6 +11,7 @@ from threading import Event, Lock, Thread
 from time import monotonic
 from typing import Any
 
+from shared.status import HIGHEST_PRIORITY
 from tests.chaos.load import CHECKPOINT_EVERY, DRAFTS, Load, Submitted
 
 FINAL = frozenset({"succeeded", "failed", "canceled", "expired"})
@@ -156,6 +157,13 @@ class Wishes:
         yield self._chance(job).uniform(0, 1.5)
         self._ask(job, "keep")
 
+    def _priority(self, job: Submitted) -> Wish:
+        """Let it wait longer, or less long, while others wait; as a rule it waits still."""
+        chance = self._chance(job)
+        for _ in range(2):
+            yield chance.uniform(0, 1)
+            self._ask(job, "change", json={"priority": chance.randint(0, HIGHEST_PRIORITY)})
+
     def _a_while(self, job: Submitted) -> Wish:
         """Wait until the job runs, or, every other time, only for a moment."""
         if job.number % 2:
@@ -164,7 +172,11 @@ class Wishes:
 
     def _ask(self, job: Submitted, what: str, *, key: str = "", **content: Any) -> bool:
         """Ask for something, and note it; return whether it was granted: the job may be over already."""
-        answer = self._load.asking.post(f"/jobs/{job.job_id}/{what}", key=key, **content)
+        asking, address = self._load.asking, f"/jobs/{job.job_id}"
+        if what == "change":
+            answer = asking.patch(address, **content)
+        else:
+            answer = asking.post(f"{address}/{what}", key=key, **content)
         job.asked.append((what, answer))
         if not answer.is_done and answer.data.get("code") not in ("invalid_state", "not_ready", "not_found"):
             job.faults.append(f"{what} was refused: {answer.status_code} {answer.data}")

@@ -8,10 +8,12 @@ from typing import Any
 
 from flask.testing import FlaskClient
 
-from shared.broker import DEFAULT_ROUTE
+from shared.broker import DEFAULT_ROUTE, list_of
 from shared.clock import utc_now
 from shared.protocol import EventType, WorkerEvent
+from shared.redis.names import Names
 from shared.settings import Settings
+from shared.status import DEFAULT_PRIORITY
 from shared.storage.layout import job_folder
 from tests.support.clock import Clock
 from tests.support.engines import SteadyEngine, WeighingEngine
@@ -79,8 +81,15 @@ def apply_checkpoints(control: Control, job_id: str, *, before_step: int) -> Non
     wait_until(is_there, seconds=20, what=f"the checkpoints before step {before_step} are recorded")
 
 
+def usual_list(names: Names, route: str = DEFAULT_ROUTE) -> str:
+    """Where the messages of a route lie whose jobs have the usual priority."""
+    return names.queue_list(route, list_of(route, DEFAULT_PRIORITY))
+
+
 def waiting(context: WorkerContext) -> int:
-    return int(context.redis.client.llen(context.redis.names.queue(DEFAULT_ROUTE)))
+    """How many messages wait, of whatever priority."""
+    names = context.redis.names.queue_lists(DEFAULT_ROUTE)
+    return sum(int(context.redis.client.llen(name)) for name in names)
 
 
 def report(context: WorkerContext, job: Job, kind: EventType) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from shared.options import StyleOptions
 from shared.protocol import new_id
-from shared.status import FINAL_STATUSES, JobStatus
+from shared.status import DEFAULT_PRIORITY, FINAL_STATUSES, JobStatus
 from web.db.database import Database
 from web.db.models import Asset, Job, JobLabel
 
@@ -32,7 +32,7 @@ def job_row(asset: Asset, number: int = 0, **given: Any) -> dict[str, Any]:
         "version": 1,
         "attempt": 1,
         "max_attempts": 3,
-        "priority": 0,
+        "priority": DEFAULT_PRIORITY,
         "content_asset_id": asset.id,
         "style_asset_id": asset.id,
         "options": _OPTIONS,

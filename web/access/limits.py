@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from shared.errors import Quota, SizeNotAllowed, TooManyBytes, TooManyDrafts, TooManyJobs
+from shared.errors import PriorityNotAllowed, Quota, SizeNotAllowed, TooManyBytes, TooManyDrafts, TooManyJobs
 from shared.status import FINAL_STATUSES, JobKind, JobStatus
 from web.db.models import Asset, Job
 
@@ -149,3 +149,14 @@ def require_size(size_px: int, most_px: int) -> None:
     if most_px and size_px > most_px:
         detail = f"size is {size_px} px; at most {most_px} px are allowed here"
         raise SizeNotAllowed.at("/options/size", detail, code=SizeNotAllowed.code)
+
+
+def require_priority(priority: int, most: int) -> None:
+    """Refuse a priority above `most`.
+
+    Raises:
+        PriorityNotAllowed: naming the priority, and the highest one.
+    """
+    if priority > most:
+        detail = f"priority is {priority}; at most {most} is allowed here"
+        raise PriorityNotAllowed.at("/priority", detail, code=PriorityNotAllowed.code)

@@ -31,6 +31,7 @@ NEEDED: Mapping[str, Scope | None] = {
     "estimates.read_estimate": _READ,
     "events.watch_job": _READ,
     "job_actions.cancel": _SUBMIT,
+    "job_actions.change": _SUBMIT,
     "job_actions.delete": _SUBMIT,
     "job_actions.extend": _SUBMIT,
     "job_actions.fork": _SUBMIT,

@@ -7,13 +7,24 @@ from collections.abc import Mapping
 from flask import Blueprint, Response, request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from shared.clock import utc_now
 from shared.errors import DatabaseUnavailable, InvalidOptions, MalformedRequest
 from shared.options import StyleOptions, parse_options
+from shared.status import DEFAULT_PRIORITY
 from shared.texts import Whole, field_schemas, read_texts
 from web.api import API_PATH
-from web.api.http import json_answer
-from web.api.openapi import OPTION_NOTE, Answer, Operation, Parameter, as_sent, text_schema
+from web.api.http import check_values, json_answer
+from web.api.openapi import (
+    OPTION_NOTE,
+    Answer,
+    Operation,
+    Parameter,
+    as_sent,
+    query_parameters,
+    text_schema,
+)
 from web.api.schemas import EstimateOut, estimate_out
+from web.jobs.fields import Priority
 from web.jobs.line import make_forecast
 from web.jobs.submission import PARTS
 from web.services import get_backend
@@ -29,6 +40,14 @@ class PictureSize(BaseModel):
 
     width: Whole = Field(ge=1, le=_MAX_SIDE_PX)
     height: Whole = Field(ge=1, le=_MAX_SIDE_PX)
+
+
+class EstimateFields(BaseModel):
+    """What there is beside options and pictures that an estimate rests on."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    priority: Priority = Field(DEFAULT_PRIORITY, description="What the job would ask for")
 
 
 _OPTION_SCHEMAS = field_schemas(StyleOptions)
@@ -50,6 +69,7 @@ PARAMETERS = (
         for part in PARTS
         for side, schema in field_schemas(PictureSize).items()
     ),
+    *query_parameters(EstimateFields),
 )
 estimates = Blueprint("estimates", __name__, url_prefix=f"{API_PATH}/estimate")
 
@@ -71,8 +91,13 @@ def read_estimate() -> Response:
     given = {name: text for name in _OPTIONS if (text := request.args.get(name))}
     options = parse_options(read_texts(StyleOptions, given))
     sizes = {part: size for part in PARTS if (size := _size(request.args, part)) is not None}
-    forecast = make_forecast(get_backend(), options, sizes)
+    priority = check_values(EstimateFields, read_texts(EstimateFields, _fields(request.args))).priority
+    forecast = make_forecast(get_backend(), options, sizes, now=utc_now(), priority=priority)
     return json_answer(estimate_out(forecast).model_dump(mode="json"))
+
+
+def _fields(query: Mapping[str, str]) -> dict[str, str]:
+    return {name: text for name in EstimateFields.model_fields if (text := query.get(name))}
 
 
 def _size(query: Mapping[str, str], part: str) -> tuple[int, int] | None:

@@ -211,7 +211,7 @@ def _event(kind: str, data: dict[str, Any], *, number: int | None = None) -> str
     ),
 )
 def watch_job(job_id: str) -> Response:
-    """Watch a job: `status`, `attempt`, `checkpoint` and `output` events are durable and have an `id`.
+    """Watch a job: `status`, `attempt`, `checkpoint`, `output` and `change` events are durable, with an `id`.
 
     `progress` (at most twice a second) and `preview` tell the latest only. A fresh stream begins with a
     `status` event that holds the whole `job`, one with `Last-Event-ID` with the durable events since. The

@@ -1,4 +1,4 @@
-"""The actions on a job: cancel, pause, resume, retry, extend, fork, delete."""
+"""The actions on a job: cancel, pause, resume, retry, extend, fork, change, delete."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from shared.errors import (
     NotReady,
     NotTerminal,
     PictureTooNarrow,
+    PriorityNotAllowed,
     SizeNotAllowed,
     StaleJob,
     StorageFull,
@@ -40,7 +41,7 @@ from web.api.openapi import IF_MATCH, JSON, Answer, Operation
 from web.api.rendered_jobs import RenderedJob, read_rendered
 from web.api.schemas import JobOut
 from web.jobs import actions
-from web.jobs.fields import ExtendBody, ForkBody, RetryBody
+from web.jobs.fields import ChangeBody, ExtendBody, ForkBody, RetryBody
 from web.jobs.forking import fork_job
 from web.jobs.idempotency import NoteKey
 from web.security import current_caller
@@ -221,6 +222,7 @@ def extend(job_id: str) -> Response:
         WebhookSecretMissing,
         *_KEY_REFUSALS,
         SizeNotAllowed,
+        PriorityNotAllowed,
         TooManyJobs,
         TooManyBytes,
         StorageFull,
@@ -233,8 +235,8 @@ def extend(job_id: str) -> Response:
 def fork(job_id: str) -> Response:
     """Make a new job that begins with a checkpoint of this one, with other options.
 
-    Options, name and labels that are not given are the parent's. The parent may be at any status, is not
-    changed, and may be deleted: the fork has a copy of the checkpoint.
+    Options, priority, name and labels that are not given are the parent's. The parent may be at any status,
+    is not changed, and may be deleted: the fork has a copy of the checkpoint.
     """
     body = read_body(ForkBody)
 
@@ -245,6 +247,29 @@ def fork(job_id: str) -> Response:
             )
 
     return answer_once(lambda: body.model_dump(mode="json", exclude_unset=True), act, _answer_fork)
+
+
+@job_actions.patch("")
+@Operation(
+    "Change a job",
+    "jobs",
+    answers={200: Answer("The job", (JobOut,))},
+    refusals=(*_REFUSALS, PriorityNotAllowed),
+    parameters=(IF_MATCH,),
+    bodies={JSON: ChangeBody},
+)
+def change(job_id: str) -> Response:
+    """Change the priority, the name or the labels of a job that is queued or paused.
+
+    What is not given stays as it is. The queue goes by the new priority at once; a worker that takes the job
+    in this very moment is faster. `position` in the answer is its new place.
+    """
+    body = read_body(ChangeBody)
+    with _as_asked(job_id) as version:
+        actions.change_job(
+            get_backend(), job_id, body, caller=current_caller(), now=utc_now(), version=version
+        )
+    return _answer(job_id)
 
 
 @job_actions.delete("")

@@ -38,13 +38,14 @@ from web.api.schemas import (
 from web.assets.thumbnails import thumbnail_version
 from web.backend import Backend
 from web.db.models import Asset, Job
+from web.jobs.changing import labels_of
 from web.jobs.estimates import QueueState, wait_ahead
 from web.jobs.line import read_shared_queue
 from web.jobs.mending import mend
 from web.jobs.places import places_of
 from web.jobs.queries import get_job, names_of_jobs
 from web.jobs.retention import expires_at
-from web.jobs.states import REQUESTS, is_legal
+from web.jobs.states import CHANGEABLE, REQUESTS, is_legal
 from web.jobs.transitions import may_have_checkpoints
 
 #: The statuses of which live progress tells.
@@ -90,7 +91,7 @@ def job_to_json(
         run_timeout_seconds=_finite(job.run_timeout_seconds),
         leader_id=job.leader_id,
         priority=job.priority,
-        labels={label.key: label.value for label in job.labels},
+        labels=labels_of(job),
         batch_id=job.batch_id,
         queue=_queue(job, position, queue, leader_name)
         if job.job_status is JobStatus.QUEUED and queue
@@ -207,7 +208,11 @@ def _urls(job: Job, live: LiveProgress | None) -> BaseModel:
         trigger.value: job_url(job.id, trigger.value) if is_legal(job.job_status, trigger) else None
         for trigger in REQUESTS
     }
-    asked |= {"fork": job_url(job.id, "fork"), "delete": job_url(job.id) if job.job_status.is_final else None}
+    asked |= {
+        "fork": job_url(job.id, "fork"),
+        "change": job_url(job.id) if job.job_status in CHANGEABLE else None,
+        "delete": job_url(job.id) if job.job_status.is_final else None,
+    }
     if not may_have_checkpoints(job):
         asked |= {"extend": None}
         if job.options.get("method") != Method.FAST:

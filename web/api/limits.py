@@ -19,7 +19,7 @@ from web.security import current_access
 from web.services import Services, get_services
 
 #: What is limited for each caller, in the order in which it is told.
-LimitName = Literal["requests", "streams", "jobs", "drafts", "stored_bytes", "size_px"]
+LimitName = Literal["requests", "streams", "jobs", "drafts", "stored_bytes", "size_px", "priority"]
 #: All jobs are counted for whoever asks, however many there may be.
 _ALL = 2**53
 limits = Blueprint("limits", __name__, url_prefix=API_PATH)
@@ -30,8 +30,8 @@ class LimitOut(BaseModel):
 
     name: LimitName = Field(
         description="`requests` within a minute, open event `streams`, `jobs` that are queued or running "
-        "(drafts among them), `drafts` under way, `stored_bytes` of pictures and results, and the largest "
-        "size of a job in pixels, `size_px`"
+        "(drafts among them), `drafts` under way, `stored_bytes` of pictures and results, the largest "
+        "size of a job in pixels, `size_px`, and the highest `priority` of a job"
     )
     limit: int | None = Field(description="The most that is allowed; `null` is no limit")
     used: int | None = Field(description="How much of it is used; `null` where that is not counted")
@@ -75,6 +75,7 @@ def _read(services: Services, access: Access) -> list[LimitOut]:
         _at_once("streams", most_streams(services, access), services.own_streams.taken(caller)),
         *_counted(allowed, jobs=jobs, drafts=drafts, stored=stored),
         _at_once("size_px", backend.settings.max_size_px, None),
+        LimitOut(name="priority", limit=backend.settings.max_priority, used=None, window_seconds=None),
     ]
 
 

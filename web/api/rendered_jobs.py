@@ -13,7 +13,7 @@ all of it: some changes are no news, and have no version |
 | of a queued job: the state of the queue | `read_shared_queue` tells the same |
 | of one with a worker: its live progress | Redis tells the same, asked once for all who poll at once |
 
-Labels and pictures are never changed.
+Labels are never changed without the row's version, and pictures never.
 """
 
 from __future__ import annotations

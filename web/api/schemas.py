@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, PlainSerializer, WithJsonSchema, create_m
 
 from shared.clock import to_rfc3339
 from shared.protocol import UNTRAINED
-from shared.status import JobKind, JobStatus
+from shared.status import HIGHEST_PRIORITY, JobKind, JobStatus
 from web.jobs.estimates import Forecast, run_message, wait_message
 from web.jobs.fields import EventName
 from web.jobs.states import REQUESTS
@@ -178,6 +178,10 @@ _ACTION_URLS["fork"] = (
     str | None,
     Field(description="`null` as well while no checkpoint can exist, except of the method `fast`"),
 )
+_ACTION_URLS["change"] = (
+    str | None,
+    Field(description="For PATCH: the job itself, while it is queued or paused"),
+)
 _ACTION_URLS["delete"] = (str | None, Field(description="For DELETE: the job itself, once it has ended"))
 UrlsOut = create_model("UrlsOut", __base__=_UrlsOut, __doc__=_UrlsOut.__doc__, **_ACTION_URLS)
 
@@ -209,7 +213,9 @@ class JobOut(BaseModel):
     leader_id: str | None = Field(
         description="The job with the same work that this one waits for, or whose result it was given"
     )
-    priority: int
+    priority: int = Field(
+        description=f"From 0, which can wait longest, to {HIGHEST_PRIORITY}, which goes first"
+    )
     labels: dict[str, str]
     batch_id: str | None
     queue: QueueOut | None = Field(description="Only while it is queued")

@@ -24,6 +24,7 @@ from shared.errors import (
     PictureRefused,
     PictureTooHeavy,
     PictureUnsupported,
+    PriorityNotAllowed,
     SizeNotAllowed,
     StorageFull,
     StorageUnavailable,
@@ -162,6 +163,7 @@ class _Asked:
         IdempotencyKeyReused,
         WebhookRefused,
         WebhookSecretMissing,
+        PriorityNotAllowed,
         SizeNotAllowed,
         TooManyJobs,
         TooManyDrafts,
@@ -234,7 +236,9 @@ class _Submission:
 
 
 def _validate(services: Services, job: JobRequest) -> ValidationOut:
-    checked = check(services.backend, services.uploads, job, caller=current_caller(), now=utc_now())
+    now, priority = utc_now(), job.fields.priority_within(services.backend.settings.max_priority)
+    checked = check(services.backend, services.uploads, job, caller=current_caller(), now=now)
+    forecast = make_forecast(services.backend, job.options, checked.sizes, now=now, priority=priority)
     shown = {part: SizeOut(width=width, height=height) for part, (width, height) in checked.sizes.items()}
     return ValidationOut(
         options=job.options.shown(),
@@ -242,7 +246,7 @@ def _validate(services: Services, job: JobRequest) -> ValidationOut:
         memory=NeededMemoryOut(
             needed_bytes=checked.memory.needed_bytes, available_bytes=checked.memory.available_bytes
         ),
-        estimate=estimate_out(make_forecast(services.backend, job.options, checked.sizes)),
+        estimate=estimate_out(forecast),
     )
 
 

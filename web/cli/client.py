@@ -263,6 +263,10 @@ class ApiClient:
         """Request an action on a job, such as ``pause``, and return the job."""
         return JobView(self._send("POST", f"{_job_path(job_id)}/{action}", json=dict(body or {})).json())
 
+    def change(self, job_id: str, body: Mapping[str, object]) -> JobView:
+        """Change the priority, name or labels of a job that has not begun, and return the job."""
+        return JobView(self._send("PATCH", _job_path(job_id), json=dict(body)).json())
+
     def ask_once(
         self, job_id: str, action: str, body: Mapping[str, object], *, idempotency_key: str
     ) -> Submitted:

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from shared.options import parse_assignments
-from shared.status import JobKind, JobStatus
+from shared.status import DEFAULT_PRIORITY, JobKind, JobStatus
 from shared.terminal import GivenText, WholeNumber, format_seconds
 from web.cli.client import ApiClient
 from web.cli.follow import follow_job, report_end
@@ -18,12 +18,14 @@ from web.cli.handing_in import hand_in, key_option, refuse_idle_timeout, see_thr
 from web.cli.options import (
     MomentType,
     StyleCommand,
+    given_priority,
     given_timeouts,
     given_webhook,
     job_argument,
     json_option,
     label_option,
     open_client,
+    priority_option,
     style_option,
     timeout_option,
     timeouts_options,
@@ -78,6 +80,8 @@ def _lines(job: JobView, client: ApiClient) -> list[str]:
         rows.append(("loss", f"{job.loss:.4g}"))
     if job.seconds_left is not None and not job.status.is_final:
         rows.append(("left", format_seconds(job.seconds_left)))
+    if (priority := job.document.get("priority")) not in (None, DEFAULT_PRIORITY):
+        rows.append(("priority", str(priority)))
     labels = job.document.get("labels") or {}
     if labels:
         rows.append(("labels", ", ".join(f"{key}:{value}" for key, value in labels.items())))
@@ -348,6 +352,7 @@ def extend(
 @style_option
 @click.option("--name", help="What to call the new job.  [default: as its parent]")
 @label_option("Attach a label; repeatable.  [default: those of its parent]")
+@priority_option
 @timeouts_options
 @webhook_options
 @key_option
@@ -365,6 +370,7 @@ def fork(
     assignments: tuple[str, ...],
     name: str | None,
     labels: dict[str, str],
+    priority: int | None,
     queue_timeout: float | None,
     run_timeout: float | None,
     webhook: str | None,
@@ -386,7 +392,8 @@ def fork(
     body: dict[str, object] = {"options": parse_assignments(assignments)}
     if step is not None:
         body["step"] = step
-    body |= given_timeouts(queue_timeout, run_timeout) | given_webhook(webhook, events)
+    body |= given_timeouts(queue_timeout, run_timeout) | given_priority(priority)
+    body |= given_webhook(webhook, events)
     if name is not None:
         body["name"] = name
     if labels:
@@ -416,6 +423,49 @@ def keep(output: Output, job_id: str, *, url: str | None) -> None:
     with open_client(url) as client:
         job = client.ask(client.find_job(job_id), "keep")
     output.answer(job.document, job.id)
+
+
+@click.command
+@job_argument
+@priority_option
+@click.option("--name", help="What to call it; '' takes its name away.")
+@label_option("All of its labels from now on; repeatable.")
+@click.option("--no-labels", is_flag=True, help="Take all of its labels away.")
+@url_option
+@json_option
+@click.pass_obj
+def change(
+    output: Output,
+    job_id: str,
+    *,
+    priority: int | None,
+    name: str | None,
+    labels: dict[str, str],
+    no_labels: bool,
+    url: str | None,
+) -> None:
+    """Change the job ID, which must be queued or paused: its place in the queue, its name, its labels.
+
+    What is not given stays as it is.
+
+    Example: atelier change ID --priority 8
+    """
+    if labels and no_labels:
+        raise click.UsageError(
+            "--label gives all of its labels, --no-labels takes them away: give one of both"
+        )
+    body = given_priority(priority)
+    if name is not None:
+        body["name"] = name
+    if labels or no_labels:
+        body["labels"] = labels
+    if not body:
+        raise click.UsageError("there is nothing to change: give --priority, --name, --label or --no-labels")
+    with open_client(url) as client:
+        job = client.change(client.find_job(job_id), body)
+    place = (job.document.get("queue") or {}).get("position")
+    standing = "" if place is None else f", place {place} of the queue"
+    output.answer(job.document, f"{job.status.value}: priority {job.document['priority']}{standing}")
 
 
 @click.command

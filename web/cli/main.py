@@ -26,6 +26,7 @@ _COMMANDS = {
     "retry": ("web.cli.jobs:retry", "Try a job again that did not succeed."),
     "extend": ("web.cli.jobs:extend", "Let a succeeded job make more steps."),
     "fork": ("web.cli.jobs:fork", "Begin a new job with a checkpoint of another one."),
+    "change": ("web.cli.jobs:change", "Change a waiting job's priority, name or labels."),
     "keep": ("web.cli.jobs:keep", "Make a job of a draft."),
     "download": ("web.cli.pictures:download", "Download a job's final picture, or an earlier one."),
     "checkpoints": ("web.cli.pictures:checkpoints", "List the checkpoints that a job has kept."),

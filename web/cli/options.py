@@ -15,7 +15,8 @@ import click
 from shared.clock import from_rfc3339, to_rfc3339
 from shared.options import option_help
 from shared.settings import load_settings
-from shared.terminal import GivenText
+from shared.status import DEFAULT_PRIORITY, HIGHEST_PRIORITY
+from shared.terminal import GivenText, WholeNumber
 from web.cli.client import ApiClient
 from web.cli.output import Output
 from web.jobs.fields import MAX_TIMEOUT_SECONDS, EventName
@@ -256,6 +257,20 @@ def given_timeouts(queue_timeout: float | None, run_timeout: float | None) -> di
     """Return those of the timeouts that were given, by the names of their fields."""
     seconds = {"queue_timeout_seconds": queue_timeout, "run_timeout_seconds": run_timeout}
     return {name: value for name, value in seconds.items() if value is not None}
+
+
+def priority_option(command: Command) -> Command:
+    """Add ``--priority``: where in the queue a job waits; None where nothing is said."""
+    return click.option(
+        "--priority",
+        type=WholeNumber(0, HIGHEST_PRIORITY),
+        help=f"{HIGHEST_PRIORITY} goes first, 0 can wait longest; {DEFAULT_PRIORITY} is usual.",
+    )(command)
+
+
+def given_priority(priority: int | None) -> dict[str, object]:
+    """Return what `priority_option` gave as a field of a request; nothing where nothing was given."""
+    return {} if priority is None else {"priority": priority}
 
 
 def open_client(url: str | None) -> ApiClient:

@@ -10,7 +10,15 @@ import click
 
 from shared.options import parse_assignments
 from shared.terminal import WholeNumber
-from web.cli.options import job_argument, json_option, open_client, style_option, url_option
+from web.cli.options import (
+    given_priority,
+    job_argument,
+    json_option,
+    open_client,
+    priority_option,
+    style_option,
+    url_option,
+)
 from web.cli.output import ExitCode, Output
 from web.cli.views import Event
 
@@ -40,6 +48,7 @@ class SizeType(click.ParamType[tuple[int, int]]):
 @style_option
 @click.option("--content", type=SizeType(), help="Size of the content picture.  [default: of the shape 4:3]")
 @click.option("--style", type=SizeType(), help="Size of the style picture.  [default: of the shape 4:3]")
+@priority_option
 @url_option
 @json_option
 @click.pass_obj
@@ -49,6 +58,7 @@ def estimate(
     assignments: tuple[str, ...],
     content: tuple[int, int] | None,
     style: tuple[int, int] | None,
+    priority: int | None,
     url: str | None,
 ) -> None:
     """Tell how long a job is likely to take, and to wait, without any pictures.
@@ -60,6 +70,7 @@ def estimate(
     """
     query: dict[str, object] = dict(parse_assignments(assignments))
     others = sorted(query.keys() - set(_OPTIONS))
+    query |= given_priority(priority)
     if others:
         raise click.UsageError(f"{others[0]} changes no estimate; those that do are {', '.join(_OPTIONS)}")
     for part, size in (("content", content), ("style", style)):

@@ -16,11 +16,13 @@ from web.cli.handing_in import hand_in, key_option, see_through, wait_options, w
 from web.cli.options import (
     PictureType,
     StyleCommand,
+    given_priority,
     given_timeouts,
     given_webhook,
     json_option,
     label_option,
     open_client,
+    priority_option,
     style_option,
     timeouts_options,
     url_option,
@@ -41,6 +43,7 @@ from web.cli.views import JobFields
 )
 @click.option("--name", help="What to call the job.")
 @label_option("Attach a label; repeatable.")
+@priority_option
 @timeouts_options
 @webhook_options
 @click.option(
@@ -68,6 +71,7 @@ def submit(
     method: str | None,
     name: str | None,
     labels: dict[str, str],
+    priority: int | None,
     queue_timeout: float | None,
     run_timeout: float | None,
     webhook: str | None,
@@ -100,7 +104,8 @@ def submit(
     given = () if method is None else (f"method={method}",)
     options = parse_assignments((*assignments, *given))
     parse_options(options)  # refuses at once what the service would refuse; only what was given is sent
-    timeouts, more = given_timeouts(queue_timeout, run_timeout), given_webhook(webhook, events)
+    timeouts = given_timeouts(queue_timeout, run_timeout)
+    more = given_priority(priority) | given_webhook(webhook, events)
     fields = JobFields(options, name, labels, timeouts, reuse, more=more)
     with open_client(url) as client:
         if dry_run:

@@ -7,11 +7,11 @@ more urgent, has little before it, and looking through the broker costs the same
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
-from shared.broker import ROUTES, BrokerView, Dispatch, route_at
+from shared.broker import ROUTES, BrokerView, Dispatch, Entry, list_of, route_at
 from shared.errors import JobUnreadable, StaleJob
 from shared.logs import get_logger
 from shared.protocol import JobMessage, message_id
@@ -30,11 +30,21 @@ from web.jobs.queries import (
     get_jobs,
     handed_back_in_broker,
     jobs_to_dispatch,
+    last_dispatched,
     mark_dispatched,
     open_attempts,
     pinned_jobs,
+    places_in_line,
 )
-from web.jobs.routing import ANYWHERE, Place, decide_place, is_eligible, is_handed_back, window_size
+from web.jobs.routing import (
+    ANYWHERE,
+    Place,
+    decide_place,
+    is_eligible,
+    is_handed_back,
+    priority_of,
+    window_size,
+)
 from web.jobs.states import Trigger
 from web.jobs.transitions import apply_trigger
 
@@ -42,6 +52,8 @@ __all__ = ["Dispatcher", "message_for"]
 _log = get_logger(__name__)
 _BATCH = 200
 _GRACE = timedelta(seconds=5)
+#: What the queue orders jobs by: rank, age, id.
+InLine = tuple[int, datetime, str]
 #: How long it is believed how many nodes there are.
 _COUNT_FOR = timedelta(seconds=10)
 
@@ -87,9 +99,9 @@ class Dispatcher:
         """
         windows = self._windows_now()
         with self._backend.database.read() as session:
-            dispatched = count_dispatched(session)
-            room = {route: min(windows[route] - dispatched[route], _BATCH) for route in windows}
-            due = jobs_to_dispatch(session, room=room)
+            ranks = count_dispatched(session)
+            room = {route: min(windows[route] - ranks[route].total(), _BATCH) for route in windows}
+            due = jobs_to_dispatch(session, room=room, last_ranks=_last_ranks(ranks))
         if not due:
             return 0
         places = self._places(due)
@@ -106,7 +118,8 @@ class Dispatcher:
         sent = 0
         for route, pinned_to in dict.fromkeys((job.route, places[job.id].pinned_to) for job in sendable):
             jobs = [job for job in sendable if (job.route, places[job.id].pinned_to) == (route, pinned_to)]
-            sent += self._send(jobs, messages, route, pinned_to)
+            sent += self._send(jobs, messages, route, pinned_to, ranks[route])
+        self._take_back(sendable, places, room)
         self._settle([job for job in due if job.id in stale], fences)
         return sent
 
@@ -193,9 +206,17 @@ class Dispatcher:
         return set(moved)
 
     def _send(
-        self, jobs: Sequence[Job], messages: dict[str, JobMessage], route: str, pinned_to: str | None
+        self,
+        jobs: Sequence[Job],
+        messages: dict[str, JobMessage],
+        route: str,
+        pinned_to: str | None,
+        ranks: Mapping[int, int],
     ) -> int:
-        """Send the messages of jobs of one route to its nodes, or to those of some numerics; mark them."""
+        """Send the messages of jobs of one route to its nodes, or to those of some numerics; mark them.
+
+        `ranks` has those of the jobs that lie in the broker for all nodes of the route.
+        """
         own = route_at(route, pinned_to)
         if pinned_to is not None:
             self._own_routes.add(own)
@@ -205,9 +226,72 @@ class Dispatcher:
             self._send_first(handed_back, messages, own)
             self._mark(map(QueuedAttempt.of, handed_back), self._clock(), pinned_to=pinned_to)
         if others:
-            self._dispatch.send([messages[job.id] for job in others], route=own)
+            self._send_in_order(others, messages, route, own, None if pinned_to else ranks)
             self._mark(map(QueuedAttempt.of, others), self._clock(), pinned_to=pinned_to)
         return len(jobs)
+
+    def _send_in_order(
+        self,
+        jobs: Sequence[Job],
+        messages: Mapping[str, JobMessage],
+        route: str,
+        own: str,
+        ranks: Mapping[int, int] | None,
+    ) -> None:
+        """Send messages to their places among those that lie in the lists of a route.
+
+        As a rule that is behind all others. It is looked at only where it may be otherwise: where something
+        there goes after one of these jobs, where one was changed since it was added, so that it may lie there
+        already, and where nobody has counted (`ranks` is None).
+        """
+        lists: dict[int, list[Job]] = {}
+        for job in jobs:
+            lists.setdefault(list_of(route, priority_of(job.queue_rank)), []).append(job)
+        first = min(job.queue_rank for job in jobs)
+        are_last = ranks is not None and all(rank <= first for rank in ranks)
+        if are_last and all(job.version == 1 for job in jobs):
+            for step, group in lists.items():
+                self._dispatch.send([messages[job.id] for job in group], route=own, step=step)
+            return
+        view = self._dispatch.look([own])
+        ids = {message_id(job.id, job.attempt) for job in jobs}
+        self._dispatch.remove([entry for entry in view.entries if entry.message_id in ids])
+        standing = [entry for entry in view.entries if entry.message_id not in ids]
+        with self._backend.database.read() as session:
+            known = places_in_line(session, {job_id for entry in standing if (job_id := _job_of(entry))})
+        for step, group in lists.items():
+            key = self._backend.redis.names.queue_list(own, step)
+            there = [
+                (known[job_id], entry)
+                for entry in standing
+                if entry.key == key and (job_id := _job_of(entry)) in known
+            ]
+            before, last = decide_places(
+                [((job.queue_rank, job.created_at, job.id), messages[job.id]) for job in group], there
+            )
+            self._dispatch.insert(before, route=own, step=step)
+            self._dispatch.send(last, route=own, step=step)
+
+    def _take_back(self, sent: Sequence[Job], places: Mapping[str, Place], room: Mapping[str, int]) -> None:
+        """Take the last messages of a window back that urgent ones were sent beside: they are due again."""
+        for route, left in room.items():
+            inside = [
+                job
+                for job in sent
+                if job.route == route
+                and places[job.id].pinned_to is None
+                and not is_handed_back(job.queue_rank)
+            ]
+            excess = len(inside) - max(left, 0)
+            if excess <= 0:
+                continue
+            with self._backend.database.read() as session:
+                last = last_dispatched(session, route, limit=excess)
+            ids = {message_id(job.id, job.attempt) for job in last}
+            view = self._dispatch.look([route])
+            self._dispatch.remove([entry for entry in view.entries if entry.message_id in ids])
+            self._mark(map(QueuedAttempt.of, last), None)
+            _log.info("messages_taken_back", route=route, count=len(last))
 
     def _send_first(self, due: Sequence[Job], messages: dict[str, JobMessage], route: str) -> None:
         """Put handed-back jobs before all others, in order with those that lie in the broker already.
@@ -249,7 +333,7 @@ class Dispatcher:
         self._dispatch.remove_held(list(view.held_junk))
         ours = [entry for entry in view.entries if entry.message_id is not None]
         with self._backend.database.read() as session:
-            attempts = open_attempts(session, {str(entry.message_id).rpartition(":")[0] for entry in ours})
+            attempts = open_attempts(session, {job_id for entry in ours if (job_id := _job_of(entry))})
         wanted = {message_id(job_id, attempt) for job_id, attempt in attempts.items()}
         leftover, seen = [], set()
         for entry in ours:
@@ -302,3 +386,40 @@ class Dispatcher:
         if listed:
             with self._backend.database.write() as session:
                 mark_dispatched(session, listed, moment, pinned_to=pinned_to)
+
+
+def _last_ranks(ranks: Mapping[str, Mapping[int, int]]) -> dict[str, int]:
+    """Return the rank of the last job of each route that lies in the broker and was not handed back."""
+    return {
+        route: max(waiting)
+        for route, known in ranks.items()
+        if (waiting := [rank for rank in known if not is_handed_back(rank)])
+    }
+
+
+def _job_of(entry: Entry) -> str | None:
+    return entry.message_id.rpartition(":")[0] if entry.message_id else None
+
+
+def decide_places(
+    jobs: Sequence[tuple[InLine, JobMessage]], standing: Sequence[tuple[InLine, Entry]]
+) -> tuple[list[tuple[JobMessage, Entry]], list[JobMessage]]:
+    """Decide where messages go among the entries of a list, by what the queue orders their jobs by.
+
+    Args:
+        jobs: The messages, in the order of the queue.
+        standing: The entries, the next to be taken first.
+
+    Returns:
+        Those that go right before an entry, with it: before the first that goes after them. And those that
+        go behind all.
+    """
+    before: list[tuple[JobMessage, Entry]] = []
+    last: list[JobMessage] = []
+    for place, message in jobs:
+        entry = next((entry for other, entry in standing if other > place), None)
+        if entry is None:
+            last.append(message)
+        else:
+            before.append((message, entry))
+    return before, last

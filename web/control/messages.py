@@ -40,6 +40,9 @@ def _origin(job: Job) -> Origin | None:
 def try_message_for(job: Job, *, numerics: str | None = None) -> JobMessage | JobUnreadable:
     """Return the message for a job's current attempt, or what is wrong with its row."""
     try:
+        # Not in the message; but nothing can be sent to its place by another.
+        if not isinstance(job.queue_rank, int):
+            raise TypeError(f"queue_rank is {job.queue_rank!r}")
         return message_for(job, numerics=numerics)
     except (AtelierError, ValidationError, TypeError, KeyError, ValueError, AttributeError) as error:
         detail = error.detail if isinstance(error, AtelierError) else f"{type(error).__name__}: {error}"

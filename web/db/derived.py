@@ -37,7 +37,7 @@ _TRIGGERS = {
             INSERT INTO job_changes (job_id, caller, kind_before, status_before)
                 VALUES (old.id, old.caller, old.kind, old.status);
         END""",
-    # What never changes by now: a filter that was counted may have to be counted anew.
+    # What seldom changes: a filter that was counted may have to be counted anew.
     "job_altered": """
         AFTER UPDATE OF id, caller, name, batch_id, created_at ON jobs
         WHEN (old.id, old.caller, old.name, old.batch_id, old.created_at)
@@ -59,7 +59,7 @@ _SEARCH_TRIGGERS = {
         AFTER INSERT ON job_names BEGIN
             INSERT INTO job_search (rowid, name) VALUES (new.number, new.name || char(10, 10));
         END""",
-    # Of the columns that never change by now.
+    # Of the columns that seldom change.
     "job_name_altered": """
         AFTER UPDATE OF number, name ON job_names BEGIN
             INSERT INTO job_search (job_search, rowid, name)

@@ -24,7 +24,7 @@ from sqlalchemy.types import TypeDecorator
 
 from shared.broker import DEFAULT_ROUTE
 from shared.logs import get_logger
-from shared.status import JobStatus
+from shared.status import DEFAULT_PRIORITY, JobStatus
 
 _log = get_logger(__name__)
 #: What a stored moment is read as that is none.
@@ -333,7 +333,8 @@ class Job(Base):
     #: A job still queued at this moment expires.
     queue_deadline: Mapped[datetime | None]
     run_timeout_seconds: Mapped[float | None]
-    priority: Mapped[int] = mapped_column(default=0)
+    #: 0 can wait longest, 9 goes first.
+    priority: Mapped[int] = mapped_column(default=DEFAULT_PRIORITY)
     #: Which nodes may take it: see `shared.broker.ROUTES`.
     route: Mapped[str] = mapped_column(default=DEFAULT_ROUTE, server_default="any")
     #: Lower goes first, and then what is older: see `web.jobs.routing.queue_rank`.
@@ -382,7 +383,8 @@ class Job(Base):
 class JobLabel(Base):
     """One label of a job: a key and a value that the caller chose.
 
-    It comes with the job, in the same transaction, and goes with it: `web.jobs.counts` relies on that.
+    It comes with the job, in the same transaction, and goes with it, or is changed by `write_change`:
+    `web.jobs.counts` relies on that.
     """
 
     __tablename__ = "job_labels"

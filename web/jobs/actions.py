@@ -29,11 +29,12 @@ from shared.redis.live import Flag
 from shared.status import JobKind, JobStatus
 from shared.storage.layout import job_folder
 from shared.texts import field_schemas
-from web.access.limits import OPEN_STATUSES, require_size
+from web.access.limits import OPEN_STATUSES, require_priority, require_size
 from web.backend import Backend
 from web.db.models import Job, JobCheckpoint
+from web.jobs.changing import write_change
 from web.jobs.faults import without_faults
-from web.jobs.fields import ExtendBody, RetryBody
+from web.jobs.fields import ChangeBody, ExtendBody, RetryBody
 from web.jobs.forking import damage_of, fork_origin, verify_kept, verify_start
 from web.jobs.idempotency import NoteKey, note_no_key
 from web.jobs.line import note_queue_change
@@ -386,6 +387,26 @@ def delete_job(backend: Backend, job_id: str, *, caller: str, version: int | Non
     _log.info("job_deleted", job_id=job_id)
 
 
+def change_job(
+    backend: Backend,
+    job_id: str,
+    body: ChangeBody,
+    *,
+    caller: str,
+    now: datetime,
+    version: int | None = None,
+) -> None:
+    """Change a caller's job that has not begun.
+
+    Raises:
+        PriorityNotAllowed: when it asks for a higher one than any job may have.
+    """
+    if body.priority is not None:
+        require_priority(body.priority, backend.settings.max_priority)
+    write = partial(write_change, body=body, now=now)
+    _change_job(backend, job_id, write, caller=caller, version=version)
+
+
 def keep_job(
     backend: Backend, job_id: str, *, caller: str, now: datetime, version: int | None = None
 ) -> None:
@@ -406,6 +427,7 @@ ACTIONS: Mapping[str, Action] = {
     "retry": Action(retry_job, RetryBody),
     "extend": Action(extend_job, ExtendBody),
     "keep": Action(keep_job),
+    "change": Action(change_job, ChangeBody),
 }
 
 

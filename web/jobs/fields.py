@@ -1,4 +1,4 @@
-"""The fields and bodies of submit, retry, extend, fork and share, with their limits."""
+"""The fields and bodies of submit, change, retry, extend, fork and share, with their limits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 from sqlalchemy.orm import Session
 
+from shared.status import DEFAULT_PRIORITY, HIGHEST_PRIORITY
 from shared.texts import Whole, is_printable
+from web.access.limits import require_priority
 from web.assets.uploads import MAX_NAME_CHARS
 from web.backend import Backend
 from web.db.models import Job
@@ -17,6 +19,7 @@ from web.webhooks.addresses import MAX_URL_CHARS, WebhookRules
 from web.webhooks.outbox import ENDS, Event
 from web.webhooks.subscriptions import add_job_webhook, check_job_webhook
 
+MAX_LABELS = 16
 MAX_LABEL_KEY_CHARS = 63
 MAX_LABEL_VALUE_CHARS = 255
 #: 30 days: longer than any job should wait or run.
@@ -46,6 +49,8 @@ LabelKey = Annotated[
     str, AfterValidator(_label_key), WithJsonSchema({"type": "string", "pattern": _KEY_PATTERN})
 ]
 LabelValue = Annotated[str, Field(max_length=MAX_LABEL_VALUE_CHARS), AfterValidator(_printable)]
+#: 0 can wait longest, 9 goes first.
+Priority = Annotated[Whole, Field(ge=0, le=HIGHEST_PRIORITY)]
 Timeout = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS, allow_inf_nan=False)]
 #: Values of `web.webhooks.outbox.Event`.
 EventName = Literal[
@@ -78,7 +83,14 @@ class JobFields(BaseModel):
         None, description="For people, and for the name of the downloaded file"
     )
     labels: dict[LabelKey, LabelValue] = Field(
-        default_factory=dict, max_length=16, description="For finding jobs again; at most 16"
+        default_factory=dict,
+        max_length=MAX_LABELS,
+        description=f"For finding jobs again; at most {MAX_LABELS}",
+    )
+    priority: Priority | None = Field(
+        None,
+        description=f"{HIGHEST_PRIORITY} goes first, 0 can wait longest; {DEFAULT_PRIORITY} is usual. "
+        "Jobs of one priority go by their age",
     )
     queue_timeout_seconds: Timeout | None = Field(
         None, description="A job that no worker has started by then expires"
@@ -91,6 +103,17 @@ class JobFields(BaseModel):
         None,
         description="An address that is told what becomes of the job; signed with the secret of `default`",
     )
+
+    def priority_within(self, most: int, *, usual: int = DEFAULT_PRIORITY) -> int:
+        """Return the priority of a job that is added with these fields, where `most` is the highest allowed.
+
+        Raises:
+            PriorityNotAllowed: when a higher one is asked for.
+        """
+        if self.priority is None:
+            return min(usual, most)
+        require_priority(self.priority, most)
+        return self.priority
 
     def deadline_columns(self, now: datetime) -> dict[str, datetime | float | None]:
         """Return the columns of a job that is added now with these fields."""
@@ -181,6 +204,20 @@ class ForkBody(JobFields):
     options: SentOptions = Field(
         default_factory=dict,
         description="What is to be different. `size` cannot be, and `steps` must be more than `step`",
+    )
+
+
+class ChangeBody(BaseModel):
+    """What is to be different of a job that has not begun; what is not given stays."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    priority: Priority | None = Field(None, description="Its new place in the queue")
+    name: Annotated[str, Field(max_length=MAX_NAME_CHARS), AfterValidator(_printable)] | None = Field(
+        None, description="Its new name; an empty one takes it away"
+    )
+    labels: dict[LabelKey, LabelValue] | None = Field(
+        None, max_length=MAX_LABELS, description="All of its labels: those that are not given are gone"
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -30,6 +29,7 @@ from web.access.limits import CallerLimits, require_size
 from web.assets.uploads import PartChecks
 from web.backend import Backend
 from web.db.models import Job, JobCheckpoint
+from web.jobs.changing import labels_of
 from web.jobs.fields import ForkBody
 from web.jobs.idempotency import NoteKey, note_no_key
 from web.jobs.queries import add_job, get_job
@@ -184,15 +184,18 @@ def fork_job(
         PictureTooNarrow: when a fast job's picture is too narrow to be optimised at this size.
         FastModelUnavailable: when it needs the model of the fast method, as `submit` has it.
         WebhookRefused, WebhookSecretMissing: as `submit` has it.
-        SizeNotAllowed, TooManyJobs, TooManyBytes: as `submit` has them.
+        SizeNotAllowed, PriorityNotAllowed, TooManyJobs, TooManyBytes: as `submit` has them.
         StorageFull: when the disks have too little room left.
         StorageUnavailable: when the checkpoint cannot be copied.
     """
     with backend.database.read() as session:
         parent = get_job(session, job_id, caller=caller)
     body.require_webhook(backend, caller=caller, now=now)
+    priority = body.priority_within(backend.settings.max_priority, usual=parent.priority)
     if parent.options.get("method") == Method.FAST:
-        return _optimise_fast(backend, parent, body, caller=caller, now=now, note_key=note_key)
+        return _optimise_fast(
+            backend, parent, body, caller=caller, priority=priority, now=now, note_key=note_key
+        )
     if body.step is None:
         raise MissingPart.at("/step", "a job with checkpoints is forked at one of them: name its step")
     options = fork_options(parent.options, body.options, step=body.step)
@@ -205,10 +208,9 @@ def fork_job(
     try:
         with _refused_at_step():
             _copy_checkpoint(backend, checkpoint, fork_id)
-        told = wait_to_tell(backend, options)
-        _add_fork(
-            backend, fork_id, checkpoint, body, options, limits=limits, now=now, told=told, note_key=note_key
-        )
+        told = wait_to_tell(backend, options, job_id=fork_id, priority=priority, now=now)
+        extra = {"id": fork_id, "priority": priority, "metrics": told}
+        _add_fork(backend, checkpoint, body, options, limits=limits, now=now, extra=extra, note_key=note_key)
     except Exception:
         with suppress(StorageUnavailable, ArtifactMissing):
             backend.storage.delete_tree(job_folder(fork_id))
@@ -218,7 +220,14 @@ def fork_job(
 
 
 def _optimise_fast(
-    backend: Backend, parent: Job, body: ForkBody, *, caller: str, now: datetime, note_key: NoteKey
+    backend: Backend,
+    parent: Job,
+    body: ForkBody,
+    *,
+    caller: str,
+    priority: int,
+    now: datetime,
+    note_key: NoteKey,
 ) -> str:
     """Add a job that optimises the picture of a fast one, and return its id."""
     if body.step is not None:
@@ -236,10 +245,12 @@ def _optimise_fast(
     _check_sizes(parent, options)
     _require_model(backend, options)
     backend.require_room()
-    limits, told = backend.limits_of(caller, adds_bytes=True), wait_to_tell(backend, options)
+    limits, fork_id = backend.limits_of(caller, adds_bytes=True), new_id()
+    told = wait_to_tell(backend, options, job_id=fork_id, priority=priority, now=now)
+    extra = {"id": fork_id, "priority": priority, "metrics": told}
     with backend.database.write() as session:
         parent = get_job(session, parent.id, caller=caller)
-        fork = _add_like(session, backend, parent, body, options, limits=limits, now=now, metrics=told)
+        fork = _add_like(session, backend, parent, body, options, limits=limits, now=now, extra=extra)
         note_key(session, fork.id)
     _log.info("job_forked", job_id=fork.id, parent_id=parent.id)
     return fork.id
@@ -332,14 +343,13 @@ def _copy_checkpoint(backend: Backend, checkpoint: JobCheckpoint, fork_id: str) 
 
 def _add_fork(
     backend: Backend,
-    fork_id: str,
     checkpoint: JobCheckpoint,
     body: ForkBody,
     options: StyleOptions,
     *,
     limits: CallerLimits,
     now: datetime,
-    told: Mapping[str, Any],
+    extra: Mapping[str, Any],
     note_key: NoteKey,
 ) -> None:
     with backend.database.write() as session:
@@ -348,17 +358,15 @@ def _add_fork(
         origin = {
             "job_id": parent.id,
             "step": checkpoint.step,
-            "key": origin_key(fork_id),
+            "key": origin_key(extra["id"]),
             "sha256": checkpoint.sha256,
             "numerics": checkpoint.numerics,
         }
-        extra = {"id": fork_id, "origin": origin}
-        fork = _add_like(
-            session, backend, parent, body, options, limits=limits, now=now, metrics=told, extra=extra
-        )
+        columns = {**extra, "origin": origin}
+        fork = _add_like(session, backend, parent, body, options, limits=limits, now=now, extra=columns)
         fork.step = checkpoint.step
         fork.numerics = checkpoint.numerics
-        note_key(session, fork_id)
+        note_key(session, fork.id)
 
 
 def _add_like(
@@ -370,10 +378,11 @@ def _add_like(
     *,
     limits: CallerLimits,
     now: datetime,
-    metrics: Mapping[str, Any],
-    extra: Mapping[str, Any] = MappingProxyType({}),
+    extra: Mapping[str, Any],
 ) -> Job:
     """Add a job with the pictures of another one, and with its fields where the body gives none.
+
+    `extra` has its id, its priority, its metrics, and further columns.
 
     Raises:
         TooManyJobs, TooManyBytes: as `submit` has them.
@@ -391,15 +400,11 @@ def _add_like(
         content=parent.content,
         style=parent.style,
         options=options,
-        labels=body.labels if "labels" in given else _labels(parent),
+        labels=body.labels if "labels" in given else labels_of(parent),
         max_attempts=backend.settings.max_attempts,
         now=now,
-        metrics=metrics,
+        priority=extra["priority"],
         extra={**extra, **deadlines},
     )
     body.add_webhook(session, fork, now=now)
     return fork
-
-
-def _labels(job: Job) -> dict[str, str]:
-    return {label.key: label.value for label in job.labels}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, select
@@ -15,7 +16,7 @@ from shared.errors import InvalidOptions
 from shared.options import StyleOptions, read_stored_options
 from shared.redis.live import LiveProgress
 from shared.redis.workers import WorkerBeat
-from shared.status import JobStatus
+from shared.status import DEFAULT_PRIORITY, JobStatus
 from web.backend import Backend
 from web.db.models import Asset, Job
 from web.jobs.estimates import (
@@ -28,10 +29,10 @@ from web.jobs.estimates import (
     no_start_reason,
     wait_ahead,
 )
+from web.jobs.places import place_to_join
 from web.jobs.queries import (
     IN_ORDER,
     WAITS_IN_LINE,
-    count_queued,
     count_with_workers,
     recent_run_seconds,
 )
@@ -48,6 +49,8 @@ _MOST_READ = 50
 _MOST_RUNS = 50
 #: A running job's speed changes by about so much until it ends, and its result is written then.
 _SLOWER, _FASTER, _RESULT_SECONDS = 1.25, 0.85, 1.0
+#: An id behind those of one moment.
+_AFTER_ALL = "~"
 _SHARED_KEY, _AROUND_KEY = "queue", "around the queue"
 #: Who joins a short line reads it as it is, and what is around it so old: control, too, looks that often.
 _AROUND_SECONDS = 0.2
@@ -289,7 +292,14 @@ def _read_around(backend: Backend, route: str) -> _Around:
     return _Around(runs, run_seconds, backend.live.workers(), backend.live.control_fault())
 
 
-def make_forecast(backend: Backend, options: StyleOptions, sizes: Sizes) -> Forecast:
+def make_forecast(
+    backend: Backend,
+    options: StyleOptions,
+    sizes: Sizes,
+    *,
+    now: datetime,
+    priority: int = DEFAULT_PRIORITY,
+) -> Forecast:
     """Return the forecast for a job submitted now; `sizes` has the (width, height) of pictures known so far.
 
     Raises:
@@ -305,7 +315,7 @@ def make_forecast(backend: Backend, options: StyleOptions, sizes: Sizes) -> Fore
     route = route_for(options.methods)
     with backend.database.read() as session:
         runs = measured_runs(session)
-        position = count_queued(session, route) + 1
+        position = place_to_join(session, route, now, _AFTER_ALL, priority=priority)
         running, run_seconds = count_with_workers(session, route), recent_run_seconds(session, route)
         rows = read_line_rows(session, route)
     beats = backend.live.workers()

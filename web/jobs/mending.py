@@ -18,7 +18,7 @@ from shared.errors import InvalidOptions, JobUnreadable
 from shared.logs import get_logger
 from shared.options import read_stored_options
 from shared.protocol import Count, Number, Output
-from shared.status import JobStatus
+from shared.status import DEFAULT_PRIORITY, JobStatus
 from web.db.models import UNREADABLE_MOMENT, Asset, Job
 
 _log = get_logger(__name__)
@@ -106,7 +106,7 @@ _COLUMNS: Mapping[str, tuple[Callable[[object], bool], Callable[[], object]]] = 
         "version": (_is(Count), int),
         "attempt": (_is(Count), lambda: 1),
         "max_attempts": (_is(Count), lambda: 1),
-        "priority": (_is(int), int),
+        "priority": (_is(int), lambda: DEFAULT_PRIORITY),
         "step": (_is(Count), int),
         "resumed_from_step": (_is(Count | None), lambda: None),
         "run_timeout_seconds": (_is(Number | None), lambda: None),

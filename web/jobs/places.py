@@ -29,9 +29,9 @@ def places_of(session: Session, jobs: Iterable[Job]) -> dict[str, int]:
     return _places(session, queued) if queued else {}
 
 
-def place_to_join(session: Session, route: str, moment: datetime, job_id: str) -> int:
+def place_to_join(session: Session, route: str, moment: datetime, job_id: str, *, priority: int) -> int:
     """Return the place of a job that joins the line of a route, of a moment from now on."""
-    (ahead,) = _count_gaps(session, line_of(route), [_Place(queue_rank(0), moment, job_id)])
+    (ahead,) = _count_gaps(session, line_of(route), [_Place(queue_rank(priority), moment, job_id)])
     return ahead + 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import (
+    and_,
     bindparam,
     func,
     or_,
@@ -22,7 +24,7 @@ from shared.broker import ROUTES, route_for
 from shared.errors import NotFound
 from shared.options import StyleOptions
 from shared.protocol import message_id, new_id
-from shared.status import JobKind, JobStatus
+from shared.status import DEFAULT_PRIORITY, JobKind, JobStatus
 from web.db.models import (
     ENDED_WELL_WORDS,
     IN_LINE_WORDS,
@@ -32,11 +34,11 @@ from web.db.models import (
     JobLabel,
     UtcDateTime,
 )
-from web.jobs.routing import HIGHEST_HANDED_BACK, line_of
+from web.jobs.routing import HIGHEST_HANDED_BACK, line_of, queue_rank
 from web.jobs.transitions import add_history, first_entry, insert_rows, known_row
 
-#: So many handed-back jobs are sent at once; after the loss of a whole fleet there may be many.
-_HANDED_BACK_AT_ONCE = 200
+#: So many jobs are sent at once beside the window; after the loss of a whole fleet many are handed back.
+_AT_ONCE = 200
 #: SQLite takes so many values in one statement, and some more.
 _IDS_AT_ONCE = 500
 #: Recent styles are those of so many jobs: they are asked for with every page 'New job'.
@@ -57,6 +59,7 @@ def add_job(
     max_attempts: int,
     now: datetime,
     kind: JobKind = JobKind.JOB,
+    priority: int = DEFAULT_PRIORITY,
     metrics: Mapping[str, Any] = MappingProxyType({}),
     extra: Mapping[str, Any] = MappingProxyType({}),
 ) -> Job:
@@ -70,7 +73,8 @@ def add_job(
         "version": 1,
         "attempt": 1,
         "max_attempts": max_attempts,
-        "priority": 0,
+        "priority": priority,
+        "queue_rank": queue_rank(priority),
         "route": route_for(options.methods),
         "content_asset_id": content.id,
         "style_asset_id": style.id,
@@ -158,26 +162,34 @@ _DUE = (
     .where(*IN_LINE, Job.dispatched_at.is_(None), Job.route == bindparam("route"))
     .order_by(*IN_ORDER)
 )
-_DUE_AGAIN = _DUE.where(_WAS_HANDED_BACK).limit(_HANDED_BACK_AT_ONCE)
+_DUE_AGAIN = _DUE.where(_WAS_HANDED_BACK).limit(_AT_ONCE)
 _DUE_FIRST = _DUE.where(~_WAS_HANDED_BACK)
+_DUE_BEFORE = _DUE_FIRST.where(Job.queue_rank < bindparam("rank")).limit(_AT_ONCE)
+# What waits for nodes of some numerics takes no place from what others could do.
+_IN_WINDOW = (*IN_LINE, Job.dispatched_at.is_not(None), Job.pinned_to.is_(None))
 _DISPATCHED = (
-    select(Job.route, func.count().label("jobs"))
-    # What waits for nodes of some numerics takes no place from what others could do.
-    .where(*IN_LINE, Job.dispatched_at.is_not(None), Job.pinned_to.is_(None), Job.route.in_(list(ROUTES)))
-    .group_by(Job.route)
+    select(Job.route, Job.queue_rank, func.count().label("jobs"))
+    .where(*_IN_WINDOW, Job.route.in_(list(ROUTES)))
+    .group_by(Job.route, Job.queue_rank)
 )
 
 
-def jobs_to_dispatch(session: Session, *, room: Mapping[str, int]) -> list[Job]:
+def jobs_to_dispatch(
+    session: Session, *, room: Mapping[str, int], last_ranks: Mapping[str, int] = MappingProxyType({})
+) -> list[Job]:
     """Return the queued jobs whose message is to be in the broker, each route's in the order of the queue.
 
-    Of each route up to its `room`; those that were handed back come beside that, so that none of them waits.
+    Of each route up to its `room`. Beside that come those that were handed back, so that none of them waits,
+    and those that go before the last that lies in the broker, whose rank is in `last_ranks`.
     """
     ids: list[str] = []
     for route, limit in room.items():
         ids += session.scalars(_DUE_AGAIN, {"route": route})
-        if limit > 0:
-            ids += session.scalars(_DUE_FIRST.limit(limit), {"route": route})
+        first = list(session.scalars(_DUE_FIRST.limit(limit), {"route": route})) if limit > 0 else []
+        if route in last_ranks and len(first) >= limit:  # else there are no more
+            before = session.scalars(_DUE_BEFORE, {"route": route, "rank": last_ranks[route]})
+            first = list(dict.fromkeys([*before, *first]))
+        ids += first
     return _load(session, ids)
 
 
@@ -195,7 +207,7 @@ def handed_back_in_broker(session: Session) -> list[Job]:
         Job.dispatched_at.is_not(None),
         _WAS_HANDED_BACK,
     )
-    return list(session.scalars(query.order_by(*IN_ORDER).limit(_HANDED_BACK_AT_ONCE)))
+    return list(session.scalars(query.order_by(*IN_ORDER).limit(_AT_ONCE)))
 
 
 def pinned_jobs(session: Session) -> list[Job]:
@@ -204,10 +216,31 @@ def pinned_jobs(session: Session) -> list[Job]:
     return list(session.scalars(query))
 
 
-def count_dispatched(session: Session) -> dict[str, int]:
-    """Return how many queued jobs of each route have their message in the broker."""
-    found = {row.route: row.jobs for row in session.execute(_DISPATCHED)}
-    return dict.fromkeys(ROUTES, 0) | found
+def count_dispatched(session: Session) -> dict[str, Counter[int]]:
+    """Return how many queued jobs of each route have their message in the broker, by their rank."""
+    found: dict[str, Counter[int]] = {route: Counter() for route in ROUTES}
+    for row in session.execute(_DISPATCHED):
+        if isinstance(row.queue_rank, int):  # else its row is damaged
+            found[row.route][row.queue_rank] = row.jobs
+    return found
+
+
+def last_dispatched(session: Session, route: str, *, limit: int) -> list[Job]:
+    """Return the last jobs of a route whose message is in the broker, but none that was handed back."""
+    last = [column.desc() for column in IN_ORDER]
+    query = select(Job).where(*_IN_WINDOW, Job.route == route, ~_WAS_HANDED_BACK).order_by(*last)
+    return list(session.scalars(query.limit(limit)))
+
+
+def places_in_line(session: Session, job_ids: Collection[str]) -> dict[str, tuple[int, datetime, str]]:
+    """Return by their ids what the queue orders jobs by; of those that are queued."""
+    found: dict[str, tuple[int, datetime, str]] = {}
+    ids = list(job_ids)
+    for start in range(0, len(ids), _IDS_AT_ONCE):
+        some = Job.id.in_(ids[start : start + _IDS_AT_ONCE])
+        query = select(*IN_ORDER).where(some, Job.status == JobStatus.QUEUED.value)
+        found |= {row.id: (row.queue_rank, row.created_at, row.id) for row in session.execute(query)}
+    return found
 
 
 def jobs_to_expire(session: Session, now: datetime) -> list[Job]:
@@ -352,6 +385,18 @@ class QueuedAttempt:
         return message_id(self.job_id, self.attempt)
 
 
+def hurry_leader(session: Session, leader_id: str, *, priority: int) -> None:
+    """Let a queued job go no later than one of a priority that waits for its result; it keeps its own.
+
+    Its message is due again, to be put in its new place.
+    """
+    rank = queue_rank(priority)
+    later = (Job.queue_rank > rank, Job.status == JobStatus.QUEUED.value)
+    session.execute(
+        update(Job).where(Job.id == leader_id, *later).values(queue_rank=rank, dispatched_at=None)
+    )
+
+
 def dispatched_before(session: Session, moment: datetime, *, now: datetime) -> list[QueuedAttempt]:
     """Return the queued attempts whose message was sent to the broker before a moment, in the queue's order.
 
@@ -366,14 +411,16 @@ def dispatched_before(session: Session, moment: datetime, *, now: datetime) -> l
 def open_attempts(session: Session, job_ids: Collection[str]) -> dict[str, int]:
     """Return the attempts that those of the jobs are at that a message may still bring on.
 
-    Also of running ones: the message of a child that died is taken again under the same lease.
+    Also of running ones: the message of a child that died is taken again under the same lease. Not of queued
+    ones whose message is due: it may belong elsewhere by now.
     """
-    wanted = [JobStatus.QUEUED.value, JobStatus.RUNNING.value, JobStatus.CANCELING.value]
+    held = [JobStatus.RUNNING.value, JobStatus.CANCELING.value]
+    was_sent = and_(Job.status == JobStatus.QUEUED.value, Job.dispatched_at.is_not(None))
     found: dict[str, int] = {}
     ids = list(job_ids)
     for start in range(0, len(ids), _IDS_AT_ONCE):
         some = ids[start : start + _IDS_AT_ONCE]
-        query = select(Job.id, Job.attempt).where(Job.id.in_(some), Job.status.in_(wanted))
+        query = select(Job.id, Job.attempt).where(Job.id.in_(some), or_(Job.status.in_(held), was_sent))
         found |= {row.id: row.attempt for row in session.execute(query)}
     return found
 

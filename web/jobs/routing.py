@@ -10,6 +10,7 @@ from shared.broker import FAST_ROUTE, ROUTES
 from shared.errors import FastModelUnavailable
 from shared.options import Method, StyleOptions
 from shared.redis.workers import WorkerBeat
+from shared.status import DEFAULT_PRIORITY
 
 #: The window is never smaller: a node that is started meanwhile finds something, too.
 _LEAST_WINDOW = 16
@@ -129,9 +130,18 @@ def decide_place(
 def queue_rank(priority: int, *, is_handed_back: bool = False) -> int:
     """Return the rank of a job in the queue, lower goes first: what was handed back, then by priority.
 
-    Handed back are jobs that a worker had begun, and gave back or was lost with.
+    Handed back are jobs that a worker had begun, and gave back or was lost with. What has the default
+    priority ranks 0, as all jobs did before there were any others.
     """
-    return (_HANDED_BACK if is_handed_back else 0) - priority
+    return (_HANDED_BACK if is_handed_back else 0) + DEFAULT_PRIORITY - priority
+
+
+def priority_of(rank: int) -> int:
+    """Return the priority by which a job of this rank is sent, which was not handed back.
+
+    That of one that others wait for is theirs, where it is higher than its own.
+    """
+    return DEFAULT_PRIORITY - rank
 
 
 def is_handed_back(rank: int) -> bool:

@@ -102,6 +102,8 @@ TRANSITIONS: dict[tuple[JobStatus, Trigger], JobStatus] = {
 #: The requests that are triggers. A fork changes nothing in its parent, so it is not one.
 REQUESTS = (Trigger.CANCEL, Trigger.PAUSE, Trigger.RESUME, Trigger.RETRY, Trigger.EXTEND)
 _NEED_CHECKPOINTS = ("extend", "fork")
+#: The statuses in which nobody works on a job yet, or for now: its priority, name and labels can be changed.
+CHANGEABLE = (_QUEUED, _PAUSED)
 
 
 def is_legal(status: JobStatus, trigger: Trigger) -> bool:
@@ -115,7 +117,8 @@ def allowed_requests(status: JobStatus, *, has_checkpoints: bool = True) -> list
     Without checkpoints there is nothing to extend or to fork.
     """
     asked = [trigger.value for trigger in REQUESTS if is_legal(status, trigger)]
-    allowed = [*asked, "fork", *(["delete"] if status.is_final else [])]
+    change = ["change"] if status in CHANGEABLE else []
+    allowed = [*asked, *change, "fork", *(["delete"] if status.is_final else [])]
     return [name for name in allowed if has_checkpoints or name not in _NEED_CHECKPOINTS]
 
 

@@ -35,7 +35,7 @@ from web.jobs.idempotency import NoteKey, note_no_key
 from web.jobs.line import read_queue_to_join
 from web.jobs.memory import MemoryNeed, decide_memory
 from web.jobs.places import place_to_join
-from web.jobs.queries import add_job, read_row
+from web.jobs.queries import add_job, hurry_leader, read_row
 from web.jobs.reuse import decide_reuse, is_known, work_sha256
 from web.jobs.routing import decide_no_model
 from web.jobs.told_waits import note_told
@@ -101,10 +101,11 @@ def check(backend: Backend, uploads: Uploads, request: JobRequest, *, caller: st
     """Return what a request would be carried out with; it stores nothing, and needs no room on the disks.
 
     Raises:
-        NotFound, PictureRefused, InsufficientMemory, FastModelUnavailable, SizeNotAllowed, WebhookRefused,
-        WebhookSecretMissing: as `submit` does.
+        NotFound, PictureRefused, InsufficientMemory, FastModelUnavailable, SizeNotAllowed,
+        PriorityNotAllowed, WebhookRefused, WebhookSecretMissing: as `submit` does.
     """
     require_size(request.options.size, backend.settings.max_size_px)
+    request.fields.priority_within(backend.settings.max_priority)
     request.fields.require_webhook(backend, caller=caller, now=now)
     sizes = _check_inputs(backend, uploads, request, caller=caller, batch=None).sizes
     return Checked(sizes, _require_worker(backend, request.options, sizes))
@@ -128,6 +129,7 @@ def submit(
         FastModelUnavailable: when it needs the fast method, no worker that is connected serves it, and one
             says that its machine lacks the model; and no result is reused.
         SizeNotAllowed: when it is larger than any job may be.
+        PriorityNotAllowed: when it asks for a higher one than any job may have.
         WebhookRefused, WebhookSecretMissing: when its webhook may not be told, or could not be signed.
         TooManyJobs, TooManyDrafts: when the caller has too many jobs queued or running, or drafts under way.
         TooManyBytes: when the caller has too many bytes stored, these pictures among them.
@@ -138,6 +140,7 @@ def submit(
     options, fields = request.options, request.fields
     kind, settings = JobKind(fields.kind), backend.settings
     require_size(options.size, settings.max_size_px)
+    priority = fields.priority_within(settings.max_priority)
     backend.require_room()
     fields.require_webhook(backend, caller=caller, now=now)
     limits = backend.limits_of(caller, adds_bytes=True)
@@ -161,9 +164,11 @@ def submit(
                 if kind is JobKind.DRAFT and columns["queue_deadline"] is None:
                     columns["queue_deadline"] = now + timedelta(hours=settings.draft_hours)
                 position, told = None, {}
-                if columns.get("leader_id") is None and decision.leader is None:
-                    # One that waits for another job waits for something else than a worker.
-                    position = place_to_join(session, route, now, decision.job_id)
+                if columns.get("leader_id") is not None:
+                    # It waits for another job, and for no worker.
+                    hurry_leader(session, columns["leader_id"], priority=priority)
+                elif decision.leader is None:
+                    position = place_to_join(session, route, now, decision.job_id, priority=priority)
                     told = note_told(wait_ahead(position, queue))
                 try:
                     job = add_job(
@@ -177,6 +182,7 @@ def submit(
                         labels=fields.labels,
                         max_attempts=settings.max_attempts,
                         now=now,
+                        priority=priority,
                         metrics=told,
                         extra=columns,
                     )

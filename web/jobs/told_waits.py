@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -20,7 +21,7 @@ from web.backend import Backend
 from web.db.models import Job
 from web.jobs.estimates import wait_ahead
 from web.jobs.line import read_queue_to_join
-from web.jobs.queries import count_queued
+from web.jobs.places import place_to_join
 from web.jobs.waits import Range
 
 _KEY = "told_wait"
@@ -43,7 +44,9 @@ class ToldWaits:
         return round(self.kept / self.count, 3) if self.count else None
 
 
-def wait_to_tell(backend: Backend, options: StyleOptions) -> dict[str, Any]:
+def wait_to_tell(
+    backend: Backend, options: StyleOptions, *, job_id: str, priority: int, now: datetime
+) -> dict[str, Any]:
     """Return what the metrics of a job that is submitted now keep of the wait it is told; nothing if none is.
 
     Raises:
@@ -52,7 +55,7 @@ def wait_to_tell(backend: Backend, options: StyleOptions) -> dict[str, Any]:
     route = route_for(options.methods)
     queue = read_queue_to_join(backend, route)  # what the answer then tells rests on the same
     with backend.database.read() as session:
-        position = count_queued(session, route) + 1
+        position = place_to_join(session, route, now, job_id, priority=priority)
     return note_told(wait_ahead(position, queue))
 
 

@@ -32,7 +32,7 @@ from web.api.problems import status_of
 from web.db.models import Job, JobAttempt, JobCheckpoint, JobEvent
 from web.jobs.actions import ACTIONS, delete_job
 from web.jobs.drafts import find_draft
-from web.jobs.fields import ForkBody, ShareBody
+from web.jobs.fields import ChangeBody, ForkBody, ShareBody
 from web.jobs.forking import fork_job
 from web.jobs.lists import JobFilter
 from web.jobs.queries import get_job
@@ -77,7 +77,13 @@ _USUAL_EXTENSION = 50
 #: What the form of a fork lets people type, beside the options.
 _FORK_INPUTS = ("step", "name")
 #: What people call what is no option.
-_TITLES = {"/step": "The checkpoint", "/name": "The name", "/steps": "The number of steps"}
+_TITLES = {
+    "/step": "The checkpoint",
+    "/name": "The name",
+    "/steps": "The number of steps",
+    "/priority": "The priority",
+    "/labels": "The list of labels",
+}
 #: A history this long is not read to its end by anybody; the newest part counts.
 _MOST_EVENTS = 500
 
@@ -159,8 +165,19 @@ def read_action(action: str, sent: Mapping[str, str]) -> BaseModel | None:
     kind = ACTIONS[action].body
     if kind is None:
         return None
+    if kind is ChangeBody:
+        return _read_change(sent)
     texts = {name: text for name in field_schemas(kind) if (text := sent.get(name, "").strip())}
     return check_values(kind, read_texts(kind, texts))
+
+
+def _read_change(sent: Mapping[str, str]) -> ChangeBody:
+    """Return a change: the form has all of a job that can be changed, each label in a line of its own."""
+    texts = {name: sent[name].strip() for name in ("priority", "name") if name in sent}
+    lines = [line.strip() for line in sent.get("labels", "").splitlines() if line.strip()]
+    pairs = [line.partition(":") for line in lines]
+    labels = {key.strip(): value.strip() for key, _, value in pairs}
+    return check_values(ChangeBody, {**read_texts(ChangeBody, texts), "labels": labels})
 
 
 def read_fork(sent: Mapping[str, str], parent: Mapping[str, Any]) -> ForkBody:
@@ -394,6 +411,7 @@ def _show(
         happenings=history(sheet.events),
         room=extension_room(steps),
         extension=usual_extension(steps),
+        priorities=[*reversed(range(max(get_backend().settings.max_priority, job["priority"]) + 1))],
         titles=form_titles(),
         fork_fields=fork_fields(job["options"]),
         fork_steps=fork_steps(sheet.stops, from_step),

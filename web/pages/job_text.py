@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -194,7 +194,19 @@ def _event_words(event: JobEvent) -> str:
         return f"attempt {data['number']} taken by {data['worker_id']} ({data['device']}){at}"
     if event.type == "output":
         return f"result of {data['width']} × {data['height']} px"
+    if event.type == "change":
+        return "; ".join(_change_words(data))
     return event.type
+
+
+def _change_words(data: Mapping[str, Any]) -> Iterator[str]:
+    if "priority" in data:
+        yield f"priority changed to {data['priority']}"
+    if "name" in data:
+        yield f"renamed “{data['name']}”" if data["name"] else "its name taken away"
+    if "labels" in data:
+        labels = ", ".join(f"{key}:{value}" for key, value in data["labels"].items())
+        yield f"labels changed to {labels}" if labels else "its labels taken away"
 
 
 def _worked_on(attempt: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from werkzeug.datastructures import MultiDict
 
 from shared.errors import Fault
 from shared.options import PRESETS, Method, StyleOptions, known_options
-from shared.status import JobKind
+from shared.status import DEFAULT_PRIORITY, JobKind
 from shared.texts import field_schemas, read_texts
 from web.access.sessions import CSRF_FIELD
 from web.db.models import Job
@@ -41,6 +41,7 @@ class NewForm:
     name: str = ""
     labels: tuple[tuple[str, str], ...] = ()
     timeouts: Mapping[str, str] = field(default_factory=dict)
+    priority: str = ""
     reuse: bool = True
     #: Part → id of the asset, or name of the example, that is used unless a file is chosen.
     asset_ids: Mapping[str, str] = field(default_factory=dict)
@@ -67,6 +68,7 @@ def read_form(sent: MultiDict[str, str], fields: Iterable[OptionField]) -> NewFo
         name=sent.get("name", ""),
         labels=tuple((key.strip(), value) for key, value in rows if key.strip() or value.strip()),
         timeouts={name: text for name in _TIMEOUTS if (text := sent.get(name, "").strip())},
+        priority=sent.get("priority", "").strip(),
         reuse="reuse" in sent,
         # What is picked from the strip comes after what the half had.
         asset_ids={part: ids[-1] for part in PARTS if (ids := _given(sent, f"{part}_asset"))},
@@ -103,7 +105,9 @@ def field_values(form: NewForm) -> dict[str, object]:
         "name": form.name or None,
         "labels": dict(form.labels),
         "reuse": form.reuse,
-        **read_texts(SubmitFields, form.timeouts),
+        **read_texts(
+            SubmitFields, {**form.timeouts, **({"priority": form.priority} if form.priority else {})}
+        ),
     }
 
 
@@ -131,5 +135,6 @@ def form_of_job(job: Job) -> NewForm:
         name=job.name,
         labels=tuple((label.key, label.value) for label in job.labels),
         timeouts={name: f"{seconds:g}" for name, seconds in timeouts_of(job).items()},
+        priority="" if job.priority == DEFAULT_PRIORITY else str(job.priority),
         asset_ids={"content": job.content_asset_id, "style": job.style_asset_id},
     )

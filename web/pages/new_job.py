@@ -21,6 +21,7 @@ from shared.errors import (
     MissingPart,
     NotFound,
     PictureRefused,
+    PriorityNotAllowed,
     Refusal,
     SizeNotAllowed,
     TooManyBytes,
@@ -92,6 +93,7 @@ _TITLES = {
     f"/options/{PRESET}": "The preset",
     "/name": "The name",
     "/labels": "The list of labels",
+    "/priority": "The priority",
     "/queue_timeout_seconds": "Start within",
     "/run_timeout_seconds": "Run at most",
     "/reuse": "Reuse",
@@ -223,6 +225,7 @@ def create() -> Response:
         except (
             PictureRefused,
             NotFound,
+            PriorityNotAllowed,
             SizeNotAllowed,
             TooManyBytes,
             TooManyJobs,
@@ -322,7 +325,11 @@ def _page(
         faults=placed,
         options_open=any(entry.name in form.options for entry in in_fold)
         or any(placed.at(pointer) for pointer in ["/options", *(entry.pointer for entry in in_fold)]),
-        estimate=estimate_out(make_forecast(services.backend, _options_for_estimate(form, fields), sizes)),
+        estimate=estimate_out(
+            make_forecast(services.backend, _options_for_estimate(form, fields), sizes, now=utc_now())
+        ),
+        priorities=[*reversed(range(services.backend.settings.max_priority + 1))],
+        usual_priority=SubmitFields().priority_within(services.backend.settings.max_priority),
         titles=field_titles(fields),
         accept=accepted_types(),
         kinds=allowed_kinds(),

@@ -51,6 +51,7 @@ TABLE = {
     "health.read_health": [Row("GET", "/healthz", PUBLIC)],
     "health.read_readiness": [Row("GET", "/readyz", PUBLIC)],
     "job_actions.cancel": [Row("POST", f"{JOB}/cancel", SUBMIT)],
+    "job_actions.change": [Row("PATCH", JOB, SUBMIT, {"name": "x"})],
     "job_actions.delete": [Row("DELETE", JOB, SUBMIT)],
     "job_actions.extend": [Row("POST", f"{JOB}/extend", SUBMIT, {"steps": 1})],
     "job_actions.fork": [Row("POST", f"{JOB}/fork", SUBMIT, {"step": 10})],

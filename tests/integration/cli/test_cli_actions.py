@@ -71,3 +71,26 @@ def test_what_is_refused_is_said_once(atelier, pictures):
         refused = atelier(*words)
         assert refused.exit_code == 2, words
         assert message in " ".join(refused.stderr.split()), refused.stderr
+
+
+def test_change_and_priority(service, atelier, pictures):
+    first = atelier("submit", *pictures, *_FEW, "--no-reuse").stdout.strip()
+    urgent = atelier("submit", *pictures, *_FEW, "--no-reuse", "--priority", 8).stdout.strip()
+    assert "priority" not in atelier("status", first).stdout
+    assert "priority   8" in atelier("status", urgent).stdout
+    changed = atelier("change", first, "--priority", 9, "--name", "harbour", "--label", "a:1")
+    assert changed.stdout == "queued: priority 9, place 1 of the queue\n"
+    shown = json.loads(atelier("status", first, "--json").stdout)
+    assert (shown["name"], shown["labels"], shown["priority"]) == ("harbour", {"a": "1"}, 9)
+    asked = json.loads(atelier("estimate", "--priority", 8, "--json").stdout)
+    assert asked["queue"]["position"] == 3
+    emptied = json.loads(atelier("change", first, "--name", "", "--no-labels", "--json").stdout)
+    assert (emptied["name"], emptied["labels"], emptied["priority"]) == (None, {}, 9)
+    for words, message in (
+        ((first,), "there is nothing to change"),
+        ((first, "--label", "a:1", "--no-labels"), "give one of both"),
+        ((first, "--priority", 10), "10 is not in the range 0<=x<=9"),
+    ):
+        refused = atelier("change", *words)
+        assert refused.exit_code == 2
+        assert message in refused.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from shared.broker import DEFAULT_ROUTE
 from shared.clock import utc_now
 from shared.protocol import EventType, JobMessage
 from shared.redis.claims import Verdict
@@ -12,7 +11,7 @@ from shared.redis.live import Flag
 from shared.settings import Settings
 from shared.status import JobStatus
 from shared.storage import layout
-from tests.support.bench import history, make_control, read, report, rounds, waiting, work
+from tests.support.bench import history, make_control, read, report, rounds, usual_list, waiting, work
 from tests.support.clock import Clock
 from tests.support.engines import DivergingEngine, SteadyEngine
 from web.control.dispatcher import message_for
@@ -182,7 +181,7 @@ def test_rescues_wait_after_redis_lost_its_data(
 def test_a_lost_message_is_sent_again(control: Control, context: WorkerContext, clock: Clock, job: Job):
     rounds(control, clock)
     assert waiting(context) == 1
-    context.redis.client.delete(context.redis.names.queue(DEFAULT_ROUTE))
+    context.redis.client.delete(usual_list(context.redis.names))
     rounds(control, clock)
     assert waiting(context) == 1
     rounds(control, clock)

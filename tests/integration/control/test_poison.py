@@ -16,7 +16,7 @@ from shared.errors import RedisUnavailable
 from shared.options import StyleOptions
 from shared.protocol import EventType
 from shared.storage.layout import marker_key
-from tests.support.bench import history, read, report, rounds, waiting, work
+from tests.support.bench import history, read, report, rounds, usual_list, waiting, work
 from tests.support.clock import Clock
 from web.control.process import Control
 from web.db.models import Job
@@ -279,7 +279,7 @@ def test_a_message_that_was_taken_by_a_wrong_clock_is_sent_again(
     """Its node was killed before it could claim."""
     control.round()
     names = context.redis.names
-    entry = json.loads(context.redis.client.rpop(names.queue(DEFAULT_ROUTE)))
+    entry = json.loads(context.redis.client.rpop(usual_list(names)))
     context.redis.client.hset(names.unacked, "tag", json.dumps([entry, "", names.queue(DEFAULT_ROUTE)]))
     taken_at = clock.now() + timedelta(hours=hours)
     context.redis.client.zadd(names.unacked_index, {"tag": taken_at.timestamp()})
@@ -325,7 +325,14 @@ def test_a_row_of_which_no_message_can_be_made_fails_and_the_others_go(
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("origin", "{"), ("origin", "[]"), ("origin", "{}"), ("run_timeout_seconds", "soon"), ("attempt", "x")],
+    [
+        ("origin", "{"),
+        ("origin", "[]"),
+        ("origin", "{}"),
+        ("run_timeout_seconds", "soon"),
+        ("attempt", "x"),
+        ("queue_rank", "x"),
+    ],
 )
 def test_other_columns_of_a_message(
     control: Control, context: WorkerContext, job: Job, add: Callable[..., Job],

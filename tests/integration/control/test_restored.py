@@ -54,7 +54,7 @@ def test_a_job_that_succeeded_meanwhile_gets_its_result(
     control.round()
     before = read(control, job)
     backup.put_back(control)
-    context.redis.client.delete(context.redis.names.queue(DEFAULT_ROUTE))
+    context.redis.client.delete(*context.redis.names.queue_lists(DEFAULT_ROUTE))
     assert read(control, job).status == "queued"
     rounds(control, clock)
     after = read(control, job)
@@ -121,7 +121,7 @@ def test_a_node_that_is_at_work_on_a_later_attempt_is_left_alone(
     context.redis.claims.fence(job.id, 5)
     assert context.redis.claims.claim(job.id, 5, token="node-b") is Verdict.OK
     backup.put_back(control)
-    context.redis.client.delete(context.redis.names.queue(DEFAULT_ROUTE))
+    context.redis.client.delete(*context.redis.names.queue_lists(DEFAULT_ROUTE))
     rounds(control, clock)
     assert (read(control, job).status, read(control, job).attempt) == ("queued", 1)
     context.redis.claims.release(job.id, 5, token="node-b", ended=True)

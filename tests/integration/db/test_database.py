@@ -17,11 +17,13 @@ import web
 from shared.clock import utc_now
 from shared.errors import DatabaseUnavailable, StaleJob
 from shared.options import StyleOptions
+from shared.status import DEFAULT_PRIORITY
 from tests.support.rows import add_picture
 from tests.support.statements import noted_statements
 from web.db.database import Database
 from web.db.models import Base, Job
 from web.jobs.queries import add_job, get_job
+from web.jobs.routing import queue_rank
 from web.jobs.states import Trigger
 from web.jobs.transitions import apply_trigger, write_changes
 
@@ -93,6 +95,8 @@ def test_jobs_of_the_first_version_survive_the_migrations(url: str, tmp_path: Pa
     with database.read() as session:
         job = get_job(session, "j")
     assert (job.status, job.lost_workers, job.checkpoints_since, job.origin) == ("queued", 0, 1, None)
+    # As one that is handed in now and asks for no priority.
+    assert (job.priority, job.queue_rank) == (DEFAULT_PRIORITY, queue_rank(DEFAULT_PRIORITY))
     database.close()
 
 

@@ -9,7 +9,7 @@ import pytest
 from shared.broker import route_at
 from shared.clock import utc_now
 from shared.redis.workers import WorkerBeat
-from tests.support.bench import Bench
+from tests.support.bench import Bench, usual_list
 from tests.support.engines import WeighingEngine
 from web.control.messages import message_for
 from worker.runner import Outcome, Runner
@@ -90,7 +90,7 @@ def test_a_fork_begins_where_its_checkpoint_was_made(client, bench, moved):
         assert fork["numerics"] == numerics["gatys"]
         bench.control.round()
         assert bench.row(fork["id"]).pinned_to == numerics["gatys"]
-        queue = bench.context.redis.names.queue(route_at("any", numerics["gatys"]))
+        queue = usual_list(bench.context.redis.names, route_at("any", numerics["gatys"]))
         assert bench.context.redis.client.llen(queue) == 1
         shown = bench.job(fork["id"])
         assert shown["queue"]["message"] == f"goes on where it was begun, on {numerics['gatys']}"

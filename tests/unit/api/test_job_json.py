@@ -82,16 +82,16 @@ def test_numbers_that_json_does_not_have():
 
 #: What is offered at each status to a job of which a checkpoint is kept.
 OFFERED = {
-    JobStatus.QUEUED: {"cancel", "pause", "fork"},
+    JobStatus.QUEUED: {"cancel", "pause", "change", "fork"},
     JobStatus.RUNNING: {"cancel", "pause", "fork"},
-    JobStatus.PAUSED: {"cancel", "pause", "resume", "fork"},
+    JobStatus.PAUSED: {"cancel", "pause", "resume", "change", "fork"},
     JobStatus.CANCELING: {"cancel", "fork"},
     JobStatus.SUCCEEDED: {"extend", "fork", "delete"},
     JobStatus.FAILED: {"retry", "fork", "delete"},
     JobStatus.CANCELED: {"cancel", "retry", "fork", "delete"},
     JobStatus.EXPIRED: {"retry", "fork", "delete"},
 }
-ACTIONS = {"cancel", "pause", "resume", "retry", "extend", "fork", "delete"}
+ACTIONS = {"cancel", "pause", "resume", "retry", "extend", "change", "fork", "delete"}
 
 
 def offered(row: Job) -> set[str]:
@@ -104,7 +104,8 @@ def test_links_follow_the_state_table(status):
     assert offered(job(status)) == OFFERED[status]
     assert set(allowed_requests(status)) == OFFERED[status]
     for name in OFFERED[status]:
-        assert urls[name] == ("/api/v1/jobs/j1" if name == "delete" else f"/api/v1/jobs/j1/{name}")
+        itself = name in ("change", "delete")
+        assert urls[name] == ("/api/v1/jobs/j1" if itself else f"/api/v1/jobs/j1/{name}")
     assert urls["self"] == "/api/v1/jobs/j1"
 
 

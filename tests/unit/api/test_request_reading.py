@@ -72,7 +72,7 @@ def test_every_error_has_a_status():
         "idempotency_key_in_use": 409, "idempotency_key_reused": 422,
         "not_terminal": 409, "too_many_streams": 429, "too_many_drafts": 429,
         "rate_limited": 429, "too_many_jobs": 429, "too_many_bytes": 403, "size_not_allowed": 403,
-        "insufficient_memory": 422, "too_many_stars": 409,
+        "priority_not_allowed": 403, "insufficient_memory": 422, "too_many_stars": 409,
         "webhook_refused": 422, "webhook_secret_missing": 422, "too_many_webhooks": 409,
         "unauthenticated": 401, "scope_missing": 403, "token_name_taken": 409,
         "csrf_missing": 403, "too_many_sign_ins": 429,

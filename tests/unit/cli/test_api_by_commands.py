@@ -20,14 +20,15 @@ COMMANDS = {
     "assets_read_asset": "asset show",
     "assets_read_content": "asset download",
     "thumbnails_read_picture_thumbnail": "asset download --small",
-    "estimates_read_estimate": "estimate --option --content --style",
+    "estimates_read_estimate": "estimate --option --content --style --priority",
     "events_watch_job": "events --after",
     "health_read_readiness": "ready",
     "job_actions_cancel": "cancel",
+    "job_actions_change": "change --priority --name --label --no-labels",
     "job_actions_delete": "delete",
     "job_actions_extend": "extend --idempotency-key",
-    "job_actions_fork": "fork --option --name --label --queue-timeout --run-timeout --webhook "
-    "--webhook-event --idempotency-key",
+    "job_actions_fork": "fork --option --name --label --priority --queue-timeout --run-timeout "
+    "--webhook --webhook-event --idempotency-key",
     "job_actions_keep": "keep",
     "job_actions_pause": "pause",
     "job_actions_resume": "resume",
@@ -41,8 +42,8 @@ COMMANDS = {
     "job_shares_revoke": "unshare",
     "jobs_index": "list --status --kind --label --name --batch --created-after --caller --limit",
     "jobs_read_job": "status",
-    "jobs_submit_job": "submit --option --method --name --label --queue-timeout --run-timeout "
-    "--webhook --webhook-event --reuse --dry-run --idempotency-key",
+    "jobs_submit_job": "submit --option --method --name --label --priority --queue-timeout "
+    "--run-timeout --webhook --webhook-event --reuse --dry-run --idempotency-key",
     "limits_read_limits": "token show",
     "thumbnails_read_job_thumbnail": "download --small",
     "thumbnails_read_step_thumbnail": "download --step --small",

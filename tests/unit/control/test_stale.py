@@ -7,9 +7,10 @@ import pytest
 from shared.clock import utc_now
 from shared.redis.control import ControlBeat, control_fault
 from shared.redis.workers import WorkerBeat
+from shared.status import DEFAULT_PRIORITY
 from web.control.stale import Stale, decide_stale
 from web.jobs.estimates import no_start_reason
-from web.jobs.routing import is_handed_back, queue_rank, window_size
+from web.jobs.routing import is_handed_back, priority_of, queue_rank, window_size
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,8 @@ def test_ranks_are_in_the_order_of_the_queue():
     ]
     assert ranks == sorted(ranks)
     assert [is_handed_back(rank) for rank in ranks] == [True] * 4 + [False] * 4
-    assert queue_rank(0) == 0, "what rows have that are older than ranks"
+    assert queue_rank(DEFAULT_PRIORITY) == 0, "what rows have that are older than ranks"
+    assert [priority_of(queue_rank(priority)) for priority in range(10)] == list(range(10))
 
 
 def beat(**facts: object) -> ControlBeat:

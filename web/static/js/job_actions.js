@@ -23,7 +23,7 @@ export class JobActions {
     this.#clear(form);
     form.setAttribute("aria-busy", "true");
     try {
-      const answer = await this.#ask(form, action === "fork" ? forkBody(form) : plainBody(form));
+      const answer = await this.#ask(form, (BODIES[action] ?? plainBody)(form));
       if (action === "delete") location.assign(form.dataset.then);
       else if (action === "fork") location.assign(link(`/jobs/${answer.id}`));
       else this.#done(form);
@@ -38,6 +38,7 @@ export class JobActions {
   async #ask(form, json) {
     const { action } = form.dataset;
     if (action === "delete") return send("DELETE", this.#url);
+    if (action === "change") return send("PATCH", this.#url, { json });
     const url = `${this.#url}/${action}`;
     if (!("once" in form.dataset)) return send("POST", url, { json });
     // The same asked again after a lost answer must not be done twice.
@@ -100,6 +101,25 @@ function plainBody(form) {
   return Object.fromEntries(inputs.map((input) => [input.name, input.type === "number" ? number(input) : input.value]));
 }
 
+/** What is another than the form came with: others may have changed the rest meanwhile. */
+function changeBody(form) {
+  const { priority, name, labels } = form.elements;
+  const body = {};
+  if (!priority.selectedOptions[0]?.defaultSelected) body.priority = number(priority);
+  if (name.value !== name.defaultValue) body.name = name.value;
+  if (labels.value !== labels.defaultValue) body.labels = labelsOf(labels.value);
+  return body;
+}
+
+/** Labels from lines such as "key:value". */
+function labelsOf(text) {
+  const lines = text.split("\n").map((line) => line.trim()).filter(Boolean);
+  return Object.fromEntries(lines.map((line) => {
+    const end = line.indexOf(":") < 0 ? line.length : line.indexOf(":");
+    return [line.slice(0, end).trim(), line.slice(end + 1).trim()];
+  }));
+}
+
 /** What differs from the parent; the rest is not said. */
 function forkBody(form) {
   const options = {};
@@ -119,3 +139,6 @@ function number(input) {
   const text = input.value.trim();
   return text === "" || Number.isNaN(Number(text)) ? text : Number(text);
 }
+
+/** The actions whose form is more than its fields. */
+const BODIES = { fork: forkBody, change: changeBody };

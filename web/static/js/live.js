@@ -13,7 +13,7 @@ export const isFinal = (job) => FINAL.has(job.status);
 
 /**
  * Tells what happens to one job, by events whose `detail` is what the API sends:
- * "job" (the whole job), "progress", "preview", "checkpoint", "attempt", "output", and
+ * "job" (the whole job), "progress", "preview", "checkpoint", "attempt", "output", "change", and
  * "connection" ("live", "polling", "reconnecting", "resting" or "gone").
  */
 export class LiveJob extends EventTarget {
@@ -87,7 +87,7 @@ export class LiveJob extends EventTarget {
       clearTimeout(this.#timer);
       this.#say("live");
     });
-    for (const kind of ["status", "progress", "preview", "checkpoint", "attempt", "output"]) {
+    for (const kind of ["status", "progress", "preview", "checkpoint", "attempt", "output", "change"]) {
       source.addEventListener(kind, (event) => {
         const { job, ...detail } = JSON.parse(event.data);
         if (kind !== "status") this.#tell(kind, detail);

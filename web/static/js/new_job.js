@@ -52,7 +52,7 @@ form.addEventListener("input", (event) => {
   const pointer = event.target.getAttribute("aria-describedby") && form.querySelector(`#${CSS.escape(event.target.id)}-fault`)?.dataset.fault;
   if (pointer) faults.clear(pointer);
 });
-form.elements["options.init"].addEventListener("change", () => estimate.ask());
+for (const name of ["options.init", "priority"]) form.elements[name].addEventListener("change", () => estimate.ask());
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   submit();
@@ -72,13 +72,14 @@ function question() {
     asked[`${part}_width`] = picture.width;
     asked[`${part}_height`] = picture.height;
   }
+  if (form.elements.priority.value) asked.priority = form.elements.priority.value;
   return new URLSearchParams(asked);
 }
 
 function fields() {
   const values = { options: jobOptions(), labels: labels.values(), reuse: form.elements.reuse.checked };
   if (form.elements.name.value) values.name = form.elements.name.value;
-  for (const name of ["queue_timeout_seconds", "run_timeout_seconds"]) {
+  for (const name of ["priority", "queue_timeout_seconds", "run_timeout_seconds"]) {
     if (form.elements[name].value) values[name] = Number(form.elements[name].value);
   }
   return values;

@@ -257,7 +257,54 @@ class TestSize:
         assert "at most 256 px are allowed here" in page.text
 
 
-@allow(max_jobs=7, max_drafts=4, max_size_px=1024, max_requests_per_minute=9)
+class TestPriority:
+    """The highest priority of a job."""
+
+    @allow(max_priority=6)
+    def test_a_higher_one_is_refused_with_what_is_allowed(
+        self, client, send, parts, nothing_left, problem_of
+    ):
+        refused = send(priority="7")
+        problem = problem_of(refused, 403, "priority_not_allowed")
+        assert problem["detail"] == "priority is 7; at most 6 is allowed here"
+        assert [fault["pointer"] for fault in problem["errors"]] == ["/priority"]
+        assert "Retry-After" not in refused.headers
+        checked = client.post(f"{JOBS}?validate_only=true", data=parts(priority="7"))
+        problem_of(checked, 403, "priority_not_allowed")
+        nothing_left()
+        job = send(priority="6").json
+        assert job["priority"] == 6
+        problem_of(client.patch(f"{JOBS}/{job['id']}", json={"priority": 7}), 403, "priority_not_allowed")
+        assert client.get(f"{JOBS}/{job['id']}").json["priority"] == 6
+
+    @allow(max_priority=2)
+    def test_who_asks_for_none_gets_what_is_allowed(self, send):
+        assert send().json["priority"] == 2
+
+    def test_a_fork_keeps_its_parents_as_far_as_that_is_allowed(
+        self, client, send, workshop, set_limits, problem_of
+    ):
+        done = send(priority="9").json["id"]
+        workshop.run_through(done)
+        fork = f"{JOBS}/{done}/fork"
+        assert client.post(fork, json={"step": 10}).json["priority"] == 9
+        set_limits(max_priority=6)
+        assert client.post(fork, json={"step": 10}).json["priority"] == 6
+        problem_of(client.post(fork, json={"step": 10, "priority": 7}), 403, "priority_not_allowed")
+
+    @allow(max_priority=6)
+    def test_the_page_offers_no_higher_one_and_tells_it_at_the_field(self, client, make_picture):
+        offered = client.get("/new", headers={"Accept": "text/html"}).text
+        assert '<option value="6"' in offered
+        assert '<option value="7"' not in offered
+        form = {"content": (io.BytesIO(make_picture()), "a.png"), "priority": "7"}
+        form["style"] = (io.BytesIO(make_picture(seed=1)), "b.png")
+        page = client.post("/new", data=form, headers={"Accept": "text/html"})
+        assert page.status_code == 403
+        assert "at most 6 is allowed here" in page.text
+
+
+@allow(max_jobs=7, max_drafts=4, max_size_px=1024, max_priority=8, max_requests_per_minute=9)
 def test_a_caller_is_told_what_is_allowed_and_used(client, anna, ben, send):
     assert send(anna).status_code == 202
     assert send(anna, kind="draft").status_code == 202
@@ -272,6 +319,7 @@ def test_a_caller_is_told_what_is_allowed_and_used(client, anna, ben, send):
         "drafts": (4, 1),
         "stored_bytes": (None, None),
         "size_px": (1024, None),
+        "priority": (8, None),
     }
-    assert [one["window_seconds"] for one in told.json["limits"]] == [60, *[None] * 5]
+    assert [one["window_seconds"] for one in told.json["limits"]] == [60, *[None] * 6]
     assert limit_of(client, ben, "jobs") == (7, 0)

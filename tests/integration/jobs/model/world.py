@@ -171,7 +171,7 @@ class World:
 
     def lose_messages(self) -> None:
         """Let the broker lose what waits in it, and control notice that."""
-        self.client.delete(self.control.backend.redis.names.queue(DEFAULT_ROUTE))
+        self.client.delete(*self.control.backend.redis.names.queue_lists(DEFAULT_ROUTE))
         self.clock.seconds += 60
         for job_id, expected in self.jobs.items():
             if expected.status == "queued" and job_id not in self.leases.owners:
