@@ -256,7 +256,7 @@ def test_a_waiting_job_is_changed_without_leaving(
     page.get_by_label("Name", exact=True).first.fill("Pier")
     page.locator("#change").get_by_role("button", name="Change").click()
     expect(page.locator("[data-part=facts]")).to_contain_text("project:sea")
-    expect(page.locator("[data-part=standing]")).to_contain_text("next in line")
+    expect(page.locator("[data-part=standing]")).to_contain_text("Next in line")
     expect(page.locator("#change")).not_to_have_attribute("open", "")
     shown = site.job(other)
     assert (shown["priority"], shown["labels"]) == (9, {"kind": "night", "project": "sea"})

@@ -206,8 +206,15 @@ function changePicture(image, url) {
 
 /** A form that somebody is filling in stays; it is judged by the service anyway. */
 function isTypedIn(part) {
-  const inputs = [...part.querySelectorAll("form input:not([type=hidden])")].filter((input) => input.checkVisibility());
-  return inputs.some((input) => input === document.activeElement || input.value !== input.defaultValue);
+  const seen = (selector) => [...part.querySelectorAll(selector)].filter((input) => input.checkVisibility());
+  const inputs = seen("form :is(input:not([type=hidden]), textarea)");
+  // Elsewhere scripts choose, too.
+  const choices = seen(".menu[open] select");
+  return (
+    [...inputs, ...choices].includes(document.activeElement) ||
+    inputs.some((input) => input.value !== input.defaultValue) ||
+    choices.some((choice) => !choice.selectedOptions[0]?.defaultSelected)
+  );
 }
 
 function isSeen(element) {
