@@ -61,8 +61,8 @@ def install_next_release(kind: str) -> None:
     protocol.JobMessage.to_json = lambda self: tell_more(to_json(self))  # type: ignore[method-assign]
     make_entry = broker.Dispatch._entry
 
-    def entry(self: broker.Dispatch, message: protocol.JobMessage, queue: str) -> str:
-        values = json.loads(make_entry(self, message, queue))
+    def entry(self: broker.Dispatch, message: protocol.JobMessage, route: str, step: int) -> str:
+        values = json.loads(make_entry(self, message, route, step))
         for part in (values, values["headers"], values["properties"]):
             part[_FIELD] = _MORE
         return json.dumps(values)
