@@ -26,7 +26,7 @@ def test_a_queued_job_says_why_it_waits_and_shows_its_content(submit, see):
     job = submit(options=FEW)
     seen = see(job["id"])
     assert f"No worker is connected; {START_ONE}" in seen.parts["standing"]
-    assert seen.actions == ["pause", "cancel"]
+    assert seen.actions == ["pause", "change", "cancel"]
     assert list(seen.pictures) == [job["input"]["content"]["url"]]
     assert seen.refreshes
     assert seen.title == "Queued · content.png × style.png · Atelier"

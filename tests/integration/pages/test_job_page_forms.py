@@ -24,7 +24,7 @@ def test_pause_resume_cancel_retry_by_forms(submit, see, press, bench):
     bench.work_until(job_id, 7, lambda: press(job_id, "pause"))
     paused = see(job_id)
     assert "Paused at step 7; its worker is free." in paused.parts["standing"]
-    assert paused.actions == ["resume", "cancel", "fork"]
+    assert paused.actions == ["resume", "change", "cancel", "fork"]
     assert press(job_id, "resume").status_code == 303
     assert see(job_id).actions == ["pause", "cancel", "fork"]
     assert press(job_id, "cancel").status_code == 303
