@@ -26,7 +26,7 @@ def test_pause_resume_cancel_retry_by_forms(submit, see, press, bench):
     assert "Paused at step 7; its worker is free." in paused.parts["standing"]
     assert paused.actions == ["resume", "change", "cancel", "fork"]
     assert press(job_id, "resume").status_code == 303
-    assert see(job_id).actions == ["pause", "cancel", "fork"]
+    assert see(job_id).actions == ["pause", "change", "cancel", "fork"]
     assert press(job_id, "cancel").status_code == 303
     canceled = see(job_id)
     assert "Canceled at step 7." in canceled.parts["standing"]
@@ -41,6 +41,20 @@ def test_pause_resume_cancel_retry_by_forms(submit, see, press, bench):
     engine = bench.work(job_id)
     assert engine.resumed_from is None
     assert "paused, and its device given free" in see(job_id).parts["attempts"]
+
+
+def test_a_change_by_a_form_and_one_that_is_refused_with_what_was_typed(submit, press, see, bench):
+    job_id = submit(options=FEW, name="Harbour", labels={"series": "town"})["id"]
+    typed = {"priority": "8", "name": "Pier", "labels": "series: sea\r\nNo Key:x"}
+    refused = press(job_id, "change", **typed)
+    assert refused.status_code == 400
+    assert "each a small letter" in refused.text
+    assert "series: sea\nNo Key:x</textarea>" in refused.text.replace("\r", "")
+    assert bench.job(job_id)["name"] == "Harbour"
+    assert press(job_id, "change", **{**typed, "labels": "series: sea"}).status_code == 303
+    changed = bench.job(job_id)
+    assert (changed["priority"], changed["name"], changed["labels"]) == (8, "Pier", {"series": "sea"})
+    assert "series:sea" in see(job_id).parts["facts"]
 
 
 def test_a_retry_goes_on_from_the_checkpoint(submit, see, press, bench):
