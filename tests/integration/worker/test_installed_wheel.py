@@ -59,12 +59,12 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([*pip, *built], check=True)
     (wheel,) = folder.glob("*.whl")
     venv.create(folder / "env", with_pip=False, symlinks=True)
-    bin = folder / "env/bin"
-    subprocess.run([*pip, "--python", str(bin / "python"), "install", *offline, str(wheel)], check=True)
+    programs = folder / "env/bin"
+    subprocess.run([*pip, "--python", str(programs / "python"), "install", *offline, str(wheel)], check=True)
     (site,) = folder.glob("env/lib/python3*/site-packages")
     for package in filter(None, map(installed, locked_names())):
         bring(package, site)
-    return bin
+    return programs
 
 
 @pytest.fixture
