@@ -99,9 +99,9 @@ chaos: $(STAMP)  ## Prove that nothing is lost: planted bugs, 10 000 jobs, 200 f
 fuzz: $(STAMP)  ## Send requests made from openapi.json for five minutes, by schemathesis
 	@$(BIN)/python -m tests.fuzz
 
-system:  ## Install what the tests need beside Python: curl, nginx and Chromium, through apt where that can be done
+system:  ## Install what the tests need beside Python: curl, nginx, systemd's tools and Chromium, through apt where that can be done
 	@have() { PATH=$$PATH:/usr/sbin; for program in $$1; do command -v "$$program" >/dev/null && return 0; done; return 1; }; \
-	for programs in curl nginx "chromium-headless-shell chromium"; do \
+	for programs in curl nginx "systemd-analyze systemd" "chromium-headless-shell chromium"; do \
 	    if have "$$programs"; then continue; fi; \
 	    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	        for program in $$programs; do \
@@ -114,7 +114,7 @@ system:  ## Install what the tests need beside Python: curl, nginx and Chromium,
 	        done; \
 	    fi; \
 	    echo "WARNING: there is no $${programs##* }, so what needs it is NOT tested:" >&2; \
-	    echo "         the README's commands need curl, the proxy nginx, the pages Chromium." >&2; \
+	    echo "         the README's commands need curl, the proxy nginx, the units systemd-analyze, the pages Chromium." >&2; \
 	done
 
 lint: $(STAMP)  ## Run the linters, the type checker, the checks of imports and compose.yaml, and pip-audit
@@ -122,7 +122,7 @@ lint: $(STAMP)  ## Run the linters, the type checker, the checks of imports and 
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo
-	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml compose.worker.yaml
 	@$(BIN)/python requirements/audit.py
 
 lock: $(STAMP)  ## Lock the newest allowed versions anew into requirements/

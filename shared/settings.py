@@ -257,6 +257,12 @@ class Settings(BaseModel):
     worker_seconds: float = Field(
         30, ge=1, le=_LONGEST_SECONDS, description="A worker not heard of for this long counts as gone"
     )
+    drain_seconds: float = Field(
+        60,
+        gt=0,
+        le=_LONGEST_SECONDS,
+        description="Seconds that a worker has to hand its job back once it is asked to end",
+    )
     health_file: str = Field(
         "", description="File that control and workers touch every few seconds while all is well"
     )

@@ -39,6 +39,7 @@ def first_beat(
     methods: Collection[Method],
     numerics: Mapping[str, str] = MappingProxyType({}),
     not_served: Mapping[str, str] = MappingProxyType({}),
+    labels: Mapping[str, str] = MappingProxyType({}),
 ) -> WorkerBeat:
     """Return what does not change in the beats of a run of a node that begins now."""
     now, release = utc_now(), this_release()
@@ -50,6 +51,7 @@ def first_beat(
         methods=sorted(methods),
         numerics=dict(numerics),
         not_served=dict(not_served),
+        labels=dict(labels),
         version=release.version,
         build=release.build,
         protocol=release.protocol,

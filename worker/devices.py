@@ -22,29 +22,60 @@ from shared.storage.store import Room
 DRIVER_TOOL = "nvidia-smi"
 _PCI_DEVICES = Path("/sys/bus/pci/devices")
 _NVIDIA_VENDOR, _DISPLAY_CLASS = "0x10de", "0x03"
-_GPU_LINE = re.compile(r"^GPU (\d+): (.+?)(?: \(UUID: .*\))?$")
+_GPU_LINE = re.compile(r"^GPU (\d+): (.+?)(?: \(UUID: (.*)\))?$")
+#: An instance of the GPU in the line before: one that is divided (MIG).
+_INSTANCE_LINE = re.compile(r"^MIG (\S+)\s+Device\s+(\d+): \(UUID: (.+)\)$")
+_NUMBER, _PLACE = re.compile(r"[0-9]+"), re.compile(r"[0-9]+:[0-9]+")
+_ID = re.compile(r"(GPU|MIG)-[0-9A-Za-z/-]+")
+#: Its exit code when it finds no such object.
+_NOTHING_FOUND = 6
 _QUERY_SECONDS = 20
 _MEASURE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class Device:
-    """One device: the number that CUDA knows it by, or nothing for the CPU, and its name."""
+    """One device: the CPU, an NVIDIA GPU, or an instance of a GPU that is divided (MIG).
+
+    `number` is that of the GPU, as the driver's tool counts them; None for the CPU.
+    """
 
     number: int | None
     name: str
     #: How many nodes of one worker share it, this one included.
     nodes: int = 1
+    #: Which instance of the GPU it is; None for a whole one.
+    instance: int | None = None
+    #: The driver's id of the GPU or of the instance; empty where it tells none.
+    uuid: str = ""
+    #: Of an instance, the id of its GPU.
+    gpu_uuid: str = ""
+
+    @property
+    def place(self) -> str:
+        """How `--gpus` names it: ``0``, or ``0:1`` for an instance; empty for the CPU."""
+        if self.number is None:
+            return ""
+        return str(self.number) if self.instance is None else f"{self.number}:{self.instance}"
 
     @property
     def label(self) -> str:
-        """How jobs and logs name it: ``cpu``, or ``cuda:0 (NVIDIA H100)``."""
-        return self.name if self.number is None else f"cuda:{self.number} ({self.name})"
+        """How jobs and logs name it: ``cpu``, ``cuda:0 (NVIDIA H100)``, or ``cuda:0:1 (… MIG 1g.10gb)``."""
+        return self.name if self.number is None else f"cuda:{self.place} ({self.name})"
+
+    @property
+    def word(self) -> str:
+        """How the names of nodes have it: ``cpu``, ``gpu0``, or ``gpu0-mig1``."""
+        if self.number is None:
+            return "cpu"
+        return f"gpu{self.number}" + ("" if self.instance is None else f"-mig{self.instance}")
 
     @property
     def visible(self) -> str:
         """What CUDA_VISIBLE_DEVICES must be for a process that is to use this device alone."""
-        return "" if self.number is None else str(self.number)
+        if self.number is None:
+            return ""
+        return str(self.number) if self.instance is None else self.uuid
 
 
 CPU = Device(None, "cpu")
@@ -87,10 +118,16 @@ def list_gpus() -> GpuListing:
         return GpuListing(fault=f"it did not answer within {_QUERY_SECONDS} s", has_card=has_card)
     except OSError as error:
         return GpuListing(fault=str(error), has_card=has_card)
-    if answer.returncode != 0:
-        said = " ".join((answer.stdout + answer.stderr).split()) or "nothing"
-        return GpuListing(fault=f"exit code {answer.returncode}: {said[:300]}", has_card=has_card)
-    return GpuListing(parse_gpus(answer.stdout), has_card=has_card)
+    return read_listing(answer.returncode, answer.stdout, answer.stderr, has_card=has_card)
+
+
+def read_listing(code: int, output: str, errors: str, *, has_card: bool) -> GpuListing:
+    """Return what ``nvidia-smi -L`` tells with this exit code on its two outputs."""
+    said = " ".join((output + errors).split()) or "nothing"
+    is_none = code == _NOTHING_FOUND and said.startswith("No devices")
+    if code != 0 and not is_none:
+        return GpuListing(fault=f"exit code {code}: {said[:300]}", has_card=has_card)
+    return GpuListing(parse_gpus(output), has_card=has_card)
 
 
 def decide_gpus(listing: GpuListing, *, visible: str | None, has_cuda: bool) -> UsableGpus:
@@ -119,19 +156,31 @@ def decide_gpus(listing: GpuListing, *, visible: str | None, has_cuda: bool) -> 
 def visible_gpus(gpus: Sequence[Device], visible: str | None) -> Sequence[Device]:
     """Return the GPUs that ``CUDA_VISIBLE_DEVICES`` leaves, as CUDA reads it: up to the first that is none.
 
-    Numbers are understood; with anything else in it, such as the ids of GPUs, all are left.
+    It has numbers or beginnings of ids. The number of a GPU that is divided leaves all of its instances.
     """
     if visible is None:
         return gpus
-    words = [word.strip() for word in visible.split(",")]
-    if not all(re.fullmatch(r"-?\d+|", word) for word in words):
-        return gpus
-    known, left = {str(gpu.number): gpu for gpu in gpus}, []
-    for word in words:
-        if word not in known:
+    left: list[Device] = []
+    for word in (word.strip() for word in visible.split(",")):
+        found = [] if _PLACE.fullmatch(word) else named_devices(word, gpus)
+        if not found:
             break
-        left.append(known[word])
+        left += [device for device in found if device not in left]
     return left
+
+
+def named_devices(word: str, devices: Sequence[Device]) -> list[Device]:
+    """Return the devices that a word names: a number, ``GPU:INSTANCE``, or the beginning of an id.
+
+    One that names a divided GPU names all of its instances.
+    """
+    if _NUMBER.fullmatch(word):
+        return [device for device in devices if str(device.number) == word]
+    if _PLACE.fullmatch(word):
+        return [device for device in devices if device.place == word]
+    if not _ID.fullmatch(word):
+        return []
+    return [device for device in devices if device.uuid.startswith(word) or device.gpu_uuid.startswith(word)]
 
 
 def has_cuda() -> bool:
@@ -154,14 +203,25 @@ def _has_card(devices: Path) -> bool:
 
 
 def parse_gpus(listing: str) -> list[Device]:
-    """Return the GPUs in the lines of ``nvidia-smi -L``."""
-    matches = (_GPU_LINE.match(line.strip()) for line in listing.splitlines())
-    return [Device(int(match[1]), match[2]) for match in matches if match]
+    """Return the devices in the lines of ``nvidia-smi -L``; of a GPU that is divided, its instances."""
+    devices: list[Device] = []
+    gpu: Device | None = None
+    for line in map(str.strip, listing.splitlines()):
+        if match := _GPU_LINE.match(line):
+            gpu = Device(int(match[1]), match[2], uuid=match[3] or "")
+            devices.append(gpu)
+        elif gpu is not None and (match := _INSTANCE_LINE.match(line)):
+            if devices[-1] == gpu:
+                del devices[-1]  # it cannot be used as a whole
+            instance, name = int(match[2]), f"{gpu.name} MIG {match[1]}"
+            devices.append(Device(gpu.number, name, instance=instance, uuid=match[3], gpu_uuid=gpu.uuid))
+    return devices
 
 
 def choose_devices(wanted: str, gpus: Sequence[Device], *, why_not: str | None = None) -> list[Device]:
-    """Return the devices for ``auto`` (all GPUs, else the CPU), ``all``, ``none``, or numbers like ``0,2``.
+    """Return the devices for ``auto`` (all GPUs, else the CPU), ``all``, ``none``, or those that are named.
 
+    Named are numbers like ``0,2``, instances of divided GPUs like ``0:1``, and ids or beginnings of them.
     `why_not` is why GPUs that are here cannot be used.
 
     Raises:
@@ -173,19 +233,31 @@ def choose_devices(wanted: str, gpus: Sequence[Device], *, why_not: str | None =
         if not gpus:
             raise InvalidSettings(f"--gpus is 'all', but {why_not or 'nvidia-smi lists no GPU here'}")
         return list(gpus)
-    known = {str(gpu.number): gpu for gpu in gpus}
-    numbers = [number.strip() for number in wanted.split(",")]
-    missing = [number for number in numbers if number not in known]
-    if not all(re.fullmatch("[0-9]+", number) for number in missing):
-        raise InvalidSettings(f"--gpus is {wanted!r}; allowed are auto, all, none, or numbers such as 0,2")
-    if len(set(numbers)) < len(numbers):
-        raise InvalidSettings(f"--gpus is {wanted!r}; each GPU is named once, since it serves one node")
+    chosen: list[Device] = []
+    missing = []
+    for word in (word.strip() for word in wanted.split(",")):
+        if not any(form.fullmatch(word) for form in (_NUMBER, _PLACE, _ID)):
+            raise InvalidSettings(
+                f"--gpus is {wanted!r}; allowed are auto, all, none, or numbers such as 0,2, instances such "
+                "as 0:1, and ids (GPU-… or MIG-…)"
+            )
+        found = named_devices(word, gpus)
+        if len({device.uuid if word.startswith("MIG-") else device.number for device in found}) > 1:
+            places = ", ".join(device.place for device in found)
+            raise InvalidSettings(f"--gpus is {wanted!r}; '{word}' begins the ids of several ({places})")
+        missing += [] if found else [word]
+        chosen += found
     if missing:
+        found_places = ", ".join(gpu.place for gpu in gpus) or "none"
         raise InvalidSettings(
             f"--gpus is {wanted!r}; this machine has no GPU {', '.join(missing)} "
-            f"(found: {', '.join(known) or 'none'}){f'; {why_not}' if why_not else ''}"
+            f"(found: {found_places}){f'; {why_not}' if why_not else ''}"
         )
-    return [known[number] for number in numbers]
+    if len(set(chosen)) < len(chosen):
+        raise InvalidSettings(
+            f"--gpus is {wanted!r}; each GPU is named once, and --nodes-per-gpu lets nodes share it"
+        )
+    return chosen
 
 
 class RoomMeter:

@@ -69,7 +69,7 @@ def decide_name(
 class Heartbeat:
     """Runs in a node's parent process. `facts` is what does not change while the node runs.
 
-    `note_well` is called whenever a beat was stored.
+    `note_well` is called whenever a beat was stored that does not say that the node is unhealthy.
     """
 
     def __init__(
@@ -92,6 +92,7 @@ class Heartbeat:
         self._clock = clock
         self._said: WorkerBeat | None = None
         self._said_at = self._away_until = float("-inf")
+        self._away_since = 0.0
         #: Whether the name was this run's the last time that Redis was asked.
         self.is_named = False
         #: Another run that has the name and lives: this one must end.
@@ -118,11 +119,15 @@ class Heartbeat:
                 if not self._store(beat):
                     return False
                 self._said, self._said_at = beat, monotonic()
-                if self._note_well is not None:
+                if self._note_well is not None and beat.state is not WorkerState.UNHEALTHY:
                     self._note_well()
             asked = self._registry.is_drain_asked(beat)
+            if self.is_away:
+                _log.info("beat_heard_again", away_seconds=round(monotonic() - self._away_since, 1))
             self._away_until = float("-inf")
         except RedisUnavailable as error:
+            if not self.is_away:
+                self._away_since = monotonic()
             self._said, self._away_until = None, monotonic() + _BEAT_SECONDS
             _log.warning("beat_lost", reason=error.detail)
             return False

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from time import monotonic
+from xml.etree import ElementTree
 
 from shared.memory import COSTS, DeviceKind, Network
 from worker.devices import DRIVER_TOOL, Device
@@ -56,11 +57,27 @@ def parse_gpu_memory(line: str) -> Memory:
     return Memory(*(int(number) * _MEBIBYTE for number in numbers))
 
 
+def parse_instance_memory(document: str, instance: int) -> Memory:
+    """Return the memory of an instance of a divided GPU from what ``nvidia-smi -q -x`` says of that GPU.
+
+    Of the GPU itself the tool tells nothing then, or what all instances have together.
+    """
+    try:
+        root = ElementTree.fromstring(document)  # noqa: S314 - the driver's own tool wrote it
+    except ElementTree.ParseError:
+        return Memory()
+    for found in root.iter("mig_device"):
+        if (found.findtext("index") or "").strip() == str(instance):
+            told = (found.findtext(f"fb_memory_usage/{name}") or "" for name in ("total", "used"))
+            return parse_gpu_memory(",".join(amount.removesuffix("MiB") for amount in told))
+    return Memory()
+
+
 def read_memory(device: Device) -> Memory:
     """Return a device's memory as it is now; for a GPU that may take seconds."""
     if device.number is None:
         return of_machine(machine_memory())
-    query = _ask_driver(device.number)
+    query = _ask_driver(device)
     if query is None:
         return Memory()
     try:
@@ -69,7 +86,13 @@ def read_memory(device: Device) -> Memory:
         query.kill()
         query.communicate()
         return Memory()
-    return of_gpu(parse_gpu_memory(answer), nodes=device.nodes) if query.returncode == 0 else Memory()
+    return of_gpu(_told(answer, device), nodes=device.nodes) if query.returncode == 0 else Memory()
+
+
+def _told(answer: str, device: Device) -> Memory:
+    if device.instance is None:
+        return parse_gpu_memory(answer)
+    return parse_instance_memory(answer, device.instance)
 
 
 class MemoryMeter:
@@ -97,10 +120,10 @@ class MemoryMeter:
             if self._device.number is None:
                 self._note(of_machine(machine_memory(), own_bytes=children_bytes()))
             else:
-                self._query = _ask_driver(self._device.number)
+                self._query = _ask_driver(self._device)
         if self._query is not None and self._query.poll() is not None:
             answer, _ = self._query.communicate()
-            told = parse_gpu_memory(answer) if self._query.returncode == 0 else Memory()
+            told = _told(answer, self._device) if self._query.returncode == 0 else Memory()
             self._note(of_gpu(told, nodes=self._device.nodes))
             self._query = None
         return self._last
@@ -130,17 +153,13 @@ class Highest:
         return self._kept[0][1]
 
 
-def _ask_driver(number: int) -> subprocess.Popen[str] | None:
+def _ask_driver(device: Device) -> subprocess.Popen[str] | None:
     """Start the driver's tool, which can take seconds: the parent of a pool must not wait for it."""
     program = shutil.which(DRIVER_TOOL)
     if program is None:
         return None
-    words = [
-        program,
-        f"--id={number}",
-        "--query-gpu=memory.total,memory.used",
-        "--format=csv,noheader,nounits",
-    ]
+    asked = ["--query-gpu=memory.total,memory.used", "--format=csv,noheader,nounits"]
+    words = [program, f"--id={device.number}", *(asked if device.instance is None else ["-q", "-x"])]
     return subprocess.Popen(  # noqa: S603 - the driver's own tool, found on PATH
         words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )

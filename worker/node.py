@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from threading import Event, Thread
 from time import monotonic, sleep
 from types import MappingProxyType
 from typing import Any
 
+from billiard import active_children
 from celery import Celery, signals
 from celery.exceptions import Reject
 from celery.worker.state import reserved_requests
@@ -32,25 +31,25 @@ from shared.settings import Settings, touch_health_file
 from shared.storage import open_store
 from worker.arrival import first_beat
 from worker.celery_app import make_app
+from worker.child import close_inherited_sockets, decide_load_delay_seconds
 from worker.context import WorkerContext, token_of
 from worker.crash import Crashes, make_pool
 from worker.deliveries import Inbox, envelope, make_transport
 from worker.devices import Device, RoomMeter
-from worker.ending import FAILED, NAME_TAKEN, Ending
+from worker.ending import FAILED, NAME_TAKEN, Ending, decide_haste
 from worker.heartbeat import Heartbeat
 from worker.intake import IntakeFacts, StorageWatch, decide_intake, decide_no_room
 from worker.memory import MemoryMeter
 from worker.node_state import NodeState
 from worker.runner import Engine, Outcome, Runner
 from worker.scratch import Scratch
+from worker.sharing import environ_of_node
 
-_OPEN_FILES = Path("/dev/fd")
 _LOOK_SECONDS = 1.0
 _DRAIN_LOOK_SECONDS = 0.2
 _STORAGE_SECONDS = 2.0
 _LEAVE_SECONDS = 0.5
 _LONGEST_REST_SECONDS = 30.0
-_LONGEST_LOAD_DELAY_SECONDS = 60.0
 #: More loads of the engine in a row are said aloud; a child that is replaced counts as one.
 _MOST_LOADS = 3
 #: The exit code by which a child tells its pool that nothing is wrong (`billiard.pool.EX_RECYCLE`).
@@ -74,14 +73,17 @@ class Node:
         load_engine: Callable[[], Engine],
         numerics: Mapping[str, str] = MappingProxyType({}),
         not_served: Mapping[str, str] = MappingProxyType({}),
+        labels: Mapping[str, str] = MappingProxyType({}),
+        threads: int | None = None,
         fleet_pid: int | None = None,
     ) -> None:
         """Prepare a node of the installation with these names.
 
         `weights` is what they are called, `methods` are those that it serves, `numerics` say what decides the
-        bytes of each (`worker.numerics`), `not_served` say why the machine lacks a method, `load_engine` is
-        called in the child alone. With a `fleet_pid` the node drains once it is no longer the child of that
-        process.
+        bytes of each (`worker.numerics`), `not_served` say why the machine lacks a method, `labels` are told
+        of it, `load_engine` is called in the child alone. `threads` are its share of the processors, if it
+        has one. With a `fleet_pid` the node drains once it is no longer the child of that process, which is
+        the one that hears a second SIGTERM.
         """
         self.settings = settings
         self._names = names
@@ -89,10 +91,11 @@ class Node:
         self.device = device
         self._weights = weights
         self._load_engine = load_engine
+        self._threads = threads
         self._fleet_pid = fleet_pid
         routes = routes_of(methods, numerics=numerics.get(Method.GATYS))
         self._queues = [names.queue(route) for route in routes]
-        self._facts = first_beat(name, device, weights, methods, numerics, not_served)
+        self._facts = first_beat(name, device, weights, methods, numerics, not_served, labels)
         self._redis = Coordination.connect(settings, names)
         self._node_state = NodeState()
         self._inbox = Inbox(
@@ -113,7 +116,7 @@ class Node:
             note_well=lambda: touch_health_file(settings),
         )
         self._reason: str | None = None
-        self._ending = Ending(self._node_state)
+        self._ending = Ending(self._node_state, hears_haste=fleet_pid is None)
         self._gone = Event()
         self._last_looks: Thread | None = None
         self._scratch: Scratch | None = None
@@ -310,12 +313,13 @@ class Node:
     def begin(self) -> None:
         """Begin, now that Celery has installed its own handlers of signals."""
         if self._ending.begin():
-            os.kill(os.getpid(), signal.SIGTERM)
+            self._ending.end_celery()
         self.look()
 
     def close(self) -> None:
         """Go on beating, and let the child hand its job back, whatever it is that ends Celery."""
         self._node_state.drain()
+        Thread(target=self._end_in_time, name="deadline", daemon=True).start()
         self.keep_looking()
 
     def keep_looking(self) -> None:
@@ -331,10 +335,7 @@ class Node:
         self._node_state.begin()
         try:
             close_inherited_sockets()
-            # All are read by TensorFlow when it is loaded, so before the engine is.
-            os.environ["CUDA_VISIBLE_DEVICES"] = self.device.visible or "-1"
-            # The driver's tool numbers GPUs by their place on the bus; CUDA begins with the fastest.
-            os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+            os.environ.update(environ_of_node(self.device, self._threads))
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
             if self._scratch is not None:
                 self._scratch.use("child")
@@ -349,7 +350,7 @@ class Node:
             _log.exception("engine_not_loaded")
             self._node_state.be_unhealthy(f"the engine cannot be loaded: {type(error).__name__}: {error}")
             os._exit(_RECYCLED)
-        _log.info("engine_ready", device=self.device.label, weights=self._weights)
+        _log.info("engine_ready", device=self.device.label, weights=self._weights, threads=self._threads)
 
     @contextmanager
     def _ended_by_drain(self) -> Iterator[None]:
@@ -429,15 +430,31 @@ class Node:
 
     def _end(self, why: str, code: int) -> None:
         self._say_ending(why, code)
-        # Noted at once: a second SIGTERM would hit a node that is already leaving.
+        # Noted at once, so that it is asked once.
         self._node_state.drain()
-        os.kill(os.getpid(), signal.SIGTERM)
+        self._ending.end_celery()
 
     def _say_ending(self, why: str, code: int) -> None:
         self._ending.fix(code)
         rival = self._heartbeat.rival
         facts = {} if rival is None else {"host": rival.host, "started_at": to_rfc3339(rival.started_at)}
         (_log.error if code else _log.info)(why, worker_id=self.name, **facts)
+
+    def _end_in_time(self) -> None:
+        """End this process at once, without what its job has not stored, when its time is over."""
+        began = monotonic()
+        while not self._gone.wait(_DRAIN_LOOK_SECONDS):
+            why = decide_haste(
+                is_hurried=self._ending.is_hurried,
+                draining_seconds=monotonic() - began,
+                drain_seconds=self.settings.drain_seconds,
+            )
+            if why is not None:
+                _log.error("drain_cut_short", worker_id=self.name, reason=why)
+                for child in active_children():
+                    os.kill(child.pid, signal.SIGKILL)
+                # Its beat and its claim end by themselves; Redis may not answer, and is not asked.
+                os._exit(self._ending.code)
 
     def _look_until_gone(self) -> None:
         self._heartbeat.look(self._reason)
@@ -449,44 +466,3 @@ class Node:
         if self._last_looks is not None:
             self._last_looks.join()  # a beat after this one's leaving would bring it back
         self._heartbeat.stop()
-
-
-def decide_load_delay_seconds(loads: int) -> float:
-    """Return how long to wait before the engine is loaded; `loads` counts this one and those that failed."""
-    return 0.0 if loads <= 1 else min(_LONGEST_LOAD_DELAY_SECONDS, 0.5 * 2.0 ** (min(loads, 16) - 2))
-
-
-def close_inherited_sockets() -> None:
-    """Put nothing in the place of every connection that this process has open to another one.
-
-    To be called in a new child, before it opens any of its own. A child that is forked in place of one that
-    died holds copies of its parent's connections to Redis. When Redis restarts and the parent closes its own,
-    epoll goes on reporting a connection that others hold open (see "epoll(7)", questions and answers): the
-    parent would spin, and take a whole processor core for as long as that child lives.
-
-    The numbers stay taken: objects of the parent that are forgotten later close them once more, and must not
-    hit what has been opened since.
-    """
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for number in [int(file.name) for file in _OPEN_FILES.iterdir()]:
-        if _is_connection(number):
-            os.dup2(nothing, number, inheritable=False)
-    os.close(nothing)
-
-
-def _is_connection(number: int) -> bool:
-    """Whether an open file is a socket whose peer has an address: those to the parent have none."""
-    try:
-        copy = os.dup(number)
-    except OSError:
-        return False  # that of the listing itself, which is closed by now
-    try:
-        connection = socket.socket(fileno=copy)
-    except OSError:
-        os.close(copy)
-        return False  # no socket
-    with connection:
-        try:
-            return bool(connection.getpeername())
-        except OSError:
-            return False  # not connected

@@ -144,11 +144,17 @@ def _why_not_loaded(name: str, why: str) -> str:
     return f"{name} cannot be loaded ({why.strip()})"
 
 
+def seen_together(devices: Sequence[Device]) -> list[Device]:
+    """Return the GPUs that one process can see: all that are whole, else one instance of a divided one."""
+    gpus = [device for device in devices if device.number is not None]
+    return [gpu for gpu in gpus if gpu.instance is None] or gpus[:1]
+
+
 def judge_cuda(facts: TensorFlowFacts, devices: Sequence[Device]) -> Finding:
     """Judge TensorFlow and the CUDA libraries for the devices that would be served."""
     if facts.fault is not None:
         return Finding("cuda", Level.MISSING, f"TensorFlow cannot be loaded: {facts.fault}", _INSTALL)
-    needed = sum(device.number is not None for device in devices)
+    needed = len(seen_together(devices))
     if not needed:
         return Finding("cuda", Level.OK, f"TensorFlow {facts.version} loads; CUDA is not needed")
     if facts.gpus >= needed:

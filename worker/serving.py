@@ -108,8 +108,12 @@ class PreparedEngine:
     load: Callable[[], Engine]
 
 
-def prepare_engine(methods: Collection[Method], settings: Settings, device: Device) -> PreparedEngine:
+def prepare_engine(
+    methods: Collection[Method], settings: Settings, device: Device, *, threads: int | None = None
+) -> PreparedEngine:
     """Find the weights of all methods, so that a node that could not use them refuses to start.
+
+    `threads` are those that the fast method may compute with; TensorFlow has its own from the environment.
 
     Raises:
         WeightsError: when those of one cannot be had, saying what to do.
@@ -124,7 +128,7 @@ def prepare_engine(methods: Collection[Method], settings: Settings, device: Devi
         engines: dict[Method, Engine] = {}
         fast_engine = None
         if fast is not None:
-            engines[Method.FAST] = fast_engine = load_fast(fast)
+            engines[Method.FAST] = fast_engine = load_fast(fast, threads=threads)
         if choice is not None:
             engines[Method.GATYS] = _load_gatys(choice, settings, device, fast_engine)
         return NodeEngine(engines)
@@ -133,12 +137,12 @@ def prepare_engine(methods: Collection[Method], settings: Settings, device: Devi
     return PreparedEngine(names[0], load)
 
 
-def load_fast(choice: FastChoice) -> FastEngine:
-    """Load the fast engine, and run it once."""
+def load_fast(choice: FastChoice, *, threads: int | None = None) -> FastEngine:
+    """Load the fast engine, and run it once; None for `threads` takes as many as there are processors."""
     from worker.engine.fast.engine import FastEngine  # here: the runtime is for the child alone
     from worker.engine.fast.model import load_fast_model
 
-    engine = FastEngine(load_fast_model(choice))
+    engine = FastEngine(load_fast_model(choice, threads=threads))
     engine.warm()
     return engine
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 import redis
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from shared.errors import WorkerTooOld
+from shared.errors import InvalidSettings, WorkerTooOld
 from shared.logs import get_logger
 from shared.options import Method
 from shared.protocol import DRAIN_PROTOCOL, Count, Moment, Word
@@ -44,9 +45,34 @@ redis.call('DEL', KEYS[1], KEYS[2])
 return 1
 """
 
+#: As the keys of a job's labels; a value has the letters of both sizes, too.
+_LABEL_KEY, _LABEL_VALUE = re.compile(r"[a-z0-9_.-]{1,63}"), re.compile(r"[A-Za-z0-9_.-]{1,63}")
+_MOST_LABELS = 16
 #: Long enough for a node that does not reach Redis for a while; the request names one run of a node.
 _DRAIN_SECONDS = 3600
 _log = get_logger(__name__)
+
+
+def read_labels(told: str) -> dict[str, str]:
+    """Return the labels of a worker from ``zone=a,class=big``; an empty text has none.
+
+    Raises:
+        InvalidSettings: when a part is no label, when there are too many, or when a key is there twice.
+    """
+    labels: dict[str, str] = {}
+    for part in (part.strip() for part in told.split(",")) if told.strip() else ():
+        key, separator, value = part.partition("=")
+        if not (separator and _LABEL_KEY.fullmatch(key) and _LABEL_VALUE.fullmatch(value)):
+            raise InvalidSettings(
+                f"--labels has '{part}'; a label is KEY=VALUE, each of 1 to 63 letters, digits and . _ -, "
+                "with small letters in the key"
+            )
+        if key in labels:
+            raise InvalidSettings(f"--labels has '{key}' twice")
+        labels[key] = value
+    if len(labels) > _MOST_LABELS:
+        raise InvalidSettings(f"--labels has {len(labels)} labels; allowed are {_MOST_LABELS}")
+    return labels
 
 
 class WorkerState(StrEnum):
@@ -99,6 +125,8 @@ class WorkerBeat(BaseModel):
     numerics: Annotated[dict[Word, Word], Field(max_length=100)] = {}
     #: By method why its machine cannot serve what the node would; a node of an older release does not say.
     not_served: Annotated[dict[Word, str], Field(max_length=100)] = {}
+    #: What its machine's operator says of it; empty of an older release.
+    labels: Annotated[dict[Word, Word], Field(max_length=100)] = {}
     notice: str | None = None
     state: WorkerState = WorkerState.IDLE
     #: Why an unhealthy node takes no jobs.

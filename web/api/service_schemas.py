@@ -74,6 +74,9 @@ class WorkerOut(BaseModel):
         description="By method what decides the bytes beside the job: device and libraries. Workers with "
         "the same make the same bytes. Empty of an older release"
     )
+    labels: dict[str, str] = Field(
+        description="What its operator says of it (`--labels`), such as a zone. Empty of an older release"
+    )
     notice: str | None = Field(description="Something one should know of the weights")
     state: WorkerState = Field(
         description="`starting`: its engine is being loaded; `draining`: it hands its job back and ends; "

@@ -178,6 +178,7 @@ def _worker(beat: WorkerBeat, names: Mapping[str, str], now: datetime) -> Worker
         methods=beat.methods,
         not_served=beat.not_served,
         numerics=beat.numerics,
+        labels=beat.labels,
         notice=beat.notice,
         state=beat.state,
         reason=beat.reason,

@@ -45,7 +45,9 @@ def workers(output: Output, *, url: str | None) -> None:
 
 def _table(workers: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for title in ("id", "state", "device", "memory", "weights", "methods", "heard", "job"):
+    has_labels = any(worker.get("labels") for worker in workers)
+    labels = ("labels",) if has_labels else ()
+    for title in ("id", "state", "device", "memory", "weights", "methods", *labels, "heard", "job"):
         table.add_column(title, no_wrap=title in ("state", "memory", "heard"), overflow="fold")
     for worker in workers:
         state = str(worker.get("state", ""))
@@ -56,10 +58,15 @@ def _table(workers: list[dict[str, Any]]) -> Table:
             _memory(worker.get("memory") or {}),
             escape(str(worker.get("weights", ""))),
             escape(", ".join(worker.get("methods") or ())),
+            *([_labels(worker.get("labels") or {})] if has_labels else []),
             f"{format_seconds(worker.get('heartbeat_age_seconds') or 0)} ago",
             _job(worker.get("job")),
         )
     return table
+
+
+def _labels(labels: dict[str, str]) -> str:
+    return escape(", ".join(f"{key}={value}" for key, value in sorted(labels.items())))
 
 
 def _memory(memory: dict[str, Any]) -> str:

@@ -111,6 +111,7 @@ class WorkerCard:
     numerics: str = ""
     #: Why its machine lacks a method; empty for one that lacks none.
     not_served: str = ""
+    labels: str = ""
 
 
 def worker_card(worker: Mapping[str, Any], now: datetime) -> WorkerCard:
@@ -140,6 +141,7 @@ def worker_card(worker: Mapping[str, Any], now: datetime) -> WorkerCard:
         faults=fault_words(worker["faults"]),
         numerics=". ".join(f"{method}: {words}" for method, words in sorted(worker["numerics"].items())),
         not_served=". ".join(f"{method}: {why}" for method, why in sorted(worker["not_served"].items())),
+        labels=", ".join(f"{key}={value}" for key, value in sorted(worker["labels"].items())),
     )
 
 

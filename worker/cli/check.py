@@ -51,6 +51,7 @@ from worker.readiness import (
     judge_weights,
     nearest_folder,
     read_messages,
+    seen_together,
     served_methods,
     summary,
 )
@@ -74,7 +75,8 @@ urllib.request.urlopen(urllib.request.Request(sys.argv[1], method="HEAD"), timeo
     "--gpus",
     default="auto",
     show_default=True,
-    help="As of 'atelier-worker run': auto, all, none, or numbers such as 0,2.",
+    help="As of 'atelier-worker run': auto, all, none, or numbers such as 0,2, instances such as 0:1, and "
+    "ids.",
 )
 @click.option(
     "--nodes-per-gpu",
@@ -155,7 +157,7 @@ class _Look:
         refusal = None
         try:
             chosen = choose_devices(wanted, usable.gpus, why_not=usable.why_not or usable.hidden)
-            self.devices = share(chosen, nodes)
+            self.devices = share(chosen, nodes, divides_cpu=wanted == "none")
         except InvalidSettings as error:
             refusal = error.detail
         self.findings.append(judge_driver(usable, wanted, refusal))
@@ -255,7 +257,7 @@ def _look_at_redis(settings: Settings, names: Names | None) -> tuple[RedisUnavai
 
 def _load_tensorflow(devices: Sequence[Device]) -> TensorFlowFacts:
     """Load TensorFlow in a process of its own, as the child of a node does."""
-    visible = ",".join(device.visible for device in devices if device.number is not None) or "-1"
+    visible = ",".join(device.visible for device in seen_together(devices)) or "-1"
     environ = {
         **os.environ,
         "CUDA_VISIBLE_DEVICES": visible,

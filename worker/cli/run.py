@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import socket
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from threading import Event
 from typing import TYPE_CHECKING
 
 import click
 
-from shared.clock import to_rfc3339
-from shared.errors import InvalidSettings, RedisTooOld, WeightsError
+from shared.errors import GpuNotSeen, InvalidSettings, RedisTooOld, WeightsError
 from shared.logs import configure_logs, get_logger
 from shared.options import Method
-from shared.processes import keep_private, own_python
+from shared.processes import keep_private, own_python, this_process
 from shared.settings import Settings, load_settings
 from shared.terminal import GivenText
 from shared.texts import is_printable
@@ -26,10 +24,12 @@ if TYPE_CHECKING:
     from shared.redis.names import Names
     from shared.redis.workers import WorkerBeat
     from worker.devices import Device
+    from worker.serving import ChosenMethods
+    from worker.sharing import PlannedNode
 
-WRONG_SETTINGS, NO_WEIGHTS = 2, 3
+FAILED, WRONG_SETTINGS, NO_WEIGHTS = 1, 2, 3
 #: It stands in addresses of the API and in reports.
-_NAME = re.compile(r"[^/]{1,100}")
+_MAX_NAME_CHARS = 100
 _log = get_logger(__name__)
 
 
@@ -44,7 +44,8 @@ _log = get_logger(__name__)
     "--gpus",
     default="auto",
     show_default=True,
-    help="auto (all GPUs, else the CPU), all, none, or numbers such as 0,2. Nodes are started for each.",
+    help="auto (all GPUs, else the CPU), all, none, or numbers such as 0,2, instances such as 0:1 (MIG), and "
+    "ids (GPU-…, MIG-…). Nodes are started for each.",
 )
 @click.option(
     "--nodes-per-gpu",
@@ -52,7 +53,7 @@ _log = get_logger(__name__)
     show_default=True,
     metavar="auto|N",
     help="auto (1 to 3, by the GPU's memory and the machine's processors), or how many nodes share each GPU. "
-    "The CPU has one in any case.",
+    "The CPU has one, unless it is asked for with --gpus none.",
 )
 @click.option(
     "--methods",
@@ -61,25 +62,62 @@ _log = get_logger(__name__)
     help="auto (all that this machine can serve), or gatys, fast, or gatys,fast. fast alone needs no GPU and "
     "no TensorFlow.",
 )
-def run(name: str | None, gpus: str, nodes_per_gpu: str, methods: str, fleet_pid: int | None) -> None:
+@click.option(
+    "--threads",
+    default="auto",
+    show_default=True,
+    metavar="auto|N",
+    help="auto (each of several nodes has its share of the processors), or how many threads each computes "
+    "with. On a CPU their number decides the bytes of a picture.",
+)
+@click.option(
+    "--labels",
+    default="",
+    metavar="KEY=VALUE,…",
+    help="What is told of this machine beside what it tells itself, such as zone=a,class=big.",
+)
+def run(
+    name: str | None,
+    gpus: str,
+    nodes_per_gpu: str,
+    methods: str,
+    threads: str,
+    labels: str,
+    fleet_pid: int | None,
+) -> None:
     """Take jobs from the queue and carry them out, until SIGTERM, Ctrl-C or 'atelier drain'.
 
-    A stopped worker saves a checkpoint and hands its job back; another one goes on from there.
+    A stopped worker saves a checkpoint and hands its job back; another one goes on from there. It has
+    ATELIER_DRAIN_SECONDS for that; a second SIGTERM or Ctrl-C ends it at once.
 
     Settings are ATELIER_… variables; a worker needs ATELIER_REDIS_URL, ATELIER_STORAGE_URL and
     ATELIER_VGG19_WEIGHTS. Exit codes: 0 stopped as asked, 2 wrong usage or settings, 3 no usable weights, 4
     another worker has this name; with any other it has failed, and is to be started again.
     """
-    if name and not (_NAME.fullmatch(name) and is_printable(name)):
+    if name and not (len(name) <= _MAX_NAME_CHARS and "/" not in name and is_printable(name)):
         raise click.UsageError("--name has at most 100 characters, no control character, and no '/'")
-    from worker.sharing import read_nodes  # here: --help needs none
+    from shared.redis.workers import read_labels  # here: --help needs none
+    from worker.sharing import read_nodes, read_threads
 
     try:
         settings = load_settings(os.environ)
         keep_private()
         configure_logs(settings)
-        nodes = read_nodes(nodes_per_gpu)
-        sys.exit(_run(settings, name or socket.gethostname(), gpus, nodes, methods, fleet_pid))
+        read_labels(labels)
+        asked = _Asked(
+            name=name or socket.gethostname(),
+            gpus=gpus,
+            nodes=read_nodes(nodes_per_gpu),
+            methods=methods,
+            threads=read_threads(threads),
+            labels=labels,
+            fleet_pid=fleet_pid,
+        )
+        sys.exit(_run(settings, asked))
+    except GpuNotSeen as error:
+        # The driver may be loaded in a moment, as when the machine has just been started.
+        click.echo(f"{error.code}: {error.detail}", err=True)
+        sys.exit(FAILED)
     except (InvalidSettings, RedisTooOld) as error:
         advice = f". {error.suggestion}" if error.suggestion else ""
         raise click.UsageError(f"{error.detail}{advice}") from None
@@ -90,74 +128,104 @@ def run(name: str | None, gpus: str, nodes_per_gpu: str, methods: str, fleet_pid
         sys.exit(NO_WEIGHTS)
 
 
-def _run(
-    settings: Settings,
-    name: str,
-    gpus: str,
-    asked_nodes: int | None,
-    asked_methods: str,
-    fleet_pid: int | None,
-) -> int:
-    from shared.redis.connection import require_fit_redis  # here: --help needs none
-    from worker.arrival import first_beat
-    from worker.devices import CPU
-    from worker.engine.fast.source import model_name
+@dataclass(frozen=True)
+class _Asked:
+    """What the words of the command line ask for; None where they leave it to us."""
+
+    name: str
+    gpus: str
+    nodes: int | None
+    methods: str
+    threads: int | None
+    labels: str
+    fleet_pid: int | None
+
+
+def _run(settings: Settings, asked: _Asked) -> int:
+    from worker.devices import CPU  # here: --help needs none
+    from worker.engine.machine import usable_processors
     from worker.fleet import run_fleet
-    from worker.node import Node
-    from worker.numerics import read_numerics
-    from worker.serving import choose_methods, prepare_engine
+    from worker.serving import choose_methods
     from worker.sharing import PlannedNode, plan_nodes, share
 
-    methods = choose_methods(asked_methods, settings)
-    devices = _devices(gpus) if Method.GATYS in methods.served else [CPU]
-    if fleet_pid is None:
-        nodes = plan_nodes(name, share(devices, asked_nodes))
-    else:
-        nodes = [PlannedNode(name, replace(devices[0], nodes=asked_nodes or 1))]
-    if len(nodes) > 1:
-        return run_fleet(
-            {
-                node.name: own_python("atelier-worker", *node.words(asked_methods, fleet_pid=os.getpid()))
-                for node in nodes
-            },
-            final_codes=frozenset({WRONG_SETTINGS, NO_WEIGHTS}),
-        )
-    device = nodes[0].device
-    require_fit_redis(settings)
-    prepared = prepare_engine(methods.served, settings, device)
-    numerics = read_numerics(methods.served, device, fast_model=model_name(settings))
-    names = await_names(
-        settings, first_beat(name, device, prepared.weights, methods.served, numerics, methods.not_served)
+    methods = choose_methods(asked.methods, settings)
+    devices = _devices(asked.gpus) if Method.GATYS in methods.served else [CPU]
+    if asked.fleet_pid is not None:
+        device = replace(devices[0], nodes=asked.nodes or 1)
+        return _run_node(settings, asked, methods, PlannedNode(asked.name, device, asked.threads))
+    nodes = plan_nodes(
+        asked.name,
+        share(devices, asked.nodes, divides_cpu=asked.gpus == "none"),
+        asked_threads=asked.threads,
+        processors=usable_processors(),
     )
+    if asked.threads is None and "TF_NUM_INTRAOP_THREADS" in os.environ:
+        nodes = [replace(node, threads=None) for node in nodes]  # somebody has said it to TensorFlow itself
+    if len(nodes) == 1:
+        return _run_node(settings, asked, methods, nodes[0])
+    _log.info("fleet_started", nodes=[node.name for node in nodes], threads_each=nodes[0].threads)
+    commands = {
+        node.name: node.words(asked.methods, labels=asked.labels, fleet_pid=os.getpid()) for node in nodes
+    }
+    return run_fleet(
+        {name: own_python("atelier-worker", *words) for name, words in commands.items()},
+        final_codes=frozenset({WRONG_SETTINGS, NO_WEIGHTS}),
+        drain_seconds=settings.drain_seconds,
+    )
+
+
+def _run_node(settings: Settings, asked: _Asked, methods: ChosenMethods, planned: PlannedNode) -> int:
+    from shared.redis.connection import require_fit_redis  # here: --help needs none
+    from shared.redis.workers import read_labels
+    from worker.arrival import first_beat
+    from worker.ending import describe_rival
+    from worker.engine.fast.source import model_name
+    from worker.node import Node
+    from worker.numerics import read_numerics
+    from worker.serving import prepare_engine
+    from worker.sharing import environ_of_node
+
+    device, labels = planned.device, read_labels(asked.labels)
+    require_fit_redis(settings)
+    prepared = prepare_engine(methods.served, settings, device, threads=planned.threads)
+    numerics = read_numerics(
+        methods.served,
+        device,
+        fast_model=model_name(settings),
+        environ={**os.environ, **environ_of_node(device, planned.threads)},
+    )
+    facts = (methods.served, numerics, methods.not_served, labels)
+    names = await_names(settings, first_beat(planned.name, device, prepared.weights, *facts))
     if names is None:
         return 0
     node = Node(
         settings,
         names,
-        name=name,
+        name=planned.name,
         device=device,
         weights=prepared.weights,
         methods=methods.served,
         load_engine=prepared.load,
         numerics=numerics,
         not_served=methods.not_served,
-        fleet_pid=fleet_pid,
+        labels=labels,
+        threads=planned.threads,
+        fleet_pid=asked.fleet_pid,
     )
     code = node.run()
     if node.rival is not None:
-        since = to_rfc3339(node.rival.started_at)
-        click.echo(
-            f"A worker named '{name}' is running already, on {node.rival.host or 'some host'} since {since}. "
-            "Names must be unique: give this one another with --name.",
-            err=True,
-        )
+        said = describe_rival(planned.name, node.rival, host=socket.gethostname(), process=this_process())
+        click.echo(said, err=True)
     return code
 
 
 def _devices(gpus: str) -> list[Device]:
     from worker.devices import choose_devices, decide_gpus, has_cuda, list_gpus  # here: --help needs none
 
-    usable = decide_gpus(list_gpus(), visible=os.environ.get("CUDA_VISIBLE_DEVICES"), has_cuda=has_cuda())
+    listing = list_gpus()
+    usable = decide_gpus(listing, visible=os.environ.get("CUDA_VISIBLE_DEVICES"), has_cuda=has_cuda())
+    if listing.fault is not None and gpus not in ("auto", "none"):
+        raise GpuNotSeen(f"--gpus is {gpus!r}, but {usable.why_not}")
     if usable.why_not and gpus != "none":
         _log.warning("gpu_not_used", detail=usable.why_not)
     return choose_devices(gpus, usable.gpus, why_not=usable.why_not or usable.hidden)

@@ -53,6 +53,14 @@ def test_workers_are_shown_in_a_table(atelier, registry):
     assert "1.0 of 2.0 GB" in lines[2]
 
 
+def test_labels_have_a_column_where_a_worker_has_some(atelier, registry):
+    registry.beat(beat("a"))
+    registry.beat(beat("b", labels={"zone": "a", "class": "big"}))
+    head, first, second = atelier("workers").stdout.splitlines()
+    assert head.split()[-3:] == ["labels", "heard", "job"]
+    assert ("=" in first, "class=big, zone=a" in second) == (False, True)
+
+
 def test_what_a_worker_lacks_is_said_below_the_table(atelier, registry):
     registry.beat(beat("a"))
     registry.beat(beat("b", methods=["gatys"], not_served={"fast": "the model is [not] installed"}))

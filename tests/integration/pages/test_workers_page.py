@@ -109,6 +109,13 @@ def test_a_busy_worker_leads_to_its_job(client, submit, workshop, registry):
     assert listed[0]["job"]["name"] == "<b>Harbour</b>"
 
 
+def test_the_labels_of_a_worker_are_on_its_card(client, registry):
+    registry.beat(beat())
+    assert "<dt>Labels</dt>" not in client.get("/workers", headers=BROWSER).text
+    registry.beat(beat(labels={"zone": "a", "class": "big"}))
+    assert "<dd>class=big, zone=a</dd>" in client.get("/workers", headers=BROWSER).text
+
+
 def test_the_name_of_someone_elses_job_is_not_told(client, submit, workshop, registry, services):
     job = submit(name="Harbour")
     doing = WorkerJob(job_id=job["id"], attempt=1, step=5, steps=20, since=utc_now())

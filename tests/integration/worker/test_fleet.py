@@ -18,22 +18,28 @@ pytestmark = pytest.mark.process
 _PATIENCE_SECONDS = 30
 FLEET = """
 import sys
-from worker.fleet import run_fleet
-nodes = {name: [sys.executable, "-c", code] for name, code in zip("ab", sys.argv[1:])}
-sys.exit(run_fleet(nodes, final_codes=frozenset({3})))
+from worker import fleet
+fleet._MERCY_SECONDS = 0
+nodes = {name: [sys.executable, "-c", code] for name, code in zip("ab", sys.argv[2:])}
+sys.exit(fleet.run_fleet(nodes, final_codes=frozenset({3}), drain_seconds=float(sys.argv[1])))
 """
 WAITS = (
     "import os, signal, sys; signal.signal(15, lambda *_: sys.exit(0)); os.write(1, b'up\\n'); signal.pause()"
+)
+#: Says that it was asked, and goes on.
+STAYS = (
+    "import os, signal; signal.signal(15, lambda *_: os.write(1, b'asked\\n')); os.write(1, b'up\\n')\n"
+    "while True: signal.pause()"
 )
 #: Both say in one write that they are up; this one ends with the code that the next byte names.
 OBEYS = "import os, sys; os.write(1, b'up\\n'); sys.exit(int(os.read(0, 1)))"
 
 
 @contextmanager
-def start(*codes: str) -> Iterator[subprocess.Popen[str]]:
+def start(*codes: str, drain_seconds: float = 600) -> Iterator[subprocess.Popen[str]]:
     """A fleet of these nodes; one that does not do as a test waits for is killed, and the test fails."""
     fleet = subprocess.Popen(
-        [sys.executable, "-c", FLEET, *codes],
+        [sys.executable, "-c", FLEET, str(drain_seconds), *codes],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -53,12 +59,12 @@ def start(*codes: str) -> Iterator[subprocess.Popen[str]]:
     patience.cancel()
 
 
-def up(fleet: subprocess.Popen[str], *, nodes: int) -> None:
-    """Wait until so many nodes have started; the fleet's own log lines stand between theirs."""
+def up(fleet: subprocess.Popen[str], *, nodes: int, say: str = "up") -> None:
+    """Wait until so many nodes have said it; the fleet's own log lines stand between theirs."""
     while nodes:
         line = fleet.stdout.readline()
         assert line, fleet.stderr.read()
-        nodes -= line == "up\n"
+        nodes -= line == f"{say}\n"
 
 
 def order(fleet: subprocess.Popen[str], code: int) -> None:
@@ -97,3 +103,45 @@ def test_a_drained_node_stays_down_and_the_fleet_ends_with_the_last_one():
         order(fleet, 0)
         assert fleet.wait() == 0
         assert "up\n" not in fleet.stdout.read()
+
+
+def test_a_second_signal_kills_those_that_have_not_ended():
+    with start(WAITS, STAYS) as fleet:
+        up(fleet, nodes=2)
+        fleet.terminate()
+        up(fleet, nodes=1, say="asked")
+        assert fleet.poll() is None
+        fleet.terminate()
+        assert fleet.wait() == 0  # it was asked to end, and stays down
+        said = fleet.stdout.read() + fleet.stderr.read()
+        assert said.count("node_killed") == 1
+        assert "it was asked to end a second time" in said
+
+
+def test_a_node_that_does_not_end_in_time_is_killed():
+    with start(STAYS, drain_seconds=0.5) as fleet:
+        up(fleet, nodes=1)
+        fleet.terminate()
+        assert fleet.wait() == 0
+        said = fleet.stdout.read() + fleet.stderr.read()
+        assert "it has not ended within 0.5 s (ATELIER_DRAIN_SECONDS)" in said
+
+
+def test_so_is_one_beside_a_node_that_cannot_work_and_its_code_is_told():
+    with start(STAYS, OBEYS, drain_seconds=0.5) as fleet:
+        up(fleet, nodes=2)
+        order(fleet, 3)
+        assert fleet.wait() == 3
+
+
+def test_a_node_that_waits_for_its_next_start_ends_as_asked():
+    with start(WAITS, OBEYS) as fleet:
+        up(fleet, nodes=2)
+        for number in range(3):  # the next start is ever later: the last one 2 s
+            if number:
+                up(fleet, nodes=1)
+            order(fleet, 1)
+            while "node_failed" not in (line := fleet.stdout.readline()):
+                assert line, fleet.stderr.read()
+        fleet.terminate()
+        assert fleet.wait() == 0

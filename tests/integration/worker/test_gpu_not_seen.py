@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.processes import own_python
 from shared.redis import Coordination
 from shared.redis.names import Names
 from shared.redis.workers import WorkerBeat
@@ -55,3 +56,25 @@ def test_a_node_whose_gpu_is_not_seen_says_so_and_takes_no_jobs(
         finally:
             node.send_signal(signal.SIGTERM)
         assert node.wait(_PATIENCE_SECONDS) == 0
+
+
+@pytest.mark.parametrize("gpus", ["all", "0"])
+def test_a_driver_that_does_not_work_yet_is_a_failure_after_which_to_start_again(
+    settings: Settings, tmp_path: Path, gpus: str
+):
+    """As when a machine has just been started; after a wrong setting nobody would try again."""
+    recorded = Path(__file__).parents[2] / "unit/worker/nvidia_smi/no-driver.txt"
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\ncat {recorded}\nexit 9\n")
+    tool.chmod(0o755)
+    done = subprocess.run(
+        own_python("atelier-worker", "run", "--gpus", gpus, "--methods", "gatys"),
+        env={**os.environ, **settings.to_environ(), "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert (
+        f"gpu_not_seen: --gpus is '{gpus}', but the NVIDIA driver does not work (exit code 9:" in done.stderr
+    )

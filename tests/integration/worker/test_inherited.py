@@ -19,7 +19,7 @@ pytestmark = pytest.mark.process
 
 _PROGRAM = """
 import os, stat, sys
-from worker.node import close_inherited_sockets
+from worker.child import close_inherited_sockets
 close_inherited_sockets()
 for number in map(int, sys.argv[1:]):
     mode = os.fstat(number).st_mode

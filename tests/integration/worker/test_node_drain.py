@@ -205,3 +205,42 @@ def test_a_node_whose_process_crashes_over_every_job_rests(client, start, make_p
     assert client.post(f"{url}/retry").status_code == 200
     done = wait_for(lambda: in_status("succeeded"))
     assert done["attempt"]["worker_id"] == "well"
+
+
+def test_a_second_sigterm_ends_a_node_that_does_not_come_back_from_a_step(client, start, make_picture):
+    node = start("stuck", step_seconds=3600)
+    wait_for(is_in(client, "stuck", "idle"))
+    submit(client, make_picture, steps=400)
+    wait_for(is_in(client, "stuck", "busy"))
+    (child,) = children(node.pid)
+    node.terminate()
+    wait_for(is_in(client, "stuck", "draining"))
+    assert node.poll() is None
+    node.terminate()
+    assert node.wait(_PATIENCE_SECONDS) == 0
+    assert "it was asked to end a second time" in node.stdout.read()
+    wait_for(lambda: not is_alive(child))
+
+
+def test_a_drain_that_was_asked_for_is_no_second_signal(client, start, make_picture):
+    node = start("slow", step_seconds=0.5)
+    wait_for(is_in(client, "slow", "idle"))
+    job = submit(client, make_picture, steps=400)
+    busy = wait_for(is_in(client, "slow", "busy"))
+    client.post(busy["urls"]["drain"])
+    node.terminate()
+    assert node.wait(_PATIENCE_SECONDS) == 0
+    assert "drain_cut_short" not in node.stdout.read()
+    wait_for(lambda: client.get(job["urls"]["self"]).json["status"] == "queued")
+
+
+def test_a_node_that_does_not_end_in_time_is_ended(client, start, make_picture):
+    node = start("stuck", step_seconds=3600, changes={"drain_seconds": 0.5})
+    wait_for(is_in(client, "stuck", "idle"))
+    submit(client, make_picture, steps=400)
+    wait_for(is_in(client, "stuck", "busy"))
+    (child,) = children(node.pid)
+    node.terminate()
+    assert node.wait(_PATIENCE_SECONDS) == 0
+    assert "it has not ended within 0.5 s (ATELIER_DRAIN_SECONDS)" in node.stdout.read()
+    wait_for(lambda: not is_alive(child))

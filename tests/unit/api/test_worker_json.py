@@ -65,6 +65,11 @@ def test_a_busy_worker():
     assert shown["urls"] == {"drain": "/api/v1/workers/gpu%20a/drain"}
 
 
+def test_the_labels_of_a_worker_and_of_an_older_one():
+    assert worker_to_json(beat(labels={"zone": "a"}), now=NOW)["labels"] == {"zone": "a"}
+    assert worker_to_json(beat(), now=NOW)["labels"] == {}
+
+
 def test_a_draining_worker_cannot_be_drained_and_a_fast_clock_makes_no_negative_age():
     shown = worker_to_json(DRAINING, now=NOW - timedelta(seconds=5))
     assert shown["urls"] == {"drain": None}

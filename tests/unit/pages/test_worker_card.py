@@ -55,6 +55,11 @@ def test_the_methods_it_serves_and_what_its_machine_lacks():
     assert (light.methods, light.not_served) == ("fast", "gatys: TensorFlow is not installed")
 
 
+def test_what_its_operator_says_of_it():
+    assert card(labels={"zone": "a", "class": "big"}).labels == "class=big, zone=a"
+    assert card().labels == ""
+
+
 def test_it_is_drained_through_the_page_by_its_quoted_name():
     assert card().drain_url == "/workers/a%20b/drain"
     assert card().drain_api == "/api/v1/workers/a%20b/drain"

@@ -16,18 +16,66 @@ from worker.devices import (
     decide_gpus,
     list_gpus,
     parse_gpus,
+    read_listing,
     visible_gpus,
 )
 
+#: What the driver's tool writes, in the form that NVIDIA documents and that is seen in public.
+_RECORDED = Path(__file__).with_name("nvidia_smi")
 LISTING = """GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-1b)
 GPU 1: NVIDIA L4 (UUID: GPU-2c)
-  MIG 1g.10gb     Device  0: (UUID: MIG-x)
 """
 
 
+def recorded(name: str, *, code: int = 0) -> GpuListing:
+    said = (_RECORDED / f"{name}.txt").read_text()
+    return read_listing(code, said, "", has_card=True)
+
+
 def test_the_drivers_listing_is_read():
-    assert parse_gpus(LISTING) == [Device(0, "NVIDIA H100 80GB HBM3"), Device(1, "NVIDIA L4")]
+    assert parse_gpus(LISTING) == [
+        Device(0, "NVIDIA H100 80GB HBM3", uuid="GPU-1b"),
+        Device(1, "NVIDIA L4", uuid="GPU-2c"),
+    ]
     assert parse_gpus("No devices were found") == []
+
+
+def test_one_gpu_and_eight_are_read_with_their_ids():
+    (gpu,) = recorded("one-gpu").gpus
+    assert (gpu.label, gpu.visible, gpu.word) == ("cuda:0 (NVIDIA H100 80GB HBM3)", "0", "gpu0")
+    assert gpu.uuid == "GPU-6f1c2c0e-4b1d-7a53-9c55-0d9f6a2b1e34"
+    eight = recorded("eight-gpus").gpus
+    assert [gpu.place for gpu in eight] == [str(number) for number in range(8)]
+    assert len({gpu.uuid for gpu in eight}) == 8
+    assert {gpu.name for gpu in eight} == {"NVIDIA A100-SXM4-80GB"}
+
+
+def test_of_a_divided_gpu_its_instances_are_devices_each_seen_by_its_id():
+    devices = recorded("mig").gpus
+    assert [device.place for device in devices] == ["0:0", "0:1", "0:2", "1"]
+    assert devices[2].label == "cuda:0:2 (NVIDIA A100-SXM4-40GB MIG 1g.5gb)"
+    assert devices[2].visible == "MIG-f545e178-ec7c-7385-90e0-13f0138d2a4c"
+    assert [device.word for device in devices] == ["gpu0-mig0", "gpu0-mig1", "gpu0-mig2", "gpu1"]
+    old = recorded("mig-old-driver").gpus
+    assert [device.place for device in old] == ["0:0", "0:1"]
+    assert old[1].visible == "MIG-GPU-b4d593fa-0716-8a44-23f4-79e20b55c667/8/0"
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "fault"),
+    [
+        ("none", 0, None),
+        ("none-with-code-6", 6, None),
+        ("no-driver", 9, "exit code 9: NVIDIA-SMI has failed because it couldn't communicate with"),
+        ("other-version", 18, "exit code 18: Failed to initialize NVML: Driver/library version mismatch"),
+        ("one-gpu", 15, "exit code 15: GPU 0: "),
+    ],
+)
+def test_no_gpu_is_none_and_a_driver_that_fails_is_a_fault(name, code, fault):
+    listing = recorded(name, code=code)
+    assert list(listing.gpus) == []
+    assert (listing.fault or "").startswith(fault or "")
+    assert (listing.fault is None) == (fault is None)
 
 
 def test_choice():
@@ -53,6 +101,46 @@ GPUS = parse_gpus(LISTING)
 
 
 @pytest.mark.parametrize(
+    ("wanted", "places"),
+    [
+        ("1", ["1"]),
+        ("0", ["0:0", "0:1", "0:2"]),
+        ("0:1,1", ["0:1", "1"]),
+        ("MIG-bfc2259d", ["0:1"]),
+        ("GPU-37641063-f5d7-732b-b262-25931d4da2d9", ["0:0", "0:1", "0:2"]),
+        ("GPU-f5117b7d, 0:2", ["1", "0:2"]),
+        ("all", ["0:0", "0:1", "0:2", "1"]),
+    ],
+)
+def test_a_device_is_named_by_its_number_its_place_or_the_beginning_of_its_id(wanted, places):
+    assert [device.place for device in choose_devices(wanted, recorded("mig").gpus)] == places
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ("GPU-", "allowed are auto, all, none, or numbers"),
+        ("MIG", "allowed are auto, all, none, or numbers"),
+        ("0:1:2", "allowed are auto, all, none, or numbers"),
+        ("0:7", r"has no GPU 0:7 \(found: 0:0, 0:1, 0:2, 1\)"),
+        ("GPU-deadbeef", "has no GPU GPU-deadbeef"),
+        ("0,0:1", "each GPU is named once"),
+        ("MIG-bf,0:1", "each GPU is named once"),
+    ],
+)
+def test_a_name_of_none_or_of_one_twice_is_refused(wanted, said):
+    with pytest.raises(InvalidSettings, match=said):
+        choose_devices(wanted, recorded("mig").gpus)
+
+
+def test_the_beginning_of_several_ids_is_refused():
+    alike = [Device(number, "NVIDIA L4", uuid=f"GPU-2c{number}") for number in range(2)]
+    with pytest.raises(InvalidSettings, match=r"'GPU-2c' begins the ids of several \(0, 1\)"):
+        choose_devices("GPU-2c", alike)
+    assert choose_devices("GPU-2c1", alike) == alike[1:]
+
+
+@pytest.mark.parametrize(
     ("visible", "numbers"),
     [
         (None, [0, 1]),
@@ -61,11 +149,22 @@ GPUS = parse_gpus(LISTING)
         ("", []),
         ("-1", []),
         ("0,7,1", [0]),  # as CUDA reads it: up to the first that is none
-        ("GPU-2c", [0, 1]),
+        ("GPU-2c", [1]),
+        ("GPU-2c,0", [1, 0]),
+        ("MIG-x", []),
+        ("0:0", []),
+        ("all", []),  # a word of NVIDIA's containers, not of CUDA
     ],
 )
 def test_gpus_that_are_hidden_are_not_used(visible: str | None, numbers: list[int]):
     assert [gpu.number for gpu in visible_gpus(GPUS, visible)] == numbers
+
+
+def test_instances_that_are_hidden_are_not_used():
+    devices = recorded("mig").gpus
+    instance = devices[1]
+    assert visible_gpus(devices, instance.visible) == [instance]
+    assert [device.place for device in visible_gpus(devices, "0")] == ["0:0", "0:1", "0:2"]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +204,7 @@ def test_what_a_setting_hides_is_named(visible, hidden):
 @pytest.mark.parametrize(
     ("script", "gpus", "fault"),
     [
-        ("echo 'GPU 0: NVIDIA L4 (UUID: GPU-2c)'", [Device(0, "NVIDIA L4")], None),
+        ("echo 'GPU 0: NVIDIA L4 (UUID: GPU-2c)'", [Device(0, "NVIDIA L4", uuid="GPU-2c")], None),
         ("echo No devices found", [], None),
         (
             "echo no communication with the driver >&2; exit 9",

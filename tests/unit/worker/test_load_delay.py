@@ -1,6 +1,6 @@
 """An engine that cannot be loaded is tried again, ever more seldom."""
 
-from worker.node import decide_load_delay_seconds
+from worker.child import decide_load_delay_seconds
 
 
 def test_the_first_load_waits_for_nothing_and_the_next_ones_ever_longer():

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 from worker.devices import CPU, Device
 from worker.engine.machine import MachineMemory
-from worker.memory import Highest, Memory, MemoryMeter, of_gpu, of_machine, parse_gpu_memory
+from worker.memory import (
+    Highest,
+    Memory,
+    MemoryMeter,
+    of_gpu,
+    of_machine,
+    parse_gpu_memory,
+    parse_instance_memory,
+    read_memory,
+)
 
 MEBIBYTE = 2**20
 
@@ -48,6 +58,38 @@ def test_the_highest_of_a_while_is_kept():
 )
 def test_a_gpus_memory_is_read_from_what_the_drivers_tool_says(line: str, memory: Memory):
     assert parse_gpu_memory(line) == memory
+
+
+_INSTANCES = Path(__file__).with_name("nvidia_smi") / "mig-memory.xml"
+
+
+@pytest.mark.parametrize(
+    ("instance", "memory"),
+    [
+        (0, Memory(19968 * MEBIBYTE, 1742 * MEBIBYTE)),
+        (2, Memory(4864 * MEBIBYTE, 7 * MEBIBYTE)),
+        (3, Memory()),
+    ],
+)
+def test_the_memory_of_an_instance_is_its_own_and_not_its_gpus(instance, memory):
+    assert parse_instance_memory(_INSTANCES.read_text(), instance) == memory
+
+
+@pytest.mark.parametrize(
+    "said", ["", "No devices were found", "<gpu><mig_device><index>0</index></mig_device></gpu>"]
+)
+def test_an_instance_that_nothing_is_told_of_has_no_known_memory(said):
+    assert parse_instance_memory(said, 0) == Memory()
+
+
+def test_the_tool_is_asked_for_the_whole_record_of_a_divided_gpu(tmp_path, monkeypatch):
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(f'#!/bin/sh\n[ "$*" = "--id=1 -q -x" ] && cat {_INSTANCES}\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    memory = read_memory(Device(1, "NVIDIA A100", instance=1, nodes=2))
+    assert memory.total_bytes == 9856 * MEBIBYTE
+    assert memory.job_bytes == (9856 - 1640) * MEBIBYTE
 
 
 def test_a_meter_measures_every_5_seconds():
