@@ -44,6 +44,12 @@ class Proxy:
         """Pass on what comes from now on."""
         self._open.set()
 
+    def break_all(self) -> None:
+        """Break all connections that there are; who connects anew is let through."""
+        for one in list(self._sockets):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
     def __enter__(self) -> Proxy:
         Thread(target=self._accept, daemon=True).start()
         return self
