@@ -82,12 +82,16 @@ class Settings(BaseModel):
         "folder",
     )
     s3_endpoint: str = Field(
-        "", description="Address of the S3 store, if it is not Amazon's; credentials are found as boto3 finds them"
+        "",
+        description="Address of the S3 store, if it is not Amazon's; credentials are found as boto3 finds "
+        "them",
     )
     s3_public_endpoint: str = Field(
         "", description="Address at which API clients find the S3 store, if it is another one"
     )
-    s3_region: str = Field("", description="Region of the S3 store; empty is what boto3 finds, else us-east-1")
+    s3_region: str = Field(
+        "", description="Region of the S3 store; empty is what boto3 finds, else us-east-1"
+    )
     s3_timeout_seconds: float = Field(
         10,
         gt=0,

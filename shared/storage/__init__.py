@@ -17,9 +17,10 @@ def store_of(settings: Settings) -> ArtifactStore:
 
 
 def open_store(url: str, settings: Settings | None = None) -> ArtifactStore:
-    """Return the store at a URL: ``file:///path`` is a local or mounted folder, ``s3://bucket/prefix`` a bucket.
+    """Return the store at a URL.
 
-    A bucket is reached as the settings say, or as the SDK of Amazon has it by default.
+    ``file:///path`` is a local or mounted folder, ``s3://bucket/prefix`` a bucket, which is reached as the
+    settings say.
 
     Raises:
         InvalidSettings: when there is no store for the URL's scheme, or its packages are not installed.

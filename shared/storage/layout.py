@@ -99,7 +99,7 @@ def marker_key(job_id: str, attempt: int) -> str:
 
 
 def is_touched(key: str) -> bool:
-    """Whether somebody may need a file again that is old: an uploaded picture, which is uploaded once more."""
+    """Whether somebody may need a file that is old once more: a picture, which is uploaded again."""
     return key.startswith("assets/") and "/." not in key
 
 

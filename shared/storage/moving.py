@@ -54,7 +54,7 @@ class _Proven:
 def copy_files(
     source: ArtifactStore, target: ArtifactStore, *, on_file: Callable[[int, int], None] = lambda *_: None
 ) -> Copied:
-    """Copy all files of the installation in `source`, and read each back; files that are there stay, if equal.
+    """Copy all files of the installation in `source`, and read each back; what is there and equal stays.
 
     What is written to the source meanwhile may be missing: stop the service, or repeat this once it is
     stopped. `on_file` hears after each file how many of how many are there.
@@ -67,7 +67,9 @@ def copy_files(
     """
     installation = read_identity(source)
     if installation is None:
-        raise IdentityMissing("the storage to copy from carries no identity: it is not mounted, or it is empty")
+        raise IdentityMissing(
+            "the storage to copy from carries no identity: it is not mounted, or it is empty"
+        )
     _take(target, installation)
     keys = [key for key in source.list(".") if _is_copied(key)]
     there = {key for key in target.list(".") if _is_copied(key)}
@@ -111,7 +113,7 @@ def _take(target: ArtifactStore, installation: Installation) -> None:
         found = begun
     if found != installation:
         raise IdentityWrong(
-            f"the storage to copy from is of the installation {installation.id}, the one to copy to of {found.id}"
+            f"the storage to copy from is of the installation {installation.id}, the other of {found.id}"
         )
 
 
@@ -134,7 +136,9 @@ def _copy(source: ArtifactStore, target: ArtifactStore, key: str, there: Collect
         return None
     found = _sha256_at(target, key) if is_new else sha256
     if found != sha256:
-        raise FileDamaged(f"{key} has the SHA-256 {found or 'of no file'} in its copy; it was read with {sha256}")
+        raise FileDamaged(
+            f"{key} has the SHA-256 {found or 'of no file'} in its copy, and {sha256} where it was read"
+        )
     return _Proven(key, sha256, size_bytes, is_new)
 
 
@@ -144,4 +148,3 @@ def _sha256_at(store: ArtifactStore, key: str) -> str | None:
             return sha256_of(file)
     except ArtifactMissing:
         return None
-

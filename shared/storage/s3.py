@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from pathlib import PurePosixPath
 from threading import Lock
 from time import sleep
@@ -53,6 +54,9 @@ _BUFFER_BYTES = 1 << 20
 _CONNECTIONS = 64
 #: Times are told in whole seconds.
 _TICK = timedelta(seconds=1)
+#: Of a process: mostly there is one store, with two addresses at most.
+_MOST_CLIENTS = 8
+_making = Lock()
 _MOST_AT_ONCE = 1000
 _LAST_LETTER = "\U0010ffff"
 _MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
@@ -83,12 +87,10 @@ class S3Store:
     readers look for them there, too, and what a killed process left so is put back (`put_back`).
     """
 
-    def __init__(self, bucket: str, prefix: str = "", *, access: S3Access = S3Access()) -> None:  # noqa: B008 - frozen
+    def __init__(self, bucket: str, prefix: str = "", *, access: S3Access = S3Access()) -> None:
         self.bucket = bucket
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._access = access
-        self._lock = Lock()
-        self._clients: dict[tuple[int, str], Any] = {}
 
     @property
     def name(self) -> str:
@@ -97,7 +99,7 @@ class S3Store:
 
     def make_root(self) -> None:
         """See `ArtifactStore.make_root`; a bucket is made by whoever runs the store, with what it costs."""
-        with _storage_errors(self.name):
+        with _storage_errors(self.name, writes=True):
             self._client.head_bucket(Bucket=self.bucket)
 
     def write(self, key: str, data: bytes | BinaryIO) -> None:
@@ -246,7 +248,7 @@ class S3Store:
         return keys
 
     def set_aside(self, key: str, *, sha256: str) -> bool:
-        """See `ArtifactStore.set_aside`; one at a time, so that nobody removes what another has written anew."""
+        """See `ArtifactStore.set_aside`; one at a time: nobody removes what another has written anew."""
         with _storage_errors(key):
             for _ in range(_WAITS):
                 with self._deciding(key) as is_mine:
@@ -285,7 +287,9 @@ class S3Store:
             return
         finally:
             self.delete(key)
-        raise StorageUnavailable(f"{self.name} writes twice what may be written once: it knows no If-None-Match")
+        raise StorageUnavailable(
+            f"{self.name} writes twice what may be written once: it knows no If-None-Match"
+        )
 
     def _decide(self, key: str, moment: datetime) -> bool:
         """Remove a file that is old, unless it is touched before it is gone; the caller alone decides."""
@@ -443,17 +447,12 @@ class S3Store:
         return self._client_at(self._access.endpoint)
 
     def _client_at(self, endpoint: str) -> Any:  # noqa: ANN401
-        """Return the client of this process: connections must not be shared with a parent."""
-        place = os.getpid(), endpoint
-        with self._lock:
-            if place not in self._clients:
-                with _storage_errors(self.name):
-                    self._clients[place] = _make_client(self._access, endpoint)
-            return self._clients[place]
+        with _making, _storage_errors(self.name):
+            return _make_client(self._access, endpoint, process=os.getpid())
 
 
 class _Reader(io.RawIOBase):
-    """A reader of a large object from where it is asked for; a stream that breaks off is begun again there."""
+    """A reader of a large object; a stream that breaks off is begun again where it was."""
 
     def __init__(self, fetch: Callable[[int], Any], key: str, size_bytes: int, body: Any) -> None:  # noqa: ANN401
         """`body` is the stream from the beginning on, `fetch` begins one elsewhere."""
@@ -512,7 +511,9 @@ class _Reader(io.RawIOBase):
                 if data:
                     return data
                 self._drop()
-        raise StorageUnavailable(f"storage failed at {self._key}: it ends before its {self._size_bytes} bytes")
+        raise StorageUnavailable(
+            f"storage failed at {self._key}: it ends before its {self._size_bytes} bytes"
+        )
 
     def _drop(self) -> None:
         if self._body is not None:
@@ -520,7 +521,12 @@ class _Reader(io.RawIOBase):
             self._body = None
 
 
-def _make_client(access: S3Access, endpoint: str) -> Any:  # noqa: ANN401
+@lru_cache(_MOST_CLIENTS)
+def _make_client(access: S3Access, endpoint: str, *, process: int) -> Any:  # noqa: ANN401, ARG001
+    """Return the client of a process: it takes half a second to make, and all threads may use it.
+
+    Connections must not be shared with a parent, so each process has its own.
+    """
     # At the level debug it writes down what requests are signed with.
     logging.getLogger("botocore").setLevel(logging.WARNING)
     session = boto3.session.Session()

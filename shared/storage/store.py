@@ -131,7 +131,7 @@ class ArtifactStore(Protocol):
         """
 
     def room(self) -> Room | None:
-        """Return the room of the file system that the files lie on; None where there is no bound to measure."""
+        """Return the room of the file system that the files lie on; None where none can be measured."""
 
     def direct_url(self, key: str, *, seconds: int, content_type: str, disposition: str) -> str | None:
         """Return an address at which whoever has it gets a file from the store itself, for so many seconds.

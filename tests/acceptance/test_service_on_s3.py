@@ -22,9 +22,7 @@ def bucket(s3_server: S3Server) -> str:
 
 
 @pytest.fixture
-def service(
-    tmp_path: Path, untrained_cache: Path, s3_server: S3Server, bucket: str
-) -> Iterator[Service]:
+def service(tmp_path: Path, untrained_cache: Path, s3_server: S3Server, bucket: str) -> Iterator[Service]:
     changes = {"STORAGE_URL": f"s3://{bucket}/atelier", "S3_ENDPOINT": s3_server.endpoint}
     with run_service(tmp_path, cache_dir=untrained_cache, **changes) as running:
         yield running
@@ -35,7 +33,12 @@ def test_a_job_runs_from_submit_to_delete(
 ):
     with service.client() as client:
         job = submit(
-            client, make_picture(64, 48, seed=1), make_picture(48, 64, seed=2), steps=12, size=48, checkpoint_every=5
+            client,
+            make_picture(64, 48, seed=1),
+            make_picture(48, 64, seed=2),
+            steps=12,
+            size=48,
+            checkpoint_every=5,
         )
         done = wait_for(client, job, until=lambda job: job["status"] == "succeeded")
         address = f"/jobs/{job['id']}"

@@ -192,6 +192,8 @@ _ALL: tuple[Fault, ...] = (
 )  # fmt: skip
 FAULTS: dict[str, Fault] = {fault.__name__: fault for fault in _ALL}
 #: Those of a folder: its disk, its mount, and the system calls by which it is written.
-OF_A_FOLDER = frozenset({"kill_at_commit", "full_disk", "read_only_disk", "long_full_disk", "unmount_storage"})
+OF_A_FOLDER = frozenset(
+    {"kill_at_commit", "full_disk", "read_only_disk", "long_full_disk", "unmount_storage"}
+)
 #: Those of a bucket.
 OF_A_BUCKET = frozenset({"silent_storage", "broken_storage"})

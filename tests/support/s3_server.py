@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any
@@ -37,6 +38,7 @@ class S3Server:
         self.client().create_bucket(Bucket=name)
         return name
 
+    @cache  # noqa: B019 - there is one server
     def client(self) -> Any:
         """Return a client of the server itself, past the store."""
         import boto3  # here, since most tests need none

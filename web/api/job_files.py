@@ -270,7 +270,9 @@ def _direct(key: str, *, content_type: str, name: str, size_bytes: int | None = 
         backend.check_storage()  # it may be all of it that is not there
         raise
     if size_bytes not in (None, found):
-        raise FileDamaged(f"the file is damaged: {key} has {found} bytes; {size_bytes} were written; {_REMEDY}")
+        raise FileDamaged(
+            f"the file is damaged: {key} has {found} bytes; {size_bytes} were written; {_REMEDY}"
+        )
     return Response(status=307, headers={"Location": address, "Cache-Control": "no-store"})
 
 

@@ -39,16 +39,20 @@ def storage() -> None:
 def copy(output: Output, *, source: str, target: str) -> None:
     """Copy all files of an installation FROM one storage TO another, and read each back.
 
-    Both are written as ATELIER_STORAGE_URL is: file:///path/of/a/folder or s3://bucket/prefix; what else it takes
-    to reach a bucket is in the settings. Stop the service first, or copy beside it and once more when it is
-    stopped: only what is new is written then. Nothing is removed. A copy that was killed is simply repeated.
+    Both are written as ATELIER_STORAGE_URL is: file:///path/of/a/folder or s3://bucket/prefix. How a bucket
+    is reached is in the settings ATELIER_S3_… and in the variables AWS_….
+
+    Stop the service first, or copy beside it and once more when it is stopped: only what is new is written
+    then. Nothing is removed. A copy that was killed is simply repeated.
     """
     keep_private()
     settings = load_settings(os.environ)
     configure_logs(settings.model_copy(update={"log_level": "warning", "log_format": "console"}))
     _require_apart(source, target)
     copied = copy_files(
-        _open(source, "FROM", settings), _open(target, "TO", settings), on_file=lambda *counts: _tell(output, *counts)
+        _open(source, "FROM", settings),
+        _open(target, "TO", settings),
+        on_file=lambda *counts: _tell(output, *counts),
     )
     output.answer(asdict(copied), _text(copied, target))
 
@@ -69,7 +73,7 @@ def _require_apart(source: str, target: str) -> None:
 
 
 def _place(url: str) -> Path:
-    """Return where a storage is, in a form that can be compared; what is no URL is refused when it is opened."""
+    """Return where a storage is, so that it can be compared; what is no URL is refused when it is opened."""
     try:
         return folder_of(url).resolve()
     except ValueError:
@@ -83,12 +87,14 @@ def _tell(output: Output, done: int, count: int) -> None:
 
 def _text(copied: Copied, target: str) -> str:
     lines = [
-        f"The copy of the installation {copied.installation_id} is whole: {copied.files} files, "
-        f"{copied.size_bytes / 1e6:.1f} MB, each read back and equal.",
+        f"The copy of the installation {copied.installation_id} is whole.",
+        f"In it: {copied.files} files, {copied.size_bytes / 1e6:.1f} MB, each read back and equal.",
         f"Copied: {copied.copied_files} files, {copied.copied_bytes / 1e6:.1f} MB; the others were there.",
         f"SHA-256 of the list of all SHA-256s: {copied.sha256}",
         f"Set ATELIER_STORAGE_URL to {target} for web, control and all workers, and start them.",
     ]
     if copied.others:
-        lines.insert(2, f"{copied.others} files of the copy are no longer in what was copied; the collector sees to them.")
+        lines.insert(
+            3, f"{copied.others} files of the copy are not in what was copied; the collector sees to them."
+        )
     return "\n".join(lines)

@@ -44,17 +44,19 @@ def test_a_direct_address_needs_no_token_and_gives_the_same_bytes(
         return
     assert answer.status_code == 307
     assert answer.headers["Cache-Control"] == "no-store"
-    found, ours = httpx2.get(answer.headers["Location"]), client.get(address)
+    found = httpx2.get(answer.headers["Location"])
     assert found.status_code == 200
-    assert found.content == ours.data
-    assert found.headers["Content-Type"] == ours.headers["Content-Type"]
+    with client.get(address) as ours:
+        assert found.content == ours.data
+        assert found.headers["Content-Type"] == ours.headers["Content-Type"]
     assert "Harbour" in found.headers["Content-Disposition"]
     assert "X-Amz-Expires=300" in answer.headers["Location"]
 
 
 def test_without_asking_web_gives_the_file(client: FlaskClient, job: dict):
     for query in ("", "?direct=false"):
-        assert client.get(f"{JOBS}/{job['id']}/output{query}").status_code == 200
+        with client.get(f"{JOBS}/{job['id']}/output{query}") as answer:
+            assert answer.status_code == 200
 
 
 def test_what_is_neither_is_refused(client: FlaskClient, job: dict, problem_of):

@@ -42,7 +42,8 @@ def test_an_installation_moves_and_its_jobs_are_there(
     assert told["copied_files"] == told["files"] > 2
     assert told["installation_id"] == services.backend.identity.installation.id
     said = call(source, target).stdout
-    assert f"Copied: 0 files, 0.0 MB; the others were there.\nSHA-256 of the list of all SHA-256s: {told['sha256']}" in said
+    assert "Copied: 0 files, 0.0 MB; the others were there." in said
+    assert told["sha256"] in said
     assert f"Set ATELIER_STORAGE_URL to {target}" in said
     moved = create_app(settings.model_copy(update=on_s3))
     try:

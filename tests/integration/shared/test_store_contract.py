@@ -96,7 +96,12 @@ def test_of_many_who_create_at_once_one_wins(store: ArtifactStore):
         won: list[int] = []
         barrier = threading.Barrier(8)
 
-        def create(own: int, key: str = f"jobs/{number}/result.json", won: list[int] = won) -> None:
+        def create(
+            own: int,
+            key: str = f"jobs/{number}/result.json",
+            won: list[int] = won,
+            barrier: threading.Barrier = barrier,
+        ) -> None:
             barrier.wait()
             try:
                 store.create(key, str(own).encode())

@@ -190,7 +190,9 @@ def test_what_was_written_anew_is_not_replaced_by_what_was_set_aside(store: S3St
 
 
 def test_two_prefixes_of_a_bucket_are_two_storages(s3_server: S3Server, bucket: str):
-    stores = [S3Store(bucket, name, access=S3Access(endpoint=s3_server.endpoint)) for name in ("a", "a/b", "ab")]
+    stores = [
+        S3Store(bucket, name, access=S3Access(endpoint=s3_server.endpoint)) for name in ("a", "a/b", "ab")
+    ]
     for store in stores:
         store.write("jobs/x/file", store.name.encode())
     for store in (stores[1], stores[2]):
@@ -213,7 +215,7 @@ EVERYTHING: list[Callable[[S3Store], object]] = [
 
 @pytest.mark.parametrize("act", EVERYTHING)
 def test_a_server_that_is_not_there_is_unavailable(bucket: str, act: Callable[[S3Store], object]):
-    with pytest.raises(StorageUnavailable, match="could not connect|Could not connect"):
+    with pytest.raises(StorageUnavailable, match="Could not connect"):
         act(reached(free_port(), bucket))
 
 
@@ -223,14 +225,18 @@ def test_a_server_that_does_not_answer_is_unavailable(
 ):
     with Proxy(s3_server.port) as proxy:
         proxy.swallow()
-        with pytest.raises(StorageUnavailable, match="[Tt]imeout"):
+        with pytest.raises(StorageUnavailable, match="timeout"):
             act(reached(proxy.port, bucket, timeout_seconds=0.1))
+
+
+#: Such an answer has no checksum.
+UNWELL = {b"HTTP/1.1 200": b"HTTP/1.1 503", b"x-amz-checksum": b"x-amz-nonesuch"}
 
 
 def test_a_server_that_says_503_is_asked_again_and_then_unavailable(
     store: S3Store, s3_server: S3Server, bucket: str
 ):
-    with Proxy(s3_server.port, told={b"HTTP/1.1 200": b"HTTP/1.1 503"}) as proxy:
+    with Proxy(s3_server.port, told=UNWELL) as proxy:
         with pytest.raises(StorageUnavailable, match="503"):
             reached(proxy.port, bucket).read(KEY)
         with pytest.raises(ArtifactExists):  # the first try has written it
@@ -270,12 +276,11 @@ def test_bytes_that_change_on_the_way_are_not_taken(store: S3Store, s3_server: S
         pytest.raises(StorageUnavailable, match="checksum"),
     ):
         reached(proxy.port, bucket).read(KEY)
-    with (
-        Proxy(s3_server.port, asked={b"harbour": b"harvest"}) as proxy,
-        pytest.raises(StorageUnavailable),
-    ):
+    # Amazon refuses such a write; this server takes it, and with it the checksum of what was sent.
+    with Proxy(s3_server.port, asked={b"harbour": b"harvest"}) as proxy:
         reached(proxy.port, bucket).write("jobs/a/new", DATA)
-    assert list(store.list("jobs")) == []
+    with pytest.raises(StorageUnavailable, match="checksum"):
+        store.read("jobs/a/new")
 
 
 def test_an_answer_that_ends_early_is_none(store: S3Store, s3_server: S3Server, bucket: str):
@@ -290,11 +295,10 @@ def test_an_answer_that_ends_early_is_none(store: S3Store, s3_server: S3Server, 
 def test_a_large_file_is_read_on_where_its_stream_broke(store: S3Store, s3_server: S3Server, bucket: str):
     data = bytes(range(256)) * 50_000
     store.write("jobs/a/large", data)
-    with Proxy(s3_server.port) as proxy:
-        with reached(proxy.port, bucket).open("jobs/a/large") as file:
-            begin = file.read(3_000_000)
-            proxy.break_all()
-            assert begin + file.read() == data
+    with Proxy(s3_server.port) as proxy, reached(proxy.port, bucket).open("jobs/a/large") as file:
+        begin = file.read(3_000_000)
+        proxy.break_all()
+        assert begin + file.read() == data
 
 
 def test_a_large_file_that_is_replaced_while_it_is_read_is_not_mixed(store: S3Store):
@@ -354,7 +358,7 @@ def test_a_direct_address_gives_the_file_and_names_it(store: S3Store, s3_server:
 
 def test_without_the_package_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "shared.storage.s3", None)
-    with pytest.raises(InvalidSettings, match="requirements/s3.txt"):
+    with pytest.raises(InvalidSettings, match=r"requirements/s3\.txt"):
         open_store("s3://bucket", Settings())
 
 
