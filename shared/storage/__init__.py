@@ -16,7 +16,7 @@ def store_of(settings: Settings) -> ArtifactStore:
     return open_store(settings.resolved_storage_url, settings)
 
 
-def open_store(url: str, settings: Settings | None = None) -> ArtifactStore:
+def open_store(url: str, settings: Settings) -> ArtifactStore:
     """Return the store at a URL.
 
     ``file:///path`` is a local or mounted folder, ``s3://bucket/prefix`` a bucket, which is reached as the
@@ -28,7 +28,7 @@ def open_store(url: str, settings: Settings | None = None) -> ArtifactStore:
     # Imported here, so that only the chosen store is loaded.
     try:
         if url.startswith("s3:"):
-            return _open_bucket(*bucket_of(url), settings or Settings())
+            return _open_bucket(*bucket_of(url), settings)
         from shared.storage.local import LocalStore
 
         return LocalStore(folder_of(url))

@@ -15,7 +15,7 @@ from kombu import Connection
 from shared.errors import InvalidSettings
 from shared.redis.connection import broker_url, connect_redis
 from shared.settings import Settings, bucket_of, load_settings, touch_health_file
-from shared.storage import open_store
+from shared.storage import store_of
 from web.db.database import Database, parse_url
 
 
@@ -149,7 +149,7 @@ def test_what_is_not_allowed_is_told_with_what_is(name: str, value: str, said: s
 )
 def test_a_storage_url_names_the_folder_that_it_says(url: str, folder: str):
     settings = load_settings({"ATELIER_STORAGE_URL": url})
-    assert open_store(settings.resolved_storage_url).root == Path(folder)
+    assert store_of(settings).root == Path(folder)
 
 
 @pytest.mark.parametrize(
