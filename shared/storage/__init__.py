@@ -38,7 +38,8 @@ def open_store(url: str, settings: Settings) -> ArtifactStore:
 
 def _open_bucket(bucket: str, prefix: str, settings: Settings) -> ArtifactStore:
     try:
-        from shared.storage.s3 import S3Access, S3Store
+        from shared.storage.s3 import S3Store
+        from shared.storage.s3_requests import S3Access
     except ImportError:
         raise InvalidSettings(
             "ATELIER_STORAGE_URL names a bucket, and boto3 is not installed: install requirements/s3.txt, or "

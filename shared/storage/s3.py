@@ -7,41 +7,36 @@ one place, that a write with ``If-None-Match: *`` fails where there is an object
 from __future__ import annotations
 
 import io
-import logging
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from pathlib import PurePosixPath
-from threading import Lock
 from time import sleep
 from typing import Any, BinaryIO, TypeVar
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    FlexibleChecksumError,
-    IncompleteReadError,
-    ReadTimeoutError,
-    ResponseStreamingError,
-)
+from botocore.exceptions import ClientError
 
 from shared.errors import ArtifactExists, ArtifactMissing, StorageUnavailable
 from shared.protocol import new_id
 from shared.storage.layout import is_touched, set_aside_key
+from shared.storage.s3_requests import (
+    BODY_TRIES,
+    BROKEN_BODY,
+    ObjectReader,
+    S3Access,
+    client_of,
+    is_missing,
+    status_of,
+    storage_errors,
+)
 from shared.storage.store import Room, StoredFile, prove_store
 from shared.storage.verify import sha256_of
 
 #: Hidden names beside a file, while its removal is decided: the file itself, that somebody decides, and that
 #: somebody needs it meanwhile.
 _ASIDE, _DECIDING, _TOUCHED = ".aside-", ".deciding-", ".touched-"
-_TRIES = 4
-_BODY_TRIES = 3
 #: A write with a condition that meets another one of the same key is refused with 409, and asked again.
 _CONFLICT_TRIES, _CONFLICT_SECONDS = 6, 0.1
 #: Whoever decides makes five requests; what is left after this, its process was killed.
@@ -50,33 +45,11 @@ _WAIT_SECONDS, _WAITS = 0.2, 25
 #: Up to this size a file that is opened is fetched at once, and its checksum compared.
 _SMALL_BYTES = 8 << 20
 _BUFFER_BYTES = 1 << 20
-#: Of threads that ask at once: as many as web has by default.
-_CONNECTIONS = 64
 #: Times are told in whole seconds.
 _TICK = timedelta(seconds=1)
-#: Of a process: mostly there is one store, with two addresses at most.
-_MOST_CLIENTS = 8
-_making = Lock()
 _MOST_AT_ONCE = 1000
 _LAST_LETTER = "\U0010ffff"
-_MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
-_BROKEN_BODY = (FlexibleChecksumError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
 _Found = TypeVar("_Found")
-
-
-@dataclass(frozen=True)
-class S3Access:
-    """How the store is reached; who asks is found by boto3's own chain: variables, files, the machine's role.
-
-    An empty `endpoint` is that of Amazon, an empty `region` boto3's own; `public_endpoint` is where clients
-    find the store, if that is another address. A request may take `timeout_seconds` to connect, as long for
-    each piece of the answer, and is tried four times.
-    """
-
-    endpoint: str = ""
-    public_endpoint: str = ""
-    region: str = ""
-    timeout_seconds: float = 10.0
 
 
 class S3Store:
@@ -87,7 +60,7 @@ class S3Store:
     readers look for them there, too, and what a killed process left so is put back (`put_back`).
     """
 
-    def __init__(self, bucket: str, prefix: str = "", *, access: S3Access = S3Access()) -> None:
+    def __init__(self, bucket: str, prefix: str = "", *, access: S3Access) -> None:
         self.bucket = bucket
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._access = access
@@ -99,12 +72,12 @@ class S3Store:
 
     def make_root(self) -> None:
         """See `ArtifactStore.make_root`; a bucket is made by whoever runs the store, with what it costs."""
-        with _storage_errors(self.name, writes=True):
+        with storage_errors(self.name, writes=True):
             self._client.head_bucket(Bucket=self.bucket)
 
     def write(self, key: str, data: bytes | BinaryIO) -> None:
         """See `ArtifactStore.write`."""
-        with _storage_errors(key, writes=True):
+        with storage_errors(key, writes=True):
             self._put(key, data)
 
     def write_volatile(self, key: str, data: bytes) -> None:
@@ -118,13 +91,13 @@ class S3Store:
         `ArtifactExists`: as everywhere, the file then has these bytes.
         """
         for tries_left in reversed(range(_CONFLICT_TRIES)):
-            with _storage_errors(key, writes=True):
+            with storage_errors(key, writes=True):
                 try:
                     self._put(key, data, IfNoneMatch="*")
                 except ClientError as error:
-                    if _status_of(error) == 412:
+                    if status_of(error) == 412:
                         raise ArtifactExists(f"{key} is already there") from None
-                    if _status_of(error) != 409 or not tries_left:
+                    if status_of(error) != 409 or not tries_left:
                         raise
                 else:
                     return
@@ -132,17 +105,17 @@ class S3Store:
 
     def read(self, key: str) -> bytes:
         """See `ArtifactStore.read`; the checksum that was stored with the bytes is compared."""
-        with _storage_errors(key):
+        with storage_errors(key):
             return self._find(key, self._get)
 
     def open(self, key: str) -> BinaryIO:
         """See `ArtifactStore.open`; all that is read from it is of one and the same file."""
-        with _storage_errors(key):
+        with storage_errors(key):
             return self._find(key, self._open)
 
     def copy(self, source: str, target: str) -> None:
         """See `ArtifactStore.copy`; the store itself copies."""
-        with _storage_errors(source):
+        with storage_errors(source):
             self._find(source, lambda found: self._copy(found, target))
 
     def list(self, prefix: str) -> Iterator[str]:
@@ -153,7 +126,7 @@ class S3Store:
 
     def delete(self, key: str) -> None:
         """See `ArtifactStore.delete`."""
-        with _storage_errors(key, writes=True):
+        with storage_errors(key, writes=True):
             self._client.delete_object(Bucket=self.bucket, Key=self._key(key))
 
     def delete_tree(self, prefix: str) -> None:
@@ -161,7 +134,7 @@ class S3Store:
         keys = [file.key for file in self._files(prefix)]
         for first in range(0, len(keys), _MOST_AT_ONCE):
             objects = [{"Key": self._key(key)} for key in keys[first : first + _MOST_AT_ONCE]]
-            with _storage_errors(prefix, writes=True):
+            with storage_errors(prefix, writes=True):
                 answer = self._client.delete_objects(
                     Bucket=self.bucket, Delete={"Objects": objects, "Quiet": True}
                 )
@@ -186,7 +159,7 @@ class S3Store:
         found: list[str] = []
         while len(found) < limit:
             asked["MaxKeys"] = min(limit - len(found), _MOST_AT_ONCE)
-            with _storage_errors(prefix):
+            with storage_errors(prefix):
                 answer = self._client.list_objects_v2(**asked)
             for each in answer.get("CommonPrefixes", ()):
                 name = each["Prefix"].removeprefix(place).rstrip("/")
@@ -202,7 +175,7 @@ class S3Store:
 
     def stat(self, key: str) -> StoredFile:
         """See `ArtifactStore.stat`."""
-        with _storage_errors(key):
+        with storage_errors(key):
             return replace(self._find(key, self._stat), key=key, is_aside=False)
 
     def touch(self, key: str) -> None:
@@ -211,8 +184,8 @@ class S3Store:
         Whoever decides about the file meanwhile has looked at its time before, or after: then it is young.
         Else a hidden file tells that it is needed, which is looked for once it is gone.
         """
-        with _storage_errors(key):
-            with suppress(ArtifactMissing), _storage_errors(key):
+        with storage_errors(key):
+            with suppress(ArtifactMissing), storage_errors(key):
                 # Only a copy with other metadata may lie in its own place.
                 self._copy(key, key, MetadataDirective="REPLACE", Metadata={"touched": new_id()})
             if self._is_there(_hidden(_DECIDING, key)):
@@ -225,7 +198,7 @@ class S3Store:
 
         Killed at any point, this leaves the file at its own place or aside, or removed by a decision.
         """
-        with _storage_errors(key):
+        with storage_errors(key):
             try:
                 if self._is_younger(key, moment):
                     return False
@@ -241,7 +214,7 @@ class S3Store:
         """See `ArtifactStore.put_back`."""
         keys = sorted({_own_key(file.key) for file in self._files(prefix) if file.is_aside})
         for key in keys:
-            with _storage_errors(key), self._deciding(key) as is_mine:
+            with storage_errors(key), self._deciding(key) as is_mine:
                 if is_mine:
                     self._restore(key)
                     self.delete(_hidden(_ASIDE, key))
@@ -249,7 +222,7 @@ class S3Store:
 
     def set_aside(self, key: str, *, sha256: str) -> bool:
         """See `ArtifactStore.set_aside`; one at a time: nobody removes what another has written anew."""
-        with _storage_errors(key):
+        with storage_errors(key):
             for _ in range(_WAITS):
                 with self._deciding(key) as is_mine:
                     if is_mine:
@@ -269,7 +242,7 @@ class S3Store:
             "ResponseContentType": content_type,
             "ResponseContentDisposition": disposition,
         }
-        with _storage_errors(key):
+        with storage_errors(key):
             client = self._client_at(self._access.public_endpoint or self._access.endpoint)
             return str(client.generate_presigned_url("get_object", Params=asked, ExpiresIn=seconds))
 
@@ -326,7 +299,7 @@ class S3Store:
         try:
             answer = self._client.head_object(Bucket=self.bucket, Key=self._key(key))
         except ClientError as error:
-            if _is_missing(error):
+            if is_missing(error):
                 return 0.0
             raise
         told = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
@@ -334,7 +307,7 @@ class S3Store:
 
     def _set_aside(self, key: str, sha256: str) -> bool:
         try:
-            with _storage_errors(key):
+            with storage_errors(key):
                 file = self._open(key)
         except ArtifactMissing:
             return False
@@ -348,7 +321,7 @@ class S3Store:
     def _restore(self, key: str) -> bool:
         """Write a file that is set aside to its own place, unless it was written anew; False if it is not."""
         try:
-            with _storage_errors(key):
+            with storage_errors(key):
                 data = self._get(_hidden(_ASIDE, key))
         except ArtifactMissing:
             return self._is_there(key)
@@ -363,7 +336,7 @@ class S3Store:
             try:
                 return look(place)
             except ClientError as error:
-                if not _is_missing(error):
+                if not is_missing(error):
                     raise
         return look(places[-1])
 
@@ -371,13 +344,13 @@ class S3Store:
         try:
             self._stat(key)
         except ClientError as error:
-            if _is_missing(error):
+            if is_missing(error):
                 return False
             raise
         return True
 
     def _is_younger(self, key: str, moment: datetime) -> bool:
-        with _storage_errors(key):
+        with storage_errors(key):
             return self._stat(key).modified_at + _TICK > moment
 
     def _stat(self, key: str) -> StoredFile:
@@ -386,7 +359,7 @@ class S3Store:
 
     def _files(self, prefix: str) -> Sequence[StoredFile]:
         place, files = self._folder(prefix), []
-        with _storage_errors(prefix):
+        with storage_errors(prefix):
             pages = self._client.get_paginator("list_objects_v2")
             for page in pages.paginate(Bucket=self.bucket, Prefix=place):
                 for each in page.get("Contents", ()):
@@ -410,8 +383,8 @@ class S3Store:
 
     def _get(self, key: str) -> bytes:
         """Return a file's bytes; an answer that breaks off is asked for again."""
-        for _ in range(_BODY_TRIES - 1):
-            with suppress(*_BROKEN_BODY):
+        for _ in range(BODY_TRIES - 1):
+            with suppress(*BROKEN_BODY):
                 return bytes(self._fetch(key)["Body"].read())
         return bytes(self._fetch(key)["Body"].read())
 
@@ -421,13 +394,13 @@ class S3Store:
         if size <= _SMALL_BYTES:
             try:
                 return io.BytesIO(body.read())
-            except _BROKEN_BODY:
+            except BROKEN_BODY:
                 return io.BytesIO(self._get(key))
 
         def fetch(first: int) -> Any:  # noqa: ANN401
             return self._fetch(key, Range=f"bytes={first}-", IfMatch=etag)["Body"]
 
-        return io.BufferedReader(_Reader(fetch, key, size, body), _BUFFER_BYTES)
+        return io.BufferedReader(ObjectReader(fetch, key, size, body), _BUFFER_BYTES)
 
     def _fetch(self, key: str, **parts: str) -> Mapping[str, Any]:
         asked = {"Bucket": self.bucket, "Key": self._key(key), "ChecksumMode": "ENABLED", **parts}
@@ -447,128 +420,8 @@ class S3Store:
         return self._client_at(self._access.endpoint)
 
     def _client_at(self, endpoint: str) -> Any:  # noqa: ANN401
-        with _making, _storage_errors(self.name):
-            return _make_client(self._access, endpoint, process=os.getpid())
-
-
-class _Reader(io.RawIOBase):
-    """A reader of a large object; a stream that breaks off is begun again where it was."""
-
-    def __init__(self, fetch: Callable[[int], Any], key: str, size_bytes: int, body: Any) -> None:  # noqa: ANN401
-        """`body` is the stream from the beginning on, `fetch` begins one elsewhere."""
-        self._fetch, self._key, self._size_bytes = fetch, key, size_bytes
-        self._body, self._body_at = body, 0
-        self._at = 0
-
-    def readable(self) -> bool:
-        """See `io.RawIOBase`, as all that follows."""
-        return True
-
-    def seekable(self) -> bool:
-        """Always."""
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Ask for nothing yet: who seeks to the end mostly wants to know the size."""
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size_bytes}[whence]
-        self._at = max(0, start + offset)
-        return self._at
-
-    def tell(self) -> int:
-        """Return where the next byte is read."""
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - typeshed's buffer
-        """Read on; raise `StorageUnavailable` when the store fails."""
-        most = min(len(buffer), self._size_bytes - self._at)
-        if most <= 0:
-            return 0
-        with _storage_errors(self._key):
-            data = self._next(most)
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
-
-    def close(self) -> None:
-        """End the stream, too."""
-        self._drop()
-        super().close()
-
-    def _next(self, most: int) -> bytes:
-        if self._body_at != self._at:
-            self._drop()
-        for tries_left in reversed(range(_BODY_TRIES)):
-            try:
-                if self._body is None:
-                    self._body, self._body_at = self._fetch(self._at), self._at
-                data = bytes(self._body.read(most))
-            except _BROKEN_BODY:
-                self._drop()
-                if not tries_left:
-                    raise
-            else:
-                self._body_at += len(data)
-                if data:
-                    return data
-                self._drop()
-        raise StorageUnavailable(
-            f"storage failed at {self._key}: it ends before its {self._size_bytes} bytes"
-        )
-
-    def _drop(self) -> None:
-        if self._body is not None:
-            self._body.close()
-            self._body = None
-
-
-@lru_cache(_MOST_CLIENTS)
-def _make_client(access: S3Access, endpoint: str, *, process: int) -> Any:  # noqa: ANN401, ARG001
-    """Return the client of a process: it takes half a second to make, and all threads may use it.
-
-    Connections must not be shared with a parent, so each process has its own.
-    """
-    # At the level debug it writes down what requests are signed with.
-    logging.getLogger("botocore").setLevel(logging.WARNING)
-    session = boto3.session.Session()
-    return session.client(
-        "s3",
-        endpoint_url=endpoint or None,
-        # A store of one's own mostly has no regions, and signatures name one.
-        region_name=access.region or session.region_name or "us-east-1",
-        config=Config(
-            connect_timeout=access.timeout_seconds,
-            read_timeout=access.timeout_seconds,
-            retries={"mode": "standard", "total_max_attempts": _TRIES},
-            max_pool_connections=_CONNECTIONS,
-            signature_version="s3v4",
-            # Names of hosts for each bucket are what Amazon has.
-            s3={"addressing_style": "path" if endpoint else "auto"},
-        ),
-    )
-
-
-@contextmanager
-def _storage_errors(key: str, *, writes: bool = False) -> Iterator[None]:
-    """Tell of what goes wrong inside the block; `writes`: what it is about need not have been there."""
-    try:
-        yield
-    except ClientError as error:
-        if _is_missing(error) and not writes:
-            raise ArtifactMissing(f"{key} is not in the storage") from error
-        told = error.response.get("Error", {})
-        words = " ".join(str(told[name]) for name in ("Code", "Message") if told.get(name))
-        raise StorageUnavailable(f"storage failed at {key}: {words or error}") from error
-    except BotoCoreError as error:
-        raise StorageUnavailable(f"storage failed at {key}: {error}") from error
-
-
-def _is_missing(error: ClientError) -> bool:
-    # A bucket that is not there has another code, but for HEAD, whose answers have no body.
-    return str(error.response.get("Error", {}).get("Code")) in _MISSING
-
-
-def _status_of(error: ClientError) -> int:
-    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        with storage_errors(self.name):
+            return client_of(self._access, endpoint)
 
 
 def _hidden(kind: str, key: str) -> str:

@@ -17,7 +17,8 @@ from shared.clock import utc_now
 from shared.errors import ArtifactExists, ArtifactMissing, InvalidSettings, StorageUnavailable
 from shared.settings import Settings
 from shared.storage import open_store, s3
-from shared.storage.s3 import S3Access, S3Store
+from shared.storage.s3 import S3Store
+from shared.storage.s3_requests import S3Access
 from tests.support.killing import Killed, die
 from tests.support.ports import free_port
 from tests.support.proxy import Proxy
