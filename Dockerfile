@@ -1,4 +1,5 @@
 # Four images from one file: web (also control), worker (CPU), worker-gpu and worker-fast. compose.yaml builds them.
+# Each has the packages for a storage on S3, too.
 
 FROM python:3.12-slim AS base
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PATH=/opt/atelier/bin:$PATH
@@ -22,9 +23,13 @@ RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels 
 FROM base AS web-packages
 COPY requirements/web.txt /tmp/requirements.txt
 RUN pip install --no-cache-dir --require-hashes -r /tmp/requirements.txt
+COPY requirements/s3.txt /tmp/requirements.txt
+RUN pip install --no-cache-dir --require-hashes -r /tmp/requirements.txt
 
 FROM base AS worker-packages
 COPY requirements/worker.txt /tmp/requirements.txt
+RUN pip install --no-cache-dir --require-hashes -r /tmp/requirements.txt
+COPY requirements/s3.txt /tmp/requirements.txt
 RUN pip install --no-cache-dir --require-hashes -r /tmp/requirements.txt
 
 # A GPU node serves the method fast, too.
@@ -33,10 +38,14 @@ COPY requirements/gpu.txt /tmp/requirements.txt
 RUN pip install --no-cache-dir --require-hashes -r /tmp/requirements.txt
 COPY requirements/fast.txt /tmp/requirements.txt
 RUN pip install --no-cache-dir --require-hashes -r /tmp/requirements.txt
+COPY requirements/s3.txt /tmp/requirements.txt
+RUN pip install --no-cache-dir --require-hashes -r /tmp/requirements.txt
 
 # The light node: the method fast alone, without TensorFlow.
 FROM base AS fast-packages
 COPY requirements/fast.txt /tmp/requirements.txt
+RUN pip install --no-cache-dir --require-hashes -r /tmp/requirements.txt
+COPY requirements/s3.txt /tmp/requirements.txt
 RUN pip install --no-cache-dir --require-hashes -r /tmp/requirements.txt
 
 FROM web-packages AS web

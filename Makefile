@@ -127,12 +127,13 @@ lint: $(STAMP)  ## Run the linters, the type checker, the checks of imports and 
 
 lock: $(STAMP)  ## Lock the newest allowed versions anew into requirements/
 	@$(BIN)/uv lock --quiet --upgrade
-	@$(EXPORT) --extra web --extra worker --extra heif --extra quickstart --group dev -o requirements/dev.txt
-	@$(EXPORT) --extra web --extra gpu --extra heif --extra quickstart --group dev -o requirements/dev-gpu.txt
+	@$(EXPORT) --extra web --extra worker --extra heif --extra quickstart --extra s3 --group dev -o requirements/dev.txt
+	@$(EXPORT) --extra web --extra gpu --extra heif --extra quickstart --extra s3 --group dev -o requirements/dev-gpu.txt
 	@$(EXPORT) --extra web --extra quickstart --no-dev -o requirements/web.txt
 	@$(EXPORT) --extra worker --no-dev -o requirements/worker.txt
 	@$(EXPORT) --extra gpu --no-dev -o requirements/gpu.txt
 	@$(EXPORT) --extra fast --no-dev -o requirements/fast.txt
+	@$(EXPORT) --extra s3 --no-dev -o requirements/s3.txt
 	@$(EXPORT) --only-group build -o requirements/build.txt
 
 gpu-check: $(STAMP)  ## Prove that requirements/dev-gpu.txt installs, and loads on the CPU (8 GB; no part of test)

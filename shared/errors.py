@@ -17,6 +17,7 @@ AtelierError
 │   ├── InvalidState           invalid_state
 │   ├── NotTerminal            not_terminal
 │   ├── NotReady               not_ready
+│   ├── DirectNotAvailable     direct_not_available
 │   ├── WorkerTooOld           worker_too_old
 │   ├── BackupRefused          backup_refused
 │   ├── IdempotencyKeyInUse    idempotency_key_in_use
@@ -255,6 +256,13 @@ class NotReady(Refusal):
     retryable = True
 
 
+class DirectNotAvailable(Refusal):
+    """The storage has no address of its own for this file."""
+
+    code = "direct_not_available"
+    suggestion = "Ask without 'direct': the answer is then the file itself."
+
+
 class WorkerTooOld(Refusal):
     """The worker's release does not understand this."""
 
@@ -432,7 +440,7 @@ class StorageUnavailable(ServiceError):
     """The storage cannot be read or written."""
 
     code = "storage_unavailable"
-    suggestion = "Check that the storage folder exists, is writable and has space left."
+    suggestion = "Check that the storage folder or bucket exists, is writable and has space left."
 
 
 class IdentityMissing(ServiceError):

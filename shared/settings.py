@@ -42,6 +42,7 @@ _SECRET = frozenset({"token", "redis_url", "database_url", "vgg19_weights_url", 
 #: Web, which alone needs them, says what is wrong with them.
 _READ_LATER = frozenset({"url", "allowed_hosts"})
 _HOST_NAME = re.compile(r"(?!.{254})[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
+_BUCKET = re.compile(r"s3://([A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9])(/.*)?")
 _DIGEST = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{64}")
 _WEIGHTS = ("imagenet", "auto", "untrained")
 #: What may follow the ? of an address of Redis; names of TLS begin with ssl_.
@@ -77,7 +78,26 @@ class Settings(BaseModel):
     data_dir: Path = Field(Path("data"), description="Folder for all that has no place of its own below")
     database_url: str = Field("", description="SQLAlchemy URL; empty is atelier.db in the data folder")
     storage_url: str = Field(
-        "", description="file:// URL of the artifact store; empty is storage in the data folder"
+        "",
+        description="file:// URL of the artifact store, or s3://bucket/prefix; empty is storage in the data "
+        "folder",
+    )
+    s3_endpoint: str = Field(
+        "",
+        description="Address of the S3 store, if it is not Amazon's; credentials are found as boto3 finds "
+        "them",
+    )
+    s3_public_endpoint: str = Field(
+        "", description="Address at which API clients find the S3 store, if it is another one"
+    )
+    s3_region: str = Field(
+        "", description="Region of the S3 store; empty is what boto3 finds, else us-east-1"
+    )
+    s3_timeout_seconds: float = Field(
+        10,
+        gt=0,
+        le=600,
+        description="Seconds that the S3 store may take to answer; each request is tried four times",
     )
     cache_dir: Path = Field(
         _HOME,
@@ -316,8 +336,17 @@ class Settings(BaseModel):
     @field_validator("storage_url")
     @classmethod
     def _names_a_folder(cls, url: str) -> str:
-        if url:
+        if url.startswith("s3:"):
+            bucket_of(url)
+        elif url:
             folder_of(url)
+        return url
+
+    @field_validator("s3_endpoint", "s3_public_endpoint")
+    @classmethod
+    def _is_endpoint(cls, url: str) -> str:
+        if url and (not _is_web(url) or urlsplit(url).username is not None):
+            raise ValueError("allowed is an address that begins with http:// or https://, without a login")
         return url
 
     @field_validator("host")
@@ -494,7 +523,7 @@ def folder_of(url: str) -> Path:
     except ValueError:
         raise ValueError(form) from None
     if parts.scheme != "file":
-        raise ValueError(form)
+        raise ValueError(f"{form}, or s3://bucket/prefix")
     if parts.netloc not in ("", "localhost"):
         raise ValueError(
             f"{form}, with three slashes: with two, '{parts.netloc}' is a machine. A folder of another "
@@ -511,6 +540,24 @@ def folder_of(url: str) -> Path:
     if not path or not is_printable(path):
         raise ValueError(f"{form}; decoded, it must be text in UTF-8, without control characters")
     return Path(path)
+
+
+def bucket_of(url: str) -> tuple[str, str]:
+    """Return the bucket at an ``s3:`` URL, and the prefix of all keys in it, which may be empty.
+
+    Raises:
+        ValueError: saying what is wrong with it, in words that go on after the URL.
+    """
+    form = "allowed is s3://bucket/prefix"
+    match = _BUCKET.fullmatch(url)
+    if match is None:
+        raise ValueError(f"{form}, where a bucket's name has 3 to 63 letters, digits, dots and dashes")
+    bucket, prefix = match[1], (match[2] or "").strip("/")
+    if any(part in ("", ".", "..") for part in prefix.split("/")) and prefix:
+        raise ValueError(f"{form}, where no part of the prefix is empty or dots")
+    if "?" in prefix or "#" in prefix or "%" in prefix:
+        raise ValueError(f"{form}, without ? # %: the endpoint is ATELIER_S3_ENDPOINT")
+    return bucket, prefix
 
 
 def _is_web(url: str) -> bool:

@@ -24,6 +24,7 @@ from xdist.scheduler import LoadFileScheduling
 
 from shared.redis.connection import connect_redis
 from shared.settings import Settings
+from tests.support.s3_server import CREDENTIALS, S3Server
 from tests.support.service import Service, run_service
 from web.cli.local.redis_server import RedisServer
 from worker.engine.weights.untrained import untrained_convolutions
@@ -98,6 +99,21 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     """One real Redis for the whole run, started by us on a free port."""
     with RedisServer(tmp_path_factory.mktemp("redis")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """One real S3 store for the whole run, and the credentials for it where boto3 looks for them."""
+    with pytest.MonkeyPatch.context() as patch, S3Server(tmp_path_factory.mktemp("s3")) as server:
+        for name, value in CREDENTIALS.items():
+            patch.setenv(name, value)
+        yield server
+
+
+@pytest.fixture
+def on_s3(s3_server: S3Server) -> dict[str, str]:
+    """Settings of a storage in a bucket of its own, by their names."""
+    return {"storage_url": f"s3://{s3_server.make_bucket()}/at/elier", "s3_endpoint": s3_server.endpoint}
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from shared.redis.control import ControlBoard, control_fault
 from shared.redis.live import LiveProgress, ProgressStore
 from shared.redis.workers import WorkerBeat, WorkerRegistry
 from shared.settings import Settings
-from shared.storage import open_store
+from shared.storage import store_of
 from shared.storage.store import ArtifactStore, Room, is_too_full
 from web.access.limits import CallerLimits, result_bytes
 from web.db.database import Database
@@ -58,7 +58,7 @@ class Backend:
             StorageUnavailable: when the storage cannot be read.
             InvalidSettings: when the scheme of the storage's URL is unknown.
         """
-        storage = open_store(settings.resolved_storage_url)
+        storage = store_of(settings)
         database = Database(settings.resolved_database_url)
         if upgrade:
             database.upgrade()

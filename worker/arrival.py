@@ -20,7 +20,7 @@ from shared.redis.names import FIRST_NAMES, Names
 from shared.redis.workers import WorkerBeat, WorkerState
 from shared.release import this_release
 from shared.settings import Settings
-from shared.storage import open_store
+from shared.storage import store_of
 from shared.storage.store import ArtifactStore
 from worker.aside import Aside, Call
 from worker.devices import Device
@@ -70,7 +70,7 @@ def wait_for_names(
     Until it sees one, the node says so under the names that belong to no installation: every service on this
     Redis shows it as unhealthy. A mount that hangs is one that it does not see.
     """
-    sight = _Sight(store or open_store(settings.resolved_storage_url))
+    sight = _Sight(store or store_of(settings))
     lobby = Coordination.connect(settings, FIRST_NAMES).workers
     told = ""
     try:

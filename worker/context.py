@@ -14,7 +14,7 @@ from shared.logs import get_logger
 from shared.redis import Coordination
 from shared.redis.names import Names
 from shared.settings import Settings
-from shared.storage import open_store
+from shared.storage import store_of
 from shared.storage.store import ArtifactStore
 from worker.aside import Aside
 from worker.node_state import NodeState
@@ -81,7 +81,7 @@ class WorkerContext:
             settings=settings,
             worker_id=worker_id,
             device=device,
-            store=open_store(settings.resolved_storage_url),
+            store=store_of(settings),
             redis=Coordination.connect(settings, names),
             live=Coordination.connect(settings, names, reply_seconds=REPLY_SECONDS, tries_again=False),
             node_state=node_state or NodeState(),

@@ -263,10 +263,11 @@ def choose_devices(wanted: str, gpus: Sequence[Device], *, why_not: str | None =
 class RoomMeter:
     """Measures the room of the storage every 5 s, and never waits: a file system that is gone can hang.
 
-    What is measured is None while nothing is known, as on a mount that does not answer.
+    What is measured is None while nothing is known, as on a mount that does not answer, or of a store without
+    a bound.
     """
 
-    def __init__(self, measure: Callable[[], Room], *, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, measure: Callable[[], Room | None], *, clock: Callable[[], float] = monotonic) -> None:
         self._measure = measure
         self._clock = clock
         self._last: Room | None = None

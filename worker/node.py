@@ -28,7 +28,7 @@ from shared.redis import Coordination
 from shared.redis.names import Names
 from shared.redis.workers import WorkerBeat, WorkerState
 from shared.settings import Settings, touch_health_file
-from shared.storage import open_store
+from shared.storage import store_of
 from worker.arrival import first_beat
 from worker.celery_app import make_app
 from worker.child import close_inherited_sockets, decide_load_delay_seconds
@@ -103,7 +103,7 @@ class Node:
             queues={key: names.queue(route) for route in routes for key in names.queue_lists(route)},
             is_first=self._gives_back_first,
         )
-        self._room = RoomMeter(open_store(settings.resolved_storage_url).room)
+        self._room = RoomMeter(store_of(settings).room)
         self._crashes = Crashes(
             settings, names, self._node_state, worker_id=name, token=token_of(name, self._facts.run)
         )

@@ -98,6 +98,11 @@ def marker_key(job_id: str, attempt: int) -> str:
     return f"{attempt_folder(job_id, attempt)}/result.json"
 
 
+def is_touched(key: str) -> bool:
+    """Whether somebody may need a file that is old once more: a picture, which is uploaded again."""
+    return key.startswith("assets/") and "/." not in key
+
+
 def set_aside_key(key: str, name: str) -> str:
     """Return where a file is put that is not what its place says; `name` tells several of them apart."""
     return f"{key}.set-aside-{name}"

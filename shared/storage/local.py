@@ -18,7 +18,7 @@ from typing import BinaryIO, TypeVar
 from shared.errors import ArtifactExists, ArtifactMissing, StorageUnavailable
 from shared.protocol import new_id
 from shared.storage.layout import set_aside_key
-from shared.storage.store import Room, StoredFile, measure_room
+from shared.storage.store import Room, StoredFile, measure_room, prove_store
 
 _PARTIAL = ".partial-"
 #: A file that `delete_older` decides about: this, an id of 36 characters, a dash, and the file's own name.
@@ -218,15 +218,13 @@ class LocalStore:
         except OSError as error:
             raise StorageUnavailable(f"the room of {self.root} cannot be measured: {error}") from error
 
+    def direct_url(self, key: str, *, seconds: int, content_type: str, disposition: str) -> str | None:  # noqa: ARG002
+        """See `ArtifactStore.direct_url`: a folder has none."""
+        return None
+
     def check(self) -> None:
         """See `ArtifactStore.check`."""
-        key = f"check/{new_id()}"
-        self.write(key, b"check")
-        try:
-            if self.read(key) != b"check":
-                raise StorageUnavailable(f"{self.root} does not give back what was written")
-        finally:
-            self.delete(key)
+        prove_store(self, f"check/{new_id()}", str(self.root))
 
     def _stat(self, path: Path) -> StoredFile | None:
         facts = path.lstat()

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from shared.errors import StorageUnavailable
 from shared.settings import Settings
 
 
@@ -92,7 +93,10 @@ class ArtifactStore(Protocol):
         """Remove every file below the folder `prefix`; killed half-way, it leaves some of them."""
 
     def move_tree(self, prefix: str, target: str) -> bool:
-        """Give the folder `prefix` another name in one atomic step; return whether there was one."""
+        """Give the folder `prefix` another name; return whether there was one.
+
+        In a folder of a disk that is one atomic step; elsewhere all is copied before any of it is removed.
+        """
 
     def folders(self, prefix: str, *, after: str = "", limit: int) -> Sequence[str]:
         """Return, sorted, up to `limit` names of folders directly below `prefix` that come after `after`."""
@@ -126,8 +130,29 @@ class ArtifactStore(Protocol):
         old.
         """
 
-    def room(self) -> Room:
-        """Return the room of the file system that the files lie on."""
+    def room(self) -> Room | None:
+        """Return the room of the file system that the files lie on; None where none can be measured."""
+
+    def direct_url(self, key: str, *, seconds: int, content_type: str, disposition: str) -> str | None:
+        """Return an address at which whoever has it gets a file from the store itself, for so many seconds.
+
+        None where there is no such address, as of a folder. Whether the file is there is not looked at; its
+        answer has this type and this `Content-Disposition`.
+        """
 
     def check(self) -> None:
         """Check that a file can be written, read and removed; raise `StorageUnavailable` otherwise."""
+
+
+def prove_store(store: ArtifactStore, key: str, name: str) -> None:
+    """Write a file under a key, read and remove it; `name` is what the store is called.
+
+    Raises:
+        StorageUnavailable: when the store fails, or does not give back what was written.
+    """
+    store.write(key, b"check")
+    try:
+        if store.read(key) != b"check":
+            raise StorageUnavailable(f"{name} does not give back what was written")
+    finally:
+        store.delete(key)

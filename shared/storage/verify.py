@@ -119,6 +119,14 @@ def holds_file(store: ArtifactStore, key: str) -> bool:
     return True
 
 
+def sha256_of(file: BinaryIO) -> str:
+    """Return the SHA-256, in hex, of what is read from a file from where it is on."""
+    digest = hashlib.sha256()
+    for piece in _pieces(file):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
 def is_cut_off(jpeg: bytes) -> bool:
     """Whether the bytes of a JPEG that we wrote ourselves lack its beginning or its end.
 
@@ -136,11 +144,9 @@ def _compare_sizes(key: str, size: int, expected: int | None) -> None:
 
 def _compare_hashes(key: str, file: BinaryIO, expected: str) -> None:
     """Compare with a SHA-256, or with the beginning of one."""
-    digest = hashlib.sha256()
-    for piece in _pieces(file):
-        digest.update(piece)
-    if not digest.hexdigest().startswith(expected):
-        raise FileDamaged(f"{key} has the SHA-256 {digest.hexdigest()}; what was written has {expected}")
+    found = sha256_of(file)
+    if not found.startswith(expected):
+        raise FileDamaged(f"{key} has the SHA-256 {found}; what was written has {expected}")
 
 
 def _check_png(key: str, file: BinaryIO) -> None:

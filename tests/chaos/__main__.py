@@ -14,7 +14,7 @@ from pathlib import Path
 from time import monotonic
 
 from tests.chaos.faults import FAULTS
-from tests.chaos.forms import FORMS, make_form
+from tests.chaos.forms import FORMS, in_a_bucket, make_form
 from tests.chaos.oracle import judge
 from tests.chaos.plants import PLANTS
 from tests.chaos.report import write_report
@@ -68,12 +68,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--without", action="append", choices=sorted(FAULTS), help="A kind to leave out")
     parser.add_argument("--plant", choices=sorted(PLANTS), help="A bug to put in: the run must fail")
+    parser.add_argument("--storage", choices=["folder", "s3"], default="folder", help="Where the files are")
     parser.add_argument("--report", type=Path, help="A file for the report, as Markdown")
     return parser
 
 
 def _plan(given: argparse.Namespace, seed: int) -> Plan:
     plan = make_form(given.form, seed, plant=given.plant or "")
+    plan = in_a_bucket(plan) if given.storage == "s3" else plan
     kinds = tuple(kind for kind in given.only or plan.kinds if kind not in (given.without or ()))
     changes = {name: value for name in _NUMBERS if (value := getattr(given, name)) is not None}
     return replace(plan, kinds=kinds, **changes)
@@ -85,6 +87,7 @@ def _words(given: argparse.Namespace, seed: int) -> list[str]:
     for name in (*_NUMBERS, "plant"):
         if getattr(given, name) is not None:
             words.append(f"--{name} {getattr(given, name)}")
+    words += ["--storage s3"] if given.storage == "s3" else []
     for name in ("only", "without"):
         words += [f"--{name} {kind}" for kind in getattr(given, name) or ()]
     return words

@@ -9,7 +9,7 @@ import socket
 import sqlite3
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from threading import Event
 from time import sleep
@@ -20,12 +20,16 @@ from shared.redis.connection import connect_redis
 from shared.redis.workers import WorkerRegistry
 from shared.settings import PREFIX, Settings
 from shared.status import DEFAULT_PRIORITY, FINAL_STATUSES
+from shared.storage import store_of
+from shared.storage.moving import copy_files
 from tests.chaos.disk import Disk, set_disk
 from tests.chaos.jumping_clock import set_shift
 from tests.chaos.pace import Pace
 from tests.chaos.process import Process
 from tests.support.installation import names_of
 from tests.support.ports import free_port
+from tests.support.proxy import Proxy
+from tests.support.s3_server import CREDENTIALS, S3Server
 from tests.support.waiting import wait_until
 from web.backend import Backend
 from web.cli.local.redis_server import RedisServer
@@ -47,6 +51,7 @@ class Cluster:
         plant: str = "",
         redis: RedisServer | None = None,
         node_name: str = "node",
+        has_bucket: bool = False,
     ) -> None:
         self.folder = folder
         self.pace = pace
@@ -54,6 +59,9 @@ class Cluster:
         self.steps_folder, self.logs = folder / "steps", folder / "logs"
         for path in (self.steps_folder, self.logs, folder / "data" / "storage"):
             path.mkdir(parents=True, exist_ok=True)
+        #: A server, and the way to it: they end once the files are looked at.
+        self._bucket = ExitStack()
+        self._on_s3 = self._start_bucket() if has_bucket else {}
         #: Where deaths are wanted; see `tests.chaos.commit_deaths`.
         self.commit_deaths = folder / "commit-deaths"
         #: Whether a killed child is back at work at once.
@@ -63,6 +71,7 @@ class Cluster:
         set_disk(self.disk_file, Disk.WELL)
         self.redis, self._is_guest = redis or RedisServer(folder / "redis"), redis is not None
         self.settings = self._make_settings()
+        self.store = store_of(self.settings)
         self.client = connect_redis(self.settings)
         Backend.open(self.settings).close()  # the identity is made with the database
         self.names = names_of(self.settings)
@@ -120,11 +129,14 @@ class Cluster:
             wait_until(self._all_beat, seconds=300, what="all nodes beat")
         except BaseException:
             self.close()
+            self._bucket.close()
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.close()
+        if kind is not None:  # nobody looks at the files any more
+            self._bucket.close()
 
     def close(self) -> None:
         """End everything, whatever state it is in."""
@@ -138,6 +150,24 @@ class Cluster:
         self.client.close()
         if not self._is_guest:
             self.redis.stop()
+
+    def with_a_folder(self) -> Settings:
+        """Return settings by which all files lie in a folder; those of a bucket are copied there first."""
+        with self._bucket:
+            if not self._on_s3:
+                return self.settings
+            plain = self.settings.model_copy(update=dict.fromkeys(self._on_s3, ""))
+            self.store.delete_tree("check")
+            copy_files(self.store, store_of(plain))
+            return plain
+
+    def _start_bucket(self) -> dict[str, str]:
+        """Start an S3 server, and a way to it that can be broken; return the settings of a bucket there."""
+        server = self._bucket.enter_context(S3Server(self.folder))
+        self.way_to_bucket = self._bucket.enter_context(Proxy(server.port))
+        os.environ.update(CREDENTIALS)  # all processes are children of this one
+        endpoint = f"http://127.0.0.1:{self.way_to_bucket.port}"
+        return {"storage_url": f"s3://{server.make_bucket()}/atelier", "s3_endpoint": endpoint}
 
     def answers(self) -> bool:
         """Whether the web process takes connections."""
@@ -259,6 +289,8 @@ class Cluster:
             max_drafts=1000,
             webhook_http=True,
             webhook_networks="127.0.0.1/32",
+            s3_timeout_seconds=2,
+            **self._on_s3,
         )
 
     def _part(self, kind: str, name: str = "", *words: str) -> Process:

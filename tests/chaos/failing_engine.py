@@ -13,6 +13,7 @@ from pathlib import Path
 from shared.errors import ArtifactMissing
 from shared.options import StyleOptions
 from shared.storage.local import LocalStore
+from shared.storage.s3 import S3Store
 from tests.support.engines import EngineAround
 from worker.engine.state import EngineState, Step
 from worker.runner import Engine
@@ -35,14 +36,19 @@ def switch_of(folder: Path, name: str) -> Path:
 
 def install_missing_inputs(switch: Path) -> None:
     """Let this process see no picture of a job while the switch says so."""
-    read = LocalStore.read
+    for kind in (LocalStore, S3Store):
+        _let_fail(kind, switch)
 
-    def failing_read(self: LocalStore, key: str) -> bytes:
+
+def _let_fail(kind: type[LocalStore | S3Store], switch: Path) -> None:
+    read = kind.read
+
+    def failing_read(self: LocalStore | S3Store, key: str) -> bytes:
         if key.startswith("assets/") and _read(switch)[0] is Failing.INPUTS:
             raise ArtifactMissing(f"no file {key} is seen")
-        return read(self, key)
+        return read(self, key)  # type: ignore[arg-type]
 
-    LocalStore.read = failing_read  # type: ignore[method-assign]
+    kind.read = failing_read  # type: ignore[method-assign]
 
 
 class FailingEngine(EngineAround):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
-from pathlib import Path
+from pathlib import PurePosixPath
 from threading import Thread
 from time import sleep, time
 
+from shared.storage.layout import job_folder
+from shared.storage.store import ArtifactStore
 from tests.chaos import broker_faults
 from tests.chaos.commit_deaths import COMMIT_POINTS, CommitDeaths
 from tests.chaos.deaths import HEADER, POINTS
@@ -116,13 +118,14 @@ def _kill_web_at(point: str) -> Fault:
 def _damage(how: str) -> Fault:
     def damage(scene: Scene) -> list[Loss]:
         """Damage the newest checkpoints of jobs that are worked on, and kill the children that do."""
-        storage = scene.cluster.folder / "data" / "storage"
+        store = scene.cluster.store
         losses = scene.losses_of(scene.chance.sample(scene.cluster.nodes, min(3, len(scene.cluster.nodes))))
         for loss in losses:
-            files = sorted((storage / "jobs" / loss.job_id).rglob("checkpoint-*.safetensors"), key=_step_of)
-            if files:
-                scene.damaged.add(files[-1].relative_to(storage).as_posix())
-                _spoil(files[-1], how)
+            keys = [key for key in store.list(job_folder(loss.job_id)) if key.endswith(".safetensors")]
+            keys = sorted((key for key in keys if "/checkpoint-" in key), key=_step_of)
+            if keys:
+                scene.damaged.add(keys[-1])
+                _spoil(store, keys[-1], how)
         held = {loss.node for loss in losses}
         for node in scene.cluster.nodes:
             if node.name in held:
@@ -134,17 +137,17 @@ def _damage(how: str) -> Fault:
     return damage
 
 
-def _spoil(path: Path, how: str) -> None:
+def _spoil(store: ArtifactStore, key: str, how: str) -> None:
     if how == "remove":
-        path.unlink()
+        store.delete(key)
         return
-    data = bytearray(path.read_bytes())
+    data = bytearray(store.read(key))
     data[-5] ^= 4
-    path.write_bytes(data if how == "flip" else data[:-7])
+    store.write(key, bytes(data if how == "flip" else data[:-7]))
 
 
-def _step_of(path: Path) -> int:
-    return int(path.stem.rpartition("-")[2])
+def _step_of(key: str) -> int:
+    return int(PurePosixPath(key).stem.rpartition("-")[2])
 
 
 def _fail_disk(state: Disk) -> Fault:
@@ -188,3 +191,9 @@ _ALL: tuple[Fault, ...] = (
     make_second_installation((kill_child, kill_node, kill_control, kill_web)),
 )  # fmt: skip
 FAULTS: dict[str, Fault] = {fault.__name__: fault for fault in _ALL}
+#: Those of a folder: its disk, its mount, and the system calls by which it is written.
+OF_A_FOLDER = frozenset(
+    {"kill_at_commit", "full_disk", "read_only_disk", "long_full_disk", "unmount_storage"}
+)
+#: Those of a bucket.
+OF_A_BUCKET = frozenset({"silent_storage", "broken_storage"})

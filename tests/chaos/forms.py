@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from tests.chaos.faults import FAULTS
+from tests.chaos.faults import FAULTS, OF_A_BUCKET, OF_A_FOLDER
 from tests.chaos.pace import Pace
 from tests.chaos.plants import PLANTS
 from tests.chaos.run import Plan
 
-_EVERY = tuple(FAULTS)
+_EVERY = tuple(kind for kind in FAULTS if kind not in OF_A_BUCKET)
 
 
 def make_form(name: str, seed: int, *, plant: str = "") -> Plan:
@@ -20,6 +20,15 @@ def make_form(name: str, seed: int, *, plant: str = "") -> Plan:
         return plan
     known = PLANTS[plant]
     return replace(plan, kinds=known.kinds, faults=known.faults, plant=plant)
+
+
+def in_a_bucket(plan: Plan) -> Plan:
+    """Return the plan with the storage in a bucket, and with the faults of one in place of a folder's."""
+    kinds = tuple(kind for kind in plan.kinds if kind not in OF_A_FOLDER)
+    if len(kinds) < len(plan.kinds):
+        kinds += tuple(sorted(OF_A_BUCKET))
+    count = len(kinds) if plan.faults == len(plan.kinds) else plan.faults
+    return replace(plan, kinds=kinds, faults=count, has_bucket=True)
 
 
 def _short(seed: int) -> Plan:

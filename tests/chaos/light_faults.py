@@ -9,6 +9,7 @@ from pathlib import Path
 from time import sleep
 
 from shared.storage.layout import marker_key
+from shared.storage.verify import holds_file
 from tests.chaos.process import send
 from tests.chaos.scene import Fault, Loss, Scene
 from tests.support.waiting import wait_until
@@ -111,4 +112,4 @@ def _is_held(pid: int) -> bool:
 
 def _is_stored(scene: Scene, loss: Loss) -> bool:
     """Whether the attempt has its result: then nothing of it is computed again, whatever happens."""
-    return (scene.cluster.settings.data_dir / "storage" / marker_key(loss.job_id, loss.attempt)).exists()
+    return holds_file(scene.cluster.store, marker_key(loss.job_id, loss.attempt))

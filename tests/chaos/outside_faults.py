@@ -63,6 +63,25 @@ def unmount_storage(scene: Scene) -> list[Loss]:
     return []
 
 
+def silent_storage(scene: Scene) -> list[Loss]:
+    """Let the store in a bucket answer nobody for some seconds, longer than a request waits for it."""
+    _wait_for_service(scene)
+    way = scene.cluster.way_to_bucket
+    way.swallow()
+    sleep(scene.chance.uniform(1, 8))
+    way.let_through()
+    way.break_all()  # what was swallowed is not answered any more
+    return []
+
+
+def broken_storage(scene: Scene) -> list[Loss]:
+    """Break all connections to the store in a bucket, some times in a row."""
+    for _ in range(scene.chance.randint(5, 20)):
+        scene.cluster.way_to_bucket.break_all()
+        sleep(scene.chance.uniform(0.02, 0.3))
+    return []
+
+
 def _wait_for_service(scene: Scene) -> None:
     """Wait until web answers and control beats: one that is starting refuses such a storage and ends."""
     cluster = scene.cluster
@@ -75,4 +94,6 @@ def _wait_for_service(scene: Scene) -> None:
     )
 
 
-OUTSIDE: tuple[Callable[[Scene], list[Loss]], ...] = (junk_items, refuse_commands, unmount_storage)
+OUTSIDE: tuple[Callable[[Scene], list[Loss]], ...] = (
+    junk_items, refuse_commands, unmount_storage, silent_storage, broken_storage,
+)  # fmt: skip

@@ -6,12 +6,13 @@ database, and everything that was promised to anybody is in the backup.
 
 from __future__ import annotations
 
-import shutil
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import sleep
 
 from shared.clock import utc_now
+from shared.storage.layout import job_folder
 from tests.chaos.load import Submitted
 from tests.chaos.scene import Loss, Scene
 from tests.chaos.wishes import EXTENSION_STEPS
@@ -23,6 +24,7 @@ from web.jobs.fields import ExtendBody
 _PATIENCE_SECONDS = 60
 _LOST_FOLDERS = 2
 _OTHER_STEPS = 2
+_REPLACED_STATE = re.compile(r"jobs/[^/]+/replaced-[^/]+/checkpoint-[^/]+\.safetensors")
 
 
 def restore(scene: Scene) -> list[Loss]:
@@ -31,7 +33,7 @@ def restore(scene: Scene) -> list[Loss]:
         sleep(scene.chance.uniform(1, 3))
         done = sorted(job_id for job_id, status in statuses.items() if status == "succeeded")
         for job_id in scene.chance.sample(done, min(_LOST_FOLDERS, len(done))):
-            shutil.rmtree(scene.cluster.settings.data_dir / "storage" / "jobs" / job_id, ignore_errors=True)
+            scene.cluster.store.delete_tree(job_folder(job_id))
     return []
 
 
@@ -82,9 +84,7 @@ def _put_back(scene: Scene) -> Iterator[dict[str, str]]:
 
 def _note_replaced(scene: Scene) -> None:
     """Count checkpoints of attempts that the backup does not know as lost: their steps are made again."""
-    storage = scene.cluster.settings.data_dir / "storage"
-    for path in storage.glob("jobs/*/replaced-*/checkpoint-*.safetensors"):
-        scene.damaged.add(path.relative_to(storage).as_posix())
+    scene.damaged.update(filter(_REPLACED_STATE.fullmatch, scene.cluster.store.list("jobs")))
 
 
 def _wait_for_success(scene: Scene, job: Submitted, *, frozen: bool, steps: int) -> None:

@@ -50,13 +50,15 @@ class Plan:
     wishes: float = 1.0
     wipe_in_the_middle: bool = False
     plant: str = ""
+    #: Whether the storage is in a bucket.
+    has_bucket: bool = False
 
 
 def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> tuple[Evidence, list[str]]:
     """Carry out a run; return the evidence, and breaches that were seen on the way."""
     cluster = Cluster(
         folder, workers=plan.workers, engine=plan.engine, step_seconds=plan.step_seconds, pace=plan.pace,
-        plant=plan.plant,
+        plant=plan.plant, has_bucket=plan.has_bucket,
     )  # fmt: skip
     with Hearing(seed=plan.seed) as hearing, cluster:
         hearing.join(cluster.url)
@@ -78,6 +80,7 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> tuple[Evidence,
             course.close()
             evidence.heard = hearing.heard()
             evidence.submitted = list(load.submitted.values())
+    evidence.settings = cluster.with_a_folder()
     evidence.read(folder)
     breaches = course.breaches + scene.breaches
     return evidence, breaches + [f"{name} did not end at SIGTERM" for name in cluster.disobedient]
@@ -164,8 +167,8 @@ class _Course:
                 self._evidence.restarted.append(process.name)
             elif (
                 is_node
-                or self._since("unmount_storage") >= _GIVEN_UP_SECONDS
-                or "identity_missing" not in process.tail()
+                or min(map(self._since, ("unmount_storage", "silent_storage"))) >= _GIVEN_UP_SECONDS
+                or not any(code in process.tail() for code in ("identity_missing", "storage failed"))
             ):
                 self.breaches.append(f"{process.name} ended by itself:\n{process.tail()}")
             process.start()

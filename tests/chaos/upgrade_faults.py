@@ -123,7 +123,5 @@ def _check_workers(scene: Scene) -> None:
 
 def _rewrite_identity(cluster: Cluster) -> None:
     """Add a field to the identity, as the next release would have written it."""
-    path = cluster.settings.data_dir / "storage" / IDENTITY_KEY
-    partial = path.with_name(".partial-identity")
-    partial.write_text(json.dumps(tell_more(json.loads(path.read_text()))))
-    partial.replace(path)
+    told = json.loads(cluster.store.read(IDENTITY_KEY))
+    cluster.store.write(IDENTITY_KEY, json.dumps(tell_more(told)).encode())

@@ -6,12 +6,12 @@ from shared.installation import Installation, read_identity, write_identity
 from shared.protocol import new_id
 from shared.redis.names import Names
 from shared.settings import Settings
-from shared.storage import open_store
+from shared.storage import store_of
 
 
 def names_of(settings: Settings) -> Names:
     """Return the installation's names in Redis; its storage is there from then on."""
-    store = open_store(settings.resolved_storage_url)
+    store = store_of(settings)
     found = read_identity(store)
     if found is None:
         found = Installation(id=new_id())

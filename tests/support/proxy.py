@@ -44,6 +44,12 @@ class Proxy:
         """Pass on what comes from now on."""
         self._open.set()
 
+    def break_all(self) -> None:
+        """Break all connections that there are; who connects anew is let through."""
+        for one in list(self._sockets):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
     def __enter__(self) -> Proxy:
         Thread(target=self._accept, daemon=True).start()
         return self
@@ -63,14 +69,22 @@ class Proxy:
                 near, _ = self._listener.accept()
                 far = socket.create_connection(("127.0.0.1", self._port))
                 self._sockets += [near, far]
+                ended: list[None] = []
                 for source, target, changed, cut_at in (
                     (near, far, self._asked, self._cut_at),
                     (far, near, self._told, b""),
                 ):
-                    Thread(target=self._pass_on, args=(source, target, changed, cut_at), daemon=True).start()
+                    Thread(
+                        target=self._pass_on, args=(source, target, changed, cut_at, ended), daemon=True
+                    ).start()
 
     def _pass_on(
-        self, source: socket.socket, target: socket.socket, changed: Mapping[bytes, bytes], cut_at: bytes
+        self,
+        source: socket.socket,
+        target: socket.socket,
+        changed: Mapping[bytes, bytes],
+        cut_at: bytes,
+        ended: list[None],
     ) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
@@ -83,3 +97,9 @@ class Proxy:
                 if self._open.is_set():
                     target.sendall(data)
             target.shutdown(socket.SHUT_WR)
+        ended.append(None)
+        if len(ended) == 2:  # nothing comes from either side any more
+            for one in (source, target):
+                with suppress(ValueError):
+                    self._sockets.remove(one)
+                one.close()

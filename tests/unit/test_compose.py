@@ -138,12 +138,13 @@ def test_the_gpu_worker_reserves_all_gpus_and_starts_nodes_for_each(services):
 def test_a_light_node_starts_beside_either_worker_and_its_image_has_no_tensorflow(services):
     assert services["worker-fast"]["command"][-2:] == ["--methods", "fast"]
     assert re.search(r"^FROM fast-packages AS worker-fast$", _DOCKERFILE, re.MULTILINE)
-    assert _requirements("fast-packages") == ["requirements/fast.txt"]
+    assert _requirements("fast-packages") == ["requirements/fast.txt", "requirements/s3.txt"]
 
 
 def test_a_gpu_node_has_the_packages_of_both_methods():
     assert re.search(r"^FROM gpu-packages AS worker-gpu$", _DOCKERFILE, re.MULTILINE)
-    assert _requirements("gpu-packages") == ["requirements/gpu.txt", "requirements/fast.txt"]
+    files = ["requirements/gpu.txt", "requirements/fast.txt", "requirements/s3.txt"]
+    assert _requirements("gpu-packages") == files
 
 
 def _requirements(stage: str) -> list[str]:

@@ -392,7 +392,7 @@ def send_stored(
     response.set_etag(etag)
     response.headers["Cache-Control"] = f"private, max-age={max_age}, immutable" if max_age else "no-cache"
     if download_name is not None:
-        response.headers["Content-Disposition"] = _disposition(download_name)
+        response.headers["Content-Disposition"] = disposition(download_name)
     return response.make_conditional(request, accept_ranges=True, complete_length=size)
 
 
@@ -401,8 +401,11 @@ def send_bytes(data: bytes, *, content_type: str, etag: str, max_age: int = 0) -
     return send_stored(io.BytesIO(data), content_type=content_type, etag=etag, max_age=max_age)
 
 
-def _disposition(name: str) -> str:
-    """Name the file for browsers old and new; quotes and separators would end the name or make it a path."""
+def disposition(name: str) -> str:
+    """Return a `Content-Disposition` that names a file for browsers old and new.
+
+    Quotes and separators would end the name or make it a path.
+    """
     safe = "".join("_" if letter in '/\\"' else letter for letter in name)
     plain = safe.encode("ascii", "replace").decode().replace("?", "_")
     header = dump_options_header("inline", {"filename": plain})

@@ -10,7 +10,9 @@ from flask import Blueprint, Response, request
 
 from shared.errors import (
     ArtifactMissing,
+    DirectNotAvailable,
     FileDamaged,
+    MalformedRequest,
     NotFound,
     NotReady,
     PictureInvalid,
@@ -19,7 +21,7 @@ from shared.errors import (
 from shared.options import steps_of
 from shared.storage.layout import picture_type
 from web.api import API_PATH
-from web.api.http import FOREVER_SECONDS, json_answer, send_bytes, send_stored
+from web.api.http import FOREVER_SECONDS, disposition, json_answer, send_bytes, send_stored
 from web.api.job_view import job_url, live_part
 from web.api.openapi import IF_NONE_MATCH, NOT_MODIFIED, RANGE, Answer, Operation, Parameter, part_of
 from web.api.schemas import AttemptOut, AttemptsOut, CheckpointOut, CheckpointsOut
@@ -43,6 +45,18 @@ _REMEDY = "retry the job, which goes on from its last checkpoint"
 _CHECKPOINT_TYPES = ("image/jpeg", "image/png")
 #: Of a SHA-256: enough that another checkpoint of the step has others.
 _VERSION_CHARS = 8
+#: How long an address in the storage itself is of use.
+_DIRECT_SECONDS = 300
+_DIRECT = Parameter(
+    "direct",
+    f"`true`: 307 to an address in the S3 store itself, which needs no token and is of use for "
+    f"{_DIRECT_SECONDS // 60} minutes",
+    schema={"type": "string", "enum": ["true", "false"], "default": "false"},
+)
+_AT_STORE = Answer(
+    "With `direct=true`: where the file is; of what comes from there, compare the SHA-256",
+    headers={"Location": "The address; whoever has it gets the file"},
+)
 _REFUSALS = (NotFound, ArtifactMissing, FileDamaged, PictureInvalid, StorageUnavailable)
 thumbnails = Blueprint("thumbnails", __name__, url_prefix=API_PATH)
 
@@ -80,10 +94,20 @@ def read_preview(job_id: str) -> Response:
         200: Answer("The final picture", media_types=("image/png",)),
         206: part_of("image/png"),
         304: NOT_MODIFIED,
+        307: _AT_STORE,
     },
-    refusals=(NotFound, NotReady, ArtifactMissing, FileDamaged, StorageUnavailable),
+    refusals=(
+        MalformedRequest,
+        NotFound,
+        NotReady,
+        DirectNotAvailable,
+        ArtifactMissing,
+        FileDamaged,
+        StorageUnavailable,
+    ),
     parameters=(
         Parameter("v", "Of your choice, so that the address of another result is another one"),
+        _DIRECT,
         IF_NONE_MATCH,
         RANGE,
     ),
@@ -93,7 +117,11 @@ def read_output(job_id: str) -> Response:
     job = _find(job_id)
     require_output(job)
     output = job.outputs[0]
-    suffix = PurePosixPath(output["name"]).suffix or ".png"
+    name = (job.name or job.id) + (PurePosixPath(output["name"]).suffix or ".png")
+    if _wants_direct():
+        return _direct(
+            output["key"], content_type=output["content_type"], name=name, size_bytes=output["size_bytes"]
+        )
     try:
         file = _open(output["key"], sha256=output["sha256"], size_bytes=output["size_bytes"])
     except FileDamaged as error:
@@ -102,7 +130,7 @@ def read_output(job_id: str) -> Response:
         file,
         content_type=output["content_type"],
         etag=output["sha256"],
-        download_name=(job.name or job.id) + suffix,
+        download_name=name,
     )
 
 
@@ -149,9 +177,17 @@ def index_checkpoints(job_id: str) -> Response:
         ),
         206: part_of(*_CHECKPOINT_TYPES),
         304: NOT_MODIFIED,
+        307: _AT_STORE,
     },
-    refusals=(NotFound, ArtifactMissing, FileDamaged, StorageUnavailable),
-    parameters=(IF_NONE_MATCH, RANGE),
+    refusals=(
+        MalformedRequest,
+        NotFound,
+        DirectNotAvailable,
+        ArtifactMissing,
+        FileDamaged,
+        StorageUnavailable,
+    ),
+    parameters=(_DIRECT, IF_NONE_MATCH, RANGE),
 )
 def read_checkpoint(job_id: str, step: int) -> Response:
     """Give the picture at a step that has a checkpoint."""
@@ -161,12 +197,16 @@ def read_checkpoint(job_id: str, step: int) -> Response:
         raise NotFound(f"the job has {steps_of(job.options)} steps; there is no checkpoint at {step}")
     with get_backend().database.read() as session:
         checkpoint = get_checkpoint(session, job.id, step)
+    name = f"{job.name or job.id}-step-{step}{PurePosixPath(checkpoint.picture_key).suffix}"
+    content_type = picture_type(checkpoint.picture_key)
+    if _wants_direct():
+        return _direct(checkpoint.picture_key, content_type=content_type, name=name)
     return send_stored(
         _open(checkpoint.picture_key),
-        content_type=picture_type(checkpoint.picture_key),
+        content_type=content_type,
         # The state decides the picture.
         etag=f"{checkpoint.sha256}-picture",
-        download_name=f"{job.name or job.id}-step-{step}{PurePosixPath(checkpoint.picture_key).suffix}",
+        download_name=name,
     )
 
 
@@ -197,6 +237,43 @@ def index_attempts(job_id: str) -> Response:
         for attempt in found
     ]
     return json_answer(AttemptsOut(attempts=shown).model_dump(mode="json"))
+
+
+def _wants_direct() -> bool:
+    """Whether the request asks for an address in the storage.
+
+    Raises:
+        MalformedRequest: when it says neither.
+    """
+    asked = request.args.get("direct", "false")
+    if asked not in ("true", "false"):
+        raise MalformedRequest.at("/direct", f"direct is '{asked}'; allowed are true and false")
+    return asked == "true"
+
+
+def _direct(key: str, *, content_type: str, name: str, size_bytes: int | None = None) -> Response:
+    """Lead to a file in the storage itself, if it is there and has its size.
+
+    Raises:
+        DirectNotAvailable: when the storage has no such addresses.
+        ArtifactMissing, FileDamaged, StorageUnavailable: when the file is not there, or not whole.
+    """
+    backend = get_backend()
+    address = backend.storage.direct_url(
+        key, seconds=_DIRECT_SECONDS, content_type=content_type, disposition=disposition(name)
+    )
+    if address is None:
+        raise DirectNotAvailable("the storage is a folder, whose files come through this service alone")
+    try:
+        found = backend.storage.stat(key).size_bytes
+    except ArtifactMissing:
+        backend.check_storage()  # it may be all of it that is not there
+        raise
+    if size_bytes not in (None, found):
+        raise FileDamaged(
+            f"the file is damaged: {key} has {found} bytes; {size_bytes} were written; {_REMEDY}"
+        )
+    return Response(status=307, headers={"Location": address, "Cache-Control": "no-store"})
 
 
 def _open(key: str, *, sha256: str | None = None, size_bytes: int | None = None) -> BinaryIO:

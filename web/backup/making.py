@@ -31,7 +31,6 @@ from shared.installation import IDENTITY_KEY
 from shared.logs import get_logger
 from shared.protocol import read_marker
 from shared.release import this_release
-from shared.storage import open_store
 from shared.storage.layout import asset_key, job_folder
 from shared.storage.local import LocalStore
 from shared.storage.store import ArtifactStore
@@ -337,7 +336,7 @@ def read_wanted(database: Path) -> Wanted:
 
 
 def _require_apart(path: Path, backend: Backend) -> None:
-    store = open_store(backend.settings.resolved_storage_url)
+    store = backend.storage
     if isinstance(store, LocalStore) and path.resolve().is_relative_to(store.root.resolve()):
         raise BackupRefused(
             f"{path} lies in the storage itself; choose a folder elsewhere, best on another disk"

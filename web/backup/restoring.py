@@ -33,7 +33,7 @@ from shared.logs import get_logger
 from shared.redis import Coordination
 from shared.redis.names import Names
 from shared.settings import Settings
-from shared.storage import open_store
+from shared.storage import store_of
 from shared.storage.layout import attempt_folder, job_folder, replaced_attempt_folder
 from shared.storage.local import LocalStore, make_folders
 from shared.storage.store import ArtifactStore
@@ -137,7 +137,7 @@ def _restore(
     settings: Settings, place: Path, folder: BackupFolder, manifest: Manifest, *, now: datetime
 ) -> Restored:
     _require_known_tables(manifest)
-    store = open_store(settings.resolved_storage_url)
+    store = store_of(settings)
     target = _look_at(place, store, manifest)
     decide_target(target, manifest.installation_id)
     make_folders(place.parent)

@@ -44,6 +44,7 @@ _COMMANDS = {
     "worker": ("web.cli.workers:worker", "Start another worker of 'atelier up', or one that has ended."),
     "backup": ("web.cli.backup:backup", "Copy the whole installation into a folder, on the web host."),
     "restore": ("web.cli.backup:restore", "Put a backup back, while the service is stopped."),
+    "storage": ("web.cli.storage:storage", "Copy the files of the installation to another storage."),
     "token": ("web.cli.token:token", "Make, list and revoke tokens, on the web host."),
     "caller": ("web.cli.caller:caller", "List, export and delete what is a caller's, on the web host."),
     "prune": ("web.cli.prune:prune", "Remove what is no longer to be kept, on the web host."),

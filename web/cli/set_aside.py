@@ -17,7 +17,7 @@ from shared.logs import configure_logs
 from shared.redis import Coordination
 from shared.redis.set_aside import KEEP_ENTRIES, SetAsideEntry
 from shared.settings import load_settings
-from shared.storage import open_store
+from shared.storage import store_of
 from shared.terminal import GivenText, WholeNumber
 from web.cli.handing_in import was_given
 from web.cli.options import json_option
@@ -58,7 +58,7 @@ def set_aside(
         raise click.UsageError("--limit is for the list: it goes without --requeue and --drop")
     settings = load_settings(os.environ)
     configure_logs(settings.model_copy(update={"log_level": "warning", "log_format": "console"}))
-    redis = Coordination.connect(settings, names_at(open_store(settings.resolved_storage_url)))
+    redis = Coordination.connect(settings, names_at(store_of(settings)))
     try:
         if requeue is not None:
             entry_id = _find(redis, requeue)

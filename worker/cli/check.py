@@ -27,7 +27,7 @@ from shared.protocol import new_id
 from shared.redis.connection import connect_redis, redis_errors
 from shared.redis.names import Names
 from shared.settings import Settings, load_settings
-from shared.storage import open_store
+from shared.storage import store_of
 from shared.storage.store import ArtifactStore, Room, measure_room
 from shared.terminal import SettingsRefused, to_json_text
 from worker.aside import Aside
@@ -186,7 +186,7 @@ class _Look:
 
     def _look_at_services(self) -> None:
         settings = self._settings
-        store = open_store(settings.resolved_storage_url)
+        store = store_of(settings)
         storage = _look_at_storage(store)
         redis_error, ahead_seconds = _look_at_redis(settings, storage.names)
         installation_id = storage.names.installation_id if storage.names else None

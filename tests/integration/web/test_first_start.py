@@ -12,7 +12,7 @@ from shared.clock import utc_now
 from shared.errors import IdentityMissing, IdentityWrong
 from shared.installation import IDENTITY_KEY, Installation, names_at, read_identity
 from shared.settings import Settings
-from shared.storage import open_store
+from shared.storage import store_of
 from shared.storage.layout import asset_key
 from shared.storage.store import ArtifactStore
 from tests.support.rows import add_picture
@@ -36,7 +36,7 @@ def test_all_processes_of_a_first_start_agree(tmp_path: Path):
 
     with ThreadPoolExecutor(6) as pool:
         ids = set(pool.map(start, range(6)))
-    store = open_store(Settings(data_dir=tmp_path).resolved_storage_url)
+    store = store_of(Settings(data_dir=tmp_path))
     assert ids == {read_identity(store).id}
     assert open_backend(tmp_path) in ids
     assert names_at(store).installation_id in ids

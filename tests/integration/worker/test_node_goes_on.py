@@ -23,7 +23,7 @@ from shared.redis import Coordination
 from shared.redis.names import Names
 from shared.redis.workers import WorkerBeat
 from shared.settings import Settings
-from shared.storage import open_store
+from shared.storage import store_of
 from shared.storage.layout import asset_key
 from tests.support.node import start_node
 from tests.support.proxy import Proxy
@@ -467,6 +467,6 @@ def stored_message(settings: Settings, job_id: str, make_picture: Callable[..., 
     data = make_picture()
     sha256 = hashlib.sha256(data).hexdigest()
     picture = InputPicture(key=asset_key(sha256), sha256=sha256)
-    open_store(settings.resolved_storage_url).write(picture.key, data)
+    store_of(settings).write(picture.key, data)
     options = StyleOptions(steps=25)
     return JobMessage(job_id=job_id, attempt=1, content=picture, style=picture, options=options)

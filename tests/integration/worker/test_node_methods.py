@@ -23,7 +23,7 @@ from shared.protocol import EventType, InputPicture, JobMessage, read_event, rea
 from shared.redis import Coordination
 from shared.redis.names import Names
 from shared.settings import Settings
-from shared.storage import layout, open_store
+from shared.storage import layout, store_of
 from shared.storage.store import ArtifactStore
 from tests.support.waiting import wait_until
 from worker.deliveries import envelope
@@ -40,7 +40,7 @@ SLOW = StyleOptions(steps=3, size=48)
 
 @pytest.fixture
 def store(settings: Settings) -> ArtifactStore:
-    return open_store(settings.resolved_storage_url)
+    return store_of(settings)
 
 
 @pytest.fixture

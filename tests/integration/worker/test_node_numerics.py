@@ -15,7 +15,7 @@ from shared.protocol import NUMERICS_PROTOCOL, EventType, InputPicture, JobMessa
 from shared.redis import Coordination
 from shared.redis.names import Names
 from shared.settings import Settings
-from shared.storage import layout, open_store
+from shared.storage import layout, store_of
 from tests.support.waiting import wait_until
 from worker.deliveries import envelope
 
@@ -30,7 +30,7 @@ def send(
     settings: Settings, redis_client: redis.Redis, names: Names, make_picture: Callable[..., bytes]
 ) -> Callable[..., None]:
     """Put a job into the queue of a route."""
-    store, data = open_store(settings.resolved_storage_url), make_picture()
+    store, data = store_of(settings), make_picture()
     sha256 = hashlib.sha256(data).hexdigest()
     store.write(layout.asset_key(sha256), data)
     picture = InputPicture(key=layout.asset_key(sha256), sha256=sha256)

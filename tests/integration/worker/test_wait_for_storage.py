@@ -15,7 +15,7 @@ from shared.redis import Coordination
 from shared.redis.names import FIRST_NAMES, Names
 from shared.redis.workers import WorkerBeat, WorkerState
 from shared.settings import Settings
-from shared.storage import open_store
+from shared.storage import store_of
 from shared.storage.local import LocalStore
 from tests.support.waiting import wait_until
 from worker import arrival
@@ -62,7 +62,7 @@ def test_it_says_so_until_the_storage_is_mounted(settings: Settings, beat: Worke
     assert seen.state is WorkerState.UNHEALTHY
     assert "not mounted" in str(seen.reason)
     assert not seen.takes_jobs
-    store = open_store(settings.resolved_storage_url)
+    store = store_of(settings)
     store.make_root()
     installation = Installation(id=new_id())
     write_identity(store, installation)

@@ -68,6 +68,7 @@ def test_every_error_has_a_status():
         "missing_part": 422, "image_refused": 422, "image_invalid": 422, "unsupported_media": 415,
         "image_animated": 422, "image_too_heavy": 413, "image_too_large": 422, "image_too_small": 422,
         "image_too_narrow": 422, "not_found": 404, "invalid_state": 409, "not_ready": 409,
+        "direct_not_available": 409,
         "worker_too_old": 409, "identity_missing": 503, "gpu_not_seen": 503, "identity_wrong": 503,
         "idempotency_key_in_use": 409, "idempotency_key_reused": 422,
         "not_terminal": 409, "too_many_streams": 429, "too_many_drafts": 429,

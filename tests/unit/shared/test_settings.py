@@ -14,8 +14,8 @@ from kombu import Connection
 
 from shared.errors import InvalidSettings
 from shared.redis.connection import broker_url, connect_redis
-from shared.settings import Settings, load_settings, touch_health_file
-from shared.storage import open_store
+from shared.settings import Settings, bucket_of, load_settings, touch_health_file
+from shared.storage import store_of
 from web.db.database import Database, parse_url
 
 
@@ -116,7 +116,15 @@ def test_addresses_of_redis(url: str):
         ("STORAGE_URL", "file://host/path", "with two, 'host' is a machine"),
         ("STORAGE_URL", "file://~/path", "with two, '~' is a machine"),
         ("STORAGE_URL", "/a path", "for this folder write file:///a%20path"),
-        ("STORAGE_URL", "s3://bucket", "allowed is file:///path/of/a/folder"),
+        ("STORAGE_URL", "ftp://host/path", "allowed is file:///path/of/a/folder, or s3://bucket/prefix"),
+        ("STORAGE_URL", "s3:bucket", "allowed is s3://bucket/prefix"),
+        ("STORAGE_URL", "s3://a", "a bucket's name has 3 to 63 letters"),
+        ("STORAGE_URL", "s3://key:secret@bucket/x", "a bucket's name has"),
+        ("STORAGE_URL", "s3://bucket/a//b", "no part of the prefix is empty or dots"),
+        ("STORAGE_URL", "s3://bucket/../b", "no part of the prefix is empty or dots"),
+        ("STORAGE_URL", "s3://bucket/a?endpoint=b", "the endpoint is ATELIER_S3_ENDPOINT"),
+        ("S3_ENDPOINT", "minio:9000", "begins with http:// or https://"),
+        ("S3_PUBLIC_ENDPOINT", "https://me:secret@host", "without a login"),
         ("STORAGE_URL", "file://[::1/x", "allowed is file:///path/of/a/folder"),
         ("STORAGE_URL", "file:///a?b", "write ? as %3F and # as %23"),
         ("STORAGE_URL", "file:///a%00b", "decoded, it must be text"),
@@ -141,7 +149,19 @@ def test_what_is_not_allowed_is_told_with_what_is(name: str, value: str, said: s
 )
 def test_a_storage_url_names_the_folder_that_it_says(url: str, folder: str):
     settings = load_settings({"ATELIER_STORAGE_URL": url})
-    assert open_store(settings.resolved_storage_url).root == Path(folder)
+    assert store_of(settings).root == Path(folder)
+
+
+@pytest.mark.parametrize(
+    ("url", "bucket", "prefix"),
+    [
+        ("s3://my-bucket", "my-bucket", ""),
+        ("s3://my-bucket/", "my-bucket", ""),
+        ("s3://my.bucket/atelier/one/", "my.bucket", "atelier/one"),
+    ],
+)
+def test_a_storage_url_names_the_bucket_and_the_prefix_that_it_says(url: str, bucket: str, prefix: str):
+    assert bucket_of(load_settings({"ATELIER_STORAGE_URL": url}).resolved_storage_url) == (bucket, prefix)
 
 
 def test_odd_values_that_are_allowed_do_what_they_say(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

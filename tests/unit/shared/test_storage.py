@@ -11,6 +11,7 @@ import pytest
 
 from shared.errors import ArtifactExists, ArtifactMissing, InvalidSettings, StorageUnavailable
 from shared.installation import IDENTITY_KEY
+from shared.settings import Settings
 from shared.storage import open_store
 from shared.storage.local import LocalStore
 
@@ -202,7 +203,7 @@ def test_a_copy_stands_alone(store: LocalStore):
 
 
 def test_only_known_urls_open(tmp_path: Path):
-    assert isinstance(open_store(tmp_path.as_uri()), LocalStore)
+    assert isinstance(open_store(tmp_path.as_uri(), Settings()), LocalStore)
     for url in ("ftp://host/x", "data/storage", "file://other-host/x"):
         with pytest.raises(InvalidSettings, match="ATELIER_STORAGE_URL"):
-            open_store(url)
+            open_store(url, Settings())

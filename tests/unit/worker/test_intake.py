@@ -125,7 +125,7 @@ def test_a_node_that_connects_anew_with_a_message_in_hand_waits_until_it_is_free
 
 def watch(path: Path, names: Names, node_state: NodeState) -> tuple[StorageWatch, list[ServiceError]]:
     lost: list[ServiceError] = []
-    return StorageWatch(open_store(path.as_uri()), names, node_state, on_lost=lost.append), lost
+    return StorageWatch(open_store(path.as_uri(), Settings()), names, node_state, on_lost=lost.append), lost
 
 
 def test_the_watch_tells_of_a_storage_that_is_not_there_and_of_another_ones(tmp_path):
@@ -136,7 +136,7 @@ def test_the_watch_tells_of_a_storage_that_is_not_there_and_of_another_ones(tmp_
     assert [type(error) for error in lost] == [IdentityMissing]
     assert (node_state.sight_age_seconds is not None, node_state.is_moved) == (True, False)
 
-    write_identity(open_store(tmp_path.as_uri()), Installation(id="ours"))
+    write_identity(open_store(tmp_path.as_uri(), Settings()), Installation(id="ours"))
     looking.look()
     assert len(lost) == 1
     other, wrong = watch(tmp_path, Names("other"), node_state)
@@ -151,7 +151,7 @@ def test_an_upgrade_that_gives_the_storage_its_identity_moves_a_node_of_the_firs
     looking, lost = watch(tmp_path, Names(None), node_state)
     looking.look()
     assert (lost, node_state.is_moved) == ([], False)
-    write_identity(open_store(tmp_path.as_uri()), Installation(id="new"))
+    write_identity(open_store(tmp_path.as_uri(), Settings()), Installation(id="new"))
     looking.look()
     assert node_state.is_moved
 

@@ -23,7 +23,7 @@ from shared.redis import Coordination
 from shared.redis.connection import require_fit_redis
 from shared.redis.workers import WorkerBeat, WorkerState
 from shared.settings import PREFIX, Settings
-from shared.storage import open_store
+from shared.storage import store_of
 from web.cli.client import ApiClient
 from web.cli.local.guard import Guard
 from web.cli.local.host import FolderLock, StopRequest, require_free_port
@@ -130,7 +130,7 @@ class Stack:
 
         The one for drafts alone does not count.
         """
-        names = names_at(open_store(self.settings.resolved_storage_url))
+        names = names_at(store_of(self.settings))
         registry = Coordination.connect(self.settings, names).workers
         deadline = monotonic() + _WORKER_SECONDS
         while monotonic() < deadline and not self._is_without_workers():

@@ -14,7 +14,7 @@ from shared.options import StyleOptions
 from shared.protocol import WorkerEvent
 from shared.redis.claims import Claims, Verdict
 from shared.settings import Settings
-from shared.storage import open_store
+from shared.storage import store_of
 from shared.storage.layout import marker_key
 from tests.integration.jobs.model import reports
 from tests.integration.jobs.model.expected import FINAL, HELD, Expected, NotKept, Refused
@@ -42,7 +42,7 @@ class World:
 
     def __init__(self, control: Control, settings: Settings, client: Any, clock: Clock) -> None:
         self.control, self.client, self.clock = control, client, clock
-        self.store = open_store(settings.resolved_storage_url)
+        self.store = store_of(settings)
         self.stream = control.backend.redis.stream
         # Leases must not run out by themselves here, however slow the machine is.
         self.claims = Claims(
