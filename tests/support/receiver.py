@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -45,6 +46,16 @@ class Reply:
     body: bytes = b""
 
 
+class _Server(ThreadingHTTPServer):
+    """Says nothing of senders that are killed, or do not wait."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class Receiver:
     """Listens on a free port of an address of loopback; use it in a ``with``.
 
@@ -66,7 +77,11 @@ class Receiver:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
+                size_bytes = int(self.headers["content-length"])
+                body = self.rfile.read(size_bytes)
+                if len(body) < size_bytes:
+                    self.close_connection = True  # who sent it was killed: it was told nothing
+                    return
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 told = Told(self.path, headers, body)
                 receiver.told.append(told)
@@ -85,8 +100,7 @@ class Receiver:
             def log_message(self, *words: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer((host, 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server((host, 0), Handler)
         self.scheme = "http"
         if certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
