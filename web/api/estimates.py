@@ -8,9 +8,8 @@ from flask import Blueprint, Response, request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shared.clock import utc_now
-from shared.errors import DatabaseUnavailable, InvalidOptions, MalformedRequest
+from shared.errors import DatabaseUnavailable, InvalidOptions, MalformedRequest, PriorityNotAllowed
 from shared.options import StyleOptions, parse_options
-from shared.status import DEFAULT_PRIORITY
 from shared.texts import Whole, field_schemas, read_texts
 from web.api import API_PATH
 from web.api.http import check_values, json_answer
@@ -24,7 +23,7 @@ from web.api.openapi import (
     text_schema,
 )
 from web.api.schemas import EstimateOut, estimate_out
-from web.jobs.fields import Priority
+from web.jobs.fields import JobFields, Priority
 from web.jobs.line import make_forecast
 from web.jobs.submission import PARTS
 from web.services import get_backend
@@ -47,7 +46,9 @@ class EstimateFields(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True)
 
-    priority: Priority = Field(DEFAULT_PRIORITY, description="What the job would ask for")
+    priority: Priority | None = Field(
+        None, description="That of the job; where it is not said, of one that asks for none"
+    )
 
 
 _OPTION_SCHEMAS = field_schemas(StyleOptions)
@@ -79,7 +80,7 @@ estimates = Blueprint("estimates", __name__, url_prefix=f"{API_PATH}/estimate")
     "Estimate a job",
     "jobs",
     answers={200: Answer("The estimate", (EstimateOut,))},
-    refusals=(MalformedRequest, InvalidOptions, DatabaseUnavailable),
+    refusals=(MalformedRequest, InvalidOptions, PriorityNotAllowed, DatabaseUnavailable),
     parameters=PARAMETERS,
 )
 def read_estimate() -> Response:
@@ -91,8 +92,10 @@ def read_estimate() -> Response:
     given = {name: text for name in _OPTIONS if (text := request.args.get(name))}
     options = parse_options(read_texts(StyleOptions, given))
     sizes = {part: size for part in PARTS if (size := _size(request.args, part)) is not None}
-    priority = check_values(EstimateFields, read_texts(EstimateFields, _fields(request.args))).priority
-    forecast = make_forecast(get_backend(), options, sizes, now=utc_now(), priority=priority)
+    asked = check_values(EstimateFields, read_texts(EstimateFields, _fields(request.args)))
+    backend = get_backend()
+    priority = JobFields(priority=asked.priority).priority_within(backend.settings.max_priority)
+    forecast = make_forecast(backend, options, sizes, now=utc_now(), priority=priority)
     return json_answer(estimate_out(forecast).model_dump(mode="json"))
 
 

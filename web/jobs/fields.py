@@ -50,7 +50,11 @@ LabelKey = Annotated[
 ]
 LabelValue = Annotated[str, Field(max_length=MAX_LABEL_VALUE_CHARS), AfterValidator(_printable)]
 #: 0 can wait longest, 9 goes first.
-Priority = Annotated[Whole, Field(ge=0, le=HIGHEST_PRIORITY)]
+Priority = Annotated[
+    Whole,
+    Field(ge=0, le=HIGHEST_PRIORITY),
+    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": HIGHEST_PRIORITY}),
+]
 Timeout = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS, allow_inf_nan=False)]
 #: Values of `web.webhooks.outbox.Event`.
 EventName = Literal[

@@ -306,6 +306,7 @@ def _page(
         starred = starred_assets(session, caller=current_caller(), limit=MOST_STARRED)
         recent = recent_styles(session, caller=current_caller(), limit=_RECENT_ASKED)
     placed = place_faults(faults, fields, form)
+    usual_priority = SubmitFields().priority_within(services.backend.settings.max_priority)
     in_fold = [entry for entry in fields if entry.name not in {INIT, *DRAFT_OPTIONS}]
     return page(
         "new.html",
@@ -326,10 +327,16 @@ def _page(
         options_open=any(entry.name in form.options for entry in in_fold)
         or any(placed.at(pointer) for pointer in ["/options", *(entry.pointer for entry in in_fold)]),
         estimate=estimate_out(
-            make_forecast(services.backend, _options_for_estimate(form, fields), sizes, now=utc_now())
+            make_forecast(
+                services.backend,
+                _options_for_estimate(form, fields),
+                sizes,
+                now=utc_now(),
+                priority=usual_priority,
+            )
         ),
         priorities=[*reversed(range(services.backend.settings.max_priority + 1))],
-        usual_priority=SubmitFields().priority_within(services.backend.settings.max_priority),
+        usual_priority=usual_priority,
         titles=field_titles(fields),
         accept=accepted_types(),
         kinds=allowed_kinds(),

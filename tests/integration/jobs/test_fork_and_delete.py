@@ -192,7 +192,7 @@ def test_only_a_job_that_has_ended_can_be_deleted(client, submit, bench, problem
     assert [detail.split(";")[0] for detail in refused] == [
         f"the job is {status}" for status in ("queued", "paused", "running", "canceling")
     ]
-    assert refused[1].endswith("allowed now: cancel, pause, resume")
+    assert refused[1].endswith("allowed now: cancel, pause, resume, change")
     assert client.delete(url).status_code == 204
 
 

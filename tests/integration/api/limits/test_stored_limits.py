@@ -271,6 +271,7 @@ class TestPriority:
         assert "Retry-After" not in refused.headers
         checked = client.post(f"{JOBS}?validate_only=true", data=parts(priority="7"))
         problem_of(checked, 403, "priority_not_allowed")
+        problem_of(client.get("/api/v1/estimate?priority=7"), 403, "priority_not_allowed")
         nothing_left()
         job = send(priority="6").json
         assert job["priority"] == 6
