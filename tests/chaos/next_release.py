@@ -17,8 +17,8 @@ import pydantic
 
 NEXT_BUILD = "next-release"
 _FIELD, _MORE = "told_by_the_next_release", {"since": 2, "of": ["what", "nobody", "knows"]}
-#: These map names to numbers or sentences: there is no field in them.
-_NO_OBJECTS = {"losses", "faults", "numerics", "not_served"}
+#: These map names to numbers, words or sentences: there is no field in them.
+_NO_OBJECTS = {"losses", "faults", "labels", "numerics", "not_served"}
 
 
 def set_next(folder: Path, names: list[str], *, is_next: bool) -> None:
