@@ -25,8 +25,13 @@ _SECRET_BYTES = 32
 BACKOFF_SECONDS = (5, 30, 120, 600, 1800, 3600, 7200, 14400)
 #: Each is this much longer or shorter, so that what failed together is not tried together.
 JITTER = 0.2
+#: How long after an attempt, by its number, the next one is at most, if the receiver asks for no more time.
+LONGEST_WAITS = {
+    number: timedelta(seconds=seconds * (1 + JITTER))
+    for number, seconds in enumerate(BACKOFF_SECONDS, start=1)
+}
 #: Nothing is tried again later than this.
-LONGEST_WAIT = timedelta(seconds=BACKOFF_SECONDS[-1] * (1 + JITTER))
+LONGEST_WAIT = max(LONGEST_WAITS.values())
 #: A receiver that asks for more time gets no more than this.
 _LONGEST_ASKED = timedelta(hours=1)
 GONE = 410

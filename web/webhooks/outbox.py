@@ -13,14 +13,26 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, DateTime, ScalarResult, and_, delete, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    DateTime,
+    ScalarResult,
+    and_,
+    case,
+    delete,
+    literal,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from shared.protocol import new_id
 from shared.status import JobKind, JobStatus
-from web.db.models import Asset, Base, Job, JobLabel
+from web.db.models import Asset, Base, Job, JobLabel, UtcDateTime
 from web.db.webhook_models import Delivery, DeliveryAttempt, WebhookRow
-from web.webhooks.message import LONGEST_WAIT, Answer, NextStep, State
+from web.webhooks.message import LONGEST_WAIT, LONGEST_WAITS, Answer, NextStep, State
 
 #: The webhook of a caller whose secrets sign what goes to the addresses that jobs bring, in its place.
 DEFAULT_NAME = "default"
@@ -215,11 +227,23 @@ def find_due(
 
 
 def _is_due(now: datetime) -> ColumnElement[bool]:
-    """Whether a message's time has come; the clock may have been wrong when that was written."""
-    is_from_a_wrong_clock = Delivery.next_at > now + LONGEST_WAIT
+    """Whether a message's time has come.
+
+    The clock may have been wrong when that was written: then it is later than any message waits, or the last
+    attempt has yet to come. That is looked up only of those that wait for longer than they do as a rule.
+    """
+    usual = {number: literal(now + wait, UtcDateTime) for number, wait in LONGEST_WAITS.items()}
+    waits_long = Delivery.next_at > case(usual, value=Delivery.attempts, else_=now + LONGEST_WAIT)
+    is_from_a_wrong_clock = or_(
+        Delivery.next_at > now + LONGEST_WAIT,
+        and_(waits_long, _LAST_ATTEMPT.where(DeliveryAttempt.started_at > now).exists()),
+    )
     return or_(Delivery.next_at <= now, Delivery.attempts == 0, is_from_a_wrong_clock)
 
 
+_LAST_ATTEMPT = select(DeliveryAttempt.number).where(
+    DeliveryAttempt.delivery_id == Delivery.id, DeliveryAttempt.number == Delivery.attempts
+)
 _PENDING = Delivery.state == State.PENDING.value
 
 

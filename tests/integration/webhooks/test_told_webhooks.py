@@ -158,6 +158,41 @@ def test_a_receiver_that_fails_is_told_the_very_same_again_later(
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("ahead_seconds", [60, 3600, 20 * 3600])
+def test_one_that_was_tried_by_a_clock_that_was_ahead_is_not_waited_for(
+    put: Put, submit: Callable[..., dict], workshop: Workshop, deliverer: Deliverer, receiver: Receiver,
+    clock: Clock, log: Callable[..., list[dict]], ahead_seconds: int,
+):  # fmt: skip
+    """Once the clock is right again, the next attempt would be so much later."""
+    put(url=receiver.url())
+    receiver.reply = lambda _: Reply(500 if len(receiver.told) < 2 else 200)
+    complete(workshop, submit()["id"])
+    clock.seconds += ahead_seconds
+    deliverer.start()
+    receiver.wait_for(1)
+    wait_until(lambda: log()[0]["attempts"] == 1, seconds=10)
+    clock.seconds -= ahead_seconds
+    wait_until(lambda: log()[0]["state"] == "delivered", seconds=20)
+    assert [one["status"] for one in log()[0]["log"]] == [500, 200]
+
+
+def test_a_receiver_that_asks_for_time_is_given_it(
+    put: Put, submit: Callable[..., dict], workshop: Workshop, deliverer: Deliverer, receiver: Receiver,
+    clock: Clock, log: Callable[..., list[dict]],
+):  # fmt: skip
+    put(url=receiver.url())
+    receiver.reply = lambda _: Reply(429, headers={"Retry-After": "1800"} if len(receiver.told) < 2 else {})
+    first, second = (submit()["id"] for _ in range(2))
+    complete(workshop, first)
+    deliverer.start()
+    receiver.wait_for(1)
+    wait_until(lambda: log()[0]["attempts"] == 1, seconds=10)
+    clock.seconds += 1700
+    complete(workshop, second)  # which has the deliverer look for all that is due
+    receiver.wait_for(2)
+    assert {one.json["data"]["id"] for one in receiver.told} == {first, second}
+
+
 def test_a_message_is_given_up_after_a_day_and_can_be_sent_again(
     put: Put, submit: Callable[..., dict], workshop: Workshop, client: FlaskClient, deliverer: Deliverer,
     receiver: Receiver, clock: Clock, log: Callable[..., list[dict]],
