@@ -78,14 +78,14 @@ def route_for(methods: Collection[Method]) -> str:
     return next(route for route, needed in ROUTES.items() if needed == set(methods))
 
 
-def list_of(route: str, priority: int, *, is_handed_back: bool = False) -> int:
+def list_of(route: str, priority: int) -> int:
     """Return in which of the lists of a route's queue a job waits, as one of `PRIORITY_STEPS`.
 
     Nodes read the first lists of all their queues before the second of any, so what is urgent does not wait
-    behind what is not, in whichever queue that is. Within a list the dispatcher keeps the order. What was
-    begun goes before all, and so does the fast method: it takes a second.
+    behind what is not, in whichever queue that is. Within a list the dispatcher keeps the order. The fast
+    method takes a second, and goes first; so does what was handed back (`Dispatch.send_first`).
     """
-    if is_handed_back or route == FAST_ROUTE:
+    if route == FAST_ROUTE:
         return PRIORITY_STEPS[0]
     return next(step for least, step in _LEAST_OF_LISTS if priority >= least or step == PRIORITY_STEPS[-1])
 

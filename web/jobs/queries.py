@@ -322,12 +322,6 @@ class QueueCounts:
 WAITS_IN_LINE = text(IN_LINE_WORDS)
 
 
-def count_queued(session: Session, route: str) -> int:
-    """Return the number of queued jobs in the line of a route; followers do not count."""
-    queued = select(func.count()).select_from(Job).where(WAITS_IN_LINE, Job.route.in_(line_of(route)))
-    return session.scalar(queued) or 0
-
-
 def count_with_workers(session: Session, route: str) -> int:
     """Return the number of jobs in the line of a route that workers hold."""
     busy = Job.status.in_([JobStatus.RUNNING.value, JobStatus.CANCELING.value])

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import false, func, select, text
 from sqlalchemy.orm import Session
 
+from shared.clock import utc_now
 from shared.status import JobKind, JobStatus
 from tests.support.many_jobs import BEGINNING, add_rows, job_row, taken_back
 from tests.support.rows import add_picture
@@ -25,11 +26,10 @@ from web.jobs.counts import StatusCounts
 from web.jobs.estimates import measured_runs
 from web.jobs.line import read_line_rows
 from web.jobs.lists import JobFilter, count_by_status, list_jobs
-from web.jobs.places import places_of
+from web.jobs.places import place_to_join, places_of
 from web.jobs.queries import (
     IN_ORDER,
     count_queue,
-    count_queued,
     get_jobs,
     recent_run_seconds,
 )
@@ -366,7 +366,7 @@ ONCE_A_WAITING_JOB: dict[str, Callable[[Session], object]] = {
     "places of the last": lambda session: places_of(
         session, get_jobs(session, _last_queued(session)).values()
     ),
-    "the length of the line": lambda session: count_queued(session, "any"),
+    "the place of one who joins": lambda session: place_to_join(session, "any", utc_now(), "~", priority=0),
     "all that have not ended": count_queue,
     "the line": lambda session: read_line_rows(session, "any"),
 }

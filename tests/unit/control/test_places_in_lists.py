@@ -34,7 +34,6 @@ def test_nodes_read_what_is_urgent_first_and_the_fast_method_with_it():
     assert steps == sorted(steps, reverse=True)
     assert set(steps) == set(PRIORITY_STEPS)
     assert {list_of(FAST_ROUTE, priority) for priority in range(10)} == {PRIORITY_STEPS[0]}
-    assert list_of(DEFAULT_ROUTE, 0, is_handed_back=True) == PRIORITY_STEPS[0]
 
 
 places = st.lists(
