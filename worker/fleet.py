@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Mapping, Sequence
+from threading import Event, Thread
 from time import monotonic, sleep
 from types import FrameType
 
@@ -12,6 +14,8 @@ from shared.processes import ChildProcess, Ending, Program, decide_restart, desc
 from worker.ending import decide_haste
 
 _LOOK_SECONDS = 0.1
+#: A node looks for its fleet so often.
+_FLEET_SECONDS = 0.5
 #: Each node keeps the deadline itself; one that does not even manage that is killed so much later.
 _MERCY_SECONDS = 5.0
 
@@ -42,6 +46,22 @@ def run_fleet(
             signal.signal(number, handler)
     _log.info("fleet_ended", exit_codes=fleet.codes)
     return max((abs(code) for code in fleet.codes.values()), default=0)
+
+
+def end_without_fleet(fleet_pid: int) -> None:
+    """Have this process end as by SIGTERM once it is no longer the child of the fleet's.
+
+    A thread looks: while Redis is away a node's own loop stands still, and it may not come back.
+    """
+
+    def watch() -> None:
+        pause = Event()
+        while os.getppid() == fleet_pid:
+            pause.wait(_FLEET_SECONDS)
+        _log.info("fleet_gone", fleet_pid=fleet_pid)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    Thread(target=watch, name="fleet", daemon=True).start()
 
 
 class _NodeProcess(ChildProcess):

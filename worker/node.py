@@ -75,15 +75,14 @@ class Node:
         not_served: Mapping[str, str] = MappingProxyType({}),
         labels: Mapping[str, str] = MappingProxyType({}),
         threads: int | None = None,
-        fleet_pid: int | None = None,
+        is_in_fleet: bool = False,
     ) -> None:
         """Prepare a node of the installation with these names.
 
         `weights` is what they are called, `methods` are those that it serves, `numerics` say what decides the
         bytes of each (`worker.numerics`), `not_served` say why the machine lacks a method, `labels` are told
         of it, `load_engine` is called in the child alone. `threads` are its share of the processors, if it
-        has one. With a `fleet_pid` the node drains once it is no longer the child of that process, which is
-        the one that hears a second SIGTERM.
+        has one. Of a node `is_in_fleet` the fleet's process is the one that hears a second SIGTERM.
         """
         self.settings = settings
         self._names = names
@@ -92,7 +91,6 @@ class Node:
         self._weights = weights
         self._load_engine = load_engine
         self._threads = threads
-        self._fleet_pid = fleet_pid
         routes = routes_of(methods, numerics=numerics.get(Method.GATYS))
         self._queues = [names.queue(route) for route in routes]
         self._facts = first_beat(name, device, weights, methods, numerics, not_served, labels)
@@ -116,7 +114,7 @@ class Node:
             note_well=lambda: touch_health_file(settings),
         )
         self._reason: str | None = None
-        self._ending = Ending(self._node_state, hears_haste=fleet_pid is None)
+        self._ending = Ending(self._node_state, hears_haste=not is_in_fleet)
         self._gone = Event()
         self._last_looks: Thread | None = None
         self._scratch: Scratch | None = None
@@ -271,9 +269,7 @@ class Node:
         asked = self._heartbeat.look(self._reason)
         if self._node_state.is_draining:
             return
-        if self._fleet_pid is not None and os.getppid() != self._fleet_pid:
-            self._end("fleet_gone", 0)
-        elif asked:
+        if asked:
             self._end("drain_asked", 0)
         elif self._heartbeat.rival is not None:
             self._end("name_taken", NAME_TAKEN)

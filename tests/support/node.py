@@ -26,6 +26,7 @@ from shared.settings import Settings
 from tests.support.engines import SteadyEngine
 from tests.support.installation import names_of
 from worker.devices import CPU
+from worker.fleet import end_without_fleet
 from worker.node import Node
 
 
@@ -92,8 +93,10 @@ def main() -> None:
         methods=task.get("methods", [Method.GATYS]),
         load_engine=load,
         numerics=task.get("numerics", {}),
-        fleet_pid=task["fleet_pid"],
+        is_in_fleet=task["fleet_pid"] is not None,
     )
+    if task["fleet_pid"] is not None:
+        end_without_fleet(task["fleet_pid"])
     sys.exit(node.run())
 
 

@@ -180,12 +180,15 @@ def _run_node(settings: Settings, asked: _Asked, methods: ChosenMethods, planned
     from worker.arrival import first_beat
     from worker.ending import describe_rival
     from worker.engine.fast.source import model_name
+    from worker.fleet import end_without_fleet
     from worker.node import Node
     from worker.numerics import read_numerics
     from worker.serving import prepare_engine
     from worker.sharing import environ_of_node
 
     device, labels = planned.device, read_labels(asked.labels)
+    if asked.fleet_pid is not None:
+        end_without_fleet(asked.fleet_pid)
     require_fit_redis(settings)
     prepared = prepare_engine(methods.served, settings, device, threads=planned.threads)
     numerics = read_numerics(
@@ -210,7 +213,7 @@ def _run_node(settings: Settings, asked: _Asked, methods: ChosenMethods, planned
         not_served=methods.not_served,
         labels=labels,
         threads=planned.threads,
-        fleet_pid=asked.fleet_pid,
+        is_in_fleet=asked.fleet_pid is not None,
     )
     code = node.run()
     if node.rival is not None:

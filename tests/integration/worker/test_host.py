@@ -143,6 +143,18 @@ def test_a_host_that_loses_redis_waits_says_so_and_comes_back_by_itself(
     host.wait(host.health.exists, "it says that it is well")
 
 
+def test_nodes_whose_host_is_killed_end_though_redis_is_away(host: Host, redis_of_its_own: RedisServer):
+    processes = [beat.process for beat in host.both("idle").values()]
+    redis_of_its_own.stop()
+    host.wait(lambda: host.count(_AWAY) >= 2, "both say that Redis is away")
+    host.process.kill()
+    wait_until(
+        lambda: all(is_gone(process) for process in processes),
+        seconds=_PATIENCE_SECONDS,
+        what="no node is left",
+    )
+
+
 def test_a_host_that_loses_its_storage_waits_says_so_and_comes_back_by_itself(host: Host):
     before = host.both("idle")
     root = host.settings.data_dir / "storage"
