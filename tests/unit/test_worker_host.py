@@ -13,6 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from shared.settings import PREFIX, Settings, folder_of, load_settings
+from tests.support.given_words import read_words
 from web.cli.main import main as atelier
 from worker.cli.main import main as atelier_worker
 
@@ -97,12 +98,10 @@ def test_a_unit_starts_a_command_that_there_is_with_settings_that_are_some(name)
     settings = load_settings({k: v for k, v in {**environ, **own}.items() if k.startswith(PREFIX)})
     program, command, *words = unit["ExecStart"][0].split()
     group = {"atelier": atelier, "atelier-worker": atelier_worker}[Path(program).name]
-    found = group.get_command(None, command)
-    assert found is not None
     options = [
         word for each in words for word in (shlex.split(environ[each[1:]]) if each[0] == "$" else [each])
     ]
-    found.make_context(command, options)
+    assert read_words(group, command, options) is not None
     folder = str(folder_of(settings.resolved_storage_url))
     assert unit["RequiresMountsFor"] == unit["ReadWritePaths"] == [folder]
     assert unit["EnvironmentFile"][0].startswith("/etc/atelier/")
@@ -157,7 +156,7 @@ def test_its_variables_are_settings_and_its_command_is_understood(services, ca):
         assert weights == f"weights:{settings.cache_dir}"
         program, command, *words = (given(word, environ) for word in service["command"])
         assert program == "atelier-worker"
-        params = atelier_worker.get_command(None, command).make_context(command, words).params
+        params = read_words(atelier_worker, command, words)
         assert (params["name"], params["labels"]) == ("gpu-a", "zone=a")
 
 

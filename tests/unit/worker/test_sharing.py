@@ -9,7 +9,8 @@ import pytest
 
 from shared.errors import InvalidSettings
 from shared.options import Method
-from worker.cli.run import run
+from tests.support.given_words import read_words
+from worker.cli.main import main
 from worker.devices import CPU, Device, choose_devices, parse_gpus
 from worker.numerics import read_numerics
 from worker.sharing import (
@@ -195,8 +196,7 @@ def test_a_share_of_the_cpu_is_a_kind_of_its_own_since_threads_decide_the_bytes(
 def test_the_words_that_start_a_node_are_understood_by_its_process():
     planned = plan_nodes("a b-1", [replace(L4, nodes=2)], processors=8)[1]
     command, *words = planned.words("auto", labels="zone=a", fleet_pid=42)
-    assert command == run.name
-    assert run.make_context(command, words).params == {
+    assert read_words(main, command, words) == {
         "name": "a b-1-gpu1-2",
         "gpus": "1",
         "nodes_per_gpu": "2",
