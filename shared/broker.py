@@ -23,6 +23,7 @@ from shared.redis import Coordination
 from shared.redis.connection import broker_url, is_wrong_type, redis_errors, tls_options
 from shared.redis.names import PRIORITY_STEPS, Names
 from shared.settings import Settings
+from shared.trace import TRACE_HEADER
 
 TASK_NAME = "atelier.stylize"
 #: Where jobs wait for the optimisation, which every node of the first releases serves.
@@ -241,6 +242,8 @@ class Dispatch:
             message.message_id, TASK_NAME, kwargs={"message": message.to_json()}, ignore_result=None
         )
         content_type, encoding, body = dumps(task.body, serializer="json")
+        traced = {} if message.traceparent is None else {TRACE_HEADER: message.traceparent}
+        headers = {**task.headers, **traced}
         properties = {
             **task.properties,
             "delivery_mode": 2,
@@ -254,7 +257,7 @@ class Dispatch:
                 "body": base64.b64encode(body.encode()).decode(),
                 "content-encoding": encoding,
                 "content-type": content_type,
-                "headers": task.headers,
+                "headers": headers,
                 "properties": properties,
             }
         )

@@ -169,8 +169,9 @@ def fork_job(
     caller: str,
     now: datetime,
     note_key: NoteKey = note_no_key,
+    traceparent: str | None = None,
 ) -> str:
-    """Add a job that starts from a checkpoint of a caller's job, and return its id.
+    """Add a job that starts from a checkpoint of a caller's job, as a part of a trace, and return its id.
 
     From the picture of a fast job begins one that optimises it: its `init` is `fast`, and it needs no file.
 
@@ -192,7 +193,9 @@ def fork_job(
         parent = get_job(session, job_id, caller=caller)
     body.require_webhook(backend, caller=caller, now=now)
     if parent.options.get("method") == Method.FAST:
-        return _optimise_fast(backend, parent, body, caller=caller, now=now, note_key=note_key)
+        return _optimise_fast(
+            backend, parent, body, caller=caller, now=now, note_key=note_key, traceparent=traceparent
+        )
     if body.step is None:
         raise MissingPart.at("/step", "a job with checkpoints is forked at one of them: name its step")
     options = fork_options(parent.options, body.options, step=body.step)
@@ -207,8 +210,9 @@ def fork_job(
             _copy_checkpoint(backend, checkpoint, fork_id)
         told = wait_to_tell(backend, options)
         _add_fork(
-            backend, fork_id, checkpoint, body, options, limits=limits, now=now, told=told, note_key=note_key
-        )
+            backend, fork_id, checkpoint, body, options, limits=limits, now=now, told=told, note_key=note_key,
+            traceparent=traceparent,
+        )  # fmt: skip
     except Exception:
         with suppress(StorageUnavailable, ArtifactMissing):
             backend.storage.delete_tree(job_folder(fork_id))
@@ -218,7 +222,14 @@ def fork_job(
 
 
 def _optimise_fast(
-    backend: Backend, parent: Job, body: ForkBody, *, caller: str, now: datetime, note_key: NoteKey
+    backend: Backend,
+    parent: Job,
+    body: ForkBody,
+    *,
+    caller: str,
+    now: datetime,
+    note_key: NoteKey,
+    traceparent: str | None,
 ) -> str:
     """Add a job that optimises the picture of a fast one, and return its id."""
     if body.step is not None:
@@ -239,7 +250,10 @@ def _optimise_fast(
     limits, told = backend.limits_of(caller, adds_bytes=True), wait_to_tell(backend, options)
     with backend.database.write() as session:
         parent = get_job(session, parent.id, caller=caller)
-        fork = _add_like(session, backend, parent, body, options, limits=limits, now=now, metrics=told)
+        fork = _add_like(
+            session, backend, parent, body, options, limits=limits, now=now, metrics=told,
+            traceparent=traceparent,
+        )  # fmt: skip
         note_key(session, fork.id)
     _log.info("job_forked", job_id=fork.id, parent_id=parent.id)
     return fork.id
@@ -341,6 +355,7 @@ def _add_fork(
     now: datetime,
     told: Mapping[str, Any],
     note_key: NoteKey,
+    traceparent: str | None,
 ) -> None:
     with backend.database.write() as session:
         # Read again: the parent, and its pictures with it, may have been removed.
@@ -354,8 +369,9 @@ def _add_fork(
         }
         extra = {"id": fork_id, "origin": origin}
         fork = _add_like(
-            session, backend, parent, body, options, limits=limits, now=now, metrics=told, extra=extra
-        )
+            session, backend, parent, body, options, limits=limits, now=now, metrics=told,
+            traceparent=traceparent, extra=extra,
+        )  # fmt: skip
         fork.step = checkpoint.step
         fork.numerics = checkpoint.numerics
         note_key(session, fork_id)
@@ -371,6 +387,7 @@ def _add_like(
     limits: CallerLimits,
     now: datetime,
     metrics: Mapping[str, Any],
+    traceparent: str | None,
     extra: Mapping[str, Any] = MappingProxyType({}),
 ) -> Job:
     """Add a job with the pictures of another one, and with its fields where the body gives none.
@@ -395,6 +412,7 @@ def _add_like(
         max_attempts=backend.settings.max_attempts,
         now=now,
         metrics=metrics,
+        traceparent=traceparent,
         extra={**extra, **deadlines},
     )
     body.add_webhook(session, fork, now=now)

@@ -23,6 +23,7 @@ from shared.errors import NotFound
 from shared.options import StyleOptions
 from shared.protocol import message_id, new_id
 from shared.status import JobKind, JobStatus
+from shared.trace import go_on
 from web.db.models import (
     ENDED_WELL_WORDS,
     IN_LINE_WORDS,
@@ -32,6 +33,7 @@ from web.db.models import (
     JobLabel,
     UtcDateTime,
 )
+from web.db.totals import Total, add
 from web.jobs.routing import HIGHEST_HANDED_BACK, line_of
 from web.jobs.transitions import add_history, first_entry, insert_rows, known_row
 
@@ -58,9 +60,13 @@ def add_job(
     now: datetime,
     kind: JobKind = JobKind.JOB,
     metrics: Mapping[str, Any] = MappingProxyType({}),
+    traceparent: str | None = None,
     extra: Mapping[str, Any] = MappingProxyType({}),
 ) -> Job:
-    """Add a queued job with its first history entry; `extra` names further columns."""
+    """Add a queued job with its first history entry; `extra` names further columns.
+
+    It goes on with the trace of a `traceparent`, or begins one.
+    """
     values: dict[str, Any] = {
         "id": new_id(),
         "caller": caller,
@@ -80,9 +86,11 @@ def add_job(
         "step": 0,
         "outputs": [],
         "metrics": dict(metrics),
+        "traceparent": go_on(traceparent),
         **extra,
     }
     insert_rows(session, Job, [values])
+    add(session, Total.JOBS_SUBMITTED, kind=kind.value, method=options.method)
     tags = [{"job_id": values["id"], "key": key, "value": value} for key, value in sorted(labels.items())]
     if tags:
         insert_rows(session, JobLabel, tags)

@@ -38,7 +38,7 @@ from web.jobs.places import place_to_join
 from web.jobs.queries import add_job, read_row
 from web.jobs.reuse import decide_reuse, is_known, work_sha256
 from web.jobs.routing import decide_no_model
-from web.jobs.told_waits import note_told
+from web.jobs.told_waits import estimate_end, note_told
 
 PARTS = ("content", "style")
 #: The sizes in pixels at which a job takes its pictures in, (width, height), by part.
@@ -118,8 +118,9 @@ def submit(
     caller: str,
     now: datetime,
     note_key: NoteKey = note_no_key,
+    traceparent: str | None = None,
 ) -> Added:
-    """Store the new pictures, and add the job; a refused request leaves nothing behind.
+    """Store the new pictures, and add the job, as a part of a trace; a refused request leaves nothing behind.
 
     Raises:
         NotFound: naming the assets that do not exist.
@@ -164,7 +165,8 @@ def submit(
                 if columns.get("leader_id") is None and decision.leader is None:
                     # One that waits for another job waits for something else than a worker.
                     position = place_to_join(session, route, now, decision.job_id)
-                    told = note_told(wait_ahead(position, queue))
+                    wait = wait_ahead(position, queue)
+                    told = note_told(wait, estimate_end(wait, queue, options, taken.sizes))
                 try:
                     job = add_job(
                         session,
@@ -178,6 +180,7 @@ def submit(
                         max_attempts=settings.max_attempts,
                         now=now,
                         metrics=told,
+                        traceparent=traceparent,
                         extra=columns,
                     )
                 except IntegrityError:

@@ -1,0 +1,217 @@
+"""What metrics are made of, read at most once in some seconds: from the database, from Redis, from the storage.
+
+Each is read alone, in a thread that may hang: what does not answer is missing, and says so, and the others
+are told. However many scrape, and however much waits, a reading costs the same.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from shared.broker import ROUTES
+from shared.clock import utc_now
+from shared.errors import DatabaseUnavailable, RedisUnavailable
+from shared.logs import get_logger
+from shared.redis.connection import redis_errors
+from shared.redis.control import ControlBeat
+from shared.redis.stream import StreamBacklog
+from shared.redis.workers import WorkerBeat
+from shared.storage.store import Room
+from web.backend import Backend
+from web.db.models import Asset, Job
+from web.db.totals import Totals, read_totals
+from web.jobs.estimates import wait_ahead
+from web.jobs.line import read_shared_queue
+from web.jobs.queries import count_queued
+from web.jobs.waits import Range
+from web.metrics.line import Part, read_parts
+from web.webhooks.outbox import Backlog, count_pending
+
+#: How old something may be when it is told.
+FRESH_SECONDS = 5.0
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class DatabaseFacts:
+    """What the database tells."""
+
+    parts: Sequence[Part]
+    #: By kind and status.
+    jobs: Mapping[tuple[str, str], int]
+    waiting_for_others: int
+    totals: Totals
+    messages: Backlog
+    #: Of all pictures that were uploaded.
+    picture_bytes: int
+    size_bytes: int
+    room: Room | None
+    at: datetime
+
+
+@dataclass(frozen=True)
+class RedisFacts:
+    """What Redis tells: heartbeats, and how much lies there."""
+
+    workers: Sequence[WorkerBeat]
+    control: ControlBeat | None
+    reports: StreamBacklog
+    set_aside: int
+    #: By route: the messages that lie in the broker.
+    messages: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class StorageFacts:
+    """What the storage tells; without a room one that has none, such as a bucket."""
+
+    room: Room | None
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """By route: what one who joins its line now is told to wait; None where that is not known."""
+
+    waits: Mapping[str, Range | None]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that was read; None is what did not answer."""
+
+    database: DatabaseFacts | None = None
+    redis: RedisFacts | None = None
+    storage: StorageFacts | None = None
+    outlook: Outlook | None = None
+    #: How long it took to put it together, now.
+    seconds: float = 0.0
+
+
+@dataclass
+class _Kept:
+    """What was read last of a source, and when that was begun, by a monotonic clock."""
+
+    facts: Any = None
+    at: float = field(default=float("-inf"))
+
+
+class MetricsReader:
+    """Reads what metrics are made of; for any number of threads."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        fresh_seconds: float = FRESH_SECONDS,
+        now: Callable[[], datetime] = utc_now,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare to read; `fresh_seconds` is how old what is told may be, 0 reads it anew each time."""
+        self.fresh_seconds = fresh_seconds
+        self._backend = backend
+        self._now = now
+        self._monotonic = monotonic
+        self._kept: Mapping[str, _Kept] = {name: _Kept() for name in ("database", "redis", "storage", "outlook")}
+        self._sources: Mapping[str, Callable[[], Any]] = {
+            "database": self._read_database,
+            "redis": self._read_redis,
+            "storage": lambda: StorageFacts(backend.storage.room()),
+            "outlook": self._read_outlook,
+        }
+
+    def read(
+        self, run: Callable[[Mapping[str, Callable[[], None]]], Mapping[str, Exception | None]]
+    ) -> Snapshot:
+        """Return what there is; what is too old is read again.
+
+        Args:
+            run: Runs checks at once, each in a thread of its own, and returns in time what each raised; as
+                `web.services.Checkup.run` does. Who asks while one runs waits for that one.
+        """
+        began = self._monotonic()
+        due = [name for name, kept in self._kept.items() if began - kept.at >= self.fresh_seconds]
+        errors = run({f"metrics of {name}": self._refresher(name) for name in due})
+        found: dict[str, Any] = {}
+        for name in self._kept:
+            error = errors.get(f"metrics of {name}")
+            if error is None:
+                found[name] = self._kept[name].facts
+            else:
+                self._tell(name, error)
+        return Snapshot(**found, seconds=self._monotonic() - began)
+
+    def _refresher(self, name: str) -> Callable[[], None]:
+        def refresh() -> None:
+            kept, at = self._kept[name], self._monotonic()
+            kept.facts = self._sources[name]()
+            kept.at = at
+
+        return refresh
+
+    def _tell(self, name: str, error: Exception) -> None:
+        if not isinstance(error, DatabaseUnavailable | RedisUnavailable | TimeoutError):
+            _log.error("metrics_not_read", source=name, reason=f"{type(error).__name__}: {error}")
+        else:
+            _log.warning("metrics_not_read", source=name, reason=str(error))
+
+    def _read_database(self) -> DatabaseFacts:
+        database, now = self._backend.database, self._now()
+        with database.read() as session:
+            jobs = _count_jobs(session)
+            parts = read_parts(session, now=now)
+            facts = {
+                "totals": read_totals(session),
+                "messages": count_pending(session),
+                "picture_bytes": session.scalar(select(func.sum(Asset.size_bytes))) or 0,
+                "waiting_for_others": _count_followers(session),
+            }
+        return DatabaseFacts(
+            parts=parts, jobs=jobs, size_bytes=database.size_bytes(), room=database.room(), at=now, **facts
+        )
+
+    def _read_redis(self) -> RedisFacts:
+        redis = self._backend.redis
+        with redis_errors():
+            pipeline = redis.client.pipeline(transaction=False)
+            queues = [(route, key) for route in ROUTES for key in redis.names.queue_lists(route)]
+            for _, key in queues:
+                pipeline.llen(key)
+            lengths = pipeline.execute(raise_on_error=False)
+        messages = dict.fromkeys(ROUTES, 0)
+        for (route, _), length in zip(queues, lengths, strict=True):
+            messages[route] += length if isinstance(length, int) else 0
+        return RedisFacts(
+            workers=sorted(
+                [*redis.workers.alive(), *redis.lobby.alive()], key=lambda beat: beat.worker_id
+            ),
+            control=redis.control.read(),
+            reports=redis.stream.backlog(),
+            set_aside=redis.set_aside.count(),
+            messages=messages,
+        )
+
+    def _read_outlook(self) -> Outlook:
+        waits: dict[str, Range | None] = {}
+        for route in ROUTES:
+            queue = read_shared_queue(self._backend, route)
+            with self._backend.database.read() as session:
+                position = count_queued(session, route) + 1
+            waits[route] = wait_ahead(position, queue)
+        return Outlook(waits)
+
+
+def _count_jobs(session: Session) -> dict[tuple[str, str], int]:
+    rows = session.execute(select(Job.kind, Job.status, func.count()).group_by(Job.kind, Job.status))
+    return {(row[0], row[1]): row[2] for row in rows}
+
+
+def _count_followers(session: Session) -> int:
+    query = select(func.count()).where(Job.status == "queued", Job.leader_id.is_not(None))
+    return session.scalar(query) or 0
