@@ -124,7 +124,7 @@ class SetAside:
         return False
 
     def count(self) -> int:
-        """Return how many entries there are, without reading any; none where something else is in the place."""
+        """Return how many entries there are, without reading any; 0 where something else is in the place."""
         with redis_errors():
             try:
                 return int(self._client.llen(self._key))

@@ -229,7 +229,7 @@ def _count_steps(session: Session, job: Job, step: int) -> None:
 
 
 def _metrics_at_end(job: Job, *, now: datetime) -> dict[str, Any]:
-    """Return the metrics of a job that succeeds, with whether it ended when that was told, if nobody held it up.
+    """Return the metrics of a job that succeeds, with whether it ended as told, if nobody held it up.
 
     Lost workers are no excuse; that somebody paused it, or tried it again, is one.
     """

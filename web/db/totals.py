@@ -127,7 +127,7 @@ class Counted:
 
 @dataclass(frozen=True)
 class Histogram:
-    """One histogram as it stands: (upper limit as text, how many up to it) in order, and the sum in seconds."""
+    """One histogram as it stands: (upper limit, how many up to it) in order, and the sum in seconds."""
 
     labels: dict[str, str]
     buckets: Sequence[tuple[str, float]]

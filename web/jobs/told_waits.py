@@ -61,7 +61,7 @@ def wait_to_tell(backend: Backend, options: StyleOptions) -> dict[str, Any]:
 def estimate_end(
     wait: Range | None, queue: QueueState, options: StyleOptions, sizes: Mapping[str, tuple[int, int]]
 ) -> Range | None:
-    """Return when a job that waits so long is likely to end, from now; None where nothing like it was measured.
+    """Return when a job that waits so long is likely to end, from now; None while nothing is measured.
 
     `sizes` has the (width, height) in px of `content` and `style`.
     """
@@ -112,7 +112,7 @@ class Judged:
 
 
 def judged(metrics: object, key: str) -> Judged | None:
-    """Return what became of what was told, `WAIT` or `END`; None where nothing was, or it is not known yet."""
+    """Return what became of what was told, `WAIT` or `END`; None where nothing was, or it is not known."""
     told = _told(metrics, key)
     is_kept = metrics[key].get("is_kept") if told is not None and isinstance(metrics, Mapping) else None
     return None if told is None or not isinstance(is_kept, bool) else Judged(told, is_kept)

@@ -44,16 +44,17 @@ class Metric:
 
 _WAITS = ("route", "memory_class", "priority")
 _WORKER = ("worker",)
+_FACTS = ("worker", "host", "device", "version", "build", "protocol", "weights")
 _GAUGES = (
     # The service itself.
     ("build_info", ("version", "build"), "web", "The release of the web process; the value is 1."),
-    ("source_up", ("source",), "web", "Whether a source of metrics answered: database, redis, storage, outlook."),
+    ("source_up", ("source",), "web", "Whether database, redis, storage or outlook answered."),
     ("scrape_seconds", (), "web", "How long it took to put this answer together."),
     # What waits and runs.
-    ("queue_depth", _WAITS, "database", "Jobs that wait for a worker; of a line of hundreds an estimate for each class."),
+    ("queue_depth", _WAITS, "database", "Jobs that wait for a worker."),
     ("queue_oldest_age_seconds", _WAITS, "database", "How long the first of them has waited."),
-    ("queue_backlog_seconds", _WAITS, "database", "How long one device would have work with what waits, as measured runs tell."),
-    ("queue_wait_seconds", ("route",), "outlook", "How long a job that is submitted now is likely to wait; absent while nobody knows."),
+    ("queue_backlog_seconds", _WAITS, "database", "How long one device would have work."),
+    ("queue_wait_seconds", ("route",), "outlook", "The likely wait of a job submitted now, if known."),
     ("queue_wait_high_seconds", ("route",), "outlook", "What few of them wait longer than."),
     ("jobs", ("kind", "status"), "database", "Jobs that the database has."),
     ("jobs_waiting_for_others", (), "database", "Queued jobs that get the result of another one."),
@@ -71,19 +72,19 @@ _GAUGES = (
     ("webhook_messages_pending", (), "database", "Messages to webhooks that are still to be sent."),
     ("webhook_oldest_pending_age_seconds", (), "database", "How old the first of them is."),
     # Disks.
-    ("disk_free_bytes", ("part",), "storage", "Room on the disks of storage and database, as the web host sees them."),
+    ("disk_free_bytes", ("part",), "storage", "Room on the disks, as the web host sees them."),
     ("disk_size_bytes", ("part",), "storage", "The size of these disks."),
     ("min_free_bytes", (), "web", "With less room than this no work is taken in: ATELIER_MIN_FREE_BYTES."),
     ("database_size_bytes", (), "database", "What the database takes, with what is written ahead."),
-    ("stored_picture_bytes", (), "database", "All pictures that were uploaded, one that several callers have more than once."),
+    ("stored_picture_bytes", (), "database", "What uploaded pictures take; a caller each."),
     # Workers.
     ("workers", ("state", "device"), "redis", "Workers that beat, by what they do."),
     ("workers_taking_jobs", ("route",), "redis", "Workers that take jobs of a route."),
-    ("worker_info", ("worker", "host", "device", "version", "build", "protocol", "weights"), "redis", "A worker that beats; the value is 1."),
+    ("worker_info", _FACTS, "redis", "A worker that beats; the value is 1."),
     ("worker_busy", _WORKER, "redis", "Whether it has a job."),
     ("worker_heartbeat_age_seconds", _WORKER, "redis", "How old its heartbeat is, by Redis' clock."),
-    ("worker_start_time_seconds", _WORKER, "redis", "When it was started, in seconds since 1970, by its own clock."),
-    ("worker_faults", _WORKER, "redis", "Jobs that it handed back since it was started because it may be at fault."),
+    ("worker_start_time_seconds", _WORKER, "redis", "When it was started, in seconds since 1970."),
+    ("worker_faults", _WORKER, "redis", "Jobs that it handed back as perhaps its own fault."),
     ("worker_memory_size_bytes", _WORKER, "redis", "The memory of its device."),
     ("worker_memory_used_bytes", _WORKER, "redis", "What is used of it, by whomever."),
     ("worker_storage_free_bytes", _WORKER, "redis", "Room in the storage, as the worker sees it."),
@@ -93,8 +94,14 @@ _COUNTERS = {
     Total.JOBS_ENDED: (("method", "status"), "Jobs that ended; one that is retried or extended ends again."),
     Total.CLAIMS: (("method",), "Attempts that a worker began."),
     Total.LEASE_LOSSES: (("method",), "Attempts whose worker was lost."),
-    Total.RETRIES: (("method", "reason"), "Further attempts: after a lost worker, or because somebody asked."),
-    Total.HAND_BACKS: (("method", "reason"), "Attempts that a worker gave back: worker_drained, worker_unfit."),
+    Total.RETRIES: (
+        ("method", "reason"),
+        "Further attempts: after a lost worker, or because somebody asked.",
+    ),
+    Total.HAND_BACKS: (
+        ("method", "reason"),
+        "Attempts that a worker gave back: worker_drained, worker_unfit.",
+    ),
     Total.CHECKPOINTS: (("method",), "Checkpoints that were recorded."),
     Total.STEPS: (("method",), "Steps that are kept: up to a checkpoint or a result."),
     Total.TOLD_WAITS: (("kept",), "Jobs that began, of those that were told a wait: as told or not."),

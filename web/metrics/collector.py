@@ -11,6 +11,8 @@ from prometheus_client.metrics_core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
+)
+from prometheus_client.metrics_core import (
     Metric as Family,
 )
 from prometheus_client.registry import Collector
@@ -33,9 +35,7 @@ _T = TypeVar("_T", GaugeMetricFamily, CounterMetricFamily, HistogramMetricFamily
 Sample = tuple[tuple[object, ...], float | None]
 
 
-def expose(
-    snapshot: Snapshot, *, release: Release, min_free_bytes: int, accept: str
-) -> tuple[bytes, str]:
+def expose(snapshot: Snapshot, *, release: Release, min_free_bytes: int, accept: str) -> tuple[bytes, str]:
     """Return a snapshot in the format that the header `Accept` asks for, and its content type.
 
     That is OpenMetrics for who knows it at all, as Prometheus does, and else the older text format.
@@ -66,8 +66,14 @@ class SnapshotCollector(Collector):
         yield from self._rooms()
         if self._snapshot.outlook is not None:
             waits = self._snapshot.outlook.waits
-            yield _gauge("queue_wait_seconds", [((route,), wait and wait.likely) for route, wait in waits.items()])
-            yield _gauge("queue_wait_high_seconds", [((route,), wait and wait.high) for route, wait in waits.items()])
+            yield _gauge(
+                "queue_wait_seconds",
+                [((route,), None if wait is None else wait.likely) for route, wait in waits.items()],
+            )
+            yield _gauge(
+                "queue_wait_high_seconds",
+                [((route,), None if wait is None else wait.high) for route, wait in waits.items()],
+            )
 
     def _own(self) -> Iterator[Family]:
         seen = self._snapshot
@@ -81,7 +87,10 @@ class SnapshotCollector(Collector):
 
     def _rooms(self) -> Iterator[Family]:
         storage, database = self._snapshot.storage, self._snapshot.database
-        rooms = {"storage": storage and storage.room, "database": database and database.room}
+        rooms = {
+            "storage": None if storage is None else storage.room,
+            "database": None if database is None else database.room,
+        }
         known: Mapping[str, Room] = {part: room for part, room in rooms.items() if room is not None}
         yield _gauge("disk_free_bytes", [((part,), room.free_bytes) for part, room in known.items()])
         yield _gauge("disk_size_bytes", [((part,), room.total_bytes) for part, room in known.items()])
@@ -134,9 +143,10 @@ def _of_redis(facts: RedisFacts) -> Iterator[Family]:
     control = facts.control
     yield _gauge("control_up", [((), control is not None)])
     yield _gauge("control_fault", [((part,), 1) for part in sorted(control.faults)] if control else [])
-    yield _gauge("control_part_seconds", [((), control and control.part_seconds)])
-    yield _gauge("control_skipped", [((), control and control.skipped)])
-    yield _gauge("control_start_time_seconds", [((), control and control.started_at.timestamp())])
+    if control is not None:
+        yield _gauge("control_part_seconds", [((), control.part_seconds)])
+        yield _gauge("control_skipped", [((), control.skipped)])
+        yield _gauge("control_start_time_seconds", [((), control.started_at.timestamp())])
 
 
 def _of_workers(beats: Iterable[WorkerBeat]) -> Iterator[Family]:

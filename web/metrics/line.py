@@ -86,7 +86,7 @@ def priority_of(rank: int) -> int:
 def read_parts(session: Session, *, now: datetime) -> list[Part]:
     """Return all that waits for a worker, drafts among it; what waits for another job is left out."""
     ranks = select(Job.route, Job.queue_rank, func.count()).where(WAITS_IN_LINE)
-    counts = [tuple(row) for row in session.execute(ranks.group_by(Job.route, Job.queue_rank))]
+    counts = session.execute(ranks.group_by(Job.route, Job.queue_rank)).tuples().all()
     runs = measured_runs(session, limit=_MOST_RUNS) if counts else []
     known: dict[Work, float | None] = {}
 
@@ -110,14 +110,10 @@ def read_parts(session: Session, *, now: datetime) -> list[Part]:
 def _sample(session: Session, route: str, rank: int, *, every: int) -> Iterator[_Seen]:
     """Yield each so manieth job that waits with a rank, the first among them."""
     place = func.row_number().over(order_by=IN_ORDER).label("place")
-    line = (
-        select(Job.id, place).where(WAITS_IN_LINE, Job.route == route, Job.queue_rank == rank).subquery()
-    )
+    line = select(Job.id, place).where(WAITS_IN_LINE, Job.route == route, Job.queue_rank == rank).subquery()
     content, style = aliased(Asset), aliased(Asset)
     query = (
-        select(
-            Job.options, Job.step, Job.queued_at, content.width, content.height, style.width, style.height
-        )
+        select(Job.options, Job.step, Job.queued_at, content.width, content.height, style.width, style.height)
         .join(line, line.c.id == Job.id)
         .join(content, content.id == Job.content_asset_id)
         .join(style, style.id == Job.style_asset_id)
@@ -153,7 +149,9 @@ class _Tally:
         """Return what was added, in order."""
         return [self._part(place, seen) for place, seen in sorted(self._found.items())]
 
-    def _part(self, place: tuple[str, str, int], seen: Sequence[tuple[datetime, float, float | None]]) -> Part:
+    def _part(
+        self, place: tuple[str, str, int], seen: Sequence[tuple[datetime, float, float | None]]
+    ) -> Part:
         depth = sum(weight for _, weight, _ in seen)
         known = [(weight, seconds) for _, weight, seconds in seen if seconds is not None]
         backlog = None

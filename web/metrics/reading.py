@@ -1,4 +1,4 @@
-"""What metrics are made of, read at most once in some seconds: from the database, from Redis, from the storage.
+"""What metrics are made of, read at most once in some seconds: from database, Redis and storage.
 
 Each is read alone, in a thread that may hang: what does not answer is missing, and says so, and the others
 are told. However many scrape, and however much waits, a reading costs the same.
@@ -118,7 +118,9 @@ class MetricsReader:
         self._backend = backend
         self._now = now
         self._monotonic = monotonic
-        self._kept: Mapping[str, _Kept] = {name: _Kept() for name in ("database", "redis", "storage", "outlook")}
+        self._kept: Mapping[str, _Kept] = {
+            name: _Kept() for name in ("database", "redis", "storage", "outlook")
+        }
         self._sources: Mapping[str, Callable[[], Any]] = {
             "database": self._read_database,
             "redis": self._read_redis,
@@ -164,17 +166,17 @@ class MetricsReader:
     def _read_database(self) -> DatabaseFacts:
         database, now = self._backend.database, self._now()
         with database.read() as session:
-            jobs = _count_jobs(session)
-            parts = read_parts(session, now=now)
-            facts = {
-                "totals": read_totals(session),
-                "messages": count_pending(session),
-                "picture_bytes": session.scalar(select(func.sum(Asset.size_bytes))) or 0,
-                "waiting_for_others": _count_followers(session),
-            }
-        return DatabaseFacts(
-            parts=parts, jobs=jobs, size_bytes=database.size_bytes(), room=database.room(), at=now, **facts
-        )
+            return DatabaseFacts(
+                parts=read_parts(session, now=now),
+                jobs=_count_jobs(session),
+                waiting_for_others=_count_followers(session),
+                totals=read_totals(session),
+                messages=count_pending(session),
+                picture_bytes=session.scalar(select(func.sum(Asset.size_bytes))) or 0,
+                size_bytes=database.size_bytes(),
+                room=database.room(),
+                at=now,
+            )
 
     def _read_redis(self) -> RedisFacts:
         redis = self._backend.redis
@@ -188,9 +190,7 @@ class MetricsReader:
         for (route, _), length in zip(queues, lengths, strict=True):
             messages[route] += length if isinstance(length, int) else 0
         return RedisFacts(
-            workers=sorted(
-                [*redis.workers.alive(), *redis.lobby.alive()], key=lambda beat: beat.worker_id
-            ),
+            workers=sorted([*redis.workers.alive(), *redis.lobby.alive()], key=lambda beat: beat.worker_id),
             control=redis.control.read(),
             reports=redis.stream.backlog(),
             set_aside=redis.set_aside.count(),

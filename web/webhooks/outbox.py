@@ -13,7 +13,19 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, CursorResult, DateTime, ScalarResult, and_, delete, func, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    CursorResult,
+    DateTime,
+    ScalarResult,
+    and_,
+    delete,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from shared.protocol import new_id
@@ -302,7 +314,7 @@ def note_attempt(
 
 
 def _result_of(answer: Answer, step: NextStep) -> str:
-    """Return what came of an attempt as metrics name it: `delivered`, the class of the answer, or `no_answer`."""
+    """Return what metrics call an attempt: `delivered`, the class of the answer, or `no_answer`."""
     if step.state is State.DELIVERED:
         return State.DELIVERED.value
     return "no_answer" if answer.status is None else f"{answer.status // 100}xx"

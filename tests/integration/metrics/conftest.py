@@ -12,6 +12,7 @@ from tests.support.control import pretend_control
 from tests.support.workshop import Workshop
 from web.services import Services
 
+
 @pytest.fixture
 def scrape(client: FlaskClient, services: Services) -> Callable[[], str]:
     """Scrape the service, as it is at this moment."""
@@ -26,16 +27,20 @@ def scrape(client: FlaskClient, services: Services) -> Callable[[], str]:
 
 
 @pytest.fixture
-def busy(services: Services, submit: Callable[..., dict], workshop: Workshop) -> dict[str, dict]:
+def busy(
+    services: Services, submit: Callable[..., dict], workshop: Workshop, make_picture: Callable[..., bytes]
+) -> dict[str, dict]:
     """A service at work: some jobs have ended, one runs, two wait; a worker is there, control has a fault."""
     room = {"storage_total_bytes": 10**12, "storage_free_bytes": 10**11}
     memory = {"memory_total_bytes": 80 * 10**9, "memory_used_bytes": 2 * 10**9}
-    workshop.connect(device="cuda:0 (NVIDIA H100)", host="machine", version="0.1.0", build="b", **room, **memory)
+    workshop.connect(
+        device="cuda:0 (NVIDIA H100)", host="machine", version="0.1.0", build="b", **room, **memory
+    )
     pretend_control(services.backend.redis, faults={"prune": "it fails"}, part="reports", part_seconds=0.5)
     jobs = {}
     for name in ("measured", "told", "running", "failed", "waiting", "large"):
-        size = 2048 if name == "large" else 64
-        jobs[name] = submit(options={"steps": 20, "size": size})
+        content = make_picture(2048, 1536, seed=3) if name == "large" else make_picture(64, 48)
+        jobs[name] = submit(content=content, options={"steps": 20, "size": 2048})
         if name in ("measured", "told"):
             workshop.run_through(jobs[name]["id"])
         elif name in ("running", "failed"):

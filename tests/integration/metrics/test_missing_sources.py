@@ -35,7 +35,9 @@ def test_without_redis_the_database_is_told(app, client, submit, services, setti
     assert "atelier_workers" not in found
 
 
-def test_without_a_database_redis_is_told_to_who_was_known(app, client, services, workshop, settings, monkeypatch):
+def test_without_a_database_redis_is_told_to_who_was_known(
+    app, client, services, workshop, settings, monkeypatch
+):
     workshop.connect()
     services.gate.stale_seconds = 0
     with services.backend.database.write() as session:
@@ -137,7 +139,11 @@ def test_however_many_scrape_it_is_read_once_in_five_seconds(client, services, m
 
 def test_a_total_of_another_release_keeps_nothing_back(client, services):
     with services.backend.database.write() as session:
-        for name, labels in (("claims_total", '{"colour": "blue"}'), ("later_total", "{}"), ("steps_total", "[")):
+        for name, labels in (
+            ("claims_total", '{"colour": "blue"}'),
+            ("later_total", "{}"),
+            ("steps_total", "["),
+        ):
             session.execute(
                 text("INSERT INTO metric_totals VALUES (:name, :labels, 3)"), {"name": name, "labels": labels}
             )

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from tests.support.scrape import read_scrape
 from tests.support.promtool import promtool
+from tests.support.scrape import read_scrape
 
 ROOT = Path(__file__).parents[3]
 ALERTS = ROOT / "deploy/prometheus/alerts.yaml"
@@ -53,8 +53,7 @@ def test_every_alert_has_its_section_with_what_to_do():
     text = (ROOT / "docs/operations.md").read_text()
     part = text.partition("\n## Alerts\n")[2].partition("\n## ")[0]
     sections = {
-        head: said.strip()
-        for head, _, said in (one.partition("\n") for one in part.split("\n### ")[1:])
+        head: said.strip() for head, _, said in (one.partition("\n") for one in part.split("\n### ")[1:])
     }
     assert [rule["alert"] for rule in rules()] == list(sections)
     for rule in rules():
@@ -76,7 +75,7 @@ def test_promtool_accepts_what_the_panels_ask(tmp_path: Path):
     promtool("check", "rules", file)
 
 
-#: An alert, what Prometheus has seen a minute apart (the last value goes on), and the minute at which it fires.
+#: An alert, what Prometheus has seen a minute apart, and the minute at which the alert fires.
 FIRES = [
     ("AtelierDown", {'up{job="atelier"}': "1 0x60"}, 5),
     ("AtelierSourceMissing", {'atelier_source_up{source="redis"}': "1 0x60"}, 5),

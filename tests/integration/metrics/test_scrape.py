@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 
 from shared.clock import utc_now
-from tests.support.scrape import families, read_scrape
 from tests.support.promtool import promtool
+from tests.support.scrape import families, read_scrape
 from web.access.tokens import Scope, create_token
 from web.metrics.catalogue import CATALOGUE, Kind
 
 DOCUMENT = (Path(__file__).parents[3] / "docs/metrics.md").read_text()
-OPEN_METRICS = {"Accept": "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"}
+OPEN_METRICS = {
+    "Accept": "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+}
 
 
 def test_everything_in_the_catalogue_is_told(busy, scrape):
@@ -48,7 +50,9 @@ def test_promtool_has_nothing_to_say_of_it(busy, scrape):
 def test_names_are_as_prometheus_has_them():
     for metric in CATALOGUE.values():
         assert metric.name.endswith("_total") == (metric.kind is Kind.COUNTER)
-        assert not re.search(r"_(ms|milliseconds|minutes|hours|kb|mb|gb|percent|count|sum|bucket)$", metric.name)
+        assert not re.search(
+            r"_(ms|milliseconds|minutes|hours|kb|mb|gb|percent|count|sum|bucket)$", metric.name
+        )
         assert metric.help.endswith(".")
 
 
@@ -85,7 +89,9 @@ def test_who_asks_for_openmetrics_gets_it(busy, client, scrape):
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-@pytest.mark.parametrize("accept", ["application/openmetrics-text;version=x", "text/plain;version=", ";", "é"])
+@pytest.mark.parametrize(
+    "accept", ["application/openmetrics-text;version=x", "text/plain;version=", ";", "é"]
+)
 def test_an_odd_wish_is_no_fault(client, accept):
     assert client.get("/metrics", headers={"Accept": accept}).status_code == 200
 

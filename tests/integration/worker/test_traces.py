@@ -47,8 +47,15 @@ def hand_in(client: FlaskClient, make_picture: Callable[..., bytes]) -> Callable
     """Submit a job with these header fields, and return its id."""
 
     def do(headers: dict[str, str] | None = None) -> str:
-        files = {part: (io.BytesIO(make_picture(seed=seed)), "a.png") for seed, part in enumerate(("content", "style"))}
-        data = {**files, "options": json.dumps({"steps": 4, "size": 48, "checkpoint_every": 2}), "reuse": "false"}
+        files = {
+            part: (io.BytesIO(make_picture(seed=seed)), "a.png")
+            for seed, part in enumerate(("content", "style"))
+        }
+        data = {
+            **files,
+            "options": json.dumps({"steps": 4, "size": 48, "checkpoint_every": 2}),
+            "reuse": "false",
+        }
         answer = client.post(JOBS, data=data, headers=headers)
         assert answer.status_code == 202, answer.text
         return str(answer.json["id"])
@@ -88,7 +95,9 @@ def test_a_job_has_the_trace_of_its_request_and_so_have_all_logs_of_it(
     assert {line["trace_id"] for line in applied} == {TRACE}
 
 
-def test_who_brings_no_trace_begins_one_and_two_jobs_have_two(services: Services, hand_in: Callable[..., str]):
+def test_who_brings_no_trace_begins_one_and_two_jobs_have_two(
+    services: Services, hand_in: Callable[..., str]
+):
     plain, odd, given = hand_in(), hand_in({"traceparent": "nonsense"}), hand_in(GIVEN)
     found = [trace_of(services, job_id) for job_id in (plain, odd, given)]
     assert found[2] == TRACE

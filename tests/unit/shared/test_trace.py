@@ -45,7 +45,8 @@ def test_a_trace_is_read(text, read):
     "text",
     [
         None, 5, "", "x", GIVEN.upper(), f"ff-{TRACE}-00f067aa0ba902b7-01", f"{GIVEN}-more", f"{GIVEN}0",
-        f"00-{'0' * 32}-00f067aa0ba902b7-01", f"00-{TRACE}-{'0' * 16}-01", f"01-{TRACE}-00f067aa0ba902b7-01-" + "x" * 600,
+        f"00-{'0' * 32}-00f067aa0ba902b7-01", f"00-{TRACE}-{'0' * 16}-01",
+        f"01-{TRACE}-00f067aa0ba902b7-01-" + "x" * 600,
     ],
 )  # fmt: skip
 def test_what_is_no_trace_is_none(text):
