@@ -23,8 +23,8 @@ metrics = Blueprint("metrics", __name__)
 def read_metrics() -> Response:
     """Tell the metrics of the whole service in the format of Prometheus: docs/metrics.md has all of them.
 
-    They are of the jobs of all callers, and at most five seconds old. What does not answer within two seconds
-    is left out, and `atelier_source_up` tells which of `database`, `redis`, `storage` and `outlook` that is.
+    They are of the jobs of all callers, and five seconds old as a rule. What does not answer is left out, and
+    `atelier_source_up` tells which of `database`, `redis`, `storage` and `outlook` that is.
     """
     services = get_services()
     text, content_type = expose(

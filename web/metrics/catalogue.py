@@ -49,6 +49,7 @@ _GAUGES = (
     # The service itself.
     ("build_info", ("version", "build"), "web", "The release of the web process; the value is 1."),
     ("source_up", ("source",), "web", "Whether database, redis, storage or outlook answered."),
+    ("source_age_seconds", ("source",), "web", "How old what is told of it is."),
     ("scrape_seconds", (), "web", "How long it took to put this answer together."),
     # What waits and runs.
     ("queue_depth", _WAITS, "database", "Jobs that wait for a worker."),
@@ -56,7 +57,7 @@ _GAUGES = (
     ("queue_backlog_seconds", _WAITS, "database", "How long one device would have work."),
     ("queue_wait_seconds", ("route",), "outlook", "The likely wait of a job submitted now, if known."),
     ("queue_wait_high_seconds", ("route",), "outlook", "What few of them wait longer than."),
-    ("jobs", ("kind", "status"), "database", "Jobs that the database has."),
+    ("jobs", ("status",), "database", "Jobs that the database has, drafts among them."),
     ("jobs_waiting_for_others", (), "database", "Queued jobs that get the result of another one."),
     ("broker_messages", ("route",), "redis", "Messages that lie in the broker: the first of the queue."),
     # Control.

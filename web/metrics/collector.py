@@ -82,6 +82,7 @@ class SnapshotCollector(Collector):
         }  # fmt: skip
         yield _gauge("build_info", [((self._release.version, self._release.build), 1)])
         yield _gauge("source_up", [((name,), facts is not None) for name, facts in sources.items()])
+        yield _gauge("source_age_seconds", [((name,), age) for name, age in seen.ages.items()])
         yield _gauge("scrape_seconds", [((), seen.seconds)])
         yield _gauge("min_free_bytes", [((), self._min_free_bytes)])
 
@@ -101,7 +102,7 @@ def _of_database(facts: DatabaseFacts) -> Iterator[Family]:
     yield _gauge("queue_depth", [(labels, part.depth) for labels, part in parts])
     yield _gauge("queue_oldest_age_seconds", [(labels, part.oldest_seconds) for labels, part in parts])
     yield _gauge("queue_backlog_seconds", [(labels, part.backlog_seconds) for labels, part in parts])
-    yield _gauge("jobs", facts.jobs.items())
+    yield _gauge("jobs", [((status,), count) for status, count in facts.jobs.items()])
     yield _gauge("jobs_waiting_for_others", [((), facts.waiting_for_others)])
     yield _gauge("webhook_messages_pending", [((), facts.messages.count)])
     oldest = facts.messages.oldest

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
 
+from shared.broker import ROUTES
 from shared.errors import InvalidOptions, PictureTooNarrow
 from shared.memory import DeviceKind, Seat, Size
 from shared.options import Method, StyleOptions, read_stored_options
@@ -86,7 +87,12 @@ def priority_of(rank: int) -> int:
 def read_parts(session: Session, *, now: datetime) -> list[Part]:
     """Return all that waits for a worker, drafts among it; what waits for another job is left out."""
     ranks = select(Job.route, Job.queue_rank, func.count()).where(WAITS_IN_LINE)
-    counts = session.execute(ranks.group_by(Job.route, Job.queue_rank)).tuples().all()
+    # One by one: the ranks of a route are in order in the index.
+    counts = [
+        (row[0], row[1], row[2])
+        for route in ROUTES
+        for row in session.execute(ranks.where(Job.route == route).group_by(Job.route, Job.queue_rank))
+    ]
     runs = measured_runs(session, limit=_MOST_RUNS) if counts else []
     known: dict[Work, float | None] = {}
 

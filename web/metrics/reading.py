@@ -23,6 +23,7 @@ from shared.redis.connection import redis_errors
 from shared.redis.control import ControlBeat
 from shared.redis.stream import StreamBacklog
 from shared.redis.workers import WorkerBeat
+from shared.status import JobStatus
 from shared.storage.store import Room
 from web.backend import Backend
 from web.db.models import Asset, Job
@@ -34,8 +35,12 @@ from web.jobs.waits import Range
 from web.metrics.line import Part, read_parts
 from web.webhooks.outbox import Backlog, count_pending
 
-#: How old something may be when it is told.
+#: So old something may be when it is told without being read again.
 FRESH_SECONDS = 5.0
+#: A reading that takes long is done again only after so many times as long: it costs at most a twentieth.
+_REST = 20
+#: While a reading is not done in time, what was read before is told until it is so old.
+_OLDEST_SECONDS = 60.0
 _log = get_logger(__name__)
 
 
@@ -44,8 +49,8 @@ class DatabaseFacts:
     """What the database tells."""
 
     parts: Sequence[Part]
-    #: By kind and status.
-    jobs: Mapping[tuple[str, str], int]
+    #: By status.
+    jobs: Mapping[str, int]
     waiting_for_others: int
     totals: Totals
     messages: Backlog
@@ -90,16 +95,19 @@ class Snapshot:
     redis: RedisFacts | None = None
     storage: StorageFacts | None = None
     outlook: Outlook | None = None
+    #: By source: how old what is told of it is, in seconds.
+    ages: Mapping[str, float] = field(default_factory=dict)
     #: How long it took to put it together, now.
     seconds: float = 0.0
 
 
 @dataclass
 class _Kept:
-    """What was read last of a source, and when that was begun, by a monotonic clock."""
+    """What was read last of a source; when that was begun, by a monotonic clock; how long it took."""
 
     facts: Any = None
-    at: float = field(default=float("-inf"))
+    at: float = float("-inf")
+    took_seconds: float = 0.0
 
 
 class MetricsReader:
@@ -138,22 +146,28 @@ class MetricsReader:
                 `web.services.Checkup.run` does. Who asks while one runs waits for that one.
         """
         began = self._monotonic()
-        due = [name for name, kept in self._kept.items() if began - kept.at >= self.fresh_seconds]
+        due = [name for name, kept in self._kept.items() if self._is_due(kept, began)]
         errors = run({f"metrics of {name}": self._refresher(name) for name in due})
         found: dict[str, Any] = {}
-        for name in self._kept:
-            error = errors.get(f"metrics of {name}")
-            if error is None:
-                found[name] = self._kept[name].facts
-            else:
+        ages: dict[str, float] = {}
+        for name, kept in self._kept.items():
+            error, age = errors.get(f"metrics of {name}"), self._monotonic() - kept.at
+            if error is not None:
                 self._tell(name, error)
-        return Snapshot(**found, seconds=self._monotonic() - began)
+            # One that takes long, as where very much waits, is there for the next who asks.
+            if error is None or (isinstance(error, TimeoutError) and age <= _OLDEST_SECONDS):
+                found[name], ages[name] = kept.facts, age
+        return Snapshot(**found, ages=ages, seconds=self._monotonic() - began)
+
+    def _is_due(self, kept: _Kept, now: float) -> bool:
+        rest = max(self.fresh_seconds, _REST * kept.took_seconds if self.fresh_seconds else 0)
+        return now - kept.at >= min(rest, _OLDEST_SECONDS)
 
     def _refresher(self, name: str) -> Callable[[], None]:
         def refresh() -> None:
             kept, at = self._kept[name], self._monotonic()
             kept.facts = self._sources[name]()
-            kept.at = at
+            kept.at, kept.took_seconds = at, self._monotonic() - at
 
         return refresh
 
@@ -207,11 +221,14 @@ class MetricsReader:
         return Outlook(waits)
 
 
-def _count_jobs(session: Session) -> dict[tuple[str, str], int]:
-    rows = session.execute(select(Job.kind, Job.status, func.count()).group_by(Job.kind, Job.status))
-    return {(row[0], row[1]): row[2] for row in rows}
+def _count_jobs(session: Session) -> dict[str, int]:
+    # One by one: each is counted by an index alone, and nothing is sorted.
+    count = select(func.count()).select_from(Job)
+    return {
+        status.value: session.scalar(count.where(Job.status == status.value)) or 0 for status in JobStatus
+    }
 
 
 def _count_followers(session: Session) -> int:
-    query = select(func.count()).where(Job.status == "queued", Job.leader_id.is_not(None))
+    query = select(func.count()).where(Job.status == JobStatus.QUEUED.value, Job.leader_id.is_not(None))
     return session.scalar(query) or 0

@@ -13,6 +13,12 @@ from tests.support.workshop import Workshop
 from web.services import Services
 
 
+@pytest.fixture(autouse=True)
+def patience(services: Services) -> None:
+    """A busy machine is no source that is away."""
+    services.checkup._seconds = 60
+
+
 @pytest.fixture
 def scrape(client: FlaskClient, services: Services) -> Callable[[], str]:
     """Scrape the service, as it is at this moment."""

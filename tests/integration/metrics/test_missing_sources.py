@@ -15,6 +15,9 @@ from tests.support.app import change_backend
 from tests.support.ports import free_port
 from tests.support.scrape import read_scrape
 from web.access.tokens import Scope, create_token
+from web.services import services_of
+
+OTHERS = ("database", "redis", "outlook")
 
 
 def sources(found) -> dict[str, float]:
@@ -26,6 +29,7 @@ def test_without_redis_the_database_is_told(app, client, submit, services, setti
     away = settings.model_copy(update={"redis_url": f"redis://127.0.0.1:{free_port()}/0"})
     redis = Coordination.connect(away, services.backend.redis.names, reply_seconds=1, tries_again=False)
     change_backend(app, redis=redis)
+    services_of(app).checkup._seconds = 60
     answer = client.get("/metrics")
     assert answer.status_code == 200
     found = read_scrape(answer.text)
@@ -106,7 +110,7 @@ def test_without_a_storage_its_room_is_left_out(client, services, monkeypatch):
 
 def test_a_source_that_hangs_is_left_out_and_not_asked_twice(client, services, monkeypatch):
     services.metrics.fresh_seconds = 0
-    object.__setattr__(services.checkup, "_seconds", 0.2)
+    services.checkup._seconds = 0.2
     asked, release = [], threading.Event()
 
     def hang() -> None:
@@ -121,6 +125,40 @@ def test_a_source_that_hangs_is_left_out_and_not_asked_twice(client, services, m
         assert len(asked) == 1
     finally:
         release.set()
+
+
+def test_a_source_that_is_slow_is_told_as_it_was_for_a_minute(client, services, monkeypatch):
+    services.metrics.fresh_seconds = 0
+    clock = [0.0]
+    monkeypatch.setattr(services.metrics, "_monotonic", lambda: clock[0])
+    assert sources(read_scrape(client.get("/metrics").text))["storage"] == 1
+    services.checkup._seconds = 0.2
+    release = threading.Event()
+    monkeypatch.setattr(services.backend.storage, "room", lambda: release.wait(60))
+    try:
+        for at, is_told in ((60, 1), (61, 0)):
+            clock[0] = at
+            found = read_scrape(client.get("/metrics").text)
+            assert sources(found)["storage"] == is_told
+        assert found["atelier_source_age_seconds"].keys() == {(("source", name),) for name in OTHERS}
+    finally:
+        release.set()
+
+
+def test_what_takes_long_is_read_seldom(client, services, monkeypatch):
+    clock, asked = [0.0], []
+
+    def take_long() -> int:
+        asked.append(clock[0])
+        clock[0] += 1
+        return 0
+
+    monkeypatch.setattr(services.metrics, "_monotonic", lambda: clock[0])
+    monkeypatch.setattr(services.backend.redis.set_aside, "count", take_long)
+    while clock[0] < 60:
+        client.get("/metrics")
+        clock[0] += 2
+    assert asked == pytest.approx([0, 20, 40], abs=4)
 
 
 def test_however_many_scrape_it_is_read_once_in_five_seconds(client, services, monkeypatch):

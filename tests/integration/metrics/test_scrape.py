@@ -67,7 +67,7 @@ def test_it_tells_what_is_so(busy, scrape):
     assert found["atelier_queue_backlog_seconds"][small] == pytest.approx(12.5)
     assert found["atelier_queue_backlog_seconds"][large] >= 12.5
     assert 0 <= found["atelier_queue_oldest_age_seconds"][small] < 60
-    assert found["atelier_jobs"][(("kind", "job"), ("status", "running"))] == 1
+    assert found["atelier_jobs"][(("status", "running"),)] == 1
     assert found["atelier_jobs_ended_total"][(("method", "gatys"), ("status", "succeeded"))] == 2
     assert found["atelier_jobs_ended_total"][(("method", "gatys"), ("status", "failed"))] == 1
     assert found["atelier_workers"][(("device", "NVIDIA H100"), ("state", "idle"))] == 1
