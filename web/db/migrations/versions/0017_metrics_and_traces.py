@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0017"
-# TO DO at the merge: "0016", the revision of the priorities, which is on another branch.
+# At the merge with the priorities this becomes "0016", their revision; until then that is on another branch.
 down_revision = "0015"
 branch_labels = None
 depends_on = None
