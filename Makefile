@@ -99,22 +99,23 @@ chaos: $(STAMP)  ## Prove that nothing is lost: planted bugs, 10 000 jobs, 200 f
 fuzz: $(STAMP)  ## Send requests made from openapi.json for five minutes, by schemathesis
 	@$(BIN)/python -m tests.fuzz
 
-system:  ## Install what the tests need beside Python: curl, nginx, systemd's tools and Chromium, through apt where that can be done
+system:  ## Install what the tests need beside Python: curl, nginx, systemd's tools, Chromium and Prometheus, through apt where that can be done
 	@have() { PATH=$$PATH:/usr/sbin; for program in $$1; do command -v "$$program" >/dev/null && return 0; done; return 1; }; \
-	for programs in curl nginx "systemd-analyze systemd" "chromium-headless-shell chromium"; do \
+	for programs in curl nginx "systemd-analyze systemd" "chromium-headless-shell chromium" prometheus; do \
 	    if have "$$programs"; then continue; fi; \
 	    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	        for program in $$programs; do \
 	            echo "Installing $$program ..."; \
-	            { apt-get update -qq && apt-get install -y -qq "$$program"; } >/dev/null || continue; \
-	            if [ "$$program" = nginx ]; then \
-	                { systemctl disable --now nginx || service nginx stop; } >/dev/null 2>&1 || true; \
-	            fi; \
+	            alone=; [ "$$program" != prometheus ] || alone=--no-install-recommends; \
+	            { apt-get update -qq && apt-get install -y -qq $$alone "$$program"; } >/dev/null || continue; \
+	            case "$$program" in nginx|prometheus) \
+	                { systemctl disable --now "$$program" || service "$$program" stop; } >/dev/null 2>&1 || true;; \
+	            esac; \
 	            continue 2; \
 	        done; \
 	    fi; \
 	    echo "WARNING: there is no $${programs##* }, so what needs it is NOT tested:" >&2; \
-	    echo "         the README's commands need curl, the proxy nginx, the units systemd-analyze, the pages Chromium." >&2; \
+	    echo "         the README's commands need curl, the proxy nginx, the units systemd-analyze, the pages Chromium, the alerts promtool." >&2; \
 	done
 
 lint: $(STAMP)  ## Run the linters, the type checker, the checks of imports and compose.yaml, and pip-audit

@@ -24,6 +24,7 @@ from shared.redis.connection import broker_url, is_wrong_type, redis_errors, tls
 from shared.redis.names import PRIORITY_STEPS, Names
 from shared.settings import Settings
 from shared.status import DEFAULT_PRIORITY
+from shared.trace import TRACE_HEADER
 
 TASK_NAME = "atelier.stylize"
 #: Where jobs wait for the optimisation, which every node of the first releases serves.
@@ -283,6 +284,8 @@ class Dispatch:
             message.message_id, TASK_NAME, kwargs={"message": message.to_json()}, ignore_result=None
         )
         content_type, encoding, body = dumps(task.body, serializer="json")
+        traced = {} if message.traceparent is None else {TRACE_HEADER: message.traceparent}
+        headers = {**task.headers, **traced}
         properties = {
             **task.properties,
             "delivery_mode": 2,
@@ -296,7 +299,7 @@ class Dispatch:
                 "body": base64.b64encode(body.encode()).decode(),
                 "content-encoding": encoding,
                 "content-type": content_type,
-                "headers": task.headers,
+                "headers": headers,
                 "properties": properties,
             }
         )

@@ -20,7 +20,7 @@ TOLERANCE = 0.15
 _UNTRAINED = "untrained"
 #: What the model of the fast method is called that takes more, where a node serves that method alone.
 _HEAVY_MODEL = "saved-model"
-_CPU_LABEL, _GPU_PREFIX = "cpu", "cuda:"
+_CPU_LABEL, _GPU_PREFIX, _UNKNOWN = "cpu", "cuda:", "unknown"
 _MEBIBYTE = 2**20
 _SIDES_PX = (32, 4096)
 
@@ -125,6 +125,18 @@ def kind_of(device: str) -> DeviceKind | None:
     if device == _CPU_LABEL:
         return DeviceKind.CPU
     return DeviceKind.GPU if device.startswith(_GPU_PREFIX) else None
+
+
+def device_model(device: str | None) -> str:
+    """Return what devices are called that are alike: `cpu`, `NVIDIA H100` of `cuda:0 (NVIDIA H100)`.
+
+    A device of no known form is `unknown`: names that a node makes up must not be many.
+    """
+    kind = None if device is None else kind_of(device)
+    if device is None or kind is None:
+        return _UNKNOWN
+    name = device.partition("(")[2].rstrip(")").strip()
+    return kind.value if kind is DeviceKind.CPU else name or kind.value
 
 
 def optimisation_bytes(costs: Costs, content_px: int, style_px: int) -> int:

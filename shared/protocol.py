@@ -29,6 +29,7 @@ from pydantic import (
 
 from shared.errors import ArtifactCorrupt, InvalidOptions, UnreadableMessage
 from shared.options import StyleOptions, read_stored_options
+from shared.trace import Traceparent, read_traceparent
 
 #: What this release understands, counted up whenever nodes have to do something new. 0 is a node that only
 #: beats, 1 one that drains when it is asked to; 2 says its protocol and build, and ignores unknown fields;
@@ -137,7 +138,8 @@ class JobMessage(BaseModel):
 
     `checkpoints_since` is the first attempt whose checkpoints count: a retry from zero counts none before it.
     `least_protocol` is what a node has to understand to carry it out rightly. `numerics` is under which alone
-    a node is to go on with it; without, any may.
+    a node is to go on with it; without, any may. `traceparent` travels in the header of the message in the
+    broker, beside what `to_json` returns: nodes of the first release refuse a field that they do not know.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -153,6 +155,7 @@ class JobMessage(BaseModel):
     run_timeout_seconds: Number | None = None
     least_protocol: int = 1
     numerics: Word | None = None
+    traceparent: Traceparent = None
 
     @property
     def message_id(self) -> str:
@@ -173,7 +176,7 @@ class JobMessage(BaseModel):
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object of the message: what has its default is left out, for older readers."""
-        values = self.model_dump(mode="json", exclude_defaults=True)
+        values = self.model_dump(mode="json", exclude_defaults=True, exclude={"traceparent"})
         options = self.options.model_dump(mode="json", include=set(self.options.told_names))
         return {"version": self.version, **values, "options": options}
 
@@ -195,8 +198,8 @@ def asked_numerics(values: Mapping[str, Any]) -> str | None:
     return asked if isinstance(asked, str) else None
 
 
-def read_message(values: dict[str, Any]) -> JobMessage:
-    """Return the message in a JSON object.
+def read_message(values: dict[str, Any], *, traceparent: object = None) -> JobMessage:
+    """Return the message in a JSON object; `traceparent` is what its header in the broker has of a trace.
 
     Raises:
         UnreadableMessage: when it is damaged, of another major version, or for younger nodes only.
@@ -209,7 +212,7 @@ def read_message(values: dict[str, Any]) -> JobMessage:
         raise UnreadableMessage(
             f"job message asks for protocol {message.least_protocol}; this node understands {PROTOCOL}"
         )
-    return message
+    return message.model_copy(update={"traceparent": read_traceparent(traceparent)})
 
 
 #: All that lists, pages, terminals and pictures say of a network that was never trained; `/docs` explains it.
@@ -240,7 +243,10 @@ class EventType(StrEnum):
 
 
 class WorkerEvent(BaseModel):
-    """One report. `event_id` is derived from what happened, so that a repeated report is known as one."""
+    """One report. `event_id` is derived from what happened, so that a repeated report is known as one.
+
+    `traceparent` is that of the message, if it had one; without, its JSON is as the first release reads it.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -251,6 +257,11 @@ class WorkerEvent(BaseModel):
     attempt: Count
     at: Moment
     data: dict[str, Any]
+    traceparent: Traceparent = None
+
+    def to_json(self) -> str:
+        """Return the JSON text of the event; a trace that is not there is left out."""
+        return self.model_dump_json(exclude={"traceparent"} if self.traceparent is None else None)
 
 
 def read_event(text: str) -> WorkerEvent:

@@ -21,6 +21,7 @@ from web.api.job_actions import job_actions
 from web.api.job_files import job_files, thumbnails
 from web.api.jobs import jobs
 from web.api.limits import limits
+from web.api.metrics import metrics
 from web.api.polls import Polls
 from web.api.problems import handle_problems
 from web.api.queries import check_queries
@@ -121,6 +122,7 @@ def create_app(settings: Settings) -> Flask:
         webhooks,
         limits,
         health,
+        metrics,
         docs,
     ):
         app.register_blueprint(blueprint)

@@ -13,11 +13,12 @@ import structlog
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import UnsupportedMediaType
 
-from shared.errors import CrossSiteRequest, InvalidSettings, UnknownHost
+from shared.errors import CrossSiteRequest, DatabaseUnavailable, InvalidSettings, UnknownHost
 from shared.logs import get_logger
 from shared.protocol import new_id
 from shared.settings import Settings
-from web.access.gate import require
+from shared.trace import go_on, trace_facts
+from web.access.gate import Gate, require
 from web.access.limits import quota_fields
 from web.access.rules import needed_scope
 from web.access.sessions import CSRF_FIELD, CSRF_HEADER, require_csrf
@@ -53,7 +54,11 @@ _PICTURE_POLICY = (
 _LISTS = frozenset({"jobs.index", "assets.index_assets", "jobs_page.index", "jobs_page.draw_parts"})
 #: What reads its form itself, and calls `check_form`.
 _CSRF_IN_VIEW = frozenset({"new_page.create"})
+#: What is answered although the database does not, for who asked within an hour before.
+_WITHOUT_DATABASE, _REMEMBERED_SECONDS = frozenset({"metrics.read_metrics"}), 3600.0
 _STARTED_KEY = "atelier.started"
+#: In the WSGI environ: the trace of the request, and of what comes of it.
+_TRACE_KEY = "atelier.traceparent"
 #: In the WSGI environ of a request that was counted: what is left of its caller's requests, or None.
 QUOTA_KEY = "atelier.quota"
 _HEALTH = {"/healthz", "/readyz"}
@@ -123,7 +128,7 @@ def _let_in() -> None:
     if needed is None or request.method == "OPTIONS":
         return
     gate, rates = get_services().gate, get_services().rates
-    access = gate.identify(request.environ)
+    access = _identify(gate)
     g.asker = access
     # Of what was put off, or begun on a short way, the same request comes here again.
     if QUOTA_KEY not in request.environ:
@@ -137,6 +142,20 @@ def _let_in() -> None:
         require(access, Scope.MANAGE)
         access = replace(access, caller=whose)
     g.access = gate.as_owner(access, job_id=names.get("job_id"), asset_id=names.get("asset_id"))
+
+
+def _identify(gate: Gate) -> Access:
+    """See who asks; for metrics, which tell that the database does not answer, as it was seen last.
+
+    Raises:
+        Unauthenticated, DatabaseUnavailable: as `Gate.identify`.
+    """
+    try:
+        return gate.identify(request.environ)
+    except DatabaseUnavailable:
+        if request.endpoint not in _WITHOUT_DATABASE:
+            raise
+        return gate.identify_from_memory(request.environ, within_seconds=_REMEMBERED_SECONDS)
 
 
 def own_hosts(settings: Settings) -> frozenset[str]:
@@ -310,15 +329,22 @@ def handle_traffic(app: Flask) -> None:
 def begin_request(environ: dict[str, Any]) -> str:
     """Begin to answer a request: return its id, which whatever is logged meanwhile has too.
 
-    May be called again for the same request, whose id and beginning it keeps.
+    May be called again for the same request, whose id, trace and beginning it keeps.
     """
     given = environ.get("HTTP_X_REQUEST_ID", "")
     request_id: str = given if _REQUEST_ID.fullmatch(given) else new_id()
     environ["HTTP_X_REQUEST_ID"] = request_id
     environ.setdefault(_STARTED_KEY, time.monotonic())
     structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(request_id=request_id)
+    traceparent = environ.setdefault(_TRACE_KEY, go_on(environ.get("HTTP_TRACEPARENT")))
+    structlog.contextvars.bind_contextvars(request_id=request_id, **trace_facts(traceparent))
     return request_id
+
+
+def current_traceparent() -> str:
+    """Return the trace of the current request: the one that it came with, or one that begins with it."""
+    traceparent: str = request.environ[_TRACE_KEY]
+    return traceparent
 
 
 def end_request(environ: Mapping[str, Any], media_type: str, status: int) -> list[tuple[str, str]]:

@@ -21,6 +21,7 @@ from web.assets.uploads import Uploads
 from web.backend import Backend
 from web.jobs.counts import StatusCounts
 from web.jobs.idempotency import KeysInFlight
+from web.metrics.reading import MetricsReader
 from web.shared_reads import KeptAnswers
 
 _KEY = "atelier"
@@ -158,6 +159,7 @@ class Services:
     waits: ConcurrencyLimit
     gate: Gate
     rates: RequestRates
+    metrics: MetricsReader
     #: Of each caller among `streams`.
     own_streams: OwnPlaces = field(default_factory=OwnPlaces)
     sign_ins: SignInAttempts = field(default_factory=SignInAttempts)
@@ -196,6 +198,7 @@ def make_services(backend: Backend, decoding: threading.Semaphore) -> Services:
         waits=ConcurrencyLimit(_WAITS),
         gate=Gate(backend.database),
         rates=RequestRates(backend.redis.rates, backend.settings),
+        metrics=MetricsReader(backend),
     )
 
 

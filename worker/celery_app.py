@@ -16,6 +16,7 @@ from kombu.transport.redis import Transport
 from shared.broker import TASK_NAME, broker_config
 from shared.redis.names import Names
 from shared.settings import Settings
+from shared.trace import TRACE_HEADER
 
 _LOOK_SECONDS = 1.0
 _TEND_SECONDS = 0.2
@@ -36,8 +37,10 @@ class Tended(Protocol):
     def close(self) -> None:
         """Celery's worker ends, for whatever reason."""
 
-    def carry_out(self, message_id: str, message: dict[str, Any], *, queue: str) -> None:
-        """Carry out a message of a queue, in the child."""
+    def carry_out(
+        self, message_id: str, message: dict[str, Any], *, queue: str, traceparent: object = None
+    ) -> None:
+        """Carry out a message of a queue, in the child; `traceparent` is what its header has of a trace."""
 
 
 def make_app(
@@ -121,4 +124,6 @@ def _register_task(app: Celery, node: Tended) -> None:
     @app.task(name=TASK_NAME, acks_late=True, bind=True)  # type: ignore[untyped-decorator]
     def stylize(task: Any, message: dict[str, Any]) -> None:  # noqa: ANN401 - Celery's task
         queue = task.request.delivery_info["routing_key"]
-        node.carry_out(str(task.request.id), message, queue=queue)
+        # Celery shows the headers of a message as they are.
+        traceparent = getattr(task.request, TRACE_HEADER, None)
+        node.carry_out(str(task.request.id), message, queue=queue, traceparent=traceparent)

@@ -24,6 +24,7 @@ from shared.errors import RedisUnavailable, UnreadableMessage
 from shared.logs import get_logger
 from shared.protocol import is_message_id
 from shared.redis.set_aside import SetAside
+from shared.trace import TRACE_HEADER, read_traceparent
 
 #: After a refusal Redis is asked again so much later.
 _PAUSE_SECONDS = 1.0
@@ -34,7 +35,7 @@ _log = get_logger(__name__)
 
 
 def read_entry(entry: bytes, *, queue: str) -> dict[str, Any]:
-    """Return an entry of a queue as an envelope that Celery can handle: its id and its job message alone.
+    """Return an entry of a queue as an envelope that Celery can handle: its id, job message and trace alone.
 
     Whatever else an entry carries (callbacks, time limits, another queue to go back to) is not ours.
 
@@ -62,13 +63,21 @@ def read_entry(entry: bytes, *, queue: str) -> dict[str, Any]:
         queue=queue,
         tag=tag,
         priority=priority if isinstance(priority, int) and 0 <= priority <= 9 else 0,
+        traceparent=read_traceparent(headers.get(TRACE_HEADER)),
     )
 
 
 def envelope(
-    message_id: str, message: Mapping[str, Any], *, queue: str, tag: str, priority: int = 0
+    message_id: str,
+    message: Mapping[str, Any],
+    *,
+    queue: str,
+    tag: str,
+    priority: int = 0,
+    traceparent: str | None = None,
 ) -> dict[str, Any]:
-    """Return the entry for a job message, as kombu writes it."""
+    """Return the entry for a job message, as kombu writes it; with its trace, if it has one."""
+    traced = {} if traceparent is None else {TRACE_HEADER: traceparent}
     links = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
     body = json.dumps([[], {"message": message}, links]).encode()
     return {
@@ -82,6 +91,7 @@ def envelope(
             "root_id": message_id,
             "parent_id": None,
             "ignore_result": True,
+            **traced,
         },
         "properties": {
             "correlation_id": message_id,

@@ -202,8 +202,10 @@ class Node:
             self._node_state.be_ready(engine.notice)
         return self._runner
 
-    def carry_out(self, message_id: str, message: dict[str, Any], *, queue: str) -> None:
-        """Carry out what a message of a queue asks for, in the child.
+    def carry_out(
+        self, message_id: str, message: dict[str, Any], *, queue: str, traceparent: object = None
+    ) -> None:
+        """Carry out what a message of a queue asks for, in the child, as a part of its trace if it has one.
 
         Raises:
             Reject: when the message has to go back into the queue.
@@ -222,7 +224,7 @@ class Node:
             return
         try:
             try:
-                outcome = self.runner().run(read_message(message))
+                outcome = self.runner().run(read_message(message, traceparent=traceparent))
             except UnreadableMessage as error:
                 self._put_aside(message_id, message, error, queue=queue)
                 return

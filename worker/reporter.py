@@ -46,6 +46,7 @@ class Reporter:
             attempt=self._message.attempt,
             at=now,
             data=data,
+            traceparent=self._message.traceparent,
         )
         self._unsent.append(event)
         if not self._breaker.is_open:

@@ -20,6 +20,7 @@ from shared.errors import (
 from shared.logs import get_logger
 from shared.protocol import EventType, JobMessage
 from shared.redis.claims import Verdict
+from shared.trace import trace_facts
 from worker.attempt import Attempt, Engine, Outcome
 from worker.context import WorkerContext
 from worker.health import Blame, Health, decide_blame
@@ -61,7 +62,9 @@ class Runner:
         Raises:
             RedisUnavailable: when not even a claim can be made; nothing was done then.
         """
-        with structlog.contextvars.bound_contextvars(job_id=message.job_id, attempt=message.attempt):
+        with structlog.contextvars.bound_contextvars(
+            job_id=message.job_id, attempt=message.attempt, **trace_facts(message.traceparent)
+        ):
             context = self._context
             if not self._may_claim():
                 return Outcome.RELEASED

@@ -28,6 +28,14 @@ class Delivery:
     text: str
 
 
+@dataclass(frozen=True)
+class StreamBacklog:
+    """How many reports are not applied yet, and the age of the first of them in seconds."""
+
+    count: int = 0
+    oldest_seconds: float = 0.0
+
+
 class EventStream:
     """A Redis stream with one consumer group. Every method raises `RedisUnavailable` without Redis."""
 
@@ -38,7 +46,7 @@ class EventStream:
 
     def report(self, event: WorkerEvent) -> None:
         """Append an event. The stream is never trimmed: an unread entry must not get lost."""
-        fields: Any = {"event": event.model_dump_json()}
+        fields: Any = {"event": event.to_json()}
         with redis_errors():
             try:
                 self._client.xadd(self.name, fields)
@@ -80,6 +88,26 @@ class EventStream:
                     raise
                 self._move_aside()
                 return 0
+
+    def backlog(self) -> StreamBacklog:
+        """Return how many entries are not acknowledged yet, and how old the first is, by Redis' own clock.
+
+        Nothing is moved or made: whoever only looks leaves it as it is.
+        """
+        with redis_errors():
+            try:
+                count = int(self._client.xlen(self.name))
+                first: Any = self._client.xrange(self.name, count=1)
+            except redis.ResponseError as error:
+                if not is_wrong_type(error):
+                    raise
+                return StreamBacklog()
+            seconds, microseconds = self._client.time()
+        if not first:
+            return StreamBacklog(count)
+        # An id begins with milliseconds since 1970; one that somebody made up may be in the future.
+        made_ms = int(str(first[0][0]).partition("-")[0])
+        return StreamBacklog(count, max(0.0, seconds + microseconds / 10**6 - made_ms / 1000))
 
     def _read(self, start: str, *, count: int, block_ms: int | None) -> list[Delivery]:
         answer = self._ask(start, count, block_ms)

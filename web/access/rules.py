@@ -55,6 +55,8 @@ NEEDED: Mapping[str, Scope | None] = {
     "workers.drain": _MANAGE,
     "workers.list_workers": _READ,
     "workers.show_queue": _READ,
+    # Of everybody's jobs.
+    "metrics.read_metrics": _MANAGE,
     # Tokens.
     "tokens.create": _ADMIN,
     "tokens.index": _ADMIN,

@@ -44,7 +44,7 @@ from web.jobs import actions
 from web.jobs.fields import ChangeBody, ExtendBody, ForkBody, RetryBody
 from web.jobs.forking import fork_job
 from web.jobs.idempotency import NoteKey
-from web.security import current_caller
+from web.security import current_caller, current_traceparent
 from web.services import get_backend, get_services
 
 _RETRY_SECONDS = 1
@@ -243,8 +243,9 @@ def fork(job_id: str) -> Response:
     def act(note_key: NoteKey) -> str:
         with _as_asked(job_id):
             return fork_job(
-                get_backend(), job_id, body, caller=current_caller(), now=utc_now(), note_key=note_key
-            )
+                get_backend(), job_id, body, caller=current_caller(), now=utc_now(), note_key=note_key,
+                traceparent=current_traceparent(),
+            )  # fmt: skip
 
     return answer_once(lambda: body.model_dump(mode="json", exclude_unset=True), act, _answer_fork)
 

@@ -70,7 +70,7 @@ from web.jobs.fields import SubmitBody, SubmitFields
 from web.jobs.idempotency import NoteKey
 from web.jobs.line import make_forecast
 from web.jobs.submission import PARTS, JobRequest, KnownAsset, NewPicture, WrittenJob, check, submit
-from web.security import current_caller
+from web.security import current_caller, current_traceparent
 from web.services import Services, get_services
 
 _MAX_JSON_BYTES = 1_000_000
@@ -221,7 +221,10 @@ class _Submission:
         """Add the job, and return its id."""
         backend, uploads = self._services.backend, self._services.uploads
         caller, now = current_caller(), utc_now()
-        added = submit(backend, uploads, self._job, caller=caller, now=now, note_key=note_key)
+        added = submit(
+            backend, uploads, self._job, caller=caller, now=now, note_key=note_key,
+            traceparent=current_traceparent(),
+        )  # fmt: skip
         self._written = added.written
         return added.job_id
 

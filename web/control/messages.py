@@ -28,6 +28,7 @@ def message_for(job: Job, *, numerics: str | None = None) -> JobMessage:
         # So would one that does not know what it is asked for.
         least_protocol=least_protocol if numerics is None else NUMERICS_PROTOCOL,
         numerics=numerics,
+        traceparent=job.traceparent,
     )
 
 

@@ -11,25 +11,29 @@ from sqlalchemy.orm import Session
 
 from shared.errors import ServiceError, UnreadableMessage
 from shared.logs import get_logger
+from shared.memory import device_model
 from shared.protocol import EventType, ResultMarker, WorkerEvent, read_event
 from shared.redis.live import Flag
 from shared.redis.stream import Delivery
 from shared.status import JobStatus
+from shared.trace import trace_facts
 from web.backend import Backend
 from web.control.blame import as_failure, find_failures
 from web.control.results import find_result, success_event
 from web.control.states import GivenUpStates
 from web.db.models import Job
+from web.db.totals import Spread, Total, add, observe
 from web.jobs.faults import read_fault, with_fault
 from web.jobs.queries import get_jobs
 from web.jobs.routing import queue_rank
 from web.jobs.states import PAUSING, RESULT_MISSING, WORKER_DRAINED, WORKER_UNFIT, Trigger, is_legal
 from web.jobs.thinning import thin_states
-from web.jobs.told_waits import judge_told
+from web.jobs.told_waits import END, WAIT, judge_end, judge_told, judged
 from web.jobs.transitions import (
     HistoryEntry,
     apply_trigger,
     enter_inbox,
+    method_of,
     public_output,
     save_attempt,
     save_checkpoint,
@@ -119,6 +123,8 @@ def _write_checkpoint(session: Session, job: Job, data: dict[str, Any], *, now: 
         numerics=data.get("numerics"),
         created_at=now,
     )
+    add(session, Total.CHECKPOINTS, method=method_of(job))
+    _count_steps(session, job, data["step"])
     entry = HistoryEntry("checkpoint", {key: data[key] for key in ("step", "steps", "sha256", "losses")})
     values = {"step": data["step"], "losses": data["losses"], "numerics": data.get("numerics")}
     write_changes(session, job, values, now=now, entries=[entry])
@@ -138,6 +144,8 @@ def _write_claim(session: Session, job: Job, data: dict[str, Any], *, now: datet
     # A claim that was repeated because Redis had lost it is not added to the history.
     repeated = job.job_status is not JobStatus.QUEUED and who == known
     entries = [] if repeated else [HistoryEntry("attempt", {"number": job.attempt, **who})]
+    if not repeated:
+        _count_claim(session, job, values["metrics"], now=now)
     keep_reason = repeated or job.status_reason == PAUSING
     apply_trigger(
         session, job, Trigger.CLAIMED, now=now, reason=job.status_reason if keep_reason else None,
@@ -179,12 +187,13 @@ def _write_end(session: Session, job: Job, trigger: Trigger, data: dict[str, Any
             "numerics": data.get("numerics"),
             "is_exact": data.get("exact"),
             "metrics": {
-                **_metrics(job),
+                **_metrics_at_end(job, now=now),
                 "run_seconds": data["run_seconds"],
                 "gpu_peak_bytes": data.get("gpu_peak_bytes"),
             },
         }
         entries = [HistoryEntry("output", public_output(output)) for output in data["outputs"]]
+        _count_success(session, job, data, values["metrics"], now=now)
     elif trigger is Trigger.FAILED:
         values = {"error": data["error"]}
     elif (fault := read_fault(data)) is not None:
@@ -196,8 +205,55 @@ def _write_end(session: Session, job: Job, trigger: Trigger, data: dict[str, Any
         # What is told beside the step says that the node could not go on; else it was asked to end.
         is_unfit = bool(data.keys() & {"fault", "reason"})
         reason, outcome = (WORKER_UNFIT, WORKER_UNFIT) if is_unfit else (WORKER_DRAINED, outcome)
+        add(session, Total.HAND_BACKS, method=method_of(job), reason=reason)
     apply_trigger(session, job, trigger, now=now, reason=reason, values=values, entries=entries)
     save_attempt(session, job.id, job.attempt, ended_at=now, outcome=outcome)
+
+
+def _count_claim(session: Session, job: Job, metrics: Mapping[str, Any], *, now: datetime) -> None:
+    """Count a claim of a job as it was before; if it is the first, how long it waited, and as told or not."""
+    method = method_of(job)
+    add(session, Total.CLAIMS, method=method)
+    if job.started_at is not None:
+        return
+    waited_seconds = (now - job.created_at).total_seconds()
+    observe(session, Spread.WAIT, waited_seconds, method=method)
+    told = judged(metrics, WAIT)
+    if told is not None:
+        add(session, Total.TOLD_WAITS, kept=str(told.is_kept).lower())
+        observe(session, Spread.WAIT_ERROR, abs(told.range.likely - waited_seconds))
+
+
+def _count_steps(session: Session, job: Job, step: int) -> None:
+    add(session, Total.STEPS, step - job.step, method=method_of(job))
+
+
+def _metrics_at_end(job: Job, *, now: datetime) -> dict[str, Any]:
+    """Return the metrics of a job that succeeds, with whether it ended as told, if nobody held it up.
+
+    Lost workers are no excuse; that somebody paused it, or tried it again, is one.
+    """
+    metrics = _metrics(job)
+    if job.attempt - 1 != job.lost_workers:
+        return metrics
+    return judge_end(metrics, (now - job.created_at).total_seconds())
+
+
+def _count_success(
+    session: Session, job: Job, data: Mapping[str, Any], metrics: Mapping[str, Any], *, now: datetime
+) -> None:
+    """Count the run of the attempt that made the result, by its own clock; and the end that was told."""
+    told = judged(metrics, END) if judged(_metrics(job), END) is None else None
+    if told is not None:
+        took_seconds = (now - job.created_at).total_seconds()
+        add(session, Total.TOLD_ENDS, kept=str(told.is_kept).lower())
+        observe(session, Spread.END_ERROR, abs(told.range.likely - took_seconds))
+    labels = {"method": method_of(job), "device": device_model(job.device)}
+    seconds, steps = data["run_seconds"], data["step"] - (job.resumed_from_step or 0)
+    observe(session, Spread.RUN, seconds, **labels)
+    if steps > 0:
+        observe(session, Spread.STEP, seconds / steps, **labels)
+    _count_steps(session, job, data["step"])
 
 
 def _metrics(job: Job) -> dict[str, Any]:
@@ -297,7 +353,7 @@ class Projector:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the other reports go on
             _log.exception("report_failed", event_id=event.event_id, job_id=event.job_id)
-            self._set_aside(event.model_dump_json(), f"it cannot be applied: {type(error).__name__}: {error}")
+            self._set_aside(event.to_json(), f"it cannot be applied: {type(error).__name__}: {error}")
 
     def _apply_group(self, events: list[WorkerEvent]) -> None:
         missing = self._missing_results(events)
@@ -371,6 +427,7 @@ class Projector:
         _log.info(
             "report_applied" if applied.ignored is None else "report_ignored",
             job_id=event.job_id, attempt=event.attempt, type=event.type, reason=applied.ignored,
+            **trace_facts(event.traceparent),
         )  # fmt: skip
         if event.type is EventType.CLAIMED and applied.ignored and event.attempt <= applied.attempt:
             # The job was canceled, paused, expired or deleted in the moment of the claim. Or Redis lost its

@@ -12,17 +12,19 @@ from shared.errors import StaleJob, WorkerLost
 from shared.logs import get_logger
 from shared.redis.live import Flag
 from shared.status import JobStatus
+from shared.trace import trace_facts
 from web.backend import Backend
 from web.control.alone import FailingJobs
 from web.control.projector import Projector
 from web.control.results import find_result, success_event
 from web.control.stale import StaleAttempts
 from web.db.models import Job
+from web.db.totals import Total, add
 from web.jobs.actions import next_attempt
 from web.jobs.queries import get_job, get_jobs, jobs_held_by_workers
 from web.jobs.routing import queue_rank
 from web.jobs.states import PAUSING, RESULT_MISSING, WORKER_LOST, Trigger
-from web.jobs.transitions import apply_trigger, save_attempt
+from web.jobs.transitions import apply_trigger, method_of, save_attempt
 
 _log = get_logger(__name__)
 #: A client of NFS remembers for up to a minute that a file is not there.
@@ -98,7 +100,8 @@ class Rescuer:
     def _rescue_one(self, seen: Job, projector: Projector, fence: int | None) -> bool:
         marker = find_result(self._backend, seen, seen.attempt)
         if marker is not None:
-            _log.warning("report_repaired", job_id=seen.id, attempt=seen.attempt)
+            facts = trace_facts(seen.traceparent)
+            _log.warning("report_repaired", job_id=seen.id, attempt=seen.attempt, **facts)
             projector.apply(success_event(seen, marker))
             return True
         # A fence right above is that of this attempt's own end.
@@ -120,11 +123,16 @@ class Rescuer:
                     session, job, rescue.trigger, now=self._clock(), reason=WORKER_LOST,
                     values=_values(job, rescue),
                 )  # fmt: skip
+                add(session, Total.LEASE_LOSSES, method=method_of(job))
                 status, attempt = job.job_status, job.attempt
         except StaleJob as error:
             _log.info("rescue_stale", job_id=seen.id, reason=error.detail)
             return False
-        _log.warning("job_rescued", job_id=seen.id, attempt=attempt, status=status, worker_id=seen.worker_id)
+        _log.warning(
+            "job_rescued",
+            job_id=seen.id, attempt=attempt, status=status, worker_id=seen.worker_id,
+            **trace_facts(seen.traceparent),
+        )  # fmt: skip
         # Also when the job ended: a worker that was only suspended must learn that it lost the job.
         self._backend.redis.claims.fence(seen.id, seen.attempt + 1)
         self._backend.redis.progress.notify(seen.id)

@@ -99,6 +99,7 @@ def success_event(job: Job, marker: ResultMarker) -> WorkerEvent:
         attempt=marker.attempt,
         at=marker.completed_at,
         data=marker.model_dump(mode="json"),
+        traceparent=job.traceparent,
     )
 
 

@@ -26,6 +26,7 @@ from shared.storage.store import Room, measure_room
 from web.db.derived import derive_anew, find_fault
 from web.db.fitness import examine, find_damage, is_file_there, open_file
 from web.db.marks import Mark, MarkReader
+from web.db.totals import write_totals
 
 _log = get_logger(__name__)
 _BUSY_SECONDS = 10
@@ -159,6 +160,7 @@ class Database:
         self._require_same_file()
         with self._turn_to_write(), _database_errors(), self._writing.begin() as session:
             yield session
+            write_totals(session)
         self._note_log()
 
     @contextmanager
@@ -294,6 +296,21 @@ class Database:
             return measure_room(self._path.parent)
         except OSError as error:
             raise DatabaseUnavailable(f"the room of the database cannot be measured: {error}") from error
+
+    def size_bytes(self) -> int:
+        """Return what the database takes on its disk, with what is written ahead.
+
+        Raises:
+            DatabaseUnavailable: when it cannot be measured.
+        """
+        if self._path is None:
+            with self.read() as session:
+                return session.scalar(text("SELECT pg_database_size(current_database())")) or 0
+        try:
+            log = self._path.with_name(f"{self._path.name}-wal")
+            return self._path.stat().st_size + (log.stat().st_size if log.exists() else 0)
+        except OSError as error:
+            raise DatabaseUnavailable(f"the size of the database cannot be measured: {error}") from error
 
     def close(self) -> None:
         """Close all connections; the next one opens whatever file is there then."""

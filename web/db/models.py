@@ -367,6 +367,8 @@ class Job(Base):
     outputs: Mapped[list[dict[str, Any]]]
     error: Mapped[dict[str, Any] | None]
     metrics: Mapped[dict[str, Any]]
+    #: The trace of the request that submitted it, as `shared.trace` has it; None of an older release.
+    traceparent: Mapped[str | None]
 
     content: Mapped[Asset] = relationship(foreign_keys=content_asset_id, lazy="joined")
     style: Mapped[Asset] = relationship(foreign_keys=style_asset_id, lazy="joined")
@@ -378,6 +380,17 @@ class Job(Base):
     def job_status(self) -> JobStatus:
         """The status as its type."""
         return JobStatus(self.status)
+
+
+class MetricTotal(Base):
+    """A number that only grows, however many rows of jobs are removed: see `web.db.totals`."""
+
+    __tablename__ = "metric_totals"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    #: A JSON object of the labels, by name.
+    labels: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[float]
 
 
 class JobLabel(Base):

@@ -189,6 +189,9 @@ class QueueState:
     no_start: str | None = None
     #: What is known of each that runs and waits; without it all are taken to be like the last ones.
     line: Line | None = None
+    #: What estimates rest on, and the devices of the workers that take the jobs.
+    runs: Sequence[MeasuredRun] = ()
+    devices: frozenset[str] = frozenset()
 
 
 #: Advice that holds beside `atelier up`, whose Redis is its own, and for every other service.

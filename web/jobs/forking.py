@@ -25,6 +25,7 @@ from shared.protocol import new_id
 from shared.storage.layout import job_folder, origin_key
 from shared.storage.verify import check_file, file_fault
 from shared.texts import field_schemas
+from shared.trace import go_on
 from web.access.limits import CallerLimits, require_size
 from web.assets.uploads import PartChecks
 from web.backend import Backend
@@ -169,8 +170,9 @@ def fork_job(
     caller: str,
     now: datetime,
     note_key: NoteKey = note_no_key,
+    traceparent: str | None = None,
 ) -> str:
-    """Add a job that starts from a checkpoint of a caller's job, and return its id.
+    """Add a job that starts from a checkpoint of a caller's job, as a part of a trace, and return its id.
 
     From the picture of a fast job begins one that optimises it: its `init` is `fast`, and it needs no file.
 
@@ -194,7 +196,14 @@ def fork_job(
     priority = body.priority_within(backend.settings.max_priority, usual=parent.priority)
     if parent.options.get("method") == Method.FAST:
         return _optimise_fast(
-            backend, parent, body, caller=caller, priority=priority, now=now, note_key=note_key
+            backend,
+            parent,
+            body,
+            caller=caller,
+            priority=priority,
+            now=now,
+            note_key=note_key,
+            traceparent=traceparent,
         )
     if body.step is None:
         raise MissingPart.at("/step", "a job with checkpoints is forked at one of them: name its step")
@@ -209,7 +218,7 @@ def fork_job(
         with _refused_at_step():
             _copy_checkpoint(backend, checkpoint, fork_id)
         told = wait_to_tell(backend, options, job_id=fork_id, priority=priority, now=now)
-        extra = {"id": fork_id, "priority": priority, "metrics": told}
+        extra = {"id": fork_id, "priority": priority, "metrics": told, "traceparent": go_on(traceparent)}
         _add_fork(backend, checkpoint, body, options, limits=limits, now=now, extra=extra, note_key=note_key)
     except Exception:
         with suppress(StorageUnavailable, ArtifactMissing):
@@ -228,6 +237,7 @@ def _optimise_fast(
     priority: int,
     now: datetime,
     note_key: NoteKey,
+    traceparent: str | None,
 ) -> str:
     """Add a job that optimises the picture of a fast one, and return its id."""
     if body.step is not None:
@@ -247,7 +257,7 @@ def _optimise_fast(
     backend.require_room()
     limits, fork_id = backend.limits_of(caller, adds_bytes=True), new_id()
     told = wait_to_tell(backend, options, job_id=fork_id, priority=priority, now=now)
-    extra = {"id": fork_id, "priority": priority, "metrics": told}
+    extra = {"id": fork_id, "priority": priority, "metrics": told, "traceparent": go_on(traceparent)}
     with backend.database.write() as session:
         parent = get_job(session, parent.id, caller=caller)
         fork = _add_like(session, backend, parent, body, options, limits=limits, now=now, extra=extra)
@@ -382,7 +392,7 @@ def _add_like(
 ) -> Job:
     """Add a job with the pictures of another one, and with its fields where the body gives none.
 
-    `extra` has its id, its priority, its metrics, and further columns.
+    `extra` has its id, its priority, its metrics, its trace, and further columns.
 
     Raises:
         TooManyJobs, TooManyBytes: as `submit` has them.

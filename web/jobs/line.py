@@ -209,12 +209,15 @@ def queue_state(
     run_seconds: Sequence[float],
     beats: Sequence[WorkerBeat] | None,
     control_fault: str | None,
+    runs: Sequence[MeasuredRun] = (),
 ) -> QueueState:
-    """Return the state of the queue with the line in it; Redis is asked."""
-    workers = None if beats is None else sum(is_eligible(beat, rows.route) for beat in beats)
+    """Return the state of the queue with the line in it; Redis is asked. `runs` are for who joins it."""
+    takers = None if beats is None else [beat for beat in beats if is_eligible(beat, rows.route)]
     line = look_at_line(backend, rows, beats)
     no_start = no_start_reason(beats, control_fault=control_fault, route=rows.route)
-    return QueueState(running, workers, run_seconds, no_start, line)
+    devices = frozenset(beat.device for beat in takers or ())
+    workers = None if takers is None else len(takers)
+    return QueueState(running, workers, run_seconds, no_start, line, runs, devices)
 
 
 def read_shared_queue(
@@ -273,6 +276,7 @@ def _read_queue(backend: Backend, route: str) -> QueueState:
         run_seconds=around.run_seconds,
         beats=around.beats,
         control_fault=around.control_fault,
+        runs=around.runs,
     )
 
 

@@ -25,6 +25,7 @@ from shared.errors import NotFound
 from shared.options import StyleOptions
 from shared.protocol import message_id, new_id
 from shared.status import DEFAULT_PRIORITY, JobKind, JobStatus
+from shared.trace import go_on
 from web.db.models import (
     ENDED_WELL_WORDS,
     IN_LINE_WORDS,
@@ -34,6 +35,7 @@ from web.db.models import (
     JobLabel,
     UtcDateTime,
 )
+from web.db.totals import Total, add
 from web.jobs.routing import HIGHEST_HANDED_BACK, line_of, queue_rank
 from web.jobs.transitions import add_history, first_entry, insert_rows, known_row
 
@@ -61,9 +63,13 @@ def add_job(
     kind: JobKind = JobKind.JOB,
     priority: int = DEFAULT_PRIORITY,
     metrics: Mapping[str, Any] = MappingProxyType({}),
+    traceparent: str | None = None,
     extra: Mapping[str, Any] = MappingProxyType({}),
 ) -> Job:
-    """Add a queued job with its first history entry; `extra` names further columns."""
+    """Add a queued job with its first history entry; `extra` names further columns.
+
+    It goes on with the trace of a `traceparent`, or begins one.
+    """
     values: dict[str, Any] = {
         "id": new_id(),
         "caller": caller,
@@ -84,9 +90,11 @@ def add_job(
         "step": 0,
         "outputs": [],
         "metrics": dict(metrics),
+        "traceparent": go_on(traceparent),
         **extra,
     }
     insert_rows(session, Job, [values])
+    add(session, Total.JOBS_SUBMITTED, kind=kind.value, method=options.method)
     tags = [{"job_id": values["id"], "key": key, "value": value} for key, value in sorted(labels.items())]
     if tags:
         insert_rows(session, JobLabel, tags)

@@ -38,7 +38,7 @@ from web.jobs.places import place_to_join
 from web.jobs.queries import add_job, hurry_leader, read_row
 from web.jobs.reuse import decide_reuse, is_known, work_sha256
 from web.jobs.routing import decide_no_model
-from web.jobs.told_waits import note_told
+from web.jobs.told_waits import estimate_end, note_told
 
 PARTS = ("content", "style")
 #: The sizes in pixels at which a job takes its pictures in, (width, height), by part.
@@ -119,8 +119,9 @@ def submit(
     caller: str,
     now: datetime,
     note_key: NoteKey = note_no_key,
+    traceparent: str | None = None,
 ) -> Added:
-    """Store the new pictures, and add the job; a refused request leaves nothing behind.
+    """Store the new pictures, and add the job, as a part of a trace; a refused request leaves nothing behind.
 
     Raises:
         NotFound: naming the assets that do not exist.
@@ -169,7 +170,8 @@ def submit(
                     hurry_leader(session, columns["leader_id"], priority=priority)
                 elif decision.leader is None:
                     position = place_to_join(session, route, now, decision.job_id, priority=priority)
-                    told = note_told(wait_ahead(position, queue))
+                    wait = wait_ahead(position, queue)
+                    told = note_told(wait, estimate_end(wait, queue, options, taken.sizes))
                 try:
                     job = add_job(
                         session,
@@ -184,6 +186,7 @@ def submit(
                         now=now,
                         priority=priority,
                         metrics=told,
+                        traceparent=traceparent,
                         extra=columns,
                     )
                 except IntegrityError:

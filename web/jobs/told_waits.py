@@ -1,8 +1,9 @@
-"""The waits that were told, and what became of them: the error of the estimates, as a number.
+"""The waits and ends that were told, and what became of them: the error of the estimates, as a number.
 
 Each job that waits is told at its submission between which moments it is likely to begin. That is kept in its
 metrics; when it begins, whether it did so between them is kept there, too. Jobs that never began, since they
-were canceled or have expired, are not counted, nor are those that were paused before they began.
+were canceled or have expired, are not counted, nor are those that were paused before they began. The same
+holds for its end: the wait, and the run as `GET /estimate` tells it.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from shared.broker import route_for
 from shared.options import StyleOptions
 from web.backend import Backend
 from web.db.models import Job
-from web.jobs.estimates import wait_ahead
+from web.jobs.estimates import QueueState, Work, estimate_run, wait_ahead
 from web.jobs.line import read_queue_to_join
 from web.jobs.places import place_to_join
 from web.jobs.waits import Range
 
-_KEY = "told_wait"
+#: What metrics call the two.
+WAIT, END = "told_wait", "told_end"
 #: So long a message needs to get from the database to a worker: a job that could start at once starts then.
 _MESSAGE_SECONDS = 2.0
 #: So many of the jobs that began last are looked at.
@@ -59,24 +61,68 @@ def wait_to_tell(
     return note_told(wait_ahead(position, queue))
 
 
-def note_told(wait: Range | None) -> dict[str, Any]:
-    """Return what metrics keep of a wait that is told."""
+def estimate_end(
+    wait: Range | None, queue: QueueState, options: StyleOptions, sizes: Mapping[str, tuple[int, int]]
+) -> Range | None:
+    """Return when a job that waits so long is likely to end, from now; None while nothing is measured.
+
+    `sizes` has the (width, height) in px of `content` and `style`.
+    """
     if wait is None:
-        return {}
-    return {_KEY: {"likely": wait.likely, "low": wait.low, "high": wait.high}}
+        return None
+    work = Work.of_job(options, options.steps, content=sizes["content"], style=sizes["style"])
+    run = estimate_run(work, queue.runs, devices=queue.devices)
+    if run is None:
+        return None
+    return Range(wait.likely + run.seconds, wait.low + run.low, wait.high + run.high).rounded()
+
+
+def note_told(wait: Range | None, end: Range | None = None) -> dict[str, Any]:
+    """Return what metrics keep of a wait and an end that are told."""
+    told = ((WAIT, wait), (END, end))
+    return {
+        key: {"likely": one.likely, "low": one.low, "high": one.high} for key, one in told if one is not None
+    }
 
 
 def judge_told(metrics: Mapping[str, Any], waited_seconds: float) -> dict[str, Any]:
     """Return the metrics of a job that begins, with whether it waited as told; as they are if none was."""
-    told = _told(metrics)
+    return _judge(metrics, WAIT, waited_seconds)
+
+
+def judge_end(metrics: Mapping[str, Any], took_seconds: float) -> dict[str, Any]:
+    """Return the metrics of a job that succeeds so long after its submission, with whether that was told.
+
+    What was judged before stays: a job that is extended, or made once more, has kept its word or has not.
+    """
+    return dict(metrics) if judged(metrics, END) else _judge(metrics, END, took_seconds)
+
+
+def _judge(metrics: Mapping[str, Any], key: str, seconds: float) -> dict[str, Any]:
+    told = _told(metrics, key)
     if told is None:
         return dict(metrics)
-    is_kept = told.low - _MESSAGE_SECONDS <= waited_seconds <= told.high + _MESSAGE_SECONDS
-    return {**metrics, _KEY: {**metrics[_KEY], "is_kept": is_kept}}
+    is_kept = told.low - _MESSAGE_SECONDS <= seconds <= told.high + _MESSAGE_SECONDS
+    return {**metrics, key: {**metrics[key], "is_kept": is_kept}}
 
 
-def _told(metrics: object) -> Range | None:
-    told = metrics.get(_KEY) if isinstance(metrics, Mapping) else None
+@dataclass(frozen=True)
+class Judged:
+    """What was told, in seconds from the submission, and whether it was so."""
+
+    range: Range
+    is_kept: bool
+
+
+def judged(metrics: object, key: str) -> Judged | None:
+    """Return what became of what was told, `WAIT` or `END`; None where nothing was, or it is not known."""
+    told = _told(metrics, key)
+    is_kept = metrics[key].get("is_kept") if told is not None and isinstance(metrics, Mapping) else None
+    return None if told is None or not isinstance(is_kept, bool) else Judged(told, is_kept)
+
+
+def _told(metrics: object, key: str) -> Range | None:
+    told = metrics.get(key) if isinstance(metrics, Mapping) else None
     if not isinstance(told, Mapping):
         return None
     values = [told.get(name) for name in ("likely", "low", "high")]
@@ -94,9 +140,5 @@ def read_told_waits(session: Session) -> ToldWaits:
 
 def count_told(metrics: Iterable[object]) -> ToldWaits:
     """Return what the metrics of jobs that began say of the waits they were told; others are left out."""
-    judged = [
-        one[_KEY]["is_kept"]
-        for one in metrics
-        if _told(one) is not None and isinstance(one, Mapping) and isinstance(one[_KEY].get("is_kept"), bool)
-    ]
-    return ToldWaits(len(judged), sum(judged))
+    known = [found for one in metrics if (found := judged(one, WAIT)) is not None]
+    return ToldWaits(len(known), sum(one.is_kept for one in known))

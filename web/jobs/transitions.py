@@ -16,10 +16,13 @@ from shared.errors import NotFound, StaleJob
 from shared.options import Method
 from shared.status import JobStatus
 from web.db.models import Base, InboxEntry, Job, JobAttempt, JobCheckpoint, JobEvent
+from web.db.totals import Total, add
 from web.jobs.states import REUSED, Trigger, is_legal, next_status
 from web.webhooks.outbox import events_of, note_events
 
 _Row = TypeVar("_Row", bound=Base)
+UNKNOWN_METHOD = "unknown"
+_METHODS = frozenset(method.value for method in Method)
 
 
 def events_after(session: Session, job_id: str, sequence: int, *, limit: int = 500) -> list[JobEvent]:
@@ -174,10 +177,34 @@ def apply_trigger(
         changes.setdefault("completed_at", now)
     if status is JobStatus.QUEUED and job.job_status is not JobStatus.QUEUED:
         changes.setdefault("queued_at", now)
+    _count(session, job, status, trigger, changes, reason=reason)
     written = list(entries)
     if (job.status, job.status_reason) != (status.value, reason):
         written.append(_status_entry(status, reason, changes.get("attempt", job.attempt)))
     write_changes(session, job, changes, now=now, entries=written)
+
+
+def _count(
+    session: Session,
+    job: Job,
+    status: JobStatus,
+    trigger: Trigger,
+    changes: Mapping[str, Any],
+    *,
+    reason: str | None,
+) -> None:
+    """Count what a trigger does to a job that is still as it was."""
+    method = method_of(job)
+    if status.is_final and not job.job_status.is_final:
+        add(session, Total.JOBS_ENDED, method=method, status=status.value)
+    if changes.get("attempt", job.attempt) > job.attempt:
+        add(session, Total.RETRIES, method=method, reason=reason or trigger.value)
+
+
+def method_of(job: Job) -> str:
+    """Return the method of a job, as metrics name it; `unknown` where its options cannot be read."""
+    found = job.options.get("method") if isinstance(job.options, Mapping) else None
+    return found if isinstance(found, str) and found in _METHODS else UNKNOWN_METHOD
 
 
 def write_changes(

@@ -64,7 +64,7 @@ from web.pages.layout import page
 from web.pages.loss_plot import loss_words, merge_curves, plot_losses, px, table_rows
 from web.pages.new_form import preset_values
 from web.pages.option_fields import OptionField, option_fields, option_texts, option_values
-from web.security import current_asker, current_caller
+from web.security import current_asker, current_caller, current_traceparent
 from web.services import Services, get_backend, get_services
 from web.words import said, sentence
 
@@ -438,7 +438,8 @@ def _carry_out(action: str, job_id: str) -> str:
             make_draft(get_services(), job, caller=caller, now=now)
             return f"{_path(job_id)}?view=draft"
         body = read_fork(request.form, job.options)
-        return _path(fork_job(backend, job_id, body, caller=caller, now=now))
+        traceparent = current_traceparent()
+        return _path(fork_job(backend, job_id, body, caller=caller, now=now, traceparent=traceparent))
     ACTIONS[action].run(backend, job_id, read_action(action, request.form), caller=caller, now=now)
     return _path(job_id)
 

@@ -11,15 +11,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import (
     ColumnElement,
+    CursorResult,
     DateTime,
     ScalarResult,
     and_,
     case,
     delete,
+    func,
     literal,
     or_,
     select,
@@ -31,6 +33,7 @@ from sqlalchemy.orm import Session
 from shared.protocol import new_id
 from shared.status import JobKind, JobStatus
 from web.db.models import Asset, Base, Job, JobLabel, UtcDateTime
+from web.db.totals import Total, add
 from web.db.webhook_models import Delivery, DeliveryAttempt, WebhookRow
 from web.webhooks.message import LONGEST_WAIT, LONGEST_WAITS, Answer, NextStep, State
 
@@ -259,6 +262,20 @@ def _receivers(session: Session) -> Iterator[str]:
         last = receiver
 
 
+@dataclass(frozen=True)
+class Backlog:
+    """How many messages are still to be sent, and when the first of them came."""
+
+    count: int = 0
+    oldest: datetime | None = None
+
+
+def count_pending(session: Session) -> Backlog:
+    """Return how many messages are still to be sent."""
+    count, oldest = session.execute(select(func.count(), func.min(Delivery.created_at)).where(_PENDING)).one()
+    return Backlog(count, oldest)
+
+
 def next_moment(session: Session, *, after: datetime) -> datetime | None:
     """Return when the first message is due after a moment; None when none is."""
     moments = []
@@ -303,18 +320,30 @@ def note_attempt(
         .where(Delivery.id == delivery.id)
         .values(attempts=number, state=step.state.value, next_at=step.next_at)
     )
+    add(session, Total.DELIVERY_ATTEMPTS, result=_result_of(answer, step))
+    if step.state is not State.PENDING:
+        add(session, Total.MESSAGES_ENDED, state=step.state.value)
     if step.ends_webhook:
         end_webhook(session, delivery.webhook_id, now=now)
+
+
+def _result_of(answer: Answer, step: NextStep) -> str:
+    """Return what metrics call an attempt: `delivered`, the class of the answer, or `no_answer`."""
+    if step.state is State.DELIVERED:
+        return State.DELIVERED.value
+    return "no_answer" if answer.status is None else f"{answer.status // 100}xx"
 
 
 def end_webhook(session: Session, webhook_id: str, *, now: datetime) -> None:
     """Send nothing more to a webhook: what waits for it is dropped."""
     session.execute(update(WebhookRow).where(WebhookRow.id == webhook_id).values(ended_at=now))
-    session.execute(
+    dropped = session.execute(
         update(Delivery)
         .where(Delivery.webhook_id == webhook_id, _PENDING)
         .values(state=State.DROPPED.value, next_at=None)
     )
+    count = cast(CursorResult[Any], dropped).rowcount
+    add(session, Total.MESSAGES_ENDED, count, state=State.DROPPED.value)
 
 
 def send_again(delivery: Delivery, *, now: datetime) -> None:

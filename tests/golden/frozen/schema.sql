@@ -212,10 +212,16 @@ CREATE TABLE jobs (
 	losses JSON, 
 	outputs JSON NOT NULL, 
 	error JSON, 
-	metrics JSON NOT NULL, lost_workers INTEGER DEFAULT '0' NOT NULL, checkpoints_since INTEGER DEFAULT '1' NOT NULL, origin JSON, work_sha256 VARCHAR, leader_id VARCHAR, queue_deadline DATETIME, run_timeout_seconds DOUBLE, queue_rank INTEGER DEFAULT '0' NOT NULL, kind VARCHAR DEFAULT 'job' NOT NULL, route VARCHAR DEFAULT 'any' NOT NULL, numerics VARCHAR, is_exact BOOLEAN, pinned_to VARCHAR, 
+	metrics JSON NOT NULL, lost_workers INTEGER DEFAULT '0' NOT NULL, checkpoints_since INTEGER DEFAULT '1' NOT NULL, origin JSON, work_sha256 VARCHAR, leader_id VARCHAR, queue_deadline DATETIME, run_timeout_seconds DOUBLE, queue_rank INTEGER DEFAULT '0' NOT NULL, kind VARCHAR DEFAULT 'job' NOT NULL, route VARCHAR DEFAULT 'any' NOT NULL, numerics VARCHAR, is_exact BOOLEAN, pinned_to VARCHAR, traceparent VARCHAR, 
 	CONSTRAINT pk_jobs PRIMARY KEY (id), 
 	CONSTRAINT fk_jobs_content_asset_id_assets FOREIGN KEY(content_asset_id) REFERENCES assets (id), 
 	CONSTRAINT fk_jobs_style_asset_id_assets FOREIGN KEY(style_asset_id) REFERENCES assets (id)
+);
+CREATE TABLE metric_totals (
+	name VARCHAR NOT NULL, 
+	labels VARCHAR NOT NULL, 
+	value DOUBLE NOT NULL, 
+	CONSTRAINT pk_metric_totals PRIMARY KEY (name, labels)
 );
 CREATE TABLE sessions (
 	sha256 VARCHAR NOT NULL, 

@@ -75,6 +75,7 @@ TABLE = {
     "jobs_page.draw_parts": [Row("GET", "/parts/jobs", READ)],
     "jobs_page.index": [Row("GET", "/", READ)],
     "limits.read_limits": [Row("GET", f"{API}/limits", READ)],
+    "metrics.read_metrics": [Row("GET", "/metrics", MANAGE)],
     "new_page.create": [Row("POST", "/new", SUBMIT, {}, is_form=True)],
     "new_page.show": [Row("GET", "/new", READ), Row("GET", "/new?from={job}", READ)],
     # With a link that is one they are asked in test_shares.py.

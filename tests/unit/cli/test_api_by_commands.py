@@ -65,7 +65,10 @@ COMMANDS = {
     "workers_show_queue": "queue",
 }
 #: Operations without a command, and why.
-WITHOUT = {"health_read_health": "'ready' tells more, and fails where nothing answers"}
+WITHOUT = {
+    "health_read_health": "'ready' tells more, and fails where nothing answers",
+    "metrics_read_metrics": "it is for Prometheus; 'queue' and 'workers' tell people",
+}
 #: Parameters of the list that the command line has otherwise, or for machines alone.
 _LIST_OTHERWISE = {
     "id_prefix": "every ID may be shortened",

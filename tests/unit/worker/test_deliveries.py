@@ -31,6 +31,14 @@ def test_a_message_is_read_as_it_was_written():
     assert read_entry(entry(), queue=QUEUE) == envelope("j:1", MESSAGE, queue=QUEUE, tag="t", priority=3)
 
 
+@pytest.mark.parametrize("header", [f"00-{'a' * 32}-{'b' * 16}-01", None, 5, "nonsense"])
+def test_a_trace_is_kept_and_what_is_none_is_left_out(header):
+    found = read_entry(entry(lambda found: found["headers"].update(traceparent=header)), queue=QUEUE)
+    kept = header if str(header).startswith("00-") else None
+    assert found == envelope("j:1", MESSAGE, queue=QUEUE, tag="t", priority=3, traceparent=kept)
+    assert found["headers"].get("traceparent") == kept
+
+
 def test_what_else_an_entry_carries_is_left_out():
     def add(found: dict[str, Any]) -> None:
         found["headers"] |= {

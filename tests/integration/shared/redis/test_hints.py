@@ -19,7 +19,7 @@ from shared.redis.connection import Epoch, connect_redis
 from shared.redis.control import ControlBeat, ControlBoard
 from shared.redis.live import Flag, Flags, LiveProgress, ProgressStore
 from shared.redis.names import Names
-from shared.redis.stream import EventStream
+from shared.redis.stream import EventStream, StreamBacklog
 from shared.redis.workers import WorkerBeat, WorkerRegistry
 from shared.settings import Settings
 
@@ -55,6 +55,27 @@ def test_events_stay_until_they_are_acknowledged(redis_client: redis.Redis):
     assert stream.pending(count=10) == []
     assert stream.length() == 1
     assert [read_event(delivery.text).data["n"] for delivery in stream.fresh(count=10)] == [2]
+
+
+def test_who_only_looks_is_told_how_much_waits_and_since_when(redis_client: redis.Redis):
+    stream = EventStream(redis_client, NAMES)
+    assert stream.backlog() == StreamBacklog()
+    assert not redis_client.exists(stream.name)
+    seconds, _ = redis_client.time()
+    fields = {"event": event(0).to_json()}
+    redis_client.xadd(stream.name, fields, id=f"{(seconds - 90) * 1000}-0")
+    stream.report(event(1))
+    found = stream.backlog()
+    assert found.count == 2
+    assert 89 < found.oldest_seconds < 120
+    stream.acknowledge(stream.fresh(count=10))
+    assert stream.backlog() == StreamBacklog()
+    redis_client.xadd(stream.name, fields, id=f"{(seconds + 3600) * 1000}-0")  # by a clock that was wrong
+    assert stream.backlog() == StreamBacklog(1, 0.0)
+    redis_client.delete(stream.name)
+    redis_client.set(stream.name, "no stream")
+    assert stream.backlog() == StreamBacklog()
+    assert redis_client.get(stream.name) == "no stream"
 
 
 def test_the_stream_survives_the_loss_of_its_group(redis_client: redis.Redis):

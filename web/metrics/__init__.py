@@ -1,0 +1,1 @@
+"""Metrics: what Prometheus is told, read from the database, Redis and the storage."""
