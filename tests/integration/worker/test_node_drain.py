@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -163,7 +164,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def test_a_node_that_fails_everything_fails_no_job_and_rests(client, start, make_picture):
+def test_a_node_that_fails_everything_fails_one_job_at_most_and_rests(client, start, make_picture):
     start("broken", step_seconds=0.01, breaks="raise")
     wait_for(is_in(client, "broken", "idle"))
     jobs = [submit(client, make_picture, steps=3 + number)["urls"]["self"] for number in range(4)]
@@ -172,17 +173,18 @@ def test_a_node_that_fails_everything_fails_no_job_and_rests(client, start, make
     expected = "it failed 3 jobs in a row; the last: engine_failed: RuntimeError: CUDA"
     assert resting["reason"].startswith(expected)
     assert resting["faults"] == 3
-    failed = [url for url in jobs if client.get(url).json["status"] == "failed"]
-    assert len(failed) <= 1, "only one that it failed three times, while it was the only node there is"
     start("well", step_seconds=0.01)
 
     def is_done(url: str) -> Any:
         job = client.get(url).json
         return job if job["status"] in ("succeeded", "failed") else None
 
-    for url in set(jobs) - set(failed):
-        done = wait_for(lambda url=url: is_done(url))
-        assert (done["status"], done["attempt"]["worker_id"]) == ("succeeded", "well")
+    done = [wait_for(lambda url=url: is_done(url)) for url in jobs]
+    ends = Counter((job["status"], job["attempt"]["worker_id"]) for job in done)
+    assert ends.total() == len(jobs)
+    # One that it failed three times, while it was the only node there is, it may have failed for good.
+    assert ends["succeeded", "well"] >= len(jobs) - 1
+    assert ends.keys() <= {("succeeded", "well"), ("failed", "broken")}
     assert worker(client, "broken")["state"] == "unhealthy"
 
 
