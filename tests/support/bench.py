@@ -92,11 +92,11 @@ def waiting(context: WorkerContext) -> int:
     return sum(int(context.redis.client.llen(name)) for name in names)
 
 
-def report(context: WorkerContext, job: Job, kind: EventType) -> None:
+def report(context: WorkerContext, job: Job, kind: EventType, **more: Any) -> None:
     weights = {"name": "untrained", "sha256": "0", "notice": None}
     data = {
         "worker_id": "node-a", "device": "cpu", "weights": weights, "engine_version": "test",
-        "resumed_from_step": None,
+        "resumed_from_step": None, **more,
     }  # fmt: skip
     event_id = f"{job.id}:{job.attempt}:{kind}"
     context.redis.stream.report(

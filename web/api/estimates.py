@@ -26,6 +26,7 @@ from web.api.schemas import EstimateOut, estimate_out
 from web.jobs.fields import JobFields, Priority
 from web.jobs.line import make_forecast
 from web.jobs.submission import PARTS
+from web.security import current_caller
 from web.services import get_backend
 
 _OPTIONS = ("method", "preset", "steps", "size", "init")
@@ -95,7 +96,9 @@ def read_estimate() -> Response:
     asked = check_values(EstimateFields, read_texts(EstimateFields, _fields(request.args)))
     backend = get_backend()
     priority = JobFields(priority=asked.priority).priority_within(backend.settings.max_priority)
-    forecast = make_forecast(backend, options, sizes, now=utc_now(), priority=priority)
+    forecast = make_forecast(
+        backend, options, sizes, now=utc_now(), caller=current_caller(), priority=priority
+    )
     return json_answer(estimate_out(forecast).model_dump(mode="json"))
 
 

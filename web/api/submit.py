@@ -240,8 +240,11 @@ class _Submission:
 
 def _validate(services: Services, job: JobRequest) -> ValidationOut:
     now, priority = utc_now(), job.fields.priority_within(services.backend.settings.max_priority)
-    checked = check(services.backend, services.uploads, job, caller=current_caller(), now=now)
-    forecast = make_forecast(services.backend, job.options, checked.sizes, now=now, priority=priority)
+    caller = current_caller()
+    checked = check(services.backend, services.uploads, job, caller=caller, now=now)
+    forecast = make_forecast(
+        services.backend, job.options, checked.sizes, now=now, caller=caller, priority=priority
+    )
     shown = {part: SizeOut(width=width, height=height) for part, (width, height) in checked.sizes.items()}
     return ValidationOut(
         options=job.options.shown(),

@@ -24,7 +24,9 @@ from web.control.stale import StaleAttempts
 from web.db.models import Job
 from web.jobs.faults import earlier_faults
 from web.jobs.queries import (
+    InBroker,
     QueuedAttempt,
+    QueuePlace,
     count_dispatched,
     dispatched_before,
     get_jobs,
@@ -53,7 +55,6 @@ _log = get_logger(__name__)
 _BATCH = 200
 _GRACE = timedelta(seconds=5)
 #: What the queue orders jobs by: rank, age, id.
-InLine = tuple[int, datetime, str]
 #: How long it is believed how many nodes there are.
 _COUNT_FOR = timedelta(seconds=10)
 
@@ -99,9 +100,9 @@ class Dispatcher:
         """
         windows = self._windows_now()
         with self._backend.database.read() as session:
-            ranks = count_dispatched(session)
-            room = {route: min(windows[route] - ranks[route].total(), _BATCH) for route in windows}
-            due = jobs_to_dispatch(session, room=room, last_ranks=_last_ranks(ranks))
+            in_broker = count_dispatched(session)
+            room = {route: min(windows[route] - in_broker[route].count, _BATCH) for route in windows}
+            due = jobs_to_dispatch(session, room=room, in_broker=in_broker)
         if not due:
             return 0
         places = self._places(due)
@@ -118,7 +119,7 @@ class Dispatcher:
         sent = 0
         for route, pinned_to in dict.fromkeys((job.route, places[job.id].pinned_to) for job in sendable):
             jobs = [job for job in sendable if (job.route, places[job.id].pinned_to) == (route, pinned_to)]
-            sent += self._send(jobs, messages, route, pinned_to, ranks[route])
+            sent += self._send(jobs, messages, route, pinned_to, in_broker[route])
         self._take_back(sendable, places, room)
         self._settle([job for job in due if job.id in stale], fences)
         return sent
@@ -211,11 +212,11 @@ class Dispatcher:
         messages: dict[str, JobMessage],
         route: str,
         pinned_to: str | None,
-        ranks: Mapping[int, int],
+        in_broker: InBroker,
     ) -> int:
         """Send the messages of jobs of one route to its nodes, or to those of some numerics; mark them.
 
-        `ranks` has those of the jobs that lie in the broker for all nodes of the route.
+        `in_broker` is what lies in the broker for all nodes of the route.
         """
         own = route_at(route, pinned_to)
         if pinned_to is not None:
@@ -226,7 +227,7 @@ class Dispatcher:
             self._send_first(handed_back, messages, own)
             self._mark(map(QueuedAttempt.of, handed_back), self._clock(), pinned_to=pinned_to)
         if others:
-            self._send_in_order(others, messages, route, own, None if pinned_to else ranks)
+            self._send_in_order(others, messages, route, own, None if pinned_to else in_broker)
             self._mark(map(QueuedAttempt.of, others), self._clock(), pinned_to=pinned_to)
         return len(jobs)
 
@@ -236,29 +237,33 @@ class Dispatcher:
         messages: Mapping[str, JobMessage],
         route: str,
         own: str,
-        ranks: Mapping[int, int] | None,
+        in_broker: InBroker | None,
     ) -> None:
         """Send messages to their places among those that lie in the lists of a route.
 
         As a rule that is behind all others. It is looked at only where it may be otherwise: where something
-        there goes after one of these jobs, where one was changed since it was added, so that it may lie there
-        already, and where nobody has counted (`ranks` is None).
+        there goes after one of these jobs, such as one whose message was lost; where one was sent before, so
+        that it may lie there already; and where nobody has counted (`in_broker` is None).
         """
         lists: dict[int, list[Job]] = {}
         for job in jobs:
             lists.setdefault(list_of(route, priority_of(job.queue_rank)), []).append(job)
-        first = min(job.queue_rank for job in jobs)
-        are_last = ranks is not None and all(rank <= first for rank in ranks)
-        if are_last and all(job.version == 1 for job in jobs):
+        first = min(map(QueuePlace.of, jobs))
+        are_last = in_broker is not None and (in_broker.last is None or in_broker.last <= first)
+        if are_last and not any(job.sends for job in jobs):
             for step, group in lists.items():
                 self._dispatch.send([messages[job.id] for job in group], route=own, step=step)
             return
         view = self._dispatch.look([own])
-        ids = {message_id(job.id, job.attempt) for job in jobs}
-        self._dispatch.remove([entry for entry in view.entries if entry.message_id in ids])
-        standing = [entry for entry in view.entries if entry.message_id not in ids]
         with self._backend.database.read() as session:
-            known = places_in_line(session, {job_id for entry in standing if (job_id := _job_of(entry))})
+            known, due = places_in_line(
+                session, {job_id for entry in view.entries if (job_id := _job_of(entry))}
+            )
+        # Where these lie, and others that are due, is where they were to go once.
+        ids = {message_id(job.id, job.attempt) for job in jobs}
+        moving = {entry for entry in view.entries if entry.message_id in ids or _job_of(entry) in due}
+        self._dispatch.remove(list(moving))
+        standing = [entry for entry in view.entries if entry not in moving]
         for step, group in lists.items():
             key = self._backend.redis.names.queue_list(own, step)
             there = [
@@ -266,9 +271,7 @@ class Dispatcher:
                 for entry in standing
                 if entry.key == key and (job_id := _job_of(entry)) in known
             ]
-            before, last = decide_places(
-                [((job.queue_rank, job.created_at, job.id), messages[job.id]) for job in group], there
-            )
+            before, last = decide_places([(QueuePlace.of(job), messages[job.id]) for job in group], there)
             self._dispatch.insert(before, route=own, step=step)
             self._dispatch.send(last, route=own, step=step)
 
@@ -311,7 +314,7 @@ class Dispatcher:
             if name in view.waiting and isinstance(message, JobMessage):
                 messages[job.id] = message
                 first[name] = job
-        ordered = sorted(first.values(), key=lambda job: (job.queue_rank, job.created_at, job.id))
+        ordered = sorted(first.values(), key=QueuePlace.of)
         instead = [entry for entry in view.entries if entry.message_id in first]
         self._dispatch.send_first([messages[job.id] for job in ordered], instead=instead, route=route)
 
@@ -388,21 +391,12 @@ class Dispatcher:
                 mark_dispatched(session, listed, moment, pinned_to=pinned_to)
 
 
-def _last_ranks(ranks: Mapping[str, Mapping[int, int]]) -> dict[str, int]:
-    """Return the rank of the last job of each route that lies in the broker and was not handed back."""
-    return {
-        route: max(waiting)
-        for route, known in ranks.items()
-        if (waiting := [rank for rank in known if not is_handed_back(rank)])
-    }
-
-
 def _job_of(entry: Entry) -> str | None:
     return entry.message_id.rpartition(":")[0] if entry.message_id else None
 
 
 def decide_places(
-    jobs: Sequence[tuple[InLine, JobMessage]], standing: Sequence[tuple[InLine, Entry]]
+    jobs: Sequence[tuple[QueuePlace, JobMessage]], standing: Sequence[tuple[QueuePlace, Entry]]
 ) -> tuple[list[tuple[JobMessage, Entry]], list[JobMessage]]:
     """Decide where messages go among the entries of a list, by what the queue orders their jobs by.
 

@@ -16,6 +16,7 @@ from shared.status import JobStatus
 from web.backend import Backend
 from web.control.alone import FailingJobs
 from web.db.models import Job
+from web.jobs.fairness import changes_to_queue
 from web.jobs.queries import followers_to_settle, get_job
 from web.jobs.reuse import copy_outputs, find_under_way, give_result
 from web.jobs.transitions import write_changes
@@ -98,7 +99,10 @@ class Followers:
             current = session.merge(job, load=False)
             other = find_under_way(session, job.work_sha256, caller=job.caller) if job.work_sha256 else None
             leader_id = other.id if other else None
-            write_changes(session, current, {"leader_id": leader_id}, now=self._clock())
+            values = {"leader_id": leader_id}
+            if leader_id is None:  # it has a place of its own from now on
+                values |= changes_to_queue(session, current, values)
+            write_changes(session, current, values, now=self._clock())
         _log.info("leader_left", job_id=job.id, leader_id=job.leader_id, next_leader_id=leader_id)
 
 

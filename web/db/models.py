@@ -300,10 +300,15 @@ class Job(Base):
         # For the dispatcher: what is due, in the order of the queue, and what lies in the broker.
         Index(
             "ix_jobs_queue",
-            *("status", "leader_id", "route", "dispatched_at", "queue_rank", "created_at", "id"),
+            *("status", "leader_id", "route", "dispatched_at"),
+            *("queue_rank", "virtual_start", "created_at", "id"),
         ),
         # For places in the queue, and for how many wait since when.
-        _partial("ix_jobs_line", "route", "queue_rank", "created_at", "id", where=IN_LINE_WORDS),
+        _partial(
+            "ix_jobs_line", "route", "queue_rank", "virtual_start", "created_at", "id", where=IN_LINE_WORDS
+        ),
+        # For fairness: the first and the last that waits of a caller.
+        _partial("ix_jobs_flow", "caller", "route", "queue_rank", "virtual_start", where=IN_LINE_WORDS),
         _partial("ix_jobs_waiting", "kind", "queued_at", where=IN_LINE_WORDS),
         # For estimates: the last runs of each route.
         _partial("ix_jobs_recent", "route", "completed_at", where=ENDED_WELL_WORDS),
@@ -337,8 +342,12 @@ class Job(Base):
     priority: Mapped[int] = mapped_column(default=DEFAULT_PRIORITY)
     #: Which nodes may take it: see `shared.broker.ROUTES`.
     route: Mapped[str] = mapped_column(default=DEFAULT_ROUTE, server_default="any")
-    #: Lower goes first, and then what is older: see `web.jobs.routing.queue_rank`.
+    #: Lower goes first, then what has the lower virtual start: see `web.jobs.routing.queue_rank`.
     queue_rank: Mapped[int] = mapped_column(default=0, server_default="0")
+    #: In seconds of its caller's flow: see `web.jobs.fairness`. Then what is older goes first.
+    virtual_start: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    #: The device seconds that it was reckoned with when it was submitted.
+    estimated_seconds: Mapped[float] = mapped_column(default=0.0, server_default="0")
     batch_id: Mapped[str | None] = mapped_column(index=True)
     content_asset_id: Mapped[str] = mapped_column(ForeignKey("assets.id"), index=True)
     style_asset_id: Mapped[str] = mapped_column(ForeignKey("assets.id"), index=True)
@@ -356,6 +365,8 @@ class Job(Base):
     queued_at: Mapped[datetime]
     #: When the message of this attempt was sent to the broker; empty while it is due.
     dispatched_at: Mapped[datetime | None]
+    #: How often a message was sent: one that was may lie in the broker.
+    sends: Mapped[int] = mapped_column(default=0, server_default="1")
     started_at: Mapped[datetime | None]
     completed_at: Mapped[datetime | None]
     worker_id: Mapped[str | None]
@@ -380,6 +391,24 @@ class Job(Base):
     def job_status(self) -> JobStatus:
         """The status as its type."""
         return JobStatus(self.status)
+
+
+class Flow(Base):
+    """What the jobs of one caller in one line at one priority have got, in virtual seconds.
+
+    See `web.jobs.fairness`. `line` is the first route of the line.
+    """
+
+    __tablename__ = "flows"
+    __table_args__ = (Index("ix_flows_virtual_start", "line", "priority", "virtual_start"),)
+
+    line: Mapped[str] = mapped_column(primary_key=True)
+    priority: Mapped[int] = mapped_column(primary_key=True)
+    caller: Mapped[str] = mapped_column(primary_key=True)
+    #: That of its job that began last.
+    virtual_start: Mapped[float] = mapped_column(default=0.0)
+    #: Where what it has begun ends.
+    virtual_finish: Mapped[float] = mapped_column(default=0.0)
 
 
 class MetricTotal(Base):

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
 from shared.errors import InvalidState
+from shared.status import JobStatus
 from web.db.models import Job, JobChange, JobLabel
+from web.jobs.fairness import FlowKey, changes_to_queue, next_start, settle
 from web.jobs.fields import ChangeBody
-from web.jobs.queries import hurry_leader
 from web.jobs.routing import is_handed_back, queue_rank
 from web.jobs.states import CHANGEABLE
 from web.jobs.transitions import HistoryEntry, insert_rows, known_row, write_changes
@@ -42,6 +43,7 @@ def write_change(session: Session, job: Job, body: ChangeBody, *, now: datetime)
         rank = queue_rank(body.priority, is_handed_back=is_handed_back(job.queue_rank))
         # Its message is to lie elsewhere.
         values |= {"priority": body.priority, "queue_rank": rank, "dispatched_at": None}
+        values |= changes_to_queue(session, job, values)
         if job.leader_id is not None:
             hurry_leader(session, job.leader_id, priority=body.priority)
     if body.name is not None and (name := body.name.strip()) != job.name:
@@ -50,7 +52,24 @@ def write_change(session: Session, job: Job, body: ChangeBody, *, now: datetime)
         told["labels"] = dict(sorted(body.labels.items()))
         _replace_labels(session, job, body.labels)
     if told:
+        left = FlowKey.of(job, job.queue_rank)
         write_changes(session, job, values, now=now, entries=[HistoryEntry("change", told)])
+        if "priority" in told:
+            settle(session, left)
+
+
+def hurry_leader(session: Session, leader_id: str, *, priority: int) -> None:
+    """Let a queued job go no later than one of a priority that waits for its result; it keeps its own.
+
+    Its message is due again, to be put in its new place.
+    """
+    rank = queue_rank(priority)
+    later = (Job.id == leader_id, Job.queue_rank > rank, Job.status == JobStatus.QUEUED.value)
+    found = session.execute(select(Job.caller, Job.route).where(*later)).one_or_none()
+    if found is not None:
+        start = next_start(session, FlowKey(found.caller, found.route, priority))
+        values = {"queue_rank": rank, "virtual_start": start, "dispatched_at": None}
+        session.execute(update(Job).where(*later).values(values))
 
 
 def _replace_labels(session: Session, job: Job, labels: Mapping[str, str]) -> None:

@@ -16,10 +16,9 @@ from shared.options import Method, StyleOptions, read_stored_options
 from shared.picture import scaled_size
 from shared.redis.workers import WorkerBeat, WorkerState
 from web.db.models import COMPLETE_RUN_WORDS, Asset, Job
-from web.jobs.queries import measured_seconds
 from web.jobs.routing import LINES, why_not_served
 from web.jobs.states import REUSED
-from web.jobs.waits import Line, Range
+from web.jobs.waits import Line, Range, measured_seconds
 from web.words import span
 
 #: Runs that an estimate uses at most: those nearest in work, the newer ones first.
@@ -33,6 +32,8 @@ _TAIL_SHARE = 0.1
 #: A range reaches at least this share to either side, however alike the runs were; more while there are few.
 _LEAST_SPREAD = 0.1
 _SPREAD_OF_ONE = 0.2
+#: For a pixel of a step, between a fast GPU and a slow CPU. What counts is that it is the same for all.
+_GUESSED_SECONDS = 1e-6
 _log = get_logger(__name__)
 #: More than any release has allowed.
 _MOST_STEPS, _LARGEST_PX = 1_000_000, 100_000
@@ -162,6 +163,12 @@ def estimate_run(
     return Estimate(
         seconds=round(median(seconds), 1), low=round(low, 1), high=round(high, 1), count=len(nearest)
     )
+
+
+def reckon_seconds(work: Work, runs: Sequence[MeasuredRun], *, devices: Collection[str] = ()) -> float:
+    """Return how long a job is reckoned to have a device; a guess in proportion while nothing is measured."""
+    found = estimate_run(work, runs, devices=devices)
+    return work.amount * _GUESSED_SECONDS if found is None else found.seconds
 
 
 def _distance(measured: Work, work: Work) -> float:

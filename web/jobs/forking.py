@@ -31,11 +31,12 @@ from web.assets.uploads import PartChecks
 from web.backend import Backend
 from web.db.models import Job, JobCheckpoint
 from web.jobs.changing import labels_of
+from web.jobs.estimates import Work
 from web.jobs.fields import ForkBody
 from web.jobs.idempotency import NoteKey, note_no_key
 from web.jobs.queries import add_job, get_job
 from web.jobs.routing import decide_no_model
-from web.jobs.told_waits import wait_to_tell
+from web.jobs.told_waits import look_ahead
 from web.jobs.transitions import list_checkpoints
 
 _MAX_NAMED = 12
@@ -217,8 +218,10 @@ def fork_job(
     try:
         with _refused_at_step():
             _copy_checkpoint(backend, checkpoint, fork_id)
-        told = wait_to_tell(backend, options, job_id=fork_id, priority=priority, now=now)
-        extra = {"id": fork_id, "priority": priority, "metrics": told, "traceparent": go_on(traceparent)}
+        extra = _columns(
+            backend, parent, options, from_step=body.step, fork_id=fork_id, priority=priority, now=now
+        )
+        extra["traceparent"] = go_on(traceparent)
         _add_fork(backend, checkpoint, body, options, limits=limits, now=now, extra=extra, note_key=note_key)
     except Exception:
         with suppress(StorageUnavailable, ArtifactMissing):
@@ -256,14 +259,34 @@ def _optimise_fast(
     _require_model(backend, options)
     backend.require_room()
     limits, fork_id = backend.limits_of(caller, adds_bytes=True), new_id()
-    told = wait_to_tell(backend, options, job_id=fork_id, priority=priority, now=now)
-    extra = {"id": fork_id, "priority": priority, "metrics": told, "traceparent": go_on(traceparent)}
+    extra = _columns(backend, parent, options, from_step=0, fork_id=fork_id, priority=priority, now=now)
+    extra["traceparent"] = go_on(traceparent)
     with backend.database.write() as session:
         parent = get_job(session, parent.id, caller=caller)
         fork = _add_like(session, backend, parent, body, options, limits=limits, now=now, extra=extra)
         note_key(session, fork.id)
     _log.info("job_forked", job_id=fork.id, parent_id=parent.id)
     return fork.id
+
+
+def _columns(
+    backend: Backend,
+    parent: Job,
+    options: StyleOptions,
+    *,
+    from_step: int,
+    fork_id: str,
+    priority: int,
+    now: datetime,
+) -> dict[str, Any]:
+    """Return the columns of a fork that its place in the queue rests on, and what it is told of it."""
+    content, style = ((asset.width, asset.height) for asset in (parent.content, parent.style))
+    work = Work.of_job(options, max(0, options.steps - from_step), content=content, style=style)
+    ahead = look_ahead(
+        backend, options, work, caller=parent.caller, job_id=fork_id, priority=priority, now=now
+    )
+    seconds = ahead.estimated_seconds
+    return {"id": fork_id, "priority": priority, "metrics": ahead.metrics, "estimated_seconds": seconds}
 
 
 def _require_model(backend: Backend, options: StyleOptions) -> None:
@@ -392,7 +415,7 @@ def _add_like(
 ) -> Job:
     """Add a job with the pictures of another one, and with its fields where the body gives none.
 
-    `extra` has its id, its priority, its metrics, its trace, and further columns.
+    `extra` has what `_columns` returns, its trace, and further columns.
 
     Raises:
         TooManyJobs, TooManyBytes: as `submit` has them.

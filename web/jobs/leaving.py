@@ -24,6 +24,7 @@ from web.backend import Backend
 from web.db.models import Asset, IdempotencyKey, Job, TokenRow
 from web.db.webhook_models import WebhookRow
 from web.jobs.actions import cancel_job, delete_job
+from web.jobs.fairness import forget_flows
 from web.jobs.retention import delete_unused_asset, forget_picture
 from web.protection import check_hold
 from web.webhooks.subscriptions import list_webhooks, remove_all
@@ -130,6 +131,7 @@ def remove_caller(backend: Backend, caller: str, *, now: Callable[[], datetime])
         left = read_holdings(session, caller)
         if not left.jobs and not left.assets:
             session.execute(delete(TokenRow).where(TokenRow.caller == caller))
+            forget_flows(session, caller)
             left = read_holdings(session, caller)
     _log.info("caller_removed", caller=caller, jobs_left=left.jobs, assets_left=left.assets)
     return left

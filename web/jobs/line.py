@@ -29,6 +29,7 @@ from web.jobs.estimates import (
     no_start_reason,
     wait_ahead,
 )
+from web.jobs.fairness import FlowKey
 from web.jobs.places import place_to_join
 from web.jobs.queries import (
     IN_ORDER,
@@ -302,6 +303,7 @@ def make_forecast(
     sizes: Sizes,
     *,
     now: datetime,
+    caller: str,
     priority: int = DEFAULT_PRIORITY,
 ) -> Forecast:
     """Return the forecast for a job submitted now; `sizes` has the (width, height) of pictures known so far.
@@ -319,7 +321,7 @@ def make_forecast(
     route = route_for(options.methods)
     with backend.database.read() as session:
         runs = measured_runs(session)
-        position = place_to_join(session, route, now, _AFTER_ALL, priority=priority)
+        position = place_to_join(session, FlowKey(caller, route, priority), now, _AFTER_ALL)
         running, run_seconds = count_with_workers(session, route), recent_run_seconds(session, route)
         rows = read_line_rows(session, route)
     beats = backend.live.workers()

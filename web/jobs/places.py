@@ -6,17 +6,19 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
 from itertools import accumulate, pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy import BindParameter, Integer, Row, String, TextClause, bindparam, select, text
+from sqlalchemy import BindParameter, Double, Integer, Row, String, TextClause, bindparam, select, text
 from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
 from shared.status import JobStatus
 from web.db.models import IN_LINE_WORDS, UNREADABLE_MOMENT, Job, UtcDateTime
+from web.jobs.fairness import FlowKey, next_start
+from web.jobs.queries import IN_ORDER, QueuePlace
 from web.jobs.routing import LINES, line_of, queue_rank
 
-_Stand = Row[str, str | None, str, str, int, datetime]
+_Stand = Row[str, str | None, str, str, int, float, datetime]
 
 
 def places_of(session: Session, jobs: Iterable[Job]) -> dict[str, int]:
@@ -29,9 +31,10 @@ def places_of(session: Session, jobs: Iterable[Job]) -> dict[str, int]:
     return _places(session, queued) if queued else {}
 
 
-def place_to_join(session: Session, route: str, moment: datetime, job_id: str, *, priority: int) -> int:
-    """Return the place of a job that joins the line of a route, of a moment from now on."""
-    (ahead,) = _count_gaps(session, line_of(route), [_Place(queue_rank(priority), moment, job_id)])
+def place_to_join(session: Session, key: FlowKey, moment: datetime, job_id: str) -> int:
+    """Return the place of a job that joins a flow at a moment from now on."""
+    place = QueuePlace(queue_rank(key.priority), next_start(session, key), moment, job_id)
+    (ahead,) = _count_gaps(session, line_of(key.route), [place])
     return ahead + 1
 
 
@@ -43,7 +46,9 @@ def _places(session: Session, stands: Sequence[_Stand | Job]) -> dict[str, int]:
     found: dict[str, int] = {}
     for line in LINES:
         places = sorted(
-            _Place(row.queue_rank, row.created_at, row.id) for row in waiting if row.route in line
+            QueuePlace(row.queue_rank, row.virtual_start, row.created_at, row.id)
+            for row in waiting
+            if row.route in line
         )
         # Counted from one to the next: the line is gone through once, whoever stands in it.
         ahead = accumulate(_count_gaps(session, line, places)) if places else ()
@@ -54,23 +59,15 @@ def _places(session: Session, stands: Sequence[_Stand | Job]) -> dict[str, int]:
 
 def _queued_among(session: Session, job_ids: Collection[str]) -> list[_Stand]:
     # Only by their ids: with its status as a condition SQLite would go through all that is queued.
-    columns = select(Job.id, Job.leader_id, Job.status, Job.route, Job.queue_rank, Job.created_at)
+    columns = select(Job.id, Job.leader_id, Job.status, Job.route, *IN_ORDER[:-1])
     rows = session.execute(columns.where(Job.id.in_(job_ids)))
     return [row for row in rows if row.status == JobStatus.QUEUED.value]
 
 
-class _Place(NamedTuple):
-    """A place in a line, by what the line is ordered by."""
-
-    rank: int
-    created_at: datetime
-    job_id: str
+_BEFORE_ALL = QueuePlace(-2_000_000_000, 0.0, UNREADABLE_MOMENT.replace(year=1), "")
 
 
-_BEFORE_ALL = _Place(-2_000_000_000, UNREADABLE_MOMENT.replace(year=1), "")
-
-
-def _count_gaps(session: Session, routes: Sequence[str], places: Sequence[_Place]) -> list[int]:
+def _count_gaps(session: Session, routes: Sequence[str], places: Sequence[QueuePlace]) -> list[int]:
     """Return how many jobs stand up to each of some places in a line, beginning behind the one before."""
     values: dict[str, Any] = {f"route_{number}": route for number, route in enumerate(routes)}
     for number, pair in enumerate(pairwise([_BEFORE_ALL, *places])):
@@ -81,7 +78,9 @@ def _count_gaps(session: Session, routes: Sequence[str], places: Sequence[_Place
 
 _SIDES = ("from", "to")
 #: By what a line is ordered, with the types of the columns.
-_ORDER: dict[str, TypeEngine[Any]] = {"rank": Integer(), "at": UtcDateTime(), "id": String()}
+_ORDER: dict[str, TypeEngine[Any]] = {
+    "rank": Integer(), "start": Double(), "at": UtcDateTime(), "id": String()
+}  # fmt: skip
 
 
 @lru_cache(maxsize=256)
@@ -93,13 +92,14 @@ def _gaps_query(places: int, routes: int) -> TextClause:
         names = {f"{side}_{name}_{number}": kind for side in _SIDES for name, kind in _ORDER.items()}
         bound += [bindparam(name, type_=kind) for name, kind in names.items()]
         rows.append(f"({number}, {', '.join(f':{name}' for name in names)})")
-    order = "(jobs.queue_rank, jobs.created_at, jobs.id)"
-    between = f"{order} > (from_rank, from_at, from_id) AND {order} <= (to_rank, to_at, to_id)"
+    order = "(jobs.queue_rank, jobs.virtual_start, jobs.created_at, jobs.id)"
+    since, until = (", ".join(f"{side}_{name}" for name in _ORDER) for side in _SIDES)
+    between = f"{order} > ({since}) AND {order} <= ({until})"
     counts = [
         f"(SELECT count(*) FROM jobs WHERE {IN_LINE_WORDS} AND route = :route_{number} AND {between})"  # noqa: S608 - our own words
         for number in range(routes)
     ]
-    gaps = "gaps (number, from_rank, from_at, from_id, to_rank, to_at, to_id)"
+    gaps = f"gaps (number, {since}, {until})"
     query = text(
         f"WITH {gaps} AS (VALUES {', '.join(rows)}) SELECT {' + '.join(counts)} FROM gaps ORDER BY number"  # noqa: S608 - our own words
     )

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    Double,
+    Integer,
     and_,
     bindparam,
     func,
     or_,
     select,
     text,
+    tuple_,
     update,
 )
 from sqlalchemy.orm import Session, aliased
@@ -36,8 +39,10 @@ from web.db.models import (
     UtcDateTime,
 )
 from web.db.totals import Total, add
-from web.jobs.routing import HIGHEST_HANDED_BACK, line_of, queue_rank
+from web.jobs.fairness import FlowKey, next_start
+from web.jobs.routing import HIGHEST_HANDED_BACK, is_handed_back, line_of, queue_rank
 from web.jobs.transitions import add_history, first_entry, insert_rows, known_row
+from web.jobs.waits import measured_seconds
 
 #: So many jobs are sent at once beside the window; after the loss of a whole fleet many are handed back.
 _AT_ONCE = 200
@@ -45,8 +50,6 @@ _AT_ONCE = 200
 _IDS_AT_ONCE = 500
 #: Recent styles are those of so many jobs: they are asked for with every page 'New job'.
 _STYLES_OF_JOBS = 100
-#: A year: what is longer was not measured.
-_LONGEST_RUN_SECONDS = 365 * 86_400
 
 
 def add_job(
@@ -62,14 +65,17 @@ def add_job(
     now: datetime,
     kind: JobKind = JobKind.JOB,
     priority: int = DEFAULT_PRIORITY,
+    estimated_seconds: float = 0.0,
     metrics: Mapping[str, Any] = MappingProxyType({}),
     traceparent: str | None = None,
     extra: Mapping[str, Any] = MappingProxyType({}),
 ) -> Job:
     """Add a queued job with its first history entry; `extra` names further columns.
 
-    It goes on with the trace of a `traceparent`, or begins one.
+    It goes on with the trace of a `traceparent`, or begins one. `estimated_seconds` is how long it is
+    reckoned to have a device.
     """
+    route = route_for(options.methods)
     values: dict[str, Any] = {
         "id": new_id(),
         "caller": caller,
@@ -81,7 +87,10 @@ def add_job(
         "max_attempts": max_attempts,
         "priority": priority,
         "queue_rank": queue_rank(priority),
-        "route": route_for(options.methods),
+        "virtual_start": next_start(session, FlowKey(caller, route, priority)),
+        "estimated_seconds": estimated_seconds,
+        "sends": 0,
+        "route": route,
         "content_asset_id": content.id,
         "style_asset_id": style.id,
         "options": options.shown(),
@@ -158,47 +167,97 @@ def recent_styles(session: Session, *, caller: str, limit: int) -> list[Asset]:
     return [found[asset_id] for asset_id in ids]
 
 
-#: The order of the queue: first what a worker has begun, then by priority, then by age.
-IN_ORDER = (Job.queue_rank, Job.created_at, Job.id)
+#: The order of the queue: first what a worker has begun, then by priority, then fair between callers, then
+#: by age.
+IN_ORDER = (Job.queue_rank, Job.virtual_start, Job.created_at, Job.id)
 _WAS_HANDED_BACK = Job.queue_rank <= HIGHEST_HANDED_BACK
+
+
+class QueuePlace(NamedTuple):
+    """What the queue orders jobs by, lower first: `IN_ORDER`."""
+
+    rank: int
+    virtual_start: float
+    created_at: datetime
+    job_id: str = ""
+
+    @classmethod
+    def of(cls, job: Job) -> QueuePlace:
+        """Return that of a job."""
+        return cls(job.queue_rank, job.virtual_start, job.created_at, job.id)
+
+
+@dataclass(frozen=True)
+class InBroker:
+    """How many jobs of a route have their message in the broker for all its nodes.
+
+    None of them that was not handed back goes after `last`; None where there is none.
+    """
+
+    count: int = 0
+    last: QueuePlace | None = None
 
 
 IN_LINE = (Job.status == JobStatus.QUEUED.value, Job.leader_id.is_(None))
 # These are asked several times a second, and as a rule find nothing: they are made once, and read ids alone.
-_DUE = (
-    select(Job.id)
+_DUE_PLACES = (
+    select(*IN_ORDER)
     .where(*IN_LINE, Job.dispatched_at.is_(None), Job.route == bindparam("route"))
     .order_by(*IN_ORDER)
 )
+_DUE = _DUE_PLACES.with_only_columns(Job.id)
 _DUE_AGAIN = _DUE.where(_WAS_HANDED_BACK).limit(_AT_ONCE)
 _DUE_FIRST = _DUE.where(~_WAS_HANDED_BACK)
-_DUE_BEFORE = _DUE_FIRST.where(Job.queue_rank < bindparam("rank")).limit(_AT_ONCE)
+_DUE_BEFORE = _DUE_PLACES.where(
+    ~_WAS_HANDED_BACK,
+    tuple_(Job.queue_rank, Job.virtual_start)
+    < tuple_(bindparam("rank", type_=Integer()), bindparam("virtual_start", type_=Double())),
+).limit(_AT_ONCE)
 # What waits for nodes of some numerics takes no place from what others could do.
 _IN_WINDOW = (*IN_LINE, Job.dispatched_at.is_not(None), Job.pinned_to.is_(None))
 _DISPATCHED = (
-    select(Job.route, Job.queue_rank, func.count().label("jobs"))
+    select(
+        Job.route,
+        Job.queue_rank,
+        func.count().label("jobs"),
+        func.max(Job.virtual_start).label("virtual_start"),
+        func.max(Job.created_at).label("created_at"),
+    )
     .where(*_IN_WINDOW, Job.route.in_(list(ROUTES)))
     .group_by(Job.route, Job.queue_rank)
 )
 
 
 def jobs_to_dispatch(
-    session: Session, *, room: Mapping[str, int], last_ranks: Mapping[str, int] = MappingProxyType({})
+    session: Session, *, room: Mapping[str, int], in_broker: Mapping[str, InBroker] = MappingProxyType({})
 ) -> list[Job]:
     """Return the queued jobs whose message is to be in the broker, each route's in the order of the queue.
 
     Of each route up to its `room`. Beside that come those that were handed back, so that none of them waits,
-    and those that go before the last that lies in the broker, whose rank is in `last_ranks`.
+    and those that go before one that lies in the broker, which is to be taken back for it.
     """
     ids: list[str] = []
     for route, limit in room.items():
         ids += session.scalars(_DUE_AGAIN, {"route": route})
         first = list(session.scalars(_DUE_FIRST.limit(limit), {"route": route})) if limit > 0 else []
-        if route in last_ranks and len(first) >= limit:  # else there are no more
-            before = session.scalars(_DUE_BEFORE, {"route": route, "rank": last_ranks[route]})
-            first = list(dict.fromkeys([*before, *first]))
+        last = in_broker[route].last if route in in_broker else None
+        if last is not None and len(first) >= limit:  # else there are no more
+            first += _due_before(session, route, last, besides=set(first))
         ids += first
     return _load(session, ids)
+
+
+def _due_before(session: Session, route: str, last: QueuePlace, *, besides: Collection[str]) -> list[str]:
+    """Return the jobs, in order, that are to take the place of others in the broker."""
+    where = {"route": route, "rank": last.rank, "virtual_start": last.virtual_start}
+    found = (QueuePlace(*row) for row in session.execute(_DUE_BEFORE, where))
+    due = [place for place in found if place.job_id not in besides]
+    if not due:
+        return []
+    standing = map(QueuePlace.of, last_dispatched(session, route, limit=len(due)))
+    # The first of these instead of the last of those, and so on until they meet.
+    pairs = takewhile(lambda pair: pair[0] < pair[1], zip(due, standing, strict=False))
+    return [one.job_id for one, _ in pairs]
 
 
 def _load(session: Session, ids: Sequence[str]) -> list[Job]:
@@ -224,12 +283,17 @@ def pinned_jobs(session: Session) -> list[Job]:
     return list(session.scalars(query))
 
 
-def count_dispatched(session: Session) -> dict[str, Counter[int]]:
-    """Return how many queued jobs of each route have their message in the broker, by their rank."""
-    found: dict[str, Counter[int]] = {route: Counter() for route in ROUTES}
+def count_dispatched(session: Session) -> dict[str, InBroker]:
+    """Return what lies in the broker of the queued jobs of each route."""
+    found: dict[str, InBroker] = {route: InBroker() for route in ROUTES}
     for row in session.execute(_DISPATCHED):
-        if isinstance(row.queue_rank, int):  # else its row is damaged
-            found[row.route][row.queue_rank] = row.jobs
+        if not isinstance(row.queue_rank, int):  # its row is damaged
+            continue
+        seen = found[row.route]
+        last = seen.last
+        if not is_handed_back(row.queue_rank) and (last is None or row.queue_rank > last.rank):
+            last = QueuePlace(row.queue_rank, row.virtual_start, row.created_at)
+        found[row.route] = InBroker(seen.count + row.jobs, last)
     return found
 
 
@@ -240,15 +304,19 @@ def last_dispatched(session: Session, route: str, *, limit: int) -> list[Job]:
     return list(session.scalars(query.limit(limit)))
 
 
-def places_in_line(session: Session, job_ids: Collection[str]) -> dict[str, tuple[int, datetime, str]]:
-    """Return by their ids what the queue orders jobs by; of those that are queued."""
-    found: dict[str, tuple[int, datetime, str]] = {}
+def places_in_line(session: Session, job_ids: Collection[str]) -> tuple[dict[str, QueuePlace], set[str]]:
+    """Return by their ids what the queue orders jobs by, of those that are queued; and which are due."""
+    found: dict[str, QueuePlace] = {}
+    due: set[str] = set()
     ids = list(job_ids)
     for start in range(0, len(ids), _IDS_AT_ONCE):
         some = Job.id.in_(ids[start : start + _IDS_AT_ONCE])
-        query = select(*IN_ORDER).where(some, Job.status == JobStatus.QUEUED.value)
-        found |= {row.id: (row.queue_rank, row.created_at, row.id) for row in session.execute(query)}
-    return found
+        query = select(*IN_ORDER, Job.dispatched_at).where(some, Job.status == JobStatus.QUEUED.value)
+        for row in session.execute(query):
+            found[row.id] = QueuePlace(row.queue_rank, row.virtual_start, row.created_at, row.id)
+            if row.dispatched_at is None:
+                due.add(row.id)
+    return found, due
 
 
 def jobs_to_expire(session: Session, now: datetime) -> list[Job]:
@@ -302,14 +370,6 @@ def recent_run_seconds(session: Session, route: str, *, limit: int = 20) -> list
     ]
     newest = sorted(rows, key=lambda row: row[0] or UNREADABLE_MOMENT, reverse=True)[:limit]
     return [seconds for _, metrics in newest if (seconds := measured_seconds(metrics))]
-
-
-def measured_seconds(metrics: object) -> float | None:
-    """Return the run time that a row's metrics tell; None where they tell none, or cannot be read."""
-    seconds = metrics.get("run_seconds") if isinstance(metrics, Mapping) else None
-    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
-        return None
-    return float(seconds) if 0 < seconds < _LONGEST_RUN_SECONDS else None
 
 
 @dataclass(frozen=True)
@@ -387,18 +447,6 @@ class QueuedAttempt:
         return message_id(self.job_id, self.attempt)
 
 
-def hurry_leader(session: Session, leader_id: str, *, priority: int) -> None:
-    """Let a queued job go no later than one of a priority that waits for its result; it keeps its own.
-
-    Its message is due again, to be put in its new place.
-    """
-    rank = queue_rank(priority)
-    later = (Job.queue_rank > rank, Job.status == JobStatus.QUEUED.value)
-    session.execute(
-        update(Job).where(Job.id == leader_id, *later).values(queue_rank=rank, dispatched_at=None)
-    )
-
-
 def dispatched_before(session: Session, moment: datetime, *, now: datetime) -> list[QueuedAttempt]:
     """Return the queued attempts whose message was sent to the broker before a moment, in the queue's order.
 
@@ -448,7 +496,11 @@ def mark_dispatched(
         jobs.c.dispatched_at.is_not_distinct_from(bindparam("read_dispatched_at")),
     )
     session.connection().execute(
-        guarded.values(dispatched_at=moment, pinned_to=pinned_to),
+        guarded.values(
+            dispatched_at=moment,
+            pinned_to=pinned_to,
+            sends=jobs.c.sends + (0 if moment is None else 1),
+        ),
         [
             {
                 "read_id": attempt.job_id,

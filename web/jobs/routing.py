@@ -137,11 +137,11 @@ def queue_rank(priority: int, *, is_handed_back: bool = False) -> int:
 
 
 def priority_of(rank: int) -> int:
-    """Return the priority by which a job of this rank is sent, which was not handed back.
+    """Return the priority of a job with this rank, `queue_rank` the other way round.
 
     That of one that others wait for is theirs, where it is higher than its own.
     """
-    return DEFAULT_PRIORITY - rank
+    return DEFAULT_PRIORITY - rank + (_HANDED_BACK if is_handed_back(rank) else 0)
 
 
 def is_handed_back(rank: int) -> bool:

@@ -29,13 +29,15 @@ from web.assets.uploads import (
 from web.backend import Backend
 from web.db.models import Asset, Job
 from web.jobs import drafts
-from web.jobs.estimates import wait_ahead
+from web.jobs.changing import hurry_leader
+from web.jobs.estimates import Work, reckon_seconds, wait_ahead
+from web.jobs.fairness import FlowKey
 from web.jobs.fields import SubmitFields
 from web.jobs.idempotency import NoteKey, note_no_key
 from web.jobs.line import read_queue_to_join
 from web.jobs.memory import MemoryNeed, decide_memory
 from web.jobs.places import place_to_join
-from web.jobs.queries import add_job, hurry_leader, read_row
+from web.jobs.queries import add_job, read_row
 from web.jobs.reuse import decide_reuse, is_known, work_sha256
 from web.jobs.routing import decide_no_model
 from web.jobs.told_waits import estimate_end, note_told
@@ -149,6 +151,8 @@ def submit(
         taken = _check_inputs(backend, uploads, request, caller=caller, batch=batch)
         route = route_for(options.methods)
         queue = read_queue_to_join(backend, route)  # what the answer then tells rests on the same
+        work = Work.of_job(options, options.steps, **taken.sizes)
+        seconds = reckon_seconds(work, queue.runs, devices=queue.devices)
         with decide_reuse(
             backend, taken.work, caller=caller, reuse=fields.reuse, is_new=taken.is_new
         ) as decision:
@@ -169,7 +173,8 @@ def submit(
                     # It waits for another job, and for no worker.
                     hurry_leader(session, columns["leader_id"], priority=priority)
                 elif decision.leader is None:
-                    position = place_to_join(session, route, now, decision.job_id, priority=priority)
+                    flow = FlowKey(caller, route, priority)
+                    position = place_to_join(session, flow, now, decision.job_id)
                     wait = wait_ahead(position, queue)
                     told = note_told(wait, estimate_end(wait, queue, options, taken.sizes))
                 try:
@@ -185,6 +190,7 @@ def submit(
                         max_attempts=settings.max_attempts,
                         now=now,
                         priority=priority,
+                        estimated_seconds=seconds,
                         metrics=told,
                         traceparent=traceparent,
                         extra=columns,

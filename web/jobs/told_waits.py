@@ -20,7 +20,8 @@ from shared.broker import route_for
 from shared.options import StyleOptions
 from web.backend import Backend
 from web.db.models import Job
-from web.jobs.estimates import QueueState, Work, estimate_run, wait_ahead
+from web.jobs.estimates import QueueState, Work, estimate_run, reckon_seconds, wait_ahead
+from web.jobs.fairness import FlowKey
 from web.jobs.line import read_queue_to_join
 from web.jobs.places import place_to_join
 from web.jobs.waits import Range
@@ -46,10 +47,25 @@ class ToldWaits:
         return round(self.kept / self.count, 3) if self.count else None
 
 
-def wait_to_tell(
-    backend: Backend, options: StyleOptions, *, job_id: str, priority: int, now: datetime
-) -> dict[str, Any]:
-    """Return what the metrics of a job that is submitted now keep of the wait it is told; nothing if none is.
+@dataclass(frozen=True)
+class Prospect:
+    """What a new job is reckoned with: its device seconds; and what its metrics keep of its wait."""
+
+    metrics: dict[str, Any]
+    estimated_seconds: float
+
+
+def look_ahead(
+    backend: Backend,
+    options: StyleOptions,
+    work: Work,
+    *,
+    caller: str,
+    job_id: str,
+    priority: int,
+    now: datetime,
+) -> Prospect:
+    """Return what a job that is submitted now, and has so much to do, is reckoned with.
 
     Raises:
         DatabaseUnavailable: when the queue cannot be read.
@@ -57,8 +73,9 @@ def wait_to_tell(
     route = route_for(options.methods)
     queue = read_queue_to_join(backend, route)  # what the answer then tells rests on the same
     with backend.database.read() as session:
-        position = place_to_join(session, route, now, job_id, priority=priority)
-    return note_told(wait_ahead(position, queue))
+        position = place_to_join(session, FlowKey(caller, route, priority), now, job_id)
+    seconds = reckon_seconds(work, queue.runs, devices=queue.devices)
+    return Prospect(note_told(wait_ahead(position, queue)), seconds)
 
 
 def estimate_end(

@@ -17,6 +17,7 @@ from shared.options import Method
 from shared.status import JobStatus
 from web.db.models import Base, InboxEntry, Job, JobAttempt, JobCheckpoint, JobEvent
 from web.db.totals import Total, add
+from web.jobs.fairness import Stand, changes_to_queue, note_move
 from web.jobs.states import REUSED, Trigger, is_legal, next_status
 from web.webhooks.outbox import events_of, note_events
 
@@ -171,17 +172,19 @@ def apply_trigger(
         InvalidState: when the table has no such row.
         StaleJob: when the row has changed since `job` was read.
     """
-    status = status_after(job, trigger)
+    status, was = status_after(job, trigger), Stand.of(job)
     changes = {**(values or {}), "status": status.value, "status_reason": reason}
     if status.is_final and not job.job_status.is_final:
         changes.setdefault("completed_at", now)
     if status is JobStatus.QUEUED and job.job_status is not JobStatus.QUEUED:
         changes.setdefault("queued_at", now)
+        changes |= changes_to_queue(session, job, changes)
     _count(session, job, status, trigger, changes, reason=reason)
     written = list(entries)
     if (job.status, job.status_reason) != (status.value, reason):
         written.append(_status_entry(status, reason, changes.get("attempt", job.attempt)))
     write_changes(session, job, changes, now=now, entries=written)
+    note_move(session, job, was=was, now=now)
 
 
 def _count(

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+#: A year: what is longer was not measured.
+_LONGEST_RUN_SECONDS = 365 * 86_400
 #: How alike the errors of several jobs are: 0 is independent, 1 is all the same.
 _ALIKE = 0.5
 
@@ -114,3 +116,11 @@ class Line:
                 return starts + [AT_ONCE if len(starts) + number < idle else None for number in range(more)]
             heapq.heappush(known, free.plus(run))
         return starts
+
+
+def measured_seconds(metrics: object) -> float | None:
+    """Return the run time that a row's metrics tell; None where they tell none, or cannot be read."""
+    seconds = metrics.get("run_seconds") if isinstance(metrics, Mapping) else None
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        return None
+    return float(seconds) if 0 < seconds < _LONGEST_RUN_SECONDS else None

@@ -22,7 +22,7 @@ from shared.options import Method, StyleOptions, read_stored_options
 from web.db.models import Asset, Job
 from web.jobs.estimates import Work, estimate_run, measured_runs
 from web.jobs.queries import IN_ORDER, WAITS_IN_LINE
-from web.jobs.routing import is_handed_back, queue_rank
+from web.jobs.routing import priority_of
 
 #: So many of each priority of a route are looked at.
 _MOST_SEEN = 100
@@ -77,11 +77,6 @@ def memory_class(options: StyleOptions, content: Size, style: Size) -> str:
         return UNKNOWN
     needed = seat.process_bytes + job_bytes
     return next((f"{size}GB" for size in _CLASSES_GB if needed <= size * 10**9), LARGER)
-
-
-def priority_of(rank: int) -> int:
-    """Return the priority of a job with a rank in the queue: `queue_rank` the other way round."""
-    return queue_rank(0, is_handed_back=is_handed_back(rank)) - rank
 
 
 def read_parts(session: Session, *, now: datetime) -> list[Part]:

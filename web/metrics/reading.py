@@ -30,6 +30,7 @@ from web.backend import Backend
 from web.db.models import Asset, Job
 from web.db.totals import Totals, read_totals
 from web.jobs.estimates import wait_ahead
+from web.jobs.fairness import FlowKey
 from web.jobs.line import read_shared_queue
 from web.jobs.places import place_to_join
 from web.jobs.waits import Range
@@ -42,6 +43,8 @@ FRESH_SECONDS = 5.0
 _REST = 20
 #: While a reading is not done in time, what was read before is told until it is so old.
 _OLDEST_SECONDS = 60.0
+#: No caller has this name: it has nothing that waits.
+_NOBODY = ""
 _log = get_logger(__name__)
 
 
@@ -215,9 +218,9 @@ class MetricsReader:
     def _read_outlook(self) -> Outlook:
         waits: dict[str, Range | None] = {}
         for route in ROUTES:
-            queue = read_shared_queue(self._backend, route)
+            queue, flow = read_shared_queue(self._backend, route), FlowKey(_NOBODY, route, DEFAULT_PRIORITY)
             with self._backend.database.read() as session:
-                position = place_to_join(session, route, self._now(), new_id(), priority=DEFAULT_PRIORITY)
+                position = place_to_join(session, flow, self._now(), new_id())
             waits[route] = wait_ahead(position, queue)
         return Outlook(waits)
 

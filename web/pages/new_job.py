@@ -332,6 +332,7 @@ def _page(
                 _options_for_estimate(form, fields),
                 sizes,
                 now=utc_now(),
+                caller=current_caller(),
                 priority=usual_priority,
             )
         ),

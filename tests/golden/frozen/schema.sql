@@ -93,6 +93,14 @@ CREATE TABLE delivery_attempts (
 	CONSTRAINT pk_delivery_attempts PRIMARY KEY (delivery_id, number), 
 	CONSTRAINT fk_delivery_attempts_delivery_id_deliveries FOREIGN KEY(delivery_id) REFERENCES deliveries (id) ON DELETE CASCADE
 );
+CREATE TABLE flows (
+	line VARCHAR NOT NULL, 
+	priority INTEGER NOT NULL, 
+	caller VARCHAR NOT NULL, 
+	virtual_start DOUBLE NOT NULL, 
+	virtual_finish DOUBLE NOT NULL, 
+	CONSTRAINT pk_flows PRIMARY KEY (line, priority, caller)
+);
 CREATE TABLE idempotency_keys (
 	caller VARCHAR NOT NULL, 
 	"key" VARCHAR NOT NULL, 
@@ -212,7 +220,7 @@ CREATE TABLE jobs (
 	losses JSON, 
 	outputs JSON NOT NULL, 
 	error JSON, 
-	metrics JSON NOT NULL, lost_workers INTEGER DEFAULT '0' NOT NULL, checkpoints_since INTEGER DEFAULT '1' NOT NULL, origin JSON, work_sha256 VARCHAR, leader_id VARCHAR, queue_deadline DATETIME, run_timeout_seconds DOUBLE, queue_rank INTEGER DEFAULT '0' NOT NULL, kind VARCHAR DEFAULT 'job' NOT NULL, route VARCHAR DEFAULT 'any' NOT NULL, numerics VARCHAR, is_exact BOOLEAN, pinned_to VARCHAR, traceparent VARCHAR, 
+	metrics JSON NOT NULL, lost_workers INTEGER DEFAULT '0' NOT NULL, checkpoints_since INTEGER DEFAULT '1' NOT NULL, origin JSON, work_sha256 VARCHAR, leader_id VARCHAR, queue_deadline DATETIME, run_timeout_seconds DOUBLE, queue_rank INTEGER DEFAULT '0' NOT NULL, kind VARCHAR DEFAULT 'job' NOT NULL, route VARCHAR DEFAULT 'any' NOT NULL, numerics VARCHAR, is_exact BOOLEAN, pinned_to VARCHAR, traceparent VARCHAR, virtual_start DOUBLE DEFAULT '0' NOT NULL, estimated_seconds DOUBLE DEFAULT '0' NOT NULL, sends INTEGER DEFAULT '1' NOT NULL, 
 	CONSTRAINT pk_jobs PRIMARY KEY (id), 
 	CONSTRAINT fk_jobs_content_asset_id_assets FOREIGN KEY(content_asset_id) REFERENCES assets (id), 
 	CONSTRAINT fk_jobs_style_asset_id_assets FOREIGN KEY(style_asset_id) REFERENCES assets (id)
@@ -274,6 +282,7 @@ CREATE INDEX ix_deliveries_job_id ON deliveries (job_id);
 CREATE INDEX ix_deliveries_pending ON deliveries (receiver, next_at) WHERE state = 'pending';
 CREATE INDEX ix_deliveries_state_created_at ON deliveries (state, created_at);
 CREATE INDEX ix_deliveries_webhook_id ON deliveries (webhook_id);
+CREATE INDEX ix_flows_virtual_start ON flows (line, priority, virtual_start);
 CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at);
 CREATE INDEX ix_inbox_received_at ON inbox (received_at);
 CREATE INDEX ix_job_labels_key_value_job_id ON job_labels ("key", value, job_id);
@@ -283,9 +292,10 @@ CREATE INDEX ix_jobs_batch_id ON jobs (batch_id);
 CREATE INDEX ix_jobs_caller_kind_id ON jobs (caller, kind, id);
 CREATE INDEX ix_jobs_caller_kind_status_id ON jobs (caller, kind, status, id);
 CREATE INDEX ix_jobs_content_asset_id ON jobs (content_asset_id);
+CREATE INDEX ix_jobs_flow ON jobs (caller, route, queue_rank, virtual_start) WHERE status = 'queued' AND leader_id IS NULL;
 CREATE INDEX ix_jobs_leader_id ON jobs (leader_id);
-CREATE INDEX ix_jobs_line ON jobs (route, queue_rank, created_at, id) WHERE status = 'queued' AND leader_id IS NULL;
-CREATE INDEX ix_jobs_queue ON jobs (status, leader_id, route, dispatched_at, queue_rank, created_at, id);
+CREATE INDEX ix_jobs_line ON jobs (route, queue_rank, virtual_start, created_at, id) WHERE status = 'queued' AND leader_id IS NULL;
+CREATE INDEX ix_jobs_queue ON jobs (status, leader_id, route, dispatched_at, queue_rank, virtual_start, created_at, id);
 CREATE INDEX ix_jobs_recent ON jobs (route, completed_at) WHERE status = 'succeeded' AND started_at IS NOT NULL;
 CREATE INDEX ix_jobs_route_started_at ON jobs (route, started_at);
 CREATE INDEX ix_jobs_runs ON jobs (route, created_at) WHERE status = 'succeeded' AND kind = 'job' AND attempt = 1 AND resumed_from_step IS NULL AND origin IS NULL;

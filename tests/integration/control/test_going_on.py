@@ -218,7 +218,7 @@ def test_messages_that_wait_for_some_node_take_no_place_from_others(control, clo
     connect("a", GPU, state=WorkerState.DRAINING)
     control.round()
     with control.backend.database.read() as session:
-        assert count_dispatched(session)["any"].total() == 0
+        assert count_dispatched(session)["any"].count == 0
 
 
 def _message(text: str) -> dict:

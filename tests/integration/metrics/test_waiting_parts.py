@@ -12,9 +12,9 @@ from tests.support.rows import add_picture
 from tests.support.statements import noted_statements
 from web.db.models import Job
 from web.jobs.queries import add_job
-from web.jobs.routing import queue_rank
+from web.jobs.routing import priority_of, queue_rank
 from web.metrics import line
-from web.metrics.line import memory_class, priority_of, read_parts
+from web.metrics.line import memory_class, read_parts
 
 NOW = utc_now()
 
