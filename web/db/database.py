@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,8 @@ from web.db.totals import write_totals
 
 _log = get_logger(__name__)
 _BUSY_SECONDS = 10
+#: Where a session keeps what it is to write last.
+_LAST = "before commit"
 _RETRY_SECONDS = 0.01
 _PRAGMAS = (
     # FULL: a 202 promises that the row survives a power cut; NORMAL would sync at checkpoints only.
@@ -160,6 +162,8 @@ class Database:
         self._require_same_file()
         with self._turn_to_write(), _database_errors(), self._writing.begin() as session:
             yield session
+            for act in session.info.pop(_LAST, ()):
+                act(session)
             write_totals(session)
         self._note_log()
 
@@ -367,6 +371,11 @@ class Database:
             raise DatabaseUnavailable(f"the database {self._path} cannot be read: {error}") from error
         finally:
             self._checking.release()
+
+
+def before_commit(session: Session, act: Callable[[Session], None]) -> None:
+    """Let something be written last in a transaction that writes, when all else of it is known."""
+    session.info.setdefault(_LAST, []).append(act)
 
 
 def _file_id(path: Path) -> tuple[int, int]:

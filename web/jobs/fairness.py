@@ -34,6 +34,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from shared.status import JobStatus
+from web.db.database import before_commit
 from web.db.models import IN_LINE_WORDS, Flow, Job, JobAttempt
 from web.jobs.routing import is_handed_back, line_of, priority_of, queue_rank
 from web.jobs.states import REUSED
@@ -45,6 +46,7 @@ _LEAST_SECONDS_OFF = 60.0
 #: An attempt is not reckoned with more: clocks may be wrong by years.
 _LONGEST_ATTEMPT_SECONDS = 7 * 86_400.0
 _HELD = (JobStatus.RUNNING, JobStatus.CANCELING)
+_NOTED = "flows"
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,7 @@ def decide_shift(flow: FlowState) -> float:
 
 def next_start(session: Session, key: FlowKey) -> float:
     """Return the virtual start of a job that joins a flow now, as this transaction sees it."""
+    _write_noted(session)
     return decide_start(_read(session, key))
 
 
@@ -142,43 +145,30 @@ def changes_to_queue(session: Session, job: Job, changes: Mapping[str, Any]) -> 
 
 
 def note_move(session: Session, job: Job, *, was: Stand, now: datetime) -> None:
-    """Note what a change of a job's status means to its flow; `was` is how it stood before."""
-    if not all(
-        isinstance(one, int | float) for one in (was.queue_rank, job.virtual_start, job.estimated_seconds)
-    ):
+    """Note what a change of a job's status means to its flow; `was` is how it stood before.
+
+    It is written right before the commit: of many reports in one transaction each flow is written once.
+    """
+    told = (was.queue_rank, job.virtual_start, job.estimated_seconds)
+    if not all(isinstance(number, int | float) for number in told):
         return  # the row is damaged
     after, key = job.job_status, FlowKey.of(job, was.queue_rank)
+    is_new = not is_handed_back(was.queue_rank)
     if was.status is JobStatus.QUEUED and after is not JobStatus.QUEUED:
         if was.has_leader or (after is JobStatus.SUCCEEDED and job.status_reason == REUSED):
             return  # it has had no place of its own
-        if after in (JobStatus.RUNNING, JobStatus.SUCCEEDED):
-            _begin(session, job, key, was)
-        else:
-            settle(session, key)
+        # What goes on has been charged before.
+        begins = is_new and after in (JobStatus.RUNNING, JobStatus.SUCCEEDED)
+        _note(session, key, Charge(job.virtual_start, job.estimated_seconds) if begins else None)
     elif was.status in _HELD and after not in _HELD:
-        _end(session, job, key, was, now=now)
+        took_seconds = _took_seconds(session, job, was, now=now)
+        if took_seconds is not None:
+            _note(session, key, Charge(None, took_seconds - (job.estimated_seconds if is_new else 0.0)))
 
 
 def settle(session: Session, key: FlowKey) -> None:
     """Move what waits of a flow to where it belongs, if it is off by more than a few jobs."""
-    _move(session, key, decide_shift(_read(session, key)))
-
-
-def _move(session: Session, key: FlowKey, shift: float) -> None:
-    if shift:
-        session.execute(
-            update(Job)
-            .where(*_waits(key))
-            # Their messages are to lie elsewhere, too.
-            .values(virtual_start=Job.virtual_start + shift, dispatched_at=None)
-            .execution_options(synchronize_session=False)
-        )
-
-
-def _waits(key: FlowKey) -> tuple[ColumnElement[bool] | TextClause, ...]:
-    """Return what is true of the jobs of a flow that wait."""
-    whose = (Job.caller == key.caller, Job.queue_rank == queue_rank(key.priority))
-    return (text(IN_LINE_WORDS), *whose, Job.route.in_(list(line_of(key.route))))
+    _note(session, key, None)
 
 
 def forget_flows(session: Session, caller: str) -> None:
@@ -186,29 +176,61 @@ def forget_flows(session: Session, caller: str) -> None:
     session.execute(delete(Flow).where(Flow.caller == caller))
 
 
-def _begin(session: Session, job: Job, key: FlowKey, was: Stand) -> None:
-    """Charge a flow for a job that begins, with what it is reckoned to take; not again if it goes on."""
-    if is_handed_back(was.queue_rank):
-        return
-    finish = max(_read(session, key).finish, job.virtual_start) + job.estimated_seconds
-    _write(session, key, virtual_start=job.virtual_start, virtual_finish=finish)
+@dataclass(frozen=True)
+class Charge:
+    """Seconds that a flow is charged: from a virtual start, when a job begins, or where it has got to."""
+
+    virtual_start: float | None
+    seconds: float
 
 
-def _end(session: Session, job: Job, key: FlowKey, was: Stand, *, now: datetime) -> None:
-    """Charge a flow for what an attempt took, less what it was charged when the job began; then settle it."""
-    query = select(JobAttempt.started_at).where(JobAttempt.job_id == job.id)
-    started_at = session.scalar(query.where(JobAttempt.number == was.attempt))
+def decide_finish(finish: float, charge: Charge) -> float:
+    """Return where what a flow has begun ends, with one more charge."""
+    return max(0.0, max(finish, charge.virtual_start or 0.0) + charge.seconds)
+
+
+def _note(session: Session, key: FlowKey, charge: Charge | None) -> None:
+    noted: dict[FlowKey, list[Charge]] = session.info.setdefault(_NOTED, {})
+    if not noted:
+        before_commit(session, _write_noted)
+    noted.setdefault(replace(key, route=key.line), []).extend([] if charge is None else [charge])
+
+
+def _write_noted(session: Session) -> None:
+    noted: dict[FlowKey, list[Charge]] = session.info.pop(_NOTED, {})
+    for key, charges in noted.items():
+        flow = _read(session, key)
+        for charge in charges:
+            flow = replace(flow, finish=decide_finish(flow.finish, charge))
+        if charges:
+            starts = [charge.virtual_start for charge in charges if charge.virtual_start is not None]
+            begun = {"virtual_start": starts[-1]} if starts else {}
+            _write(session, key, virtual_finish=flow.finish, **begun)
+            flow = replace(flow, virtual_time=max(flow.virtual_time, *starts, 0.0))
+        shift = decide_shift(flow)
+        if shift:
+            # Their messages are to lie elsewhere, too.
+            moved = {"virtual_start": Job.virtual_start + shift, "dispatched_at": None}
+            statement = update(Job).where(*_waits(key)).values(moved)
+            session.execute(statement.execution_options(synchronize_session=False))
+
+
+def _took_seconds(session: Session, job: Job, was: Stand, *, now: datetime) -> float | None:
+    """Return how long an attempt had its device, by the worker's clock if it tells; None if nobody does."""
     took_seconds = measured_seconds(job.metrics) if job.job_status is JobStatus.SUCCEEDED else None
-    if took_seconds is None and started_at is not None:
-        took_seconds = (now - started_at).total_seconds()
     if took_seconds is None:
-        return
-    took_seconds = min(max(0.0, took_seconds), _LONGEST_ATTEMPT_SECONDS)
-    charged_seconds = 0.0 if is_handed_back(was.queue_rank) else job.estimated_seconds
-    flow = _read(session, key)
-    flow = replace(flow, finish=max(0.0, flow.finish + took_seconds - charged_seconds))
-    _write(session, key, virtual_finish=flow.finish)
-    _move(session, key, decide_shift(flow))
+        query = select(JobAttempt.started_at).where(JobAttempt.job_id == job.id)
+        started_at = session.scalar(query.where(JobAttempt.number == was.attempt))
+        if started_at is None:
+            return None
+        took_seconds = (now - started_at).total_seconds()
+    return min(max(0.0, took_seconds), _LONGEST_ATTEMPT_SECONDS)
+
+
+def _waits(key: FlowKey) -> tuple[ColumnElement[bool] | TextClause, ...]:
+    """Return what is true of the jobs of a flow that wait."""
+    whose = (Job.caller == key.caller, Job.queue_rank == queue_rank(key.priority))
+    return (text(IN_LINE_WORDS), *whose, Job.route.in_(list(line_of(key.route))))
 
 
 def _write(session: Session, key: FlowKey, **values: float) -> None:

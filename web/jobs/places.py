@@ -31,9 +31,12 @@ def places_of(session: Session, jobs: Iterable[Job]) -> dict[str, int]:
     return _places(session, queued) if queued else {}
 
 
-def place_to_join(session: Session, key: FlowKey, moment: datetime, job_id: str) -> int:
-    """Return the place of a job that joins a flow at a moment from now on."""
-    place = QueuePlace(queue_rank(key.priority), next_start(session, key), moment, job_id)
+def place_to_join(
+    session: Session, key: FlowKey, moment: datetime, job_id: str, *, start: float | None = None
+) -> int:
+    """Return the place of a job that joins a flow at a moment from now on; `start` if its start is known."""
+    start = next_start(session, key) if start is None else start
+    place = QueuePlace(queue_rank(key.priority), start, moment, job_id)
     (ahead,) = _count_gaps(session, line_of(key.route), [place])
     return ahead + 1
 

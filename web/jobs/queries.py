@@ -10,15 +10,12 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
-    Double,
-    Integer,
     and_,
     bindparam,
     func,
     or_,
     select,
     text,
-    tuple_,
     update,
 )
 from sqlalchemy.orm import Session, aliased
@@ -73,7 +70,7 @@ def add_job(
     """Add a queued job with its first history entry; `extra` names further columns.
 
     It goes on with the trace of a `traceparent`, or begins one. `estimated_seconds` is how long it is
-    reckoned to have a device.
+    reckoned to have a device. Where it stands is read from its flow, unless `extra` has `virtual_start`.
     """
     route = route_for(options.methods)
     values: dict[str, Any] = {
@@ -87,7 +84,6 @@ def add_job(
         "max_attempts": max_attempts,
         "priority": priority,
         "queue_rank": queue_rank(priority),
-        "virtual_start": next_start(session, FlowKey(caller, route, priority)),
         "estimated_seconds": estimated_seconds,
         "sends": 0,
         "route": route,
@@ -102,6 +98,8 @@ def add_job(
         "traceparent": go_on(traceparent),
         **extra,
     }
+    if "virtual_start" not in extra:
+        values["virtual_start"] = next_start(session, FlowKey(caller, route, priority))
     insert_rows(session, Job, [values])
     add(session, Total.JOBS_SUBMITTED, kind=kind.value, method=options.method)
     tags = [{"job_id": values["id"], "key": key, "value": value} for key, value in sorted(labels.items())]
@@ -208,10 +206,10 @@ _DUE_PLACES = (
 _DUE = _DUE_PLACES.with_only_columns(Job.id)
 _DUE_AGAIN = _DUE.where(_WAS_HANDED_BACK).limit(_AT_ONCE)
 _DUE_FIRST = _DUE.where(~_WAS_HANDED_BACK)
-_DUE_BEFORE = _DUE_PLACES.where(
-    ~_WAS_HANDED_BACK,
-    tuple_(Job.queue_rank, Job.virtual_start)
-    < tuple_(bindparam("rank", type_=Integer()), bindparam("virtual_start", type_=Double())),
+# By two ranges of the index: as one condition on both columns SQLite would go through all that is due.
+_DUE_OF_LOWER_RANK = _DUE_PLACES.where(~_WAS_HANDED_BACK, Job.queue_rank < bindparam("rank")).limit(_AT_ONCE)
+_DUE_OF_RANK = _DUE_PLACES.where(
+    Job.queue_rank == bindparam("rank"), Job.virtual_start < bindparam("virtual_start")
 ).limit(_AT_ONCE)
 # What waits for nodes of some numerics takes no place from what others could do.
 _IN_WINDOW = (*IN_LINE, Job.dispatched_at.is_not(None), Job.pinned_to.is_(None))
@@ -250,8 +248,8 @@ def jobs_to_dispatch(
 def _due_before(session: Session, route: str, last: QueuePlace, *, besides: Collection[str]) -> list[str]:
     """Return the jobs, in order, that are to take the place of others in the broker."""
     where = {"route": route, "rank": last.rank, "virtual_start": last.virtual_start}
-    found = (QueuePlace(*row) for row in session.execute(_DUE_BEFORE, where))
-    due = [place for place in found if place.job_id not in besides]
+    rows = [*session.execute(_DUE_OF_LOWER_RANK, where), *session.execute(_DUE_OF_RANK, where)]
+    due = [place for row in rows if (place := QueuePlace(*row)).job_id not in besides]
     if not due:
         return []
     standing = map(QueuePlace.of, last_dispatched(session, route, limit=len(due)))

@@ -31,7 +31,7 @@ from web.db.models import Asset, Job
 from web.jobs import drafts
 from web.jobs.changing import hurry_leader
 from web.jobs.estimates import Work, reckon_seconds, wait_ahead
-from web.jobs.fairness import FlowKey
+from web.jobs.fairness import FlowKey, next_start
 from web.jobs.fields import SubmitFields
 from web.jobs.idempotency import NoteKey, note_no_key
 from web.jobs.line import read_queue_to_join
@@ -174,7 +174,8 @@ def submit(
                     hurry_leader(session, columns["leader_id"], priority=priority)
                 elif decision.leader is None:
                     flow = FlowKey(caller, route, priority)
-                    position = place_to_join(session, flow, now, decision.job_id)
+                    columns["virtual_start"] = start = next_start(session, flow)
+                    position = place_to_join(session, flow, now, decision.job_id, start=start)
                     wait = wait_ahead(position, queue)
                     told = note_told(wait, estimate_end(wait, queue, options, taken.sizes))
                 try:

@@ -14,13 +14,13 @@ from shared.broker import Dispatch
 from shared.options import StyleOptions
 from shared.protocol import EventType
 from shared.settings import Settings
-from tests.support.bench import make_control, read, report, rounds, usual_list
+from tests.support.bench import make_control, report, rounds, usual_list
 from tests.support.clock import Clock
 from web.control.process import Control
 from web.db.models import Flow, Job
 from web.jobs.actions import write_cancel, write_pause, write_resume
 from web.jobs.changing import hurry_leader, write_change
-from web.jobs.fairness import FlowKey, forget_flows, next_start
+from web.jobs.fairness import FlowKey, forget_flows
 from web.jobs.fields import ChangeBody
 from web.jobs.places import place_to_join, places_of
 from web.jobs.queries import add_job, get_job, get_jobs
@@ -278,11 +278,3 @@ def test_a_caller_that_is_removed_leaves_no_flow(control, add, hand):
         assert set(session.scalars(select(Flow.caller))) == {"ada", "ben"}
         forget_flows(session, "ada")
         assert list(session.scalars(select(Flow.caller))) == ["ben"]
-
-
-def test_each_part_of_what_a_flow_is_read_by_is_answered_by_an_index(control, add):
-    add("ada", 3)
-    with control.backend.database.read() as session:
-        plans = plans_of(session, lambda: next_start(session, FlowKey("ada", "any", 5)))
-    assert len(plans) == 1
-    assert not [line for line in plans[0] if "SCAN jobs" in line or "SCAN flows" in line or "B-TREE" in line]

@@ -67,7 +67,7 @@ def test_they_are_written_in_groups_with_few_statements_that_are_made_once(servi
     assert counted["BEGIN IMMEDIATE"] <= 4  # a hundred are fetched at once, and fifty go together
     assert counted["INSERT INTO job_events"] == reports
     assert counted["UPDATE jobs"] == reports
-    assert len(noted) <= 4 * reports + 20
+    assert len(noted) <= 4 * reports + 40
     assert sum("webhooks" in one for one in noted) <= 4, "nobody wants to be told: asked once a transaction"
     with services.backend.database.read() as session:
         jobs = [session.get(Job, job_id) for job_id in ids]

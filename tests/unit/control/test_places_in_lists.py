@@ -11,7 +11,8 @@ from shared.broker import DEFAULT_ROUTE, FAST_ROUTE, Entry, list_of
 from shared.options import StyleOptions
 from shared.protocol import InputPicture, JobMessage
 from shared.redis.names import PRIORITY_STEPS
-from web.control.dispatcher import InLine, decide_places
+from web.control.dispatcher import decide_places
+from web.jobs.queries import QueuePlace
 
 BEGINNING = datetime(2026, 11, 26, tzinfo=UTC)
 PICTURE = InputPicture(key="assets/aa/aa", sha256="a" * 64)
@@ -21,12 +22,12 @@ def message(name: str) -> JobMessage:
     return JobMessage(job_id=name, attempt=1, content=PICTURE, style=PICTURE, options=StyleOptions())
 
 
-def place(rank: int, number: int) -> InLine:
-    return rank, BEGINNING + timedelta(seconds=number), f"{number}"
+def place(rank: int, number: int) -> QueuePlace:
+    return QueuePlace(rank, float(number % 3), BEGINNING + timedelta(seconds=number), f"{number}")
 
 
-def entry(at: InLine) -> Entry:
-    return Entry("queue", str(at), f"{at[2]}:1")
+def entry(at: QueuePlace) -> Entry:
+    return Entry("queue", str(at), f"{at.job_id}:1")
 
 
 def test_nodes_read_what_is_urgent_first_and_the_fast_method_with_it():
@@ -45,9 +46,11 @@ places = st.lists(
 def test_what_is_put_in_stands_in_the_order_of_the_queue(here: list, coming: list):
     standing = sorted(place(rank, number) for rank, number in here)
     new = sorted(place(rank, 100 + number) for rank, number in coming)
-    before, last = decide_places([(at, message(at[2])) for at in new], [(at, entry(at)) for at in standing])
-    row = [at[2] for at in standing]
+    before, last = decide_places(
+        [(at, message(at.job_id)) for at in new], [(at, entry(at)) for at in standing]
+    )
+    row = [at.job_id for at in standing]
     for sent, at in before:
         row.insert(row.index(str(at.message_id).removesuffix(":1")), sent.job_id)
     row += [sent.job_id for sent in last]
-    assert row == [at[2] for at in sorted([*standing, *new])]
+    assert row == [at.job_id for at in sorted([*standing, *new])]
