@@ -236,9 +236,7 @@ class Fleet:
         """Let idle nodes take what lies in the broker, the one that has been idle longest first."""
         client = self.backend.redis.client
         while self._idle:
-            found = self.backend.redis.client.lmpop(
-                len(self._lists), *self._lists, direction="RIGHT", count=1
-            )
+            found = client.lmpop(len(self._lists), *self._lists, direction="RIGHT", count=1)
             if not found:
                 return
             name = next(iter(self._idle))
@@ -348,7 +346,7 @@ def judge(seen: Seen, *, warm_minutes: int) -> Result:
     shares = [share for _, share in hourly_shares(seen, warm_minutes=warm_minutes)]
     waits = sorted(wait for at, wait in seen.lone_waits if at >= warm_minutes * 60) or [0.0]
     return Result(
-        busy_share=worked / (worked + idle),
+        busy_share=worked / ((worked + idle) or 1.0),
         share_low=min(shares, default=0.5),
         share_high=max(shares, default=0.5),
         wait_median_seconds=waits[len(waits) // 2],

@@ -58,6 +58,8 @@ class Evidence:
     checkpoints: dict[str, list[JobCheckpoint]] = field(default_factory=dict)
     runs: dict[str, list[EngineRun]] = field(default_factory=dict)
     rescues: list[Rescued] = field(default_factory=list)
+    #: Queued jobs that were made due again, such as those whose message was missing.
+    made_due: list[Rescued] = field(default_factory=list)
     #: By node, the errors of the engine for which it gave jobs back; without those made on purpose.
     faulted: list[tuple[str, str]] = field(default_factory=list)
 
@@ -82,7 +84,7 @@ class Evidence:
         for run in read_runs(folder / "steps"):
             runs[run.job_id].append(run)
         self.events, self.checkpoints, self.runs = events, checkpoints, runs
-        self.rescues = read_rescues(folder / "rescues")
+        self.rescues, self.made_due = read_rescues(folder / "rescues")
         self.faulted = [(path.stem, text) for path in folder.glob("logs/*.log") for text in _faulted(path)]
 
     def accepted(self) -> dict[str, str]:

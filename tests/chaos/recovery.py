@@ -59,10 +59,13 @@ def find_late(evidence: Evidence, found: list[Recovery]) -> list[str]:
 
 
 def _due_at(evidence: Evidence, loss: Loss) -> float | None:
-    """Return when control made the job due again, or the same attempt was begun anew, whichever was first."""
+    """Return when control made the job due again, or the same attempt was begun anew, whichever was first.
+
+    One whose node is killed before it tells of its claim is still queued: its message is missed.
+    """
     rescued = [
         rescue.at
-        for rescue in evidence.rescues
+        for rescue in (*evidence.rescues, *evidence.made_due)
         if (rescue.job_id, rescue.attempt) == (loss.job_id, loss.attempt) and rescue.at > loss.at
     ]
     begun = [

@@ -33,16 +33,18 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
-from shared.status import JobStatus
+from shared.status import JobKind, JobStatus
 from web.db.database import before_commit
 from web.db.models import IN_LINE_WORDS, Flow, Job, JobAttempt
 from web.jobs.routing import is_handed_back, line_of, priority_of, queue_rank
 from web.jobs.states import REUSED
 from web.jobs.waits import measured_seconds
 
-#: What a flow may be off before its waiting jobs are moved: so many of them, and at least so many seconds.
-_JOBS_OFF = 4
+#: What a flow may be off before its waiting jobs are moved, the most of: so many seconds, so many jobs of it,
+#: and a fiftieth of what it has of the devices in an hour. To move them costs as much as to send them.
 _LEAST_SECONDS_OFF = 60.0
+_JOBS_OFF = 4
+_SECONDS_OFF_PER_RUNNING = 72.0
 #: An attempt is not reckoned with more: clocks may be wrong by years.
 _LONGEST_ATTEMPT_SECONDS = 7 * 86_400.0
 _HELD = (JobStatus.RUNNING, JobStatus.CANCELING)
@@ -96,6 +98,8 @@ class FlowState:
     first: float | None = None
     first_seconds: float = 0.0
     last: float | None = None
+    #: How many jobs of its caller run.
+    running: int = 0
 
 
 def decide_start(flow: FlowState) -> float:
@@ -111,7 +115,9 @@ def decide_shift(flow: FlowState) -> float:
     """
     if flow.first is None:
         return 0.0
-    tolerance = max(_LEAST_SECONDS_OFF, _JOBS_OFF * flow.first_seconds)
+    tolerance = max(
+        _LEAST_SECONDS_OFF, _JOBS_OFF * flow.first_seconds, _SECONDS_OFF_PER_RUNNING * flow.running
+    )
     earliest = max(flow.virtual_time, flow.finish)
     if flow.first > earliest + tolerance:
         return earliest - flow.first
@@ -245,11 +251,11 @@ def _read(session: Session, key: FlowKey) -> FlowState:
     values: dict[str, Any] = {f"route_{number}": route for number, route in enumerate(routes)}
     values |= {"line": key.line, "priority": key.priority, "caller": key.caller}
     row = session.execute(_state_of(len(routes)), values | {"rank": queue_rank(key.priority)}).one()
-    waiting = [row[place : place + 3] for place in range(2, len(row), 3)]
+    waiting = [row[place : place + 3] for place in range(3, len(row), 3)]
     firsts = [(first, seconds) for first, seconds, _ in waiting if first is not None]
     first, seconds = min(firsts, default=(None, 0.0))
     last = max((last for _, _, last in waiting if last is not None), default=None)
-    return FlowState(row[0] or 0.0, row[1] or 0.0, first, seconds, last)
+    return FlowState(row[0] or 0.0, row[1] or 0.0, first, seconds, last, row[2])
 
 
 @cache
@@ -258,6 +264,8 @@ def _state_of(routes: int) -> Select[Any]:
     here = (Flow.line == bindparam("line"), Flow.priority == bindparam("priority"))
     begun = select(func.max(Flow.virtual_start)).where(*here).scalar_subquery()
     finish = select(Flow.virtual_finish).where(*here, Flow.caller == bindparam("caller")).scalar_subquery()
+    runs = (Job.kind.in_([kind.value for kind in JobKind]), Job.status.in_([one.value for one in _HELD]))
+    running = select(func.count()).where(Job.caller == bindparam("caller"), *runs).scalar_subquery()
     ends = []
     for number in range(routes):
         waits = (
@@ -276,4 +284,4 @@ def _state_of(routes: int) -> Select[Any]:
             .limit(1)
             .scalar_subquery(),
         ]
-    return select(begun, finish, *ends)
+    return select(begun, finish, running, *ends)

@@ -39,6 +39,9 @@ def test_a_job_starts_where_those_before_it_end_and_not_before_the_virtual_time(
         # Long jobs are moved when they are four of them off.
         (FlowState(virtual_time=10.0, finish=50.0, first=450.0, first_seconds=100.0), 0.0),
         (FlowState(virtual_time=10.0, finish=50.0, first=451.0, first_seconds=100.0), -401.0),
+        # Who has a fleet at work is off by as many jobs in a minute.
+        (FlowState(virtual_time=10.0, finish=900.0, first=110.0, running=11), 0.0),
+        (FlowState(virtual_time=10.0, finish=903.0, first=110.0, running=11), 793.0),
         # That others went on is no reason to move back.
         (FlowState(virtual_time=5000.0, finish=50.0, first=50.0), 0.0),
     ],
