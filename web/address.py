@@ -30,6 +30,7 @@ OWN_PATHS = frozenset(
         "favicon.ico",
         "healthz",
         "jobs",
+        "metrics",
         "new",
         "openapi.json",
         "parts",

@@ -53,10 +53,12 @@ def start(*codes: str, drain_seconds: float = 600) -> Iterator[subprocess.Popen[
 
     patience = threading.Timer(_PATIENCE_SECONDS, kill)
     patience.start()
-    with fleet:
-        yield fleet
-        fleet.wait()
-    patience.cancel()
+    try:
+        with fleet:
+            yield fleet
+            fleet.wait()
+    finally:
+        patience.cancel()
 
 
 def up(fleet: subprocess.Popen[str], *, nodes: int, say: str = "up") -> None:
@@ -109,7 +111,12 @@ def test_a_second_signal_kills_those_that_have_not_ended():
     with start(WAITS, STAYS) as fleet:
         up(fleet, nodes=2)
         fleet.terminate()
-        up(fleet, nodes=1, say="asked")
+        # One says so, and the other has ended before it is asked a second time.
+        heard = ""
+        while "asked\n" not in heard or "node_ended" not in heard:
+            line = fleet.stdout.readline()
+            assert line, fleet.stderr.read()
+            heard += line
         assert fleet.poll() is None
         fleet.terminate()
         assert fleet.wait() == 0  # it was asked to end, and stays down
