@@ -13,6 +13,7 @@ from sqlalchemy import (
     JSON,
     DateTime,
     Dialect,
+    Double,
     ForeignKey,
     Index,
     MetaData,
@@ -69,6 +70,20 @@ class StoredJson(TypeDecorator[Any]):
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
         """Return the reader."""
         return _forgiving(super().result_processor(dialect, coltype), lambda value: UnreadableJson(value))
+
+
+class StoredNumber(TypeDecorator[float]):
+    """A number; what is none is read as 0."""
+
+    impl = Double
+    cache_ok = True
+
+    def process_result_value(self, value: object, dialect: Dialect) -> float | None:  # noqa: ARG002 - fixed by SQLAlchemy
+        """Return the number."""
+        if value is None or isinstance(value, int | float):
+            return value
+        _log.error("value_unreadable", value=repr(value)[:200], reason="it is no number")
+        return 0.0
 
 
 def _forgiving(
@@ -345,9 +360,9 @@ class Job(Base):
     #: Lower goes first, then what has the lower virtual start: see `web.jobs.routing.queue_rank`.
     queue_rank: Mapped[int] = mapped_column(default=0, server_default="0")
     #: In seconds of its caller's flow: see `web.jobs.fairness`. Then what is older goes first.
-    virtual_start: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    virtual_start: Mapped[float] = mapped_column(StoredNumber, default=0.0, server_default="0")
     #: The device seconds that it was reckoned with when it was submitted.
-    estimated_seconds: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    estimated_seconds: Mapped[float] = mapped_column(StoredNumber, default=0.0, server_default="0")
     batch_id: Mapped[str | None] = mapped_column(index=True)
     content_asset_id: Mapped[str] = mapped_column(ForeignKey("assets.id"), index=True)
     style_asset_id: Mapped[str] = mapped_column(ForeignKey("assets.id"), index=True)
@@ -405,7 +420,7 @@ class Flow(Base):
     line: Mapped[str] = mapped_column(primary_key=True)
     priority: Mapped[int] = mapped_column(primary_key=True)
     caller: Mapped[str] = mapped_column(primary_key=True)
-    #: That of its job that began last.
+    #: The virtual time of its line and priority when a job of it began last.
     virtual_start: Mapped[float] = mapped_column(default=0.0)
     #: Where what it has begun ends.
     virtual_finish: Mapped[float] = mapped_column(default=0.0)

@@ -165,10 +165,9 @@ def estimate_run(
     )
 
 
-def reckon_seconds(work: Work, runs: Sequence[MeasuredRun], *, devices: Collection[str] = ()) -> float:
+def reckon_seconds(work: Work, run: Estimate | None) -> float:
     """Return how long a job is reckoned to have a device; a guess in proportion while nothing is measured."""
-    found = estimate_run(work, runs, devices=devices)
-    return work.amount * _GUESSED_SECONDS if found is None else found.seconds
+    return work.amount * _GUESSED_SECONDS if run is None else run.seconds
 
 
 def _distance(measured: Work, work: Work) -> float:

@@ -155,9 +155,8 @@ def note_move(session: Session, job: Job, *, was: Stand, now: datetime) -> None:
 
     It is written right before the commit: of many reports in one transaction each flow is written once.
     """
-    told = (was.queue_rank, job.virtual_start, job.estimated_seconds)
-    if not all(isinstance(number, int | float) for number in told):
-        return  # the row is damaged
+    if not isinstance(was.queue_rank, int):  # the row is damaged
+        return
     after, key = job.job_status, FlowKey.of(job, was.queue_rank)
     is_new = not is_handed_back(was.queue_rank)
     if was.status is JobStatus.QUEUED and after is not JobStatus.QUEUED:
@@ -210,9 +209,10 @@ def _write_noted(session: Session) -> None:
             flow = replace(flow, finish=decide_finish(flow.finish, charge))
         if charges:
             starts = [charge.virtual_start for charge in charges if charge.virtual_start is not None]
-            begun = {"virtual_start": starts[-1]} if starts else {}
-            _write(session, key, virtual_finish=flow.finish, **begun)
+            # It never goes back: a job that is resumed may begin late.
             flow = replace(flow, virtual_time=max(flow.virtual_time, *starts, 0.0))
+            begun = {"virtual_start": flow.virtual_time} if starts else {}
+            _write(session, key, virtual_finish=flow.finish, **begun)
         shift = decide_shift(flow)
         if shift:
             # Their messages are to lie elsewhere, too.

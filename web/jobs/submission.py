@@ -30,7 +30,7 @@ from web.backend import Backend
 from web.db.models import Asset, Job
 from web.jobs import drafts
 from web.jobs.changing import hurry_leader
-from web.jobs.estimates import Work, reckon_seconds, wait_ahead
+from web.jobs.estimates import Work, estimate_run, reckon_seconds, wait_ahead
 from web.jobs.fairness import FlowKey, next_start
 from web.jobs.fields import SubmitFields
 from web.jobs.idempotency import NoteKey, note_no_key
@@ -152,7 +152,7 @@ def submit(
         route = route_for(options.methods)
         queue = read_queue_to_join(backend, route)  # what the answer then tells rests on the same
         work = Work.of_job(options, options.steps, **taken.sizes)
-        seconds = reckon_seconds(work, queue.runs, devices=queue.devices)
+        run = estimate_run(work, queue.runs, devices=queue.devices)
         with decide_reuse(
             backend, taken.work, caller=caller, reuse=fields.reuse, is_new=taken.is_new
         ) as decision:
@@ -177,7 +177,7 @@ def submit(
                     columns["virtual_start"] = start = next_start(session, flow)
                     position = place_to_join(session, flow, now, decision.job_id, start=start)
                     wait = wait_ahead(position, queue)
-                    told = note_told(wait, estimate_end(wait, queue, options, taken.sizes))
+                    told = note_told(wait, estimate_end(wait, run))
                 try:
                     job = add_job(
                         session,
@@ -191,7 +191,7 @@ def submit(
                         max_attempts=settings.max_attempts,
                         now=now,
                         priority=priority,
-                        estimated_seconds=seconds,
+                        estimated_seconds=reckon_seconds(work, run),
                         metrics=told,
                         traceparent=traceparent,
                         extra=columns,

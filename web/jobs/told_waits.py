@@ -20,7 +20,7 @@ from shared.broker import route_for
 from shared.options import StyleOptions
 from web.backend import Backend
 from web.db.models import Job
-from web.jobs.estimates import QueueState, Work, estimate_run, reckon_seconds, wait_ahead
+from web.jobs.estimates import Estimate, Work, estimate_run, reckon_seconds, wait_ahead
 from web.jobs.fairness import FlowKey
 from web.jobs.line import read_queue_to_join
 from web.jobs.places import place_to_join
@@ -74,22 +74,13 @@ def look_ahead(
     queue = read_queue_to_join(backend, route)  # what the answer then tells rests on the same
     with backend.database.read() as session:
         position = place_to_join(session, FlowKey(caller, route, priority), now, job_id)
-    seconds = reckon_seconds(work, queue.runs, devices=queue.devices)
-    return Prospect(note_told(wait_ahead(position, queue)), seconds)
-
-
-def estimate_end(
-    wait: Range | None, queue: QueueState, options: StyleOptions, sizes: Mapping[str, tuple[int, int]]
-) -> Range | None:
-    """Return when a job that waits so long is likely to end, from now; None while nothing is measured.
-
-    `sizes` has the (width, height) in px of `content` and `style`.
-    """
-    if wait is None:
-        return None
-    work = Work.of_job(options, options.steps, content=sizes["content"], style=sizes["style"])
     run = estimate_run(work, queue.runs, devices=queue.devices)
-    if run is None:
+    return Prospect(note_told(wait_ahead(position, queue)), reckon_seconds(work, run))
+
+
+def estimate_end(wait: Range | None, run: Estimate | None) -> Range | None:
+    """Return when a job that waits and runs so long is likely to end, from now; None if that is not known."""
+    if wait is None or run is None:
         return None
     return Range(wait.likely + run.seconds, wait.low + run.low, wait.high + run.high).rounded()
 

@@ -348,6 +348,27 @@ def test_other_columns_of_a_message(
     assert read(control, job).status == "failed"
 
 
+@pytest.mark.parametrize("column", ["virtual_start", "estimated_seconds", "sends"])
+def test_a_place_in_the_queue_that_cannot_be_read_holds_nobody_up(
+    control: Control, context: WorkerContext, clock: Clock, job: Job, add: Callable[..., Job],
+    put: Callable[..., None], column: str,
+):  # fmt: skip
+    """Neither while the job is due, nor while it lies in the broker, nor when it begins and ends."""
+    put(job, column, "x")
+    other = add()
+    rounds(control, clock)
+    put(job, column, "x")
+    later = add()
+    rounds(control, clock)
+    assert control.faults == {}
+    assert all(read(control, one).dispatched_at is not None for one in (job, other, later))
+    assert waiting(context) == 3
+    work(context, read(control, job))
+    rounds(control, clock)
+    assert control.faults == {}
+    assert read(control, job).status == "succeeded"
+
+
 @pytest.mark.parametrize("column", ["metrics", "outputs", "losses", "weights", "error"])
 @pytest.mark.parametrize("value", ["{", "[1]", '"x"', "null", "7"])
 def test_whatever_stands_in_a_finished_row_stops_nobody(
