@@ -25,7 +25,8 @@ from web.assets.uploads import Picture, add_asset
 from web.cli.local.redis_server import RedisServer
 from web.control.messages import message_for
 from web.control.process import Control
-from web.jobs.queries import QueuedAttempt, dispatched_before, get_jobs, mark_dispatched
+from web.jobs.queries import get_jobs
+from web.jobs.queue import QueuedAttempt, dispatched_before, mark_dispatched
 
 _AT_ONCE = 1000
 

@@ -23,13 +23,13 @@ from web.control.projector import Projector
 from web.control.stale import StaleAttempts
 from web.db.models import Job
 from web.jobs.faults import earlier_faults
-from web.jobs.queries import (
+from web.jobs.queries import get_jobs
+from web.jobs.queue import (
     InBroker,
     QueuedAttempt,
     QueuePlace,
     count_dispatched,
     dispatched_before,
-    get_jobs,
     handed_back_in_broker,
     jobs_to_dispatch,
     last_dispatched,

@@ -32,7 +32,7 @@ from shared.redis.workers import WorkerBeat, WorkerState
 from shared.status import JobStatus
 from web.backend import Backend
 from web.db.models import Job
-from web.jobs.queries import QueuedAttempt, mark_dispatched
+from web.jobs.queue import QueuedAttempt, mark_dispatched
 
 _PAGE = 200
 _ROWS = 2000

@@ -31,12 +31,8 @@ from web.jobs.estimates import (
 )
 from web.jobs.fairness import FlowKey
 from web.jobs.places import place_to_join
-from web.jobs.queries import (
-    IN_ORDER,
-    WAITS_IN_LINE,
-    count_with_workers,
-    recent_run_seconds,
-)
+from web.jobs.queries import WAITS_IN_LINE, count_with_workers, recent_run_seconds
+from web.jobs.queue import IN_ORDER
 from web.jobs.routing import is_eligible, line_of
 from web.jobs.states import PAUSING
 from web.jobs.waits import AT_ONCE, Line, Range

@@ -15,7 +15,7 @@ from sqlalchemy.types import TypeEngine
 from shared.status import JobStatus
 from web.db.models import IN_LINE_WORDS, UNREADABLE_MOMENT, Job, UtcDateTime
 from web.jobs.fairness import FlowKey, next_start
-from web.jobs.queries import IN_ORDER, QueuePlace
+from web.jobs.queue import IN_ORDER, QueuePlace
 from web.jobs.routing import LINES, line_of, queue_rank
 
 _Stand = Row[str, str | None, str, str, int, float, datetime]

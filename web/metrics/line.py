@@ -21,7 +21,8 @@ from shared.memory import DeviceKind, Seat, Size
 from shared.options import Method, StyleOptions, read_stored_options
 from web.db.models import Asset, Job
 from web.jobs.estimates import Work, estimate_run, measured_runs
-from web.jobs.queries import IN_ORDER, WAITS_IN_LINE
+from web.jobs.queries import WAITS_IN_LINE
+from web.jobs.queue import IN_ORDER
 from web.jobs.routing import priority_of
 
 #: So many of each priority of a route are looked at.

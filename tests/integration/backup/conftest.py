@@ -26,7 +26,8 @@ from web.control.process import Control
 from web.db.models import Job
 from web.jobs.actions import extend_job
 from web.jobs.fields import ExtendBody
-from web.jobs.queries import add_job, jobs_to_dispatch
+from web.jobs.queries import add_job
+from web.jobs.queue import jobs_to_dispatch
 from worker.context import WorkerContext
 
 

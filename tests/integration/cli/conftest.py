@@ -22,7 +22,8 @@ from web.app import create_app
 from web.cli.main import main
 from web.control.dispatcher import message_for
 from web.control.process import Control
-from web.jobs.queries import get_job, jobs_to_dispatch
+from web.jobs.queries import get_job
+from web.jobs.queue import jobs_to_dispatch
 from web.services import services_of
 from worker.context import WorkerContext
 from worker.runner import Runner

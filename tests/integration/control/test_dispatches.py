@@ -11,7 +11,8 @@ from tests.support.clock import Clock
 from web.control.process import Control
 from web.control.projector import Projector
 from web.db.models import Job
-from web.jobs.queries import QueuedAttempt, dispatched_before, get_job, mark_dispatched
+from web.jobs.queries import get_job
+from web.jobs.queue import QueuedAttempt, dispatched_before, mark_dispatched
 from web.jobs.states import Trigger
 from web.jobs.transitions import apply_trigger
 from worker.context import WorkerContext

@@ -23,7 +23,8 @@ from web.control.messages import message_for
 from web.control.process import Control
 from web.db.models import Job
 from web.jobs.actions import write_retry
-from web.jobs.queries import count_dispatched, get_job
+from web.jobs.queries import get_job
+from web.jobs.queue import count_dispatched
 from web.jobs.transitions import list_attempts, list_checkpoints
 from worker.context import WorkerContext
 from worker.runner import Outcome, Runner

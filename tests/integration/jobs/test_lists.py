@@ -28,12 +28,8 @@ from web.jobs.fairness import FlowKey, next_start
 from web.jobs.line import read_line_rows
 from web.jobs.lists import JobFilter, count_by_status, list_jobs
 from web.jobs.places import place_to_join, places_of
-from web.jobs.queries import (
-    IN_ORDER,
-    count_queue,
-    get_jobs,
-    recent_run_seconds,
-)
+from web.jobs.queries import count_queue, get_jobs, recent_run_seconds
+from web.jobs.queue import IN_ORDER
 from web.jobs.routing import LINES
 
 ROUTES = ("any", "both", "fast")

@@ -15,7 +15,8 @@ from shared.clock import to_rfc3339, utc_now
 from shared.errors import StorageUnavailable
 from shared.storage.local import LocalStore
 from tests.support.app import change_backend
-from web.jobs.queries import dispatched_before, get_job, jobs_to_dispatch
+from web.jobs.queries import get_job
+from web.jobs.queue import dispatched_before, jobs_to_dispatch
 
 JOBS = "/api/v1/jobs"
 ASSETS = "/api/v1/assets"

@@ -12,7 +12,7 @@ from shared.options import StyleOptions
 from shared.protocol import InputPicture, JobMessage
 from shared.redis.names import PRIORITY_STEPS
 from web.control.dispatcher import decide_places
-from web.jobs.queries import QueuePlace
+from web.jobs.queue import QueuePlace
 
 BEGINNING = datetime(2026, 11, 26, tzinfo=UTC)
 PICTURE = InputPicture(key="assets/aa/aa", sha256="a" * 64)
