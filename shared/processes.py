@@ -11,8 +11,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import IO, Protocol
+from types import FrameType, TracebackType
+from typing import IO, Any, Protocol
 
 _FIRST_DELAY_SECONDS = 0.5
 _LONGEST_DELAY_SECONDS = 30.0
@@ -193,6 +195,49 @@ class ChildProcess:
             stderr=stderr,
             start_new_session=True,
         )
+
+
+class StopSignal:
+    """Hears SIGTERM and SIGINT, as a context, and can be waited for by any thread.
+
+    A handler runs in the main thread between any two of its steps, also while that holds a lock: of an
+    `Event` that it waits for, or of the log. So a handler takes no lock; the put of a `SimpleQueue` needs none.
+    """
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._told: SimpleQueue[None] = SimpleQueue()
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> StopSignal:
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        self._previous = {number: signal.signal(number, self._hear) for number in numbers}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def is_set(self) -> bool:
+        """Whether one of them has come, or `set` was called."""
+        return self._is_set
+
+    def set(self) -> None:
+        """Do as if one had come."""
+        self._is_set = True
+        self._told.put(None)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait so long, or until one comes; return whether one has."""
+        with contextlib.suppress(Empty):
+            self._told.get(timeout=seconds)
+            self._told.put(None)  # for the others that wait, and for the next time
+        return self._is_set
+
+    def _hear(self, _number: int, _frame: FrameType | None) -> None:
+        self.set()
 
 
 def this_process() -> str:

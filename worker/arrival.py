@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Collection, Mapping
-from threading import Event
 from types import MappingProxyType
 
 from shared.clock import utc_now
@@ -13,7 +12,7 @@ from shared.errors import RedisUnavailable, ServiceError, StorageUnavailable
 from shared.installation import names_at
 from shared.logs import get_logger
 from shared.options import Method
-from shared.processes import this_process
+from shared.processes import StopSignal, this_process
 from shared.protocol import new_id
 from shared.redis import Coordination
 from shared.redis.names import FIRST_NAMES, Names
@@ -63,7 +62,7 @@ def first_beat(
 
 
 def wait_for_names(
-    settings: Settings, beat: WorkerBeat, *, stopping: Event, store: ArtifactStore | None = None
+    settings: Settings, beat: WorkerBeat, *, stopping: StopSignal, store: ArtifactStore | None = None
 ) -> Names | None:
     """Return the Redis names of the installation whose storage this machine sees; None when told to stop.
 

@@ -84,18 +84,21 @@ class _Fleet:
         self.codes: dict[str, int] = {}
         self._nodes = [_NodeProcess(program) for program in programs]
         self._drain_seconds = drain_seconds
-        self._signals = 0
+        self._signals: list[signal.Signals] = []
+        self._signals_told = 0
         self._stopping_since: float | None = None
         self._unasked = list(self._nodes)
 
     def stop(self, number: int, _frame: FrameType | None) -> None:
-        """Ask every node to end, or end it if it was asked before; a signal handler."""
-        self._signals += 1
-        _log.info("fleet_stopping", signal=signal.Signals(number).name, times=self._signals)
-        self._begin_to_stop()
+        """Ask every node to end, or end it if it was asked before; a signal handler.
+
+        It says nothing: whom it interrupts may hold the lock of the log.
+        """
+        self._signals.append(signal.Signals(number))
 
     def tick(self) -> bool:
         """Start what is due, note what has ended; return whether there is anything left to look after."""
+        self._hear()
         for node in self._nodes:
             code = node.ended()
             if code is not None:
@@ -107,6 +110,12 @@ class _Fleet:
             self._terminate()
             self._hasten(monotonic() - self._stopping_since)
         return any(node.pid is not None or node.due is not None for node in self._nodes)
+
+    def _hear(self) -> None:
+        for times, number in enumerate(self._signals[self._signals_told :], self._signals_told + 1):
+            _log.info("fleet_stopping", signal=number.name, times=times)
+            self._signals_told = times
+            self._begin_to_stop()
 
     def _judge(self, node: _NodeProcess, code: int) -> None:
         name = node.program.name
@@ -132,7 +141,7 @@ class _Fleet:
     def _hasten(self, stopping_seconds: float) -> None:
         """Kill the nodes that are left, each with its child, once their time is over."""
         why = decide_haste(
-            is_hurried=self._signals > 1,
+            is_hurried=self._signals_told > 1,
             draining_seconds=stopping_seconds - _MERCY_SECONDS,
             drain_seconds=self._drain_seconds,
         )
@@ -146,7 +155,7 @@ class _Fleet:
         """Ask each node once: a second SIGTERM could hit it while it is already leaving."""
         while self._unasked:
             node = self._unasked.pop()
-            if node.due is not None and self._signals:
+            if node.due is not None and self._signals_told:
                 self.codes[node.program.name] = 0  # it waited for its next start, and now is asked to end
             node.due = None
             node.send(signal.SIGTERM)

@@ -6,18 +6,16 @@ others go on.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Hashable
 from datetime import datetime
 from threading import Event, Thread
 from time import monotonic
-from types import FrameType
 
 from shared.broker import Dispatch
 from shared.clock import utc_now
 from shared.errors import DatabaseUnavailable, DatabaseUnusable, RedisUnavailable, StorageUnavailable
 from shared.logs import configure_logs, get_logger
-from shared.processes import keep_private
+from shared.processes import StopSignal, keep_private
 from shared.redis.connection import require_fit_redis
 from shared.redis.control import BEAT_SECONDS, ControlBeat
 from shared.release import this_release
@@ -221,16 +219,13 @@ def run_control(settings: Settings) -> None:
     keep_private()
     configure_logs(settings)
     require_fit_redis(settings)
-    stopping = Event()
+    with StopSignal() as stopping:
+        control = _open(settings, stopping)
+        if control is not None:
+            _work(settings, control, stopping)
 
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        stopping.set()
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    control = _open(settings, stopping)
-    if control is None:
-        return
+def _work(settings: Settings, control: Control, stopping: StopSignal) -> None:
     ended = Event()
     beating = Thread(target=_beat_until, args=(control, ended), name="heartbeat", daemon=True)
     beating.start()
@@ -249,7 +244,7 @@ def run_control(settings: Settings) -> None:
     _log.info("control_stopped")
 
 
-def _open(settings: Settings, stopping: Event) -> Control | None:
+def _open(settings: Settings, stopping: StopSignal) -> Control | None:
     """Return the control once database and storage can be used; None when told to stop before.
 
     A disk that is full or read-only for a while is waited for, as in every round. What waiting does not mend

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import sys
 from dataclasses import dataclass, replace
-from threading import Event
 from typing import TYPE_CHECKING
 
 import click
@@ -15,7 +13,7 @@ import click
 from shared.errors import GpuNotSeen, InvalidSettings, RedisTooOld, WeightsError
 from shared.logs import configure_logs, get_logger
 from shared.options import Method
-from shared.processes import keep_private, own_python, this_process
+from shared.processes import StopSignal, keep_private, own_python, this_process
 from shared.settings import Settings, load_settings
 from shared.terminal import GivenText
 from shared.texts import is_printable
@@ -238,11 +236,5 @@ def await_names(settings: Settings, beat: WorkerBeat) -> Names | None:
     """Return the names of the installation; None when SIGTERM or Ctrl-C comes before its storage is seen."""
     from worker.arrival import wait_for_names
 
-    stopping = Event()
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = {number: signal.signal(number, lambda *_: stopping.set()) for number in numbers}
-    try:
+    with StopSignal() as stopping:
         return wait_for_names(settings, beat, stopping=stopping)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

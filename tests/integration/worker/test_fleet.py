@@ -33,13 +33,25 @@ STAYS = (
 )
 #: Both say in one write that they are up; this one ends with the code that the next byte names.
 OBEYS = "import os, sys; os.write(1, b'up\\n'); sys.exit(int(os.read(0, 1)))"
+#: The fleet hears SIGTERM in the middle of its line about a node that has failed.
+SIGNALLED_AS_IT_WRITES = """
+import os, signal, sys
+write = sys.stdout.write
+class Out:
+    flush = sys.stdout.flush
+    def write(self, text):
+        if "node_failed" in text:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return write(text)
+sys.stdout = Out()
+"""
 
 
 @contextmanager
-def start(*codes: str, drain_seconds: float = 600) -> Iterator[subprocess.Popen[str]]:
+def start(*codes: str, drain_seconds: float = 600, before: str = "") -> Iterator[subprocess.Popen[str]]:
     """A fleet of these nodes; one that does not do as a test waits for is killed, and the test fails."""
     fleet = subprocess.Popen(
-        [sys.executable, "-c", FLEET, str(drain_seconds), *codes],
+        [sys.executable, "-c", before + FLEET, str(drain_seconds), *codes],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -139,6 +151,15 @@ def test_so_is_one_beside_a_node_that_cannot_work_and_its_code_is_told():
         up(fleet, nodes=2)
         order(fleet, 3)
         assert fleet.wait() == 3
+
+
+def test_a_signal_that_comes_while_the_fleet_writes_its_log_ends_it():
+    """Whoever is interrupted there holds a lock, which a handler that wrote, too, would wait for."""
+    with start(WAITS, OBEYS, before=SIGNALLED_AS_IT_WRITES) as fleet:
+        up(fleet, nodes=2)
+        order(fleet, 1)
+        assert fleet.wait() == 0
+        assert "fleet_stopping" in fleet.stdout.read()
 
 
 def test_a_node_that_waits_for_its_next_start_ends_as_asked():

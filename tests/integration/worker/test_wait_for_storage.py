@@ -10,6 +10,7 @@ import pytest
 
 from shared.clock import utc_now
 from shared.installation import Installation, write_identity
+from shared.processes import StopSignal
 from shared.protocol import PROTOCOL, new_id
 from shared.redis import Coordination
 from shared.redis.names import FIRST_NAMES, Names
@@ -30,9 +31,7 @@ def beat() -> WorkerBeat:
     return WorkerBeat(worker_id="a", device="cpu", weights="w", protocol=PROTOCOL, started_at=now, at=now)
 
 
-def waiting(
-    settings: Settings, beat: WorkerBeat, stopping: threading.Event, **more: Any
-) -> Callable[[], Any]:
+def waiting(settings: Settings, beat: WorkerBeat, stopping: StopSignal, **more: Any) -> Callable[[], Any]:
     """Wait in a thread; return what gives its answer."""
     found: list[Names | None] = []
     thread = threading.Thread(
@@ -57,7 +56,7 @@ def test_it_says_so_until_the_storage_is_mounted(settings: Settings, beat: Worke
     root = settings.data_dir / "storage"
     if mount_point:
         root.mkdir(parents=True)
-    answer = waiting(settings, beat, threading.Event())
+    answer = waiting(settings, beat, StopSignal())
     seen = wait_until(lambda: told(settings), seconds=_SECONDS)
     assert seen.state is WorkerState.UNHEALTHY
     assert "not mounted" in str(seen.reason)
@@ -87,7 +86,7 @@ def test_a_storage_that_hangs_is_told_and_waited_for(
     store.make_root()
     installation = Installation(id=new_id())
     write_identity(store, installation)
-    answer = waiting(settings, beat, threading.Event(), store=store)
+    answer = waiting(settings, beat, StopSignal(), store=store)
     seen = wait_until(lambda: told(settings), seconds=_SECONDS)
     assert (seen.state, seen.reason) == (WorkerState.UNHEALTHY, "the storage does not answer")
     answers.set()
@@ -95,12 +94,12 @@ def test_a_storage_that_hangs_is_told_and_waited_for(
 
 
 def test_it_can_be_stopped_and_drained_meanwhile(settings: Settings, beat: WorkerBeat):
-    stopping = threading.Event()
+    stopping = StopSignal()
     answer = waiting(settings, beat, stopping)
     wait_until(lambda: told(settings), seconds=_SECONDS)
     stopping.set()
     assert answer() is None
-    answer = waiting(settings, beat, threading.Event())
+    answer = waiting(settings, beat, StopSignal())
     wait_until(lambda: told(settings), seconds=_SECONDS)
     Coordination.connect(settings, FIRST_NAMES).workers.drain("a")
     assert answer() is None
