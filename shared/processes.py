@@ -201,7 +201,8 @@ class StopSignal:
     """Hears SIGTERM and SIGINT, as a context, and can be waited for by any thread.
 
     A handler runs in the main thread between any two of its steps, also while that holds a lock: of an
-    `Event` that it waits for, or of the log. So a handler takes no lock; the put of a `SimpleQueue` needs none.
+    `Event` that it waits for, or of the log. So a handler takes none, and neither does the put of a
+    `SimpleQueue`.
     """
 
     def __init__(self) -> None:
