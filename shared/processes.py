@@ -14,7 +14,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from time import monotonic
 from types import FrameType, TracebackType
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, Self
 
 _FIRST_DELAY_SECONDS = 0.5
 _LONGEST_DELAY_SECONDS = 30.0
@@ -198,21 +198,21 @@ class ChildProcess:
 
 
 class StopSignal:
-    """Hears SIGTERM and SIGINT, as a context, and can be waited for by any thread.
+    """Hears the signals that end a process, as a context, and can be waited for by any thread.
 
     A handler runs in the main thread between any two of its steps, also while that holds a lock: of an
     `Event` that it waits for, or of the log. So a handler takes none, and neither does the put of a
     `SimpleQueue`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGINT)) -> None:
+        self._numbers = numbers
         self._is_set = False
         self._told: SimpleQueue[None] = SimpleQueue()
         self._previous: dict[signal.Signals, Any] = {}
 
-    def __enter__(self) -> StopSignal:
-        numbers = (signal.SIGTERM, signal.SIGINT)
-        self._previous = {number: signal.signal(number, self._hear) for number in numbers}
+    def __enter__(self) -> Self:
+        self._previous = {number: signal.signal(number, self._hear) for number in self._numbers}
         return self
 
     def __exit__(
@@ -237,7 +237,7 @@ class StopSignal:
             self._told.put(None)  # for the others that wait, and for the next time
         return self._is_set
 
-    def _hear(self, _number: int, _frame: FrameType | None) -> None:
+    def _hear(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as Python calls it
         self.set()
 
 

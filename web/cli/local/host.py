@@ -10,8 +10,8 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any
 
+from shared.processes import StopSignal
 from web.cli.output import UpRefused
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -89,38 +89,27 @@ class FolderLock:
         self.fd = -1
 
 
-class StopRequest:
+class StopRequest(StopSignal):
     """Handles the signals that end a process, as a context.
 
     A handler that raises could do so between the start of a child and the moment it is registered; so the
-    handler only sets a flag, and `check` raises at a safe point.
+    handler only notes it, and `check` raises at a safe point.
     """
 
     def __init__(self) -> None:
-        self._requested = False
+        super().__init__(_SIGNALS)
         self._repeated: Callable[[], None] | None = None
-        self._previous: dict[signal.Signals, Any] = {}
-
-    def __enter__(self) -> StopRequest:
-        self._previous = {number: signal.signal(number, self._note) for number in _SIGNALS}
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
 
     def check(self) -> None:
         """Raise KeyboardInterrupt if a stop was requested."""
-        if self._requested:
+        if self.is_set():
             raise KeyboardInterrupt
 
     def on_repeat(self, action: Callable[[], None]) -> None:
         """Call `action` from the signal handler for every stop request from now on."""
         self._repeated = action
 
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
-        self._requested = True
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        super()._hear(number, frame)
         if self._repeated is not None:
             self._repeated()
